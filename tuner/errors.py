@@ -1,0 +1,24 @@
+"""The errors of the tuner package.
+
+Exception
+└── TunerError
+    ├── StudyFailed      a study cannot be answered: the message says which step failed and why
+    ├── StudyInUse       another process is working on the same study
+    └── SpecError        a study spec asks for something that this data set cannot give
+"""
+
+
+class TunerError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class StudyFailed(TunerError):
+    """A study cannot be answered, for example because its baseline could not be trained."""
+
+
+class StudyInUse(TunerError):
+    """Another process is working on the same study."""
+
+
+class SpecError(TunerError):
+    """A study spec asks for something that the data set cannot give."""

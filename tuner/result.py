@@ -1,0 +1,183 @@
+"""The answer of a study: one JSON object, the same for CLI, Python and REST."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Verdict = Literal["align", "do not align", "no detectable effect"]
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+Interval = tuple[float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class DatasetSummary(_Part):
+    """What was studied."""
+
+    name: str
+    fingerprint: str
+    rows: int
+    labelled: int
+    task: Literal["classification", "regression"]
+    classes: int | None
+
+
+class MetricSummary(_Part):
+    """What was measured, and which way is better."""
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+
+
+class Estimate(_Part):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Information(_Part):
+    """Partial information decomposition of the label, in bits."""
+
+    unit: Literal["bits"] = "bits"
+    R: Estimate
+    U_a: Estimate
+    U_b: Estimate
+    S: Estimate
+    reliable: bool
+
+
+class ValidationScores(_Part):
+    """Mean scores on validation rows, at λ = 0 and at the λ that was confirmed."""
+
+    baseline: float
+    best: float
+
+
+class TestScores(ValidationScores):
+    """Mean scores of fresh seeds on test rows; the gain is positive where alignment is better."""
+
+    gain: float
+    gain_interval: Interval
+
+
+class RegisteredModel(_Part):
+    """Where the best encoder of a modality is registered."""
+
+    name: str
+    version: str
+    alias: str | None
+
+
+class Answer(_Part):
+    """The recommended λ, and the evidence for it.
+
+    Attributes:
+        strength: λ*, 0 unless the verdict is `align`.
+        interval: 95 % interval of the λ at which the score is highest.
+        candidate: The λ > 0 that was confirmed against λ = 0 with fresh seeds on test rows.
+        gain: Score(candidate) − score(0) on test rows, positive where alignment is better.
+        evidence: The verdict's reason, in words.
+    """
+
+    strength: Annotated[float, Field(alias="lambda")]
+    interval: Interval
+    verdict: Verdict
+    candidate: float
+    gain: float
+    gain_interval: Interval
+    evidence: str
+
+
+class ModalityAnswer(_Part):
+    """The answer for one modality's own encoder."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    interval: Interval
+    verdict: Verdict
+    candidate: float
+    evidence: str
+    validation: ValidationScores
+    test: TestScores
+    model: RegisteredModel | None
+
+
+class Modalities(_Part):
+    """One answer a modality."""
+
+    a: ModalityAnswer
+    b: ModalityAnswer
+
+
+class PointScore(_Part):
+    """Mean validation score over replicates, and its standard error over seeds."""
+
+    mean: float
+    sem: float
+
+
+class Similarity(_Part):
+    """How alike the two representations are."""
+
+    cka: float
+    svcca: float
+    mutual_knn: float
+
+
+class CurvePoint(_Part):
+    """What was seen at one λ on validation rows."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    replicates: int
+    a: PointScore
+    b: PointScore
+    joint: PointScore
+    similarity: Similarity | None = None
+
+
+class FailedTrial(_Part):
+    """A λ that could not be trained, and why."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    phase: Literal["search", "confirm"]
+    reason: str
+
+
+class Cost(_Part):
+    """What the study took; a training is one replicate at one λ."""
+
+    trials: int
+    trainings: int
+    gradient_steps: int
+    training_seconds: float
+    wall_seconds: float
+
+
+class MlflowLinks(_Part):
+    """Where the runs are."""
+
+    tracking_uri: str
+    experiment_id: str
+    run_id: str
+
+
+class StudyResult(_Part):
+    """The whole answer."""
+
+    study: str
+    name: str
+    status: Status
+    dataset: DatasetSummary
+    metric: MetricSummary
+    information: Information | None
+    joint: Answer
+    modalities: Modalities
+    curve: tuple[CurvePoint, ...]
+    failures: tuple[FailedTrial, ...]
+    cost: Cost
+    mlflow: MlflowLinks | None
