@@ -2,8 +2,8 @@
 
 Exception
 └── TunerError
-    ├── StudyFailed      a study cannot be answered: the message says which step failed and why
-    ├── StudyInUse       another process is working on the same study
+    ├── StudyFailedError a study cannot be answered: the message says which step failed and why
+    ├── StudyInUseError  another process is working on the same study
     └── SpecError        a study spec asks for something that this data set cannot give
 """
 
@@ -12,11 +12,11 @@ class TunerError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
-class StudyFailed(TunerError):
+class StudyFailedError(TunerError):
     """A study cannot be answered, for example because its baseline could not be trained."""
 
 
-class StudyInUse(TunerError):
+class StudyInUseError(TunerError):
     """Another process is working on the same study."""
 
 

@@ -5,29 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.config import TrainingConfig
 from tuner.space import LambdaSpace
 
 Sampler = Literal["gp", "tpe", "random", "grid"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
-
-
-class TrainingSpec(BaseModel):
-    """How one encoder pair is trained, the same at every λ."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encoder_a: str = "auto"
-    encoder_b: str = "auto"
-    hidden: Annotated[int, Field(ge=1)] = 128
-    embedding: Annotated[int, Field(ge=1)] = 64
-    projection: Literal["mlp", "linear", "none"] = "mlp"
-    projection_width: Annotated[int, Field(ge=1)] = 64
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    epochs: Annotated[int, Field(ge=1)] = 60
-    patience: Annotated[int, Field(ge=1)] = 10
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
 
 
 class StudySpec(BaseModel):
@@ -54,7 +36,7 @@ class StudySpec(BaseModel):
     max_lambda: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
     sampler: Sampler = "gp"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    training: TrainingSpec = TrainingSpec()
+    training: TrainingConfig = TrainingConfig()
 
     @property
     def space(self) -> LambdaSpace:

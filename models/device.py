@@ -1,0 +1,29 @@
+"""The one place that knows about devices, threads and the allocator."""
+
+import ctypes
+
+import torch
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device to train on; `auto` is the GPU that this process sees, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def prepare_process() -> None:
+    """Make this process fit to run one trial: one thread, and memory kept between steps.
+
+    Two processes of one thread train faster than one process of two. glibc returns large blocks
+    to the system after every step and has to fault them in again: keeping them is 1.2 to 1.7
+    times as fast. Where there is no `mallopt` nothing happens.
+    """
+    torch.set_num_threads(1)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # glibc refuses more
+        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+        mallopt(_M_TOP_PAD, 64 << 20)

@@ -1,0 +1,19 @@
+"""The errors of the models package.
+
+Exception
+└── ModelError
+    ├── TrainingDivergedError  a loss became NaN or infinite; says which replicate, epoch and λ
+    └── UnsupportedShapeError  no encoder of the asked kind takes inputs of this shape
+"""
+
+
+class ModelError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class TrainingDivergedError(ModelError):
+    """A loss became NaN or infinite."""
+
+
+class UnsupportedShapeError(ModelError):
+    """No encoder of the asked kind takes inputs of this shape."""

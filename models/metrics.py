@@ -1,0 +1,142 @@
+"""Metrics of an encoder's own predictions, and their spread under resampling of rows.
+
+Scores come from scikit-learn. Resampling needs hundreds of them for every prediction, so the same
+formulas stand here once more for many row weightings at a time, checked against scikit-learn's
+`sample_weight` in the tests.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Resampler = Callable[[Array, Array, Floats], Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A score of predictions against labels.
+
+    Attributes:
+        name: As users write it.
+        task: The task it belongs to.
+        direction: `maximize` if a higher score is better.
+    """
+
+    name: str
+    task: Literal["classification", "regression"]
+    direction: Literal["maximize", "minimize"]
+
+    @property
+    def sign(self) -> int:
+        """Factor that turns a score into a utility, where higher is better."""
+        return 1 if self.direction == "maximize" else -1
+
+    def score(self, truth: Array, prediction: Array) -> float:
+        """Score predictions (rows,) against labels (rows,)."""
+        from sklearn import metrics
+
+        scorers: dict[str, Callable[[Array, Array], float]] = {
+            "accuracy": metrics.accuracy_score,
+            "balanced_accuracy": metrics.balanced_accuracy_score,
+            "macro_f1": lambda y, p: metrics.f1_score(y, p, average="macro"),
+            "mae": metrics.mean_absolute_error,
+            "r2": metrics.r2_score,
+        }
+        return float(scorers[self.name](truth, prediction))
+
+    def mean_scores(self, truth: Array, predictions: Array, weights: Floats) -> Floats:
+        """Mean score over replicates under each row weighting.
+
+        Args:
+            truth: Labels, (rows,).
+            predictions: (replicates, rows).
+            weights: (weightings, rows), for example how often a bootstrap drew each row.
+
+        Returns:
+            (weightings,) the mean over replicates of the weighted score.
+        """
+        return _RESAMPLERS[self.name](truth, predictions, weights)
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(name="accuracy", task="classification", direction="maximize"),
+        Metric(name="balanced_accuracy", task="classification", direction="maximize"),
+        Metric(name="macro_f1", task="classification", direction="maximize"),
+        Metric(name="mae", task="regression", direction="minimize"),
+        Metric(name="r2", task="regression", direction="maximize"),
+    )
+}
+DEFAULT_METRIC = {"classification": "accuracy", "regression": "mae"}
+
+
+def bootstrap_weights(rows: int, resamples: int, seed: int) -> Floats:
+    """Draw how often each row occurs in bootstrap resamples, (resamples, rows)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
+
+
+def _accuracy(truth: Array, predictions: Array, weights: Floats) -> Floats:
+    correct = (predictions == truth).mean(0)
+    total: Floats = weights @ correct / weights.sum(1)
+    return total
+
+
+def _balanced_accuracy(truth: Array, predictions: Array, weights: Floats) -> Floats:
+    member = _one_hot(truth, np.unique(truth))
+    support = weights @ member
+    hits = weights @ (member * (predictions == truth).mean(0)[:, None])
+    present = support > 0
+    recall = np.divide(hits, support, out=np.zeros_like(hits), where=present)
+    mean: Floats = recall.sum(1) / present.sum(1)
+    return mean
+
+
+def _macro_f1(truth: Array, predictions: Array, weights: Floats) -> Floats:
+    classes = np.union1d(truth, predictions)
+    member = _one_hot(truth, classes)
+    support = weights @ member
+    means = []
+    for prediction in predictions:
+        guess = _one_hot(prediction, classes)
+        guessed = weights @ guess
+        hits = weights @ (member * guess)
+        total = support + guessed
+        f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+        means.append(f1.sum(1) / (total > 0).sum(1))
+    average: Floats = np.mean(means, axis=0)
+    return average
+
+
+def _mae(truth: Array, predictions: Array, weights: Floats) -> Floats:
+    errors = np.abs(predictions.astype(np.float64) - truth).mean(0)
+    mean: Floats = weights @ errors / weights.sum(1)
+    return mean
+
+
+def _r2(truth: Array, predictions: Array, weights: Floats) -> Floats:
+    y = truth.astype(np.float64) - truth.mean(dtype=np.float64)
+    total = weights.sum(1)
+    spread = weights @ y**2 - (weights @ y) ** 2 / total
+    residual = weights @ ((predictions.astype(np.float64) - truth) ** 2).mean(0)
+    score: Floats = 1 - residual / spread
+    return score
+
+
+def _one_hot(codes: Array, classes: Array) -> Floats:
+    return (codes[:, None] == classes).astype(np.float64)
+
+
+_RESAMPLERS: dict[str, Resampler] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "macro_f1": _macro_f1,
+    "mae": _mae,
+    "r2": _r2,
+}

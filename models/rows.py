@@ -1,0 +1,125 @@
+"""What training reads: standardised rows of each split, as plain arrays."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data import PairedDataset, Split, Standardizer
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """Paired rows of one split.
+
+    Attributes:
+        a: Standardised inputs of modality A, (rows, features), float32.
+        b: The same of modality B.
+        target: Class codes, int64 with -1 for none; or standardised values, float32, 0 for none.
+        is_labelled: (rows,) True where `target` counts.
+    """
+
+    a: Array
+    b: Array
+    target: Array
+    is_labelled: NDArray[np.bool_]
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return len(self.target)
+
+    def labelled(self) -> "Rows":
+        """Return the labelled rows alone."""
+        if self.is_labelled.all():
+            return self
+        return Rows(**{name: values[self.is_labelled] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scaling:
+    """What standardises rows: statistics of training rows only.
+
+    Attributes:
+        a: Standardises the inputs of modality A.
+        b: The same for modality B.
+        target_mean: Subtracted from regression targets; 0 for classification.
+        target_scale: What regression targets are divided by; 1 for classification.
+    """
+
+    a: Standardizer
+    b: Standardizer
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+
+    @classmethod
+    def of(cls, dataset: PairedDataset) -> "Scaling":
+        """Fit to the training rows of a data set."""
+        seen = dataset.indices(Split.TRAIN)
+        a, b = (
+            Standardizer.fit(side.values[seen], mask=None if side.mask is None else side.mask[seen])
+            for side in (dataset.a, dataset.b)
+        )
+        if dataset.task == "classification":
+            return cls(a=a, b=b)
+        known = dataset.y[dataset.indices(Split.TRAIN, labelled_only=True)].astype(np.float64)
+        return cls(a=a, b=b, target_mean=float(known.mean()), target_scale=float(known.std()) or 1)
+
+    def rows(self, dataset: PairedDataset, split: Split) -> Rows:
+        """Standardise the rows of one split."""
+        index = dataset.indices(split)
+        labelled = dataset.labelled[index]
+        target = dataset.y[index]
+        if dataset.task == "regression":
+            scaled = (target.astype(np.float64) - self.target_mean) / self.target_scale
+            target = np.where(labelled, scaled, 0).astype(np.float32)
+        return Rows(
+            a=self.a(dataset.a.values[index]),
+            b=self.b(dataset.b.values[index]),
+            target=target,
+            is_labelled=labelled,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingData:
+    """What the search trains on: there are no test rows in it.
+
+    Attributes:
+        train: Training rows, labelled or not.
+        validation: Validation rows.
+        task: `classification` or `regression`.
+        outputs: Number of classes, or 1.
+        shapes: Shape of one row of A and of B.
+        scaling: What standardised the rows.
+    """
+
+    train: Rows
+    validation: Rows
+    task: str
+    outputs: int
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    scaling: Scaling
+
+    @classmethod
+    def of(cls, dataset: PairedDataset) -> "TrainingData":
+        """Standardise the training and validation rows of a data set; test rows stay outside."""
+        scaling = Scaling.of(dataset)
+        return cls(
+            train=scaling.rows(dataset, Split.TRAIN),
+            validation=scaling.rows(dataset, Split.VALIDATION),
+            task=dataset.task,
+            outputs=1 if dataset.classes is None else len(dataset.classes),
+            shapes=(dataset.a.values.shape[1:], dataset.b.values.shape[1:]),
+            scaling=scaling,
+        )
+
+    def decode(self, output: Array) -> Array:
+        """Turn network outputs (…, rows, outputs) into class codes or values (…, rows)."""
+        if self.task == "classification":
+            return output.argmax(-1).astype(np.int32)
+        values: Array = output[..., 0] * self.scaling.target_scale + self.scaling.target_mean
+        return values.astype(np.float32)

@@ -1,0 +1,356 @@
+"""Training of stacked replicates at one alignment strength λ.
+
+L = L_task,A + L_task,B + λ·L_align (Fang et al., arXiv 2511.12121). At λ = 0 the alignment term
+is not computed at all. Pairs without a label take part in L_align only, which the paper does not
+have.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from models.alignment import symmetric_info_nce
+from models.config import TrainingConfig
+from models.device import choose_device
+from models.errors import TrainingDivergedError
+from models.pair import Branch, EncoderPair
+from models.rows import Rows, TrainingData
+
+Floats = NDArray[np.floating]
+
+# On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
+_CPU_STACK_ROWS = 2048
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingOutcome:
+    """What training S replicates at one λ gave.
+
+    Attributes:
+        strength: λ.
+        seeds: (S,) one seed per replicate: initial weights and batch order.
+        predictions: Per modality, (S, rows) predictions for the labelled validation rows, by the
+            weights of the epoch with the least validation loss: class codes or values.
+        test_predictions: The same for the labelled test rows; None unless these were given.
+        best_epoch: Per modality, (S,) the epoch whose weights were kept, from 0.
+        curves: Per name, (S, epochs) one value an epoch, NaN after the replicate stopped.
+        steps: Gradient steps, summed over replicates.
+        seconds: Wall-clock seconds of training.
+        weights: Per modality, the stacked state of encoder and task head; None unless
+            test rows were given.
+    """
+
+    strength: float
+    seeds: NDArray[np.int64]
+    predictions: dict[str, NDArray[np.generic]]
+    test_predictions: dict[str, NDArray[np.generic]] | None
+    best_epoch: dict[str, NDArray[np.int64]]
+    curves: dict[str, Floats]
+    steps: int
+    seconds: float
+    weights: dict[str, dict[str, Floats]] | None
+
+
+def train(
+    data: TrainingData,
+    config: TrainingConfig,
+    *,
+    strength: float,
+    seeds: Sequence[int],
+    test: Rows | None = None,
+    stack: int | None = None,
+    device: str = "auto",
+) -> TrainingOutcome:
+    """Train one encoder pair per seed at λ = `strength`.
+
+    The result does not depend on `stack` but for rounding: replicates never mix.
+
+    Args:
+        data: Standardised rows; `data.test` is read only if `keep`.
+        config: How to build and train.
+        strength: λ, at least 0.
+        seeds: One per replicate. The same seed means the same initial weights and batch order at
+            every λ.
+        test: If given, also return the weights and the predictions for these rows.
+        stack: Replicates that share one optimizer step; None chooses by shape and device.
+        device: `auto`, or a torch device.
+
+    Raises:
+        TrainingDivergedError: If a loss of any replicate is NaN or infinite.
+        UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
+    """
+    place = choose_device(device)
+    size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
+    started = time.perf_counter()
+    parts = [
+        _StackTraining(data, config, strength, seeds[first : first + size], place).run(test)
+        for first in range(0, len(seeds), size)
+    ]
+    return replace(_merge(parts), seconds=time.perf_counter() - started)
+
+
+def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: torch.device) -> int:
+    """Return how many replicates to train in one stack: a rule of shapes, never of a clock.
+
+    A timed choice could differ between two runs, and with it the last digits of their results.
+    """
+    if device.type != "cpu":
+        return replicates
+    batch = min(config.batch_size, rows)
+    return max(1, min(replicates, _CPU_STACK_ROWS // batch))
+
+
+class _StackTraining:
+    """The training of one stack: its parameters, its optimizer and who is still active."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        config: TrainingConfig,
+        strength: float,
+        seeds: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
+        self._data = data
+        self._train = _Tensors.of(data.train, device)
+        self._validation = _Tensors.of(data.validation.labelled(), device)
+        streams = [np.random.SeedSequence(seed).spawn(2) for seed in seeds]
+        self._orders = [_generator(order) for _, order in streams]
+        self._pair = EncoderPair(
+            data.shapes, data.outputs, config, [_generator(init) for init, _ in streams]
+        ).to(device)
+        self._optimizer = torch.optim.AdamW(
+            self._pair.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
+        self._active = torch.arange(len(seeds))
+        self._best_loss = {m: torch.full((len(seeds),), torch.inf) for m in self._branches}
+        self._best_epoch = {m: torch.zeros(len(seeds), dtype=torch.int64) for m in self._branches}
+        self._best = {m: _copy_of(branch) for m, branch in self._branches.items()}
+        names = ("train_loss_a", "train_loss_b", "alignment_loss")
+        names += ("validation_loss_a", "validation_loss_b")
+        self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in names}
+        self._steps = 0
+
+    def run(self, test: Rows | None) -> TrainingOutcome:
+        for epoch in range(self._config.epochs):
+            self._record(epoch, self._train_epoch())
+            self._record(epoch, self._validate(epoch))
+            self._retire(epoch)
+            if not len(self._active):
+                break
+        return self._outcome(test)
+
+    def _train_epoch(self) -> dict[str, Tensor]:
+        rows = self._train.a.shape[0]
+        batch = min(self._config.batch_size, rows)
+        replicates = len(self._active)
+        orders = torch.stack(
+            [torch.randperm(rows, generator=self._orders[k]) for k in self._active]
+        )
+        orders = orders.to(self._device)
+        sums = torch.zeros(3, replicates, device=self._device)
+        steps = rows // batch
+        for step in range(steps):
+            index = orders[:, step * batch : (step + 1) * batch].reshape(-1)
+            sums += self._step(self._train.take(index, replicates))
+        self._steps += steps * replicates
+        means = (sums / steps).cpu()
+        names = ("train_loss_a", "train_loss_b", "alignment_loss")
+        return dict(zip(names, means, strict=True))
+
+    def _step(self, batch: "_Tensors") -> Tensor:
+        embedding_a, output_a = self._pair.a(batch.a)
+        embedding_b, output_b = self._pair.b(batch.b)
+        task_a = self._task_loss(output_a, batch)
+        task_b = self._task_loss(output_b, batch)
+        total = task_a + task_b
+        alignment = torch.zeros_like(task_a)
+        if self._strength > 0:
+            alignment = symmetric_info_nce(
+                self._pair.a.project(embedding_a),
+                self._pair.b.project(embedding_b),
+                temperature=self._config.temperature,
+            )
+            total = total + self._strength * alignment
+        self._optimizer.zero_grad(set_to_none=True)
+        total.sum().backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return torch.stack([task_a.detach(), task_b.detach(), alignment.detach()])
+
+    def _task_loss(self, output: Tensor, rows: "_Tensors") -> Tensor:
+        """Return the mean loss of each replicate's labelled rows, (replicates,)."""
+        if self._data.task == "classification":
+            each = functional.cross_entropy(
+                output.flatten(0, 1), rows.y.flatten(), reduction="none", ignore_index=-1
+            ).view(output.shape[:2])
+        else:
+            each = (output.squeeze(-1) - rows.y).abs() * rows.labelled
+        return each.sum(-1) / rows.labelled.sum(-1).clamp(min=1)
+
+    @torch.no_grad()
+    def _validate(self, epoch: int) -> dict[str, Tensor]:
+        rows = self._validation.stacked(len(self._active))
+        curves = {}
+        for modality, branch in self._branches.items():
+            _, output = branch(getattr(rows, modality))
+            loss = self._task_loss(output, rows).cpu()
+            self._keep_best(modality, loss, epoch)
+            curves[f"validation_loss_{modality}"] = loss
+        return curves
+
+    def _keep_best(self, modality: str, loss: Tensor, epoch: int) -> None:
+        better = loss < self._best_loss[modality][self._active]
+        kept = self._active[better]
+        self._best_loss[modality][kept] = loss[better]
+        self._best_epoch[modality][kept] = epoch
+        for name, value in self._branches[modality].state_dict().items():
+            self._best[modality][name][kept.to(self._device)] = value[better.to(self._device)]
+
+    def _record(self, epoch: int, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            lost = torch.nonzero(~torch.isfinite(value))
+            if len(lost):
+                replicate = int(self._active[lost[0, 0]])
+                raise TrainingDivergedError(
+                    f"{name} of the replicate with seed {self._seeds[replicate]} became "
+                    f"{float(value[lost[0, 0]])} in epoch {epoch} at λ = {self._strength:.6g}"
+                )
+            self._curves[name][self._active, epoch] = value
+
+    def _retire(self, epoch: int) -> None:
+        """Take replicates out of the stack whose patience is at an end."""
+        latest = torch.stack(list(self._best_epoch.values())).amax(0)[self._active]
+        going_on = epoch - latest < self._config.patience
+        if bool(going_on.all()):
+            return
+        self._active = self._active[going_on]
+        select = going_on.to(self._device)
+        for parameter in self._pair.parameters():
+            parameter.grad = None
+            parameter.data = parameter.data[select]
+            for name, value in self._optimizer.state.get(parameter, {}).items():
+                if value.dim():
+                    self._optimizer.state[parameter][name] = value[select]
+
+    @torch.no_grad()
+    def _outcome(self, test: Rows | None) -> TrainingOutcome:
+        for modality, branch in self._branches.items():
+            for name, parameter in branch.named_parameters():
+                parameter.data = self._best[modality][name]
+        return TrainingOutcome(
+            strength=self._strength,
+            seeds=np.asarray(self._seeds, dtype=np.int64),
+            predictions=self._predict(self._validation),
+            test_predictions=(
+                None if test is None else self._predict(_Tensors.of(test.labelled(), self._device))
+            ),
+            best_epoch={m: epochs.numpy() for m, epochs in self._best_epoch.items()},
+            curves={name: values.numpy() for name, values in self._curves.items()},
+            steps=self._steps,
+            seconds=0.0,
+            weights={m: _numpy(best) for m, best in self._best.items()}
+            if test is not None
+            else None,
+        )
+
+    def _predict(self, rows: "_Tensors") -> dict[str, NDArray[np.generic]]:
+        stacked = rows.stacked(len(self._seeds))
+        return {
+            modality: self._data.decode(branch(getattr(stacked, modality))[1].cpu().numpy())
+            for modality, branch in self._branches.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Tensors:
+    """Rows on the device: `a` and `b` (…, rows, features), `y` and `labelled` (…, rows)."""
+
+    a: Tensor
+    b: Tensor
+    y: Tensor
+    labelled: Tensor
+
+    @classmethod
+    def of(cls, rows: Rows, device: torch.device) -> "_Tensors":
+        dtype = torch.get_default_dtype()
+        target = torch.tensor(rows.target, device=device)
+        return cls(
+            a=torch.tensor(rows.a, device=device, dtype=dtype),
+            b=torch.tensor(rows.b, device=device, dtype=dtype),
+            y=target if target.dtype == torch.int64 else target.to(dtype),
+            labelled=torch.tensor(rows.is_labelled, device=device, dtype=dtype),
+        )
+
+    def take(self, index: Tensor, replicates: int) -> "_Tensors":
+        """Gather each replicate's batch: `index` is (replicates · batch,)."""
+        return _Tensors(
+            **{
+                name: values.index_select(0, index).view(replicates, -1, *values.shape[1:])
+                for name, values in vars(self).items()
+            }
+        )
+
+    def stacked(self, replicates: int) -> "_Tensors":
+        """Show the same rows to every replicate, without copying them."""
+        return _Tensors(
+            **{
+                name: values.expand(replicates, *values.shape)
+                for name, values in vars(self).items()
+            }
+        )
+
+
+def _generator(seed: np.random.SeedSequence) -> Generator:
+    return torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
+
+
+def _copy_of(branch: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in branch.state_dict().items()}
+
+
+def _numpy(state: dict[str, Tensor]) -> dict[str, Floats]:
+    return {name: value.cpu().numpy() for name, value in state.items()}
+
+
+def _merge(parts: Sequence[TrainingOutcome]) -> TrainingOutcome:
+    """Join stacks along the replicate axis."""
+    first = parts[0]
+
+    def joined(field: str) -> dict[str, NDArray[np.generic]]:
+        return {
+            name: np.concatenate([getattr(part, field)[name] for part in parts])
+            for name in getattr(first, field)
+        }
+
+    return TrainingOutcome(
+        strength=first.strength,
+        seeds=np.concatenate([part.seeds for part in parts]),
+        predictions=joined("predictions"),
+        test_predictions=joined("test_predictions") if first.test_predictions else None,
+        best_epoch=joined("best_epoch"),
+        curves=joined("curves"),
+        steps=sum(part.steps for part in parts),
+        seconds=0.0,
+        weights=(
+            {
+                m: {
+                    name: np.concatenate([part.weights[m][name] for part in parts if part.weights])
+                    for name in first.weights[m]
+                }
+                for m in first.weights
+            }
+            if first.weights
+            else None
+        ),
+    )
