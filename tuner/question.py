@@ -1,0 +1,59 @@
+"""A question: one spec about one data set, with all that is derived from the two."""
+
+from dataclasses import dataclass
+
+from data import PairedDataset, Split
+from models.metrics import Metric
+from models.rows import Rows, TrainingData
+from tuner.scores import Scorer, metric_of
+from tuner.spec import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """What a study is about.
+
+    Attributes:
+        study: Identifier of the study: equal data and spec have an equal one.
+        spec: What is asked.
+        dataset: Of what.
+        metric: What is measured.
+        validation: Scores validation rows.
+        test: Scores test rows.
+        data: What the search trains on.
+        test_rows: What only confirmations see.
+    """
+
+    study: str
+    spec: StudySpec
+    dataset: PairedDataset
+    metric: Metric
+    validation: Scorer
+    test: Scorer
+    data: TrainingData
+    test_rows: Rows
+
+    @classmethod
+    def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Question":
+        """Derive everything from spec and data.
+
+        Raises:
+            SpecError: If the spec asks for a metric of another task.
+        """
+        metric = metric_of(spec, dataset.task)
+        data = TrainingData.of(dataset)
+        return cls(
+            study=spec.study_id(dataset.fingerprint),
+            spec=spec,
+            dataset=dataset,
+            metric=metric,
+            validation=Scorer.of(dataset, Split.VALIDATION, metric, spec.seed),
+            test=Scorer.of(dataset, Split.TEST, metric, spec.seed),
+            data=data,
+            test_rows=data.scaling.rows(dataset, Split.TEST),
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the study: the spec's, or else the data set's."""
+        return self.spec.name or self.dataset.name

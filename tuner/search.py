@@ -1,0 +1,147 @@
+"""Runs the trials that a plan asks for on Ray Tune workers."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from models.config import TrainingConfig
+from models.rows import Rows, TrainingData
+from tuner.outcome import FinishedTrial, TrialRequest, unpack
+from tuner.trial import Train, TrialWorker, train_request
+
+NextTrials = Callable[[], list[TrialRequest]]
+Record = Callable[[FinishedTrial], None]
+
+_RETRIES = 2  # of a trial whose worker died
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_TRAIN_V2_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C belongs to us: what is finished is written down
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # our store is the truth, not Tune's state
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_cluster(address: str | None, workers: int) -> Iterator[None]:
+    """Connect to the Ray cluster at `address`, or start one on this machine and end it after.
+
+    Args:
+        address: A cluster, or None for a local one of `workers` CPUs.
+        workers: Trials at a time on a local cluster.
+    """
+    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": workers, "include_dashboard": False, "address": "local"}
+    else:
+        options["address"] = address
+    ray.init(**options)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_trials(
+    data: TrainingData,
+    test: Rows,
+    config: TrainingConfig,
+    next_trials: NextTrials,
+    record: Record,
+    *,
+    workers: int,
+    train: Train = train_request,
+) -> None:
+    """Run trials until the plan has no more to ask for.
+
+    Args:
+        data: Training and validation rows, put once into the object store.
+        test: Test rows, which only confirmations see.
+        config: How to train.
+        next_trials: What to run now; asked again once all of that is finished.
+        record: Called with every finished trial, failed or not, before the next is asked for.
+        workers: Trials at a time.
+        train: What a worker does.
+    """
+    searcher = _PlannedSearcher(next_trials, record)
+    worker = tune.with_resources(
+        tune.with_parameters(TrialWorker, data=data, test=test, training=config, train=train),
+        {"cpu": 1},
+    )
+    with tempfile.TemporaryDirectory(prefix="tuner-tune-") as scratch:
+        tune.Tuner(
+            worker,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                max_concurrent_trials=None,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=scratch,
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            ),
+        ).fit()
+    if searcher.error is not None:
+        raise searcher.error
+
+
+class _PlannedSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
+    """Hands a plan's requests to Tune, batch by batch, and their outcomes back."""
+
+    def __init__(self, next_trials: NextTrials, record: Record) -> None:
+        super().__init__(metric="done", mode="max")
+        self._next_trials, self._record = next_trials, record
+        self._waiting: list[TrialRequest] = []
+        self._running: dict[str, TrialRequest] = {}
+        self.error: Exception | None = None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if not self._waiting and not self._running and self.error is None:
+            with self._held():
+                self._waiting = self._next_trials()
+        if not self._waiting:
+            return None if self._running else str(Searcher.FINISHED)
+        request = self._running[trial_id] = self._waiting.pop(0)
+        return {"request": request}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        request = self._running.pop(trial_id)
+        result = result or {}
+        if "outcome" in result:
+            trial = FinishedTrial(request=request, outcome=unpack(result["outcome"]))
+        else:
+            reason = result.get("reason") or f"its worker died {_RETRIES + 1} times"
+            trial = FinishedTrial(request=request, outcome=None, reason=reason)
+        with self._held():
+            self._record(trial)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Keep an error until Tune has stopped: Tune would only log it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # raised by `run_trials`
+            self.error = error
+            self._waiting = []
+
+    def save(self, checkpoint_path: str) -> None:
+        """Keep nothing: a study goes on from its store."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing: a study goes on from its store."""
