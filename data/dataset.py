@@ -1,0 +1,95 @@
+"""What a data set is to the rest of the program: a frozen, validated value."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Task = Literal["classification", "regression"]
+Classes = tuple[str, ...] | tuple[int, ...]
+
+
+class Split(IntEnum):
+    """The part of a study that a row serves."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Modality:
+    """One view of every row.
+
+    Attributes:
+        name: Name of the array in its source, for example "fou".
+        values: float32, C-contiguous, read-only, finite: (rows, features),
+            (rows, time, features) or (rows, channels, height, width). Padded steps are 0.
+        mask: (rows, time), True where a step is real; None where nothing is padded.
+    """
+
+    name: str
+    values: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(self.values, self.mask)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairedDataset:
+    """Rows seen through two modalities, some or all of them labelled, split three ways.
+
+    Made by `read` and `from_arrays`, which validate; all arrays are read-only.
+
+    Attributes:
+        name: Lower-case letters, digits, "-" and "_".
+        a: The first modality.
+        b: The second modality, row by row the partner of the first.
+        y: (rows,). Classification: int64 indices into `classes`, -1 without a label.
+            Regression: float32, NaN without a label.
+        split: (rows,), int8, the values of `Split`.
+        group: (rows,), int64, equal for rows that must share a split; None without groups.
+        task: What `y` asks for.
+        classes: The labels as they were, sorted; None in regression.
+        fingerprint: 64 hexadecimal digits that depend on the content alone.
+        warnings: What the owner of the data should know.
+    """
+
+    name: str
+    a: Modality
+    b: Modality
+    y: npt.NDArray[Any]
+    split: npt.NDArray[np.int8]
+    group: npt.NDArray[np.int64] | None
+    task: Task
+    classes: Classes | None
+    fingerprint: str
+    warnings: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _freeze(self.y, self.split, self.group)
+
+    @property
+    def rows(self) -> int:
+        """Number of pairs, labelled or not."""
+        return len(self.y)
+
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """(rows,), True where there is a label."""
+        missing = np.isnan(self.y) if self.task == "regression" else self.y < 0
+        return np.logical_not(missing)
+
+    def indices(self, split: Split, *, labelled_only: bool = False) -> npt.NDArray[np.int64]:
+        """Return the row numbers of one split, ascending."""
+        chosen = self.split == split
+        return np.flatnonzero(chosen & self.labelled if labelled_only else chosen)
+
+
+def _freeze(*arrays: npt.NDArray[Any] | None) -> None:
+    for array in arrays:
+        if array is not None:
+            array.setflags(write=False)

@@ -1,0 +1,127 @@
+"""Makes data sets from files and arrays: the front door of the package."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.archive import MAX_BYTES, Arrays, read_npz
+from data.assemble import assemble
+from data.dataset import PairedDataset
+from data.findings import Findings
+from data.labels import TaskChoice
+from data.roles import Roles
+from data.shipped import EXAMPLES
+from data.sources import file_name, open_source
+from data.tables import read_parquet
+
+_READERS = {".npz": read_npz, ".parquet": read_parquet}
+_MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names
+
+
+def read(
+    source: str | os.PathLike[str],
+    *,
+    a: str | None = None,
+    b: str | None = None,
+    y: str | None = None,
+    task: TaskChoice = "auto",
+    seed: int = 0,
+    name: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> PairedDataset:
+    """Read and validate a data set.
+
+    Args:
+        source: Path or fsspec URI of an .npz or .parquet file, or the name of a shipped example.
+        a: Name of the first modality's array; "a" if not given, or what an example pairs.
+        b: Name of the second modality's array, likewise.
+        y: Name of the labels' array, likewise.
+        task: What the labels ask for; "auto" takes floats for regression, all else for classes.
+        seed: Where a split comes from if the data set has none.
+        name: What to call the data set; from the file's name if not given.
+        max_bytes: Limit on the unpacked size.
+
+    Raises:
+        DataError: If the data set cannot be used, with everything that is wrong with it.
+    """
+    example = EXAMPLES.get(os.fspath(source))
+    location = str(example.path) if example else os.fspath(source)
+    roles = _choose(a, b, y, defaults=example.roles if example else Roles())
+    findings = Findings(os.fspath(source))
+    arrays = _read_arrays(location, roles, findings, max_bytes)
+    name = safe_name(name or file_name(location).stem)
+    return assemble(arrays, roles=roles, task=task, seed=seed, name=name, findings=findings)
+
+
+def from_arrays(
+    arrays: Mapping[str, npt.ArrayLike],
+    *,
+    a: str | None = None,
+    b: str | None = None,
+    y: str | None = None,
+    task: TaskChoice = "auto",
+    seed: int = 0,
+    name: str | None = None,
+    source: str = "<arrays>",
+) -> PairedDataset:
+    """Validate arrays as `read` does those of a file. They are copied, never changed.
+
+    Args:
+        arrays: By name, as an .npz file holds them. Labels may be a masked array.
+        a: As in `read`.
+        b: As in `read`.
+        y: As in `read`.
+        task: As in `read`.
+        seed: As in `read`.
+        name: What to call the data set; from `source` if not given.
+        source: What to call it in messages.
+
+    Raises:
+        DataError: If the data set cannot be used, with everything that is wrong with it.
+    """
+    roles = _choose(a, b, y, defaults=Roles())
+    findings = Findings(source)
+    wanted = {n: _as_array(n, arrays[n], findings) for n in roles.present_in(arrays, findings)}
+    usable = {n: array for n, array in wanted.items() if array is not None}
+    return assemble(
+        usable,
+        roles=roles,
+        task=task,
+        seed=seed,
+        name=safe_name(name or source),
+        findings=findings,
+    )
+
+
+def safe_name(name: str) -> str:
+    """Return lower-case letters, digits, "-" and "_" only: "Day 3 (b)" becomes "day-3-b"."""
+    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")[:_MAX_NAME] or "data"
+
+
+def _choose(a: str | None, b: str | None, y: str | None, *, defaults: Roles) -> Roles:
+    return Roles(a=a or defaults.a, b=b or defaults.b, y=y or defaults.y)
+
+
+def _read_arrays(location: str, roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
+    with open_source(location, findings, max_bytes=max_bytes) as file:
+        reader = _READERS.get(file_name(location).suffix.lower())
+        if reader is None:
+            findings.fail(
+                f"has the suffix {file_name(location).suffix!r}; a data set is an .npz or a "
+                ".parquet file. Save it as one of these."
+            )
+        return reader(file, roles, findings, max_bytes=max_bytes)
+
+
+def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> npt.NDArray[Any] | None:
+    try:
+        return np.asanyarray(values)  # keeps a masked array masked
+    except (ValueError, TypeError) as error:
+        findings.error(
+            f"array {name!r} cannot be made an array ({error}). Give all rows one shape."
+        )
+        return None
