@@ -15,7 +15,7 @@ from data.findings import Findings
 from data.labels import TaskChoice
 from data.roles import Roles
 from data.shipped import EXAMPLES
-from data.sources import file_name, open_source
+from data.sources import check_exists, file_name, open_source
 from data.tables import read_parquet
 
 _READERS = {".npz": read_npz, ".parquet": read_parquet}
@@ -107,14 +107,15 @@ def _choose(a: str | None, b: str | None, y: str | None, *, defaults: Roles) -> 
 
 
 def _read_arrays(location: str, roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
+    check_exists(location, findings)
+    suffix = file_name(location).suffix.lower()
+    if suffix not in _READERS:
+        findings.fail(
+            f"has the suffix {suffix!r}; a data set is an .npz or a .parquet file. "
+            "Save it as one of these."
+        )
     with open_source(location, findings, max_bytes=max_bytes) as file:
-        reader = _READERS.get(file_name(location).suffix.lower())
-        if reader is None:
-            findings.fail(
-                f"has the suffix {file_name(location).suffix!r}; a data set is an .npz or a "
-                ".parquet file. Save it as one of these."
-            )
-        return reader(file, roles, findings, max_bytes=max_bytes)
+        return _READERS[suffix](file, roles, findings, max_bytes=max_bytes)
 
 
 def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> npt.NDArray[Any] | None:

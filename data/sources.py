@@ -30,12 +30,26 @@ def file_name(source: str) -> PurePosixPath:
     return PurePosixPath(Path(source).name)
 
 
+def check_exists(source: str, findings: Findings) -> None:
+    """Check that a path leads to a file; what is at a URI is found out by opening it.
+
+    Raises:
+        DataError: If it does not.
+    """
+    path = Path(source)
+    if is_uri(source) or path.is_file():
+        return
+    if path.is_dir():
+        findings.fail("is a folder. Name the .npz or .parquet file in it.")
+    findings.fail(f"does not exist, or is not a file.{_suggestion(path)}")
+
+
 @contextmanager
 def open_source(source: str, findings: Findings, *, max_bytes: int) -> Iterator[IO[bytes]]:
     """Open a path, or a local copy of what is at a URI, as a seekable stream of bytes.
 
     Raises:
-        DataError: If there is no such file, or it cannot be opened or copied.
+        DataError: If it cannot be opened or copied.
     """
     if is_uri(source):
         with tempfile.TemporaryFile() as copy:
@@ -48,11 +62,7 @@ def open_source(source: str, findings: Findings, *, max_bytes: int) -> Iterator[
 
 def _open_path(path: Path, findings: Findings) -> IO[bytes]:
     try:
-        if path.is_dir():
-            findings.fail("is a folder. Name the .npz or .parquet file in it.")
         return path.open("rb")
-    except FileNotFoundError:
-        findings.fail(f"does not exist.{_suggestion(path)}")
     except OSError as error:
         findings.fail(f"cannot be opened: {error.strerror}. Check your rights to read it.")
 

@@ -24,22 +24,31 @@ def read_text(
         (rows,), or None if a fault was noted.
     """
     distinct, codes = np.unique(array, return_inverse=True)
-    texts = [_valid(distinct, index) for index in range(len(distinct))]
-    invalid = np.array([text is None for text in texts], dtype=np.bool_)
-    if invalid.any():
+    texts: list[str | None]
+    if array.dtype.kind == "U":
+        texts = [None if bad else str(distinct[i]) for i, bad in enumerate(_is_invalid(distinct))]
+    else:
+        texts = [_decode(item) for item in distinct.tolist()]
+    refused = np.array([text is None or len(text) > MAX_LETTERS for text in texts], dtype=np.bool_)
+    if refused.any():
         findings.error(
             f"array {name!r} holds text that is not valid Unicode (bytes: not UTF-8), or longer "
-            f"than {MAX_LETTERS:,} letters, in {rows_where(invalid[codes])}. Correct these names."
+            f"than {MAX_LETTERS:,} letters, in {rows_where(refused[codes])}. Correct these names."
         )
         return None
     return np.array([text or "" for text in texts], dtype=np.str_)[codes]
 
 
-def _valid(distinct: npt.NDArray[Any], index: int) -> str | None:
+def _is_invalid(distinct: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """Find what Python cannot make a str of (NumPy takes any 32 bits), or no store can encode."""
+    native = np.ascontiguousarray(distinct, dtype=distinct.dtype.newbyteorder("="))
+    letters = native.view(np.uint32).reshape(len(distinct), -1)
+    surrogate = (letters >= 0xD800) & (letters <= 0xDFFF)
+    return np.asarray(np.any((letters > 0x10FFFF) | surrogate, axis=1))
+
+
+def _decode(item: bytes) -> str | None:
     try:
-        item = distinct[index]  # NumPy holds any 32 bits as a letter; Python does not
-        text = item.decode("utf-8") if isinstance(item, bytes) else str(item)
-        text.encode("utf-8")  # refuses surrogates, which no store downstream takes
-    except ValueError:
+        return item.decode("utf-8")
+    except UnicodeDecodeError:
         return None
-    return text if len(text) <= MAX_LETTERS else None

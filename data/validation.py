@@ -180,8 +180,8 @@ def _check_divisible(labels: Labels, groups: Groups | None, findings: Findings) 
     each = [f"{names[code]!r} ({counted(int(numbers[code]), unit)})" for code in small]
     findings.error(
         f"{counted(len(small), 'class is', 'classes are')} too small to be in training, validation "
-        f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; add rows, merge classes, "
-        "or mark their labels as missing."
+        f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; add rows, merge "
+        "classes, or mark their labels as missing."
     )
     return False
 

@@ -1,0 +1,105 @@
+"""The front door: examples, paths, URIs and names."""
+
+import subprocess
+import sys
+
+import fsspec
+import numpy as np
+import pytest
+
+import data
+from data.readers import safe_name
+from data.shipped import EXAMPLES
+from data.sources import file_name, is_uri
+
+
+def error_of(source, **options):
+    with pytest.raises(data.DataError) as caught:
+        data.read(source, **options)
+    return str(caught.value)
+
+
+def test_the_example():
+    dataset = data.read("mfeat")
+    assert (dataset.name, dataset.rows, dataset.task) == ("mfeat", 2000, "classification")
+    assert (dataset.a.name, dataset.b.name) == ("fou", "kar")
+    assert (dataset.a.values.shape, dataset.b.values.shape) == ((2000, 76), (2000, 64))
+    assert dataset.classes == tuple(range(10))
+    assert np.bincount(dataset.split).tolist() == [1400, 300, 300]
+    for digit in range(10):
+        assert np.bincount(dataset.split[dataset.y == digit]).tolist() == [140, 30, 30]
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize("name", ["fac", "mor", "pix", "zer"])
+def test_any_view_of_the_example(name):
+    assert data.read("mfeat", a=name).a.name == name
+
+
+def test_the_example_says_where_it_comes_from():
+    text = EXAMPLES["mfeat"].path.with_suffix(".txt").read_text()
+    for words in ("Duin", "UCI Machine Learning Repository", "10.24432/C5HC70", "CC BY 4.0"):
+        assert words in text
+
+
+def test_every_way_to_name_a_file(arrays, tmp_path):
+    path = tmp_path / "Day 3 (b).npz"
+    np.savez(path, **arrays)
+    with fsspec.open("memory://folder/day3.npz", "wb") as file:
+        file.write(path.read_bytes())
+    sources = (path, str(path), f"file://{path}", "memory://folder/day3.npz")
+    datasets = [data.read(source) for source in sources]
+    assert len({dataset.fingerprint for dataset in datasets}) == 1
+    assert [dataset.name for dataset in datasets] == ["day-3-b", "day-3-b", "day-3-b", "day3"]
+    assert data.read(path, name="Pilot!").name == "pilot"
+
+
+def test_what_cannot_be_opened(arrays, tmp_path):
+    np.savez(tmp_path / "study.npz", **arrays)
+    (tmp_path / "study.csv").touch()
+    assert "Did you mean 'study.npz'?" in error_of(tmp_path / "studi.npz")
+    assert "shipped examples are mfeat" in error_of(tmp_path / "other")
+    assert "Did you mean 'mfeat'?" in error_of("mfaet")
+    assert "is a folder" in error_of(tmp_path)
+    assert "has the suffix '.csv'" in error_of(tmp_path / "study.csv")
+    assert "does not exist" in error_of("memory://nowhere.npz")
+    assert "cannot be downloaded" in error_of("nosuchprotocol://host/x.npz")
+    assert "does not exist" in error_of("a\0b.npz")
+
+
+def test_a_download_stops_at_the_limit(arrays, tmp_path):
+    with fsspec.open("memory://large.npz", "wb") as file:
+        file.write(bytes(5 * 2**20))
+    assert "is larger than the limit of 1,000 bytes" in error_of(
+        "memory://large.npz", max_bytes=1000
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "uri", "name"),
+    [
+        ("s3://bucket/x.npz", True, "x.npz"),
+        ("https://host/x.npz?sig=a/b.c", True, "x.npz"),
+        ("simplecache::s3://bucket/x.parquet", True, "x.parquet"),
+        ("folder/x.npz", False, "x.npz"),
+        ("C:/folder/x.npz", False, "x.npz"),
+    ],
+)
+def test_paths_and_addresses(source, uri, name):
+    assert is_uri(source) is uri
+    assert str(file_name(source)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [("Day 3 (b)", "day-3-b"), ("a_b-c", "a_b-c"), ("é", "data"), ("<arrays>", "arrays")],
+)
+def test_names_are_safe(name, safe):
+    assert safe_name(name) == safe
+
+
+def test_importing_the_package_imports_no_reader():
+    code = "import data, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"pyarrow", "sklearn", "fsspec", "pandas", "scipy", "torch"}
+    assert not heavy & set(run.stdout.split())
