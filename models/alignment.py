@@ -62,14 +62,14 @@ def symmetric_info_nce(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
     if temperature < _SMALLEST_SHIFT_FREE_TEMPERATURE:
         return _with_maximum_shift(a, b, temperature)
     matrix_bytes = a.shape[-2] ** 2 * a.element_size()
-    if a.device.type == "cpu" and a.shape[0] > 1 and matrix_bytes > _CACHE_BYTES:
-        parts = [
-            _SymmetricInfoNCE.apply(a[k : k + 1], b[k : k + 1], temperature)
-            for k in range(a.shape[0])
-        ]
-        return torch.cat(parts)
-    losses: Tensor = _SymmetricInfoNCE.apply(a, b, temperature)
-    return losses
+    alone = a.device.type == "cpu" and matrix_bytes > _CACHE_BYTES
+    parts = zip(torch.split(a, 1), torch.split(b, 1), strict=True) if alone else [(a, b)]
+    return torch.cat([_loss(part_a, part_b, temperature) for part_a, part_b in parts])
+
+
+def _loss(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    loss: Tensor = _SymmetricInfoNCE.apply(a, b, temperature)  # type: ignore[no-untyped-call]
+    return loss
 
 
 def _with_maximum_shift(a: Tensor, b: Tensor, temperature: float) -> Tensor:

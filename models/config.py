@@ -38,7 +38,7 @@ class TrainingConfig(BaseModel):
     projection: Projection = "mlp"
     projection_width: Count = 64
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    epochs: Count = 60
+    epochs: Count = 100
     patience: Count = 10
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3

@@ -130,7 +130,8 @@ def _r2(truth: Array, predictions: Array, weights: Floats) -> Floats:
 
 
 def _one_hot(codes: Array, classes: Array) -> Floats:
-    return (codes[:, None] == classes).astype(np.float64)
+    member: Floats = (codes[:, None] == classes).astype(np.float64)
+    return member
 
 
 _RESAMPLERS: dict[str, Resampler] = {

@@ -120,6 +120,7 @@ class TrainingData:
     def decode(self, output: Array) -> Array:
         """Turn network outputs (…, rows, outputs) into class codes or values (…, rows)."""
         if self.task == "classification":
-            return output.argmax(-1).astype(np.int32)
+            codes: Array = output.argmax(-1).astype(np.int32)
+            return codes
         values: Array = output[..., 0] * self.scaling.target_scale + self.scaling.target_mean
         return values.astype(np.float32)

@@ -8,6 +8,7 @@ have.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,14 @@ from models.pair import Branch, EncoderPair
 from models.rows import Rows, TrainingData
 
 Floats = NDArray[np.floating]
+
+CURVES = (
+    "train_loss_a",
+    "train_loss_b",
+    "alignment_loss",
+    "validation_loss_a",
+    "validation_loss_b",
+)
 
 # On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
 _CPU_STACK_ROWS = 2048
@@ -106,6 +115,15 @@ def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: to
     return max(1, min(replicates, _CPU_STACK_ROWS // batch))
 
 
+def random_streams(seed: int) -> tuple[Generator, Generator]:
+    """Return a replicate's sources of initial weights and of batch order."""
+    init, order = (
+        torch.Generator().manual_seed(int(stream.generate_state(1, np.uint64)[0] >> 1))
+        for stream in np.random.SeedSequence(seed).spawn(2)
+    )
+    return init, order
+
+
 class _StackTraining:
     """The training of one stack: its parameters, its optimizer and who is still active."""
 
@@ -121,10 +139,10 @@ class _StackTraining:
         self._data = data
         self._train = _Tensors.of(data.train, device)
         self._validation = _Tensors.of(data.validation.labelled(), device)
-        streams = [np.random.SeedSequence(seed).spawn(2) for seed in seeds]
-        self._orders = [_generator(order) for _, order in streams]
+        streams = [random_streams(seed) for seed in seeds]
+        self._orders = [order for _, order in streams]
         self._pair = EncoderPair(
-            data.shapes, data.outputs, config, [_generator(init) for init, _ in streams]
+            data.shapes, data.outputs, config, [init for init, _ in streams]
         ).to(device)
         self._optimizer = torch.optim.AdamW(
             self._pair.parameters(),
@@ -137,9 +155,7 @@ class _StackTraining:
         self._best_loss = {m: torch.full((len(seeds),), torch.inf) for m in self._branches}
         self._best_epoch = {m: torch.zeros(len(seeds), dtype=torch.int64) for m in self._branches}
         self._best = {m: _copy_of(branch) for m, branch in self._branches.items()}
-        names = ("train_loss_a", "train_loss_b", "alignment_loss")
-        names += ("validation_loss_a", "validation_loss_b")
-        self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in names}
+        self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in CURVES}
         self._steps = 0
 
     def run(self, test: Rows | None) -> TrainingOutcome:
@@ -166,8 +182,7 @@ class _StackTraining:
             sums += self._step(self._train.take(index, replicates))
         self._steps += steps * replicates
         means = (sums / steps).cpu()
-        names = ("train_loss_a", "train_loss_b", "alignment_loss")
-        return dict(zip(names, means, strict=True))
+        return dict(zip(CURVES[:3], means, strict=True))
 
     def _step(self, batch: "_Tensors") -> Tensor:
         embedding_a, output_a = self._pair.a(batch.a)
@@ -311,10 +326,6 @@ class _Tensors:
         )
 
 
-def _generator(seed: np.random.SeedSequence) -> Generator:
-    return torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
-
-
 def _copy_of(branch: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in branch.state_dict().items()}
 
@@ -327,7 +338,7 @@ def _merge(parts: Sequence[TrainingOutcome]) -> TrainingOutcome:
     """Join stacks along the replicate axis."""
     first = parts[0]
 
-    def joined(field: str) -> dict[str, NDArray[np.generic]]:
+    def joined(field: str) -> dict[str, NDArray[Any]]:
         return {
             name: np.concatenate([getattr(part, field)[name] for part in parts])
             for name in getattr(first, field)

@@ -1,0 +1,83 @@
+"""A trained encoder that stands alone: raw inputs in, embeddings and answers out."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.config import TrainingConfig
+from models.encoders import unstack
+from models.pair import Branch, EncoderPair
+from models.rows import TrainingData
+from models.training import TrainingOutcome
+
+
+class PortableEncoder(nn.Module):
+    """One encoder with its task head, in plain `torch.nn` layers that `torch.export` can trace.
+
+    It standardises its inputs as training did, in double precision, and answers in the units of
+    the data.
+
+    Args:
+        branch: A branch of which the first replicate is taken.
+        data: What it was trained on.
+        modality: `a` or `b`.
+    """
+
+    def __init__(self, branch: Branch, data: TrainingData, modality: str) -> None:
+        super().__init__()
+        scaling = data.scaling
+        standardizer = scaling.a if modality == "a" else scaling.b
+        self.register_buffer("mean", torch.from_numpy(standardizer.mean.astype(np.float64)))
+        self.register_buffer("scale", torch.from_numpy(standardizer.scale.astype(np.float64)))
+        self.encoder = unstack(branch.encoder, 0)
+        self.head = unstack(nn.Sequential(branch.head), 0)
+        self._classifies = data.task == "classification"
+        self._target_mean, self._target_scale = scaling.target_mean, scaling.target_scale
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map raw inputs to embeddings and answers.
+
+        Args:
+            x: (rows, features), not standardised.
+
+        Returns:
+            (rows, embedding), and either (rows, classes) probabilities or (rows,) values.
+        """
+        embedding = self.encoder(((x.double() - self.mean) / self.scale).float())
+        output = self.head(embedding)
+        if self._classifies:
+            return embedding, output.softmax(-1)
+        return embedding, output[:, 0] * self._target_scale + self._target_mean
+
+
+def portable_encoder(
+    outcome: TrainingOutcome,
+    data: TrainingData,
+    config: TrainingConfig,
+    *,
+    modality: str,
+    replicate: int,
+) -> PortableEncoder:
+    """Take one encoder out of a stack of trained replicates.
+
+    Args:
+        outcome: Of a training that kept its weights.
+        data: What it was trained on.
+        config: How it was built.
+        modality: `a` or `b`.
+        replicate: Which of the stack, from 0.
+
+    Raises:
+        ValueError: If the training did not keep its weights.
+    """
+    if outcome.weights is None:
+        raise ValueError("this training did not keep its weights: it was given no test rows")
+    pair = EncoderPair(data.shapes, data.outputs, config, [torch.Generator()])
+    branch = pair.a if modality == "a" else pair.b
+    branch.load_state_dict(
+        {
+            name: torch.from_numpy(values[replicate : replicate + 1].copy())
+            for name, values in outcome.weights[modality].items()
+        }
+    )
+    return PortableEncoder(branch, data, modality).eval()
