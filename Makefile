@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: setup run test check format bench clean
+.DEFAULT_GOAL := setup
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"  # older ones know no dependency groups
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable . --group dev
+	touch $@
+
+setup: $(INSTALLED)  ## Create .venv with everything; the command is .venv/bin/tuner
+
+run: $(INSTALLED)  ## Find the alignment strength of the shipped example
+	$(BIN)/tuner run mfeat
+
+test: $(INSTALLED)  ## Pass all tests
+	$(BIN)/pytest
+
+check: $(INSTALLED)  ## Format, lint, types, import direction, dependencies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+format: $(INSTALLED)  ## Put the code into the format that `check` wants
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)  ## Measure speed against baselines in the same run
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## Remove what `setup` and the tools made; studies in .tuner stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
