@@ -43,7 +43,7 @@ def read(
         task: What the labels ask for; "auto" takes floats for regression, all else for classes.
         seed: Where a split comes from if the data set has none.
         name: What to call the data set; from the file's name if not given.
-        max_bytes: Limit on the unpacked size.
+        max_bytes: Limit on the download, the unpacked archive, or one unpacked Parquet column.
 
     Raises:
         DataError: If the data set cannot be used, with everything that is wrong with it.
