@@ -1,0 +1,225 @@
+"""Small real studies: a dozen trainings of a second in all, shared by the tests of a session."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from data import from_arrays
+from models.config import TrainingConfig
+from models.training import train
+from tuner.outcome import FinishedTrial, TrialRequest
+from tuner.question import Question
+from tuner.result import (
+    Answer,
+    Cost,
+    CurvePoint,
+    DatasetSummary,
+    FailedTrial,
+    MetricSummary,
+    Modalities,
+    ModalityAnswer,
+    PointScore,
+    StudyResult,
+    TestScores,
+    ValidationScores,
+    Verdict,
+)
+from tuner.scores import Target
+from tuner.spec import StudySpec
+from tuner.store import StudyStore
+
+CANDIDATE = 0.4
+SEARCHED = (0.0, 0.05, 0.4, 4.0)
+LABELS = ("grüne Tomate", "rote", "<gelbe>")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """A question, its finished trials (one search trial failed), and its answer."""
+
+    question: Question
+    finished: list[FinishedTrial]
+    result: StudyResult
+
+    def store(self, url: str) -> StudyStore:
+        """Write the study into a new store."""
+        store = StudyStore(url)
+        question = self.question
+        store.open(
+            question.study,
+            name=question.name,
+            fingerprint=question.dataset.fingerprint,
+            spec=question.spec.model_dump(mode="json"),
+        )
+        for trial in self.finished:
+            store.record(question.study, trial)
+        return store
+
+
+@pytest.fixture(scope="session")
+def classification() -> Study:
+    """Three classes with strings as labels; aligned for A, not for B."""
+    return make_study("classification")
+
+
+@pytest.fixture(scope="session")
+def regression() -> Study:
+    """Values far from zero, scored by their mean absolute error."""
+    return make_study("regression")
+
+
+def make_study(task: str, *, name: str | None = None, seed: int = 0) -> Study:
+    """Train a small study of 120 pairs."""
+    rng = np.random.default_rng(7)
+    latent = rng.normal(size=(120, 3)).astype(np.float32)
+    a = (20 + 5 * latent @ rng.normal(size=(3, 5))).astype(np.float32)
+    b = (latent @ rng.normal(size=(3, 4)) - 3).astype(np.float32)
+    codes = latent.argmax(1)
+    y = np.array(LABELS)[codes] if task == "classification" else 300 + 40 * latent[:, 0]
+    dataset = from_arrays({"a": a, "b": b, "y": y}, name=f"small-{task}")
+    spec = StudySpec(
+        name=name,
+        trials=5,
+        replicates=2,
+        confirm_replicates=3,
+        seed=seed,
+        training=TrainingConfig(epochs=4, batch_size=32, hidden=8, embedding=6),
+    )
+    question = Question.of(spec, dataset)
+    finished = [_trial(question, "search", n, s, (1, 2)) for n, s in enumerate(SEARCHED)]
+    failed = TrialRequest(phase="search", number=len(SEARCHED), strength=3.0, seeds=(1, 2))
+    reason = "TrainingDivergedError: a loss became inf & <b>worse</b>"
+    finished.append(FinishedTrial(request=failed, outcome=None, reason=reason))
+    confirmed = enumerate((0.0, CANDIDATE))
+    finished += [_trial(question, "confirm", n, s, (11, 12, 13)) for n, s in confirmed]
+    return Study(question=question, finished=finished, result=_result(question, finished))
+
+
+def _trial(question, phase, number, strength, seeds) -> FinishedTrial:
+    outcome = train(
+        question.data,
+        question.spec.training,
+        strength=strength,
+        seeds=seeds,
+        test=question.test_rows if phase == "confirm" else None,
+    )
+    request = TrialRequest(phase=phase, number=number, strength=strength, seeds=seeds)
+    return FinishedTrial(request=request, outcome=outcome)
+
+
+def _result(question: Question, finished: Sequence[FinishedTrial]) -> StudyResult:
+    """An answer by hand: its scores are measured, its verdicts are made up."""
+    dataset = question.dataset
+    return StudyResult(
+        study=question.study,
+        name=question.name,
+        status="done",
+        dataset=DatasetSummary(
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            rows=dataset.rows,
+            labelled=int(dataset.labelled.sum()),
+            task=dataset.task,
+            classes=None if dataset.classes is None else len(dataset.classes),
+        ),
+        metric=MetricSummary(name=question.metric.name, direction=question.metric.direction),
+        information=None,
+        joint=Answer(
+            strength=0.0,
+            interval=(0.0, 4.0),
+            verdict="no detectable effect",
+            candidate=CANDIDATE,
+            gain=0.001,
+            gain_interval=(-0.02, 0.022),
+            evidence="the interval of the gain holds 0",
+        ),
+        modalities=Modalities(
+            a=_modality(question, finished, "a", "align"),
+            b=_modality(question, finished, "b", "do not align"),
+        ),
+        curve=tuple(_points(question, finished)),
+        failures=tuple(
+            FailedTrial(strength=t.request.strength, phase="search", reason=t.reason)
+            for t in finished
+            if t.reason is not None
+        ),
+        cost=Cost(
+            trials=7, trainings=14, gradient_steps=100, training_seconds=1.5, wall_seconds=75.0
+        ),
+        mlflow=None,
+    )
+
+
+def _modality(
+    question: Question, finished: Sequence[FinishedTrial], target: Target, verdict: Verdict
+) -> ModalityAnswer:
+    confirmed = {t.request.strength: t.outcome for t in finished if t.request.phase == "confirm"}
+    baseline, best = (
+        {
+            "validation": question.validation.scores(outcome.predictions, target).mean(),
+            "test": question.test.scores(outcome.test_predictions, target).mean(),
+        }
+        for outcome in (confirmed[0.0], confirmed[CANDIDATE])
+    )
+    gain = question.metric.sign * (best["test"] - baseline["test"])
+    return ModalityAnswer(
+        strength=CANDIDATE if verdict == "align" else 0.0,
+        interval=(0.05, 1.5),
+        verdict=verdict,
+        candidate=CANDIDATE,
+        evidence="the interval of the gain lies on one side of 0",
+        validation=ValidationScores(baseline=baseline["validation"], best=best["validation"]),
+        test=TestScores(
+            baseline=baseline["test"],
+            best=best["test"],
+            gain=gain,
+            gain_interval=(gain - 0.03, gain + 0.03),
+        ),
+        model=None,
+    )
+
+
+def _points(question, finished):
+    for trial in finished:
+        if trial.request.phase == "search" and trial.outcome is not None:
+            scores = {
+                target: question.validation.scores(trial.outcome.predictions, target)
+                for target in ("a", "b", "joint")
+            }
+            yield CurvePoint(
+                strength=trial.request.strength,
+                replicates=len(trial.request.seeds),
+                **{
+                    target: PointScore(
+                        mean=values.mean(), sem=values.std(ddof=1) / np.sqrt(len(values))
+                    )
+                    for target, values in scores.items()
+                },
+            )
+
+
+@pytest.fixture
+def store_url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'studies.db'}"
+
+
+@pytest.fixture
+def tracking_uri(tmp_path, mlflow_template) -> str:
+    """An MLflow database of the test's own: a copy, because making one takes seconds."""
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(mlflow_template.read_bytes())
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory):
+    from tuner.mlflow_access import connect
+
+    path = tmp_path_factory.mktemp("mlflow") / "template.db"
+    connect(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+MakeStudy = Callable[..., Study]

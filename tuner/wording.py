@@ -1,0 +1,92 @@
+"""How numbers and verdicts are written for people: in MLflow's pages and in the report."""
+
+from tuner.result import Answer, ModalityAnswer, StudyResult
+from tuner.scores import Target
+
+_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
+TITLES: dict[Target, str] = {"a": "Modality A", "b": "Modality B", "joint": "Both (mean)"}
+
+
+def strength(value: float) -> str:
+    """Write a λ: three digits are more than any interval supports."""
+    return f"{value:.3g}"
+
+
+def score(value: float | None, metric: str) -> str:
+    """Write a score in the metric's own units."""
+    if value is None:
+        return "—"
+    text = f"{value:.4f}" if metric in _SHARES else f"{value:.4g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def gain(value: float | None, metric: str) -> str:
+    """Write a difference of scores with its sign."""
+    if value is None:
+        return "—"
+    text = f"{value:+.4f}" if metric in _SHARES else f"{value:+.3g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def strength_interval(interval: tuple[float, float]) -> str:
+    """Write an interval of λ."""
+    return f"{strength(interval[0])} to {strength(interval[1])}"
+
+
+def gain_interval(interval: tuple[float, float] | None, metric: str) -> str:
+    """Write the interval of a gain."""
+    if interval is None:
+        return "—"
+    return f"{gain(interval[0], metric)} to {gain(interval[1], metric)}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in the unit that suits it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def metric_words(result: StudyResult) -> str:
+    """Name the metric, and which way is better."""
+    name = {"mae": "mean absolute error", "r2": "R²", "macro_f1": "macro F1"}.get(
+        result.metric.name, result.metric.name.replace("_", " ")
+    )
+    better = "higher" if result.metric.direction == "maximize" else "lower"
+    return f"{name} ({better} is better)"
+
+
+def answers(result: StudyResult) -> dict[Target, Answer | ModalityAnswer]:
+    """Return the three answers of a study."""
+    return {"a": result.modalities.a, "b": result.modalities.b, "joint": result.joint}
+
+
+def gain_of(
+    answer: Answer | ModalityAnswer,
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Return the gain of an answer's candidate over λ = 0 on test rows, and its interval."""
+    measured = answer if isinstance(answer, Answer) else answer.test
+    return measured.gain, measured.gain_interval
+
+
+def sentence(target: Target, result: StudyResult) -> str:
+    """Say in a sentence what to do."""
+    answer = answers(result)[target]
+    what = {"a": "encoder A", "b": "encoder B", "joint": "the two encoders"}[target]
+    value, interval = gain_of(answer)
+    metric = result.metric.name
+    gained = (
+        f"gain over λ = 0 on test rows {gain(value, metric)} "
+        f"(95\N{NO-BREAK SPACE}% interval {gain_interval(interval, metric)})"
+    )
+    if value is None:
+        return f"No detectable effect on {what}, keep λ = 0: {answer.evidence}."
+    if answer.verdict == "align":
+        return f"Align {what} with λ = {strength(answer.strength)}: {gained}."
+    if answer.verdict == "do not align":
+        advice = f"Do not align {what}, keep λ = 0"
+    else:
+        advice = f"No detectable effect on {what}, keep λ = 0"
+    return f"{advice}. Tested at λ = {strength(answer.candidate)}: {gained}."
