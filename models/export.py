@@ -23,6 +23,9 @@ class PortableEncoder(nn.Module):
         modality: `a` or `b`.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, branch: Branch, data: TrainingData, modality: str) -> None:
         super().__init__()
         scaling = data.scaling
