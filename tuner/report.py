@@ -1,0 +1,232 @@
+"""Writes the report of a study: one page that needs no network, and the figure of the λ-curve."""
+
+import base64
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel
+
+from data import Split
+from tuner.curve_figure import Panel, as_bytes, draw_all, draw_one, panels
+from tuner.outcome import FinishedTrial
+from tuner.question import Question
+from tuner.result import StudyResult
+from tuner.run_note import load_lines
+from tuner.scores import TARGETS
+from tuner.spec import StudySpec
+from tuner.wording import (
+    TITLES,
+    answers,
+    duration,
+    gain,
+    gain_interval,
+    gain_of,
+    metric_words,
+    score,
+    sentence,
+    strength,
+    strength_interval,
+)
+
+FIGURE = "lambda_curve.png"
+PAGE = "report.html"
+
+_OPTIONS = {
+    "a": "--a",
+    "b": "--b",
+    "y": "--y",
+    "name": "--name",
+    "task": "--task",
+    "metric": "--metric",
+    "trials": "--trials",
+    "replicates": "--replicates",
+    "max_lambda": "--max-lambda",
+    "sampler": "--sampler",
+    "seed": "--seed",
+}
+_TRAINING_OPTIONS = {
+    "encoder_a": "--encoder-a",
+    "encoder_b": "--encoder-b",
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+}
+
+
+def write_report(
+    question: Question, result: StudyResult, finished: Sequence[FinishedTrial], folder: Path
+) -> None:
+    """Write `lambda_curve.png` and `report.html`.
+
+    Args:
+        question: What was asked.
+        result: The answer.
+        finished: The trials.
+        folder: Where to; must exist.
+    """
+    shown = panels(question, result, finished)
+    (folder / FIGURE).write_bytes(as_bytes(draw_all(question, result, shown), "png"))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        _facts(question, result, finished) | {"figures": [_figure(question, p) for p in shown]}
+    )
+    (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def command(spec: StudySpec) -> str:
+    """Return the command that asks the same question, with `DATA` for the data set."""
+    words = ["tuner", "run", "DATA", *_differing(spec, _OPTIONS)]
+    return shlex.join(words + _differing(spec.training, _TRAINING_OPTIONS))
+
+
+def _differing(settings: BaseModel, options: dict[str, str]) -> list[str]:
+    defaults = type(settings)()
+    values = {name: getattr(settings, name) for name in options}
+    return [
+        word
+        for name, value in values.items()
+        if value != getattr(defaults, name)
+        for word in (options[name], str(value))
+    ]
+
+
+def _facts(
+    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
+) -> dict[str, Any]:
+    dataset = question.dataset
+    tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
+    return {
+        "result": result,
+        "spec": question.spec,
+        "metric": metric_words(result),
+        "advice": [
+            {
+                "title": TITLES[target],
+                "tag": tags[answer.verdict],
+                "verdict": answer.verdict,
+                "sentence": sentence(target, result),
+                "evidence": answer.evidence,
+            }
+            for target, answer in answers(result).items()
+        ],
+        "answers": _answer_rows(question, result, finished),
+        "curve": _curve_rows(result),
+        "failures": [
+            {"strength": strength(f.strength), "phase": f.phase, "reason": f.reason}
+            for f in result.failures
+        ],
+        "cost": {
+            "training": duration(result.cost.training_seconds),
+            "wall": duration(result.cost.wall_seconds),
+        },
+        "dataset": dataset,
+        "sides": [
+            {
+                "title": title,
+                "name": side.name,
+                "shape": " × ".join(map(str, side.values.shape[1:])),
+            }
+            for title, side in (("A", dataset.a), ("B", dataset.b))
+        ],
+        "splits": {
+            name: {
+                "rows": len(dataset.indices(split)),
+                "labelled": len(dataset.indices(split, labelled_only=True)),
+            }
+            for name, split in (
+                ("training", Split.TRAIN),
+                ("validation", Split.VALIDATION),
+                ("test", Split.TEST),
+            )
+        },
+        "models": [
+            {"model": model, "code": load_lines(model.name, model.version)}
+            for model in (result.modalities.a.model, result.modalities.b.model)
+            if model is not None
+        ],
+        "command": command(question.spec),
+        "spec_json": question.spec.model_dump_json(indent=2),
+    }
+
+
+def _answer_rows(
+    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
+) -> list[dict[str, str]]:
+    name = result.metric.name
+    tested = {
+        trial.request.strength: trial.outcome.test_predictions
+        for trial in finished
+        if trial.request.phase == "confirm" and trial.outcome is not None
+    }
+    rows = []
+    for target, answer in answers(result).items():
+        baseline, best = (
+            None
+            if (rows_of := tested.get(at)) is None
+            else question.test.scores(rows_of, target).mean()
+            for at in (0.0, answer.candidate)
+        )
+        value, interval = gain_of(answer)
+        rows.append(
+            {
+                "title": TITLES[target],
+                "verdict": answer.verdict,
+                "strength": strength(answer.strength),
+                "interval": strength_interval(answer.interval),
+                "candidate": strength(answer.candidate),
+                "baseline": score(baseline, name),
+                "best": score(best, name),
+                "gain": gain(value, name),
+                "gain_interval": gain_interval(interval, name),
+            }
+        )
+    return rows
+
+
+def _curve_rows(result: StudyResult) -> list[dict[str, Any]]:
+    name, sign = result.metric.name, 1 if result.metric.direction == "maximize" else -1
+    best = {
+        target: max((sign * getattr(p, target).mean for p in result.curve), default=0.0)
+        for target in TARGETS
+    }
+    return [
+        {
+            "strength": strength(point.strength),
+            "replicates": point.replicates,
+            "cells": [
+                {
+                    "mean": score(getattr(point, target).mean, name),
+                    "sem": score(getattr(point, target).sem, name),
+                    "best": sign * getattr(point, target).mean == best[target],
+                }
+                for target in TARGETS
+            ],
+        }
+        for point in result.curve
+    ]
+
+
+def _figure(question: Question, panel: Panel) -> dict[str, str]:
+    answer = panel.answer
+    return {
+        "light": _data_uri(as_bytes(draw_one(question, panel, "light"), "svg")),
+        "dark": _data_uri(as_bytes(draw_one(question, panel, "dark"), "svg")),
+        "alt": (
+            f"λ-curve of {TITLES[panel.target]}: {len(panel.lambdas)} λs tried, "
+            f"baseline {score(panel.baseline, question.metric.name)}, "
+            f"λ* = {strength(answer.strength)}, 95 % interval of the best λ "
+            f"{strength_interval(answer.interval)}, verdict: {answer.verdict}."
+        ),
+    }
+
+
+def _data_uri(image: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}"
