@@ -4,6 +4,7 @@ Exception
 └── TunerError
     ├── StudyFailedError a study cannot be answered: the message says which step failed and why
     ├── StudyInUseError  another process is working on the same study
+    ├── TrackingError    MLflow could not be reached at the end; the study is safe in the store
     └── SpecError        a study spec asks for something that this data set cannot give
 """
 
@@ -22,3 +23,7 @@ class StudyInUseError(TunerError):
 
 class SpecError(TunerError):
     """A study spec asks for something that the data set cannot give."""
+
+
+class TrackingError(TunerError):
+    """MLflow could not be reached at the end; the study itself is safe in the store."""

@@ -53,17 +53,24 @@ class Information(_Part):
 
 
 class ValidationScores(_Part):
-    """Mean scores on validation rows, at λ = 0 and at the λ that was confirmed."""
+    """Mean scores of the same encoders on validation rows, at λ = 0 and at the candidate."""
 
     baseline: float
-    best: float
+    best: float | None
 
 
-class TestScores(ValidationScores):
-    """Mean scores of fresh seeds on test rows; the gain is positive where alignment is better."""
+class TestScores(_Part):
+    """Mean scores of fresh seeds on test rows; the gain is positive where alignment is better.
 
-    gain: float
-    gain_interval: Interval
+    All but `baseline` are None if the training that was to confirm the answer failed.
+    """
+
+    __test__ = False  # no test, whatever pytest makes of its name
+
+    baseline: float
+    best: float | None
+    gain: float | None
+    gain_interval: Interval | None
 
 
 class RegisteredModel(_Part):
@@ -81,7 +88,9 @@ class Answer(_Part):
         strength: λ*, 0 unless the verdict is `align`.
         interval: 95 % interval of the λ at which the score is highest.
         candidate: The λ > 0 that was confirmed against λ = 0 with fresh seeds on test rows.
-        gain: Score(candidate) − score(0) on test rows, positive where alignment is better.
+        gain: How much better than λ = 0 the candidate scores on test rows; None if its training
+            failed.
+        gain_interval: Its 95 % interval, over seeds and rows.
         evidence: The verdict's reason, in words.
     """
 
@@ -89,8 +98,8 @@ class Answer(_Part):
     interval: Interval
     verdict: Verdict
     candidate: float
-    gain: float
-    gain_interval: Interval
+    gain: float | None
+    gain_interval: Interval | None
     evidence: str
 
 

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -41,6 +42,7 @@ def ray_cluster(address: str | None, workers: int) -> Iterator[None]:
         workers: Trials at a time on a local cluster.
     """
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is told by our result
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"num_cpus": workers, "include_dashboard": False, "address": "local"}
@@ -74,7 +76,7 @@ def run_trials(
         workers: Trials at a time.
         train: What a worker does.
     """
-    searcher = _PlannedSearcher(next_trials, record)
+    searcher = _PlannedSearcher(next_trials, record, workers)
     worker = tune.with_resources(
         tune.with_parameters(TrialWorker, data=data, test=test, training=config, train=train),
         {"cpu": 1},
@@ -85,7 +87,6 @@ def run_trials(
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 num_samples=-1,
-                max_concurrent_trials=None,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -93,40 +94,49 @@ def run_trials(
                 storage_path=scratch,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[_Faults(searcher.faults)],
             ),
         ).fit()
     if searcher.error is not None:
         raise searcher.error
 
 
-class _PlannedSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
+class _PlannedSearcher(Searcher):
     """Hands a plan's requests to Tune, batch by batch, and their outcomes back."""
 
-    def __init__(self, next_trials: NextTrials, record: Record) -> None:
+    def __init__(self, next_trials: NextTrials, record: Record, workers: int) -> None:
         super().__init__(metric="done", mode="max")
-        self._next_trials, self._record = next_trials, record
+        self._next_trials, self._record, self._workers = next_trials, record, workers
         self._waiting: list[TrialRequest] = []
         self._running: dict[str, TrialRequest] = {}
         self.error: Exception | None = None
+        self.faults: dict[str, str] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(  # type: ignore[override]  # Ray's signature leaves out FINISHED, a string
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
         if not self._waiting and not self._running and self.error is None:
             with self._held():
                 self._waiting = self._next_trials()
         if not self._waiting:
-            return None if self._running else str(Searcher.FINISHED)
+            return None if self._running else Searcher.FINISHED
+        if len(self._running) >= self._workers:
+            return None
         request = self._running[trial_id] = self._waiting.pop(0)
         return {"request": request}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        del error  # told apart by what the result holds
         request = self._running.pop(trial_id)
         result = result or {}
         if "outcome" in result:
             trial = FinishedTrial(request=request, outcome=unpack(result["outcome"]))
         else:
-            reason = result.get("reason") or f"its worker died {_RETRIES + 1} times"
+            fault = self.faults.get(trial_id, "no cause is known")
+            reason = result.get("reason") or f"failed {_RETRIES + 1} times, lately for: {fault}"
             trial = FinishedTrial(request=request, outcome=None, reason=reason)
         with self._held():
             self._record(trial)
@@ -140,8 +150,26 @@ class _PlannedSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
             self.error = error
             self._waiting = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep nothing when Tune pickles itself: a study goes on from its store."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: a study goes on from its store."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing: a study goes on from its store."""
+
+
+class _Faults(tune.Callback):
+    """Notes why a worker was lost, which the searcher is not told."""
+
+    def __init__(self, faults: dict[str, str]) -> None:
+        self._faults = faults
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        del iteration, trials, info
+        lines = (
+            Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")[-1].splitlines()
+        )
+        self._faults[trial.trial_id] = lines[1].strip()

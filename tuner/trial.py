@@ -28,14 +28,14 @@ def train_request(
     )
 
 
-class TrialWorker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+class TrialWorker(tune.Trainable):
     """Trains one request per Tune trial; the actor is used again for the next.
 
     What training raises is the trial's result, not a fault of the worker: the same seeds would
     raise it again. Only the death of the process is worth another attempt.
     """
 
-    def setup(  # noqa: D102
+    def setup(  # type: ignore[override]  # noqa: D102  # `with_parameters` adds the others
         self,
         config: dict[str, Any],
         data: TrainingData,

@@ -1,0 +1,147 @@
+"""`make bench`: every line is a ratio, or a figure, of one run on this machine.
+
+Usage: python -m tests.benchmarks [steps] [study]
+"""
+
+import json
+import os
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+BATCHES = (128, 256, 512)
+ROUNDS = 5
+
+
+def main() -> None:
+    wanted = set(sys.argv[1:]) or {"steps", "study"}
+    table = Table(title=f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}")
+    for heading in ("", "what", "ours", "baseline", "ratio", "aim"):
+        table.add_column(heading)
+    if "study" in wanted:
+        _study(table)
+    if "steps" in wanted:
+        _steps(table)
+    Console(width=130).print(table)
+
+
+def _study(table: Table) -> None:
+    cores = len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        ours = _run_study(Path(folder))
+        script = json.loads(_python("documented_script", folder, "12", "6"))
+    cost = ours["result"]["cost"]
+    ideal = cost["training_seconds"] / cores
+    table.add_row(
+        "a", "study wall time, training ÷ cores (s)", f"{ours['wall']:.1f}", f"{ideal:.1f}",
+        f"{ours['wall'] / ideal:.2f}", "≤ 1.2",
+    )  # fmt: skip
+    per_step = ours["wall"] / cost["gradient_steps"]
+    theirs = script["seconds"] / script["steps"]
+    table.add_row(
+        "b", "ms a gradient step, script after the docs", f"{per_step * 1e3:.2f}",
+        f"{theirs * 1e3:.2f}", f"{theirs / per_step:.1f}", "≥ 15",
+    )  # fmt: skip
+    table.add_row("c", "seconds to the first finished trial", f"{ours['first']:.1f}", "", "", "≤ 8")
+    for who, peak in ours["peaks"].items():
+        table.add_row("e", f"peak memory of {who} (MiB)", f"{peak:.0f}", "", "", "")
+
+
+def _run_study(home: Path) -> dict:
+    peaks: dict[str, float] = {}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuner", "run", "mfeat", "--json"],
+        env=os.environ | {"TUNER_HOME": str(home / "home")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    watch = threading.Thread(target=_watch, args=(process, home / "home", peaks), daemon=True)
+    watch.start()
+    first = None
+    while process.poll() is None and first is None:
+        time.sleep(0.02)
+        if _trials(home / "home" / "studies.db"):
+            first = time.perf_counter() - started
+    out, _ = process.communicate()
+    wall = time.perf_counter() - started
+    watch.join()
+    return {"result": json.loads(out), "wall": wall, "first": first, "peaks": peaks}
+
+
+def _trials(path: Path) -> int:
+    if not path.exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            return int(database.execute("select count(*) from tuner_trials").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+def _watch(process: subprocess.Popen, home: Path, peaks: dict[str, float]) -> None:
+    """Note the largest resident memory of the driver and of any worker."""
+    mark = f"TUNER_HOME={home}".encode()
+    while process.poll() is None:
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark not in (folder / "environ").read_bytes():
+                    continue
+                worker = b"TrialWorker" in (folder / "cmdline").read_bytes()
+                who = "driver" if int(folder.name) == process.pid else "worker" if worker else None
+                if who:
+                    pages = int((folder / "statm").read_text().split()[1])
+                    size = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+                    peaks[who] = max(peaks.get(who, 0), size)
+            except (OSError, ValueError, IndexError):
+                continue
+        time.sleep(1)
+
+
+def _steps(table: Table) -> None:
+    for batch in BATCHES:
+        pairs = [
+            [float(_python("steps", who, str(batch))) for who in ("ours", "plain")]
+            for _ in range(ROUNDS)
+        ]
+        ours, plain = (statistics.median(side) for side in zip(*pairs, strict=True))
+        ratio = statistics.median(one / other for one, other in pairs)
+        table.add_row(
+            "d", f"model-steps a second and core, batch {batch}, plain loop", f"{ours:.0f}",
+            f"{plain:.0f}", f"{ratio:.2f}", "≥ 2",
+        )  # fmt: skip
+
+
+def _python(module: str, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.benchmarks.{module}", *words],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    return done.stdout
+
+
+def _machine() -> str:
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return f"{len(os.sched_getaffinity(0))} cores ({names[0] if names else platform.machine()})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import worlds
+from tests.simulated import simulate
+from tuner.errors import StudyFailedError
+from tuner.outcome import FinishedTrial
+from tuner.plan import Plan
+from tuner.question import Question
+from tuner.spec import StudySpec
+
+SPEC = StudySpec(trials=10, batch=4, replicates=3, confirm_replicates=4, sampler="tpe", seed=5)
+DATASET = worlds.null(0, rows=200)
+TRAIN = simulate(lambda strength: 0.6 + 0.2 * np.exp(-((strength - 0.5) ** 2)))
+
+
+def finish(question, request, failing=()):
+    key = (request.phase, request.number)
+    if key in failing:
+        return FinishedTrial(request=request, outcome=None, reason="planted")
+    outcome = TRAIN(request, question.data, question.spec.training, question.test_rows)
+    return FinishedTrial(request=request, outcome=outcome)
+
+
+def trained(spec, *, workers=1, order=None, failing=()):
+    """Run a plan as a number of workers would that finish in random order."""
+    question = Question.of(spec, DATASET)
+    plan = Plan(spec=spec, validation=question.validation)
+    rng = np.random.default_rng(order)
+    finished = []
+    while requests := plan.next(finished):
+        started = requests[:workers]
+        done = rng.permutation(len(started))[: rng.integers(1, len(started) + 1)]
+        finished += [finish(question, started[i], failing) for i in done]
+    return sorted((t.request for t in finished), key=lambda r: (r.phase, r.number)), finished, plan
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    workers=st.integers(1, 8),
+    order=st.integers(0, 99),
+    sampler=st.sampled_from(["gp", "tpe", "random", "grid"]),
+)
+def test_workers_and_the_order_of_finishing_change_nothing(workers, order, sampler):
+    spec = SPEC.model_copy(update={"sampler": sampler})
+    alone, _, _ = trained(spec)
+    together, _, _ = trained(spec, workers=workers, order=order)
+    assert together == alone
+
+
+def test_a_study_trains_zero_first_and_spreads_its_first_batch_to_both_ends():
+    requests, _, _ = trained(SPEC)
+    search = [r for r in requests if r.phase == "search"]
+    first = [SPEC.space.to_unit(r.strength) for r in search[:4]]
+    assert search[0].strength == 0
+    np.testing.assert_allclose(first, [0, 1 / 3, 2 / 3, 1], atol=1e-12)
+    assert len(search) == 10
+    assert all(0 <= r.strength <= SPEC.max_lambda for r in search)
+
+
+def test_grid_is_even_in_the_warped_space():
+    requests, _, _ = trained(SPEC.model_copy(update={"sampler": "grid"}))
+    units = [SPEC.space.to_unit(r.strength) for r in requests if r.phase == "search"]
+    np.testing.assert_allclose(units, np.linspace(0, 1, 10), atol=1e-12)
+
+
+def test_random_always_trains_the_baseline():
+    requests, _, _ = trained(SPEC.model_copy(update={"sampler": "random"}))
+    search = [r.strength for r in requests if r.phase == "search"]
+    assert search[0] == 0
+    assert len(set(search)) == 10
+
+
+def test_every_lambda_has_the_same_seeds_and_confirmation_has_fresh_ones():
+    requests, _, _ = trained(SPEC)
+    seeds = {
+        phase: {r.seeds for r in requests if r.phase == phase} for phase in ("search", "confirm")
+    }
+    (search,), (confirm,) = seeds["search"], seeds["confirm"]
+    assert len(set(search)) == 3
+    assert len(set(confirm)) == 4
+    assert not set(search) & set(confirm)
+
+
+def test_another_study_seed_has_other_replicates():
+    ours, _, _ = trained(SPEC)
+    others, _, _ = trained(SPEC.model_copy(update={"seed": 6}))
+    assert not set(ours[0].seeds) & set(others[0].seeds)
+
+
+def test_confirmation_is_of_zero_and_of_every_candidate():
+    requests, finished, plan = trained(SPEC)
+    confirm = [r.strength for r in requests if r.phase == "confirm"]
+    candidates = {choice.candidate for choice in plan.choices(finished).values()}
+    assert confirm == [0.0, *sorted(candidates)]
+    assert 0 not in candidates
+
+
+def test_a_failed_trial_does_not_stop_the_study_and_is_not_tried_again():
+    requests, finished, _ = trained(SPEC, failing={("search", 2), ("search", 5)})
+    assert len([r for r in requests if r.phase == "search"]) == 10
+    assert sum(t.reason == "planted" for t in finished) == 2
+    assert len(finished) == len(requests)
+
+
+def test_without_a_baseline_there_is_no_answer():
+    with pytest.raises(StudyFailedError, match="baseline .* could not be trained.*planted"):
+        trained(SPEC, failing={("search", 0)})
+
+
+def test_too_few_trained_lambdas_are_no_curve():
+    failing = {("search", n) for n in range(2, 10)}
+    with pytest.raises(StudyFailedError, match="only 2 of 10 λs could be trained.*planted"):
+        trained(SPEC, failing=failing)
+
+
+def test_a_closed_search_goes_on_to_the_confirmation_once_there_is_a_curve():
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    first = plan.next([], closed=True)
+    assert [r.number for r in first] == [0, 1, 2, 3]  # too little to choose from: go on
+    finished = [finish(question, request) for request in first]
+    assert {r.phase for r in plan.next(finished, closed=True)} == {"confirm"}
+    assert {r.phase for r in plan.next(finished)} == {"search"}

@@ -1,0 +1,126 @@
+"""Trials on a real Ray cluster, with a stand-in for training."""
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from models.config import TrainingConfig
+from tests import worlds
+from tests.simulated import simulate
+from tuner.outcome import TrialRequest
+from tuner.question import Question
+from tuner.search import ray_cluster, run_trials
+from tuner.spec import StudySpec
+
+pytestmark = pytest.mark.integration
+QUESTION = Question.of(StudySpec(training=TrainingConfig(epochs=2)), worlds.null(0, rows=200))
+TRAIN = simulate(lambda strength: 0.6 + strength / 20)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster(None, 2):
+        yield
+
+
+def requests(*strengths: float, phase="search") -> list[TrialRequest]:
+    return [
+        TrialRequest(phase=phase, number=n, strength=s, seeds=(1, 2))
+        for n, s in enumerate(strengths)
+    ]
+
+
+def run(batches, train=TRAIN, record=None, workers=2):
+    finished, waiting = [], list(batches)
+
+    def keep(trial):
+        finished.append(trial)
+        if record is not None:
+            record(trial)
+
+    run_trials(
+        QUESTION.data,
+        QUESTION.test_rows,
+        QUESTION.spec.training,
+        lambda: waiting.pop(0) if waiting else [],
+        keep,
+        workers=workers,
+        train=train,
+    )
+    return finished
+
+
+@pytest.mark.usefixtures("cluster")
+def test_batches_run_one_after_another_and_all_is_recorded():
+    finished = run([requests(0.0, 1.0, 2.0), requests(3.0)])
+    assert {t.request.strength for t in finished[:3]} == {0.0, 1.0, 2.0}
+    assert finished[3].request.strength == 3.0
+    for trial in finished:
+        expected = TRAIN(trial.request, QUESTION.data, QUESTION.spec.training, QUESTION.test_rows)
+        assert (trial.outcome.predictions["a"] == expected.predictions["a"]).all()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_only_a_confirmation_sees_test_rows():
+    def spy(request, data, config, test):
+        outcome = TRAIN(request, data, config, test)
+        return replace(outcome, steps=data.train.count + data.validation.count)
+
+    (search,) = run([requests(0.5)], train=spy)
+    assert search.outcome.test_predictions is None
+    assert search.outcome.steps == QUESTION.data.train.count + QUESTION.data.validation.count
+    (confirm,) = run([requests(0.5, phase="confirm")])
+    assert confirm.outcome.test_predictions["a"].shape[1] == QUESTION.test_rows.count
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_training_raises_is_the_reason_and_the_rest_goes_on():
+    def train(request, *rest):
+        if request.strength == 1.0:
+            raise FloatingPointError("planted")
+        return TRAIN(request, *rest)
+
+    finished = {t.request.strength: t for t in run([requests(0.0, 1.0, 2.0)], train=train)}
+    assert finished[1.0].reason == "FloatingPointError: planted"
+    assert finished[0.0].outcome is not None
+    assert finished[2.0].outcome is not None
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_killed_worker_is_replaced_and_its_trial_done_again(tmp_path):
+    once = tmp_path / "killed"
+
+    def train(request, *rest):
+        if request.strength == 1.0 and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return TRAIN(request, *rest)
+
+    finished = {t.request.strength: t for t in run([requests(0.0, 1.0, 2.0)], train=train)}
+    assert once.exists()
+    assert finished[1.0].outcome is not None
+    assert len(finished) == 3
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_trial_that_always_kills_its_worker_fails_with_the_cause():
+    def train(request, *rest):
+        if request.strength == 1.0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return TRAIN(request, *rest)
+
+    finished = {t.request.strength: t for t in run([requests(0.0, 1.0, 2.0)], train=train)}
+    assert "failed 3 times" in finished[1.0].reason
+    assert "died" in finished[1.0].reason
+    assert finished[2.0].outcome is not None
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_error_of_the_driver_is_raised_not_logged():
+    def record(trial):
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        run([requests(0.0, 1.0), requests(2.0)], record=record)

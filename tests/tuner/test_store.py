@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from tests import worlds
+from tests.simulated import simulate
+from tuner.outcome import FinishedTrial, TrialRequest, pack, unpack
+from tuner.question import Question
+from tuner.spec import StudySpec
+from tuner.store import StudyStore
+
+QUESTION = Question.of(StudySpec(), worlds.null(0, rows=200))
+
+
+def trial(number=0, phase="search", reason=None) -> FinishedTrial:
+    request = TrialRequest(phase=phase, number=number, strength=0.25, seeds=(7, 2**31 + 5))
+    if reason:
+        return FinishedTrial(request=request, outcome=None, reason=reason)
+    train = simulate(lambda _: 0.7)
+    outcome = train(request, QUESTION.data, QUESTION.spec.training, QUESTION.test_rows)
+    return FinishedTrial(request=request, outcome=outcome)
+
+
+@pytest.fixture
+def store(tmp_path) -> StudyStore:
+    store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
+    store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
+    return store
+
+
+@pytest.mark.parametrize("phase", ["search", "confirm"])
+def test_an_outcome_comes_back_as_it_went(phase):
+    before = trial(phase=phase).outcome
+    after = unpack(pack(before))
+    assert (after.strength, after.steps, after.seconds) == (
+        before.strength,
+        before.steps,
+        before.seconds,
+    )
+    np.testing.assert_array_equal(after.seeds, before.seeds)
+    for field in ("predictions", "best_epoch", "curves"):
+        for name, values in getattr(before, field).items():
+            assert getattr(after, field)[name].dtype == values.dtype
+            np.testing.assert_array_equal(getattr(after, field)[name], values)
+    assert (after.test_predictions is None) == (phase == "search")
+    assert (after.weights is None) == (phase == "search")
+    if phase == "confirm":
+        np.testing.assert_array_equal(
+            after.weights["b"]["head.weight"], before.weights["b"]["head.weight"]
+        )
+
+
+def test_trials_are_there_for_the_next_process_in_the_order_of_their_numbers(store):
+    for finished in (trial(2), trial(0, phase="confirm"), trial(1, reason="NaN"), trial(0)):
+        store.record("s1", finished)
+    again = StudyStore(store.url).trials("s1")
+    assert [(t.request.phase, t.request.number) for t in again] == [
+        ("search", 0),
+        ("search", 1),
+        ("search", 2),
+        ("confirm", 0),
+    ]
+    assert again[1].reason == "NaN"
+    assert again[1].outcome is None
+    assert again[0].request == trial(0).request
+
+
+def test_a_trial_is_recorded_once(store):
+    store.record("s1", trial(0))
+    with pytest.raises(IntegrityError):
+        store.record("s1", trial(0))
+    assert len(store.trials("s1")) == 1
+
+
+def test_a_trial_of_no_study_is_refused(store):
+    with pytest.raises(IntegrityError):
+        store.record("nobody", trial(0))
+
+
+def test_opening_a_known_study_keeps_what_is_written(store):
+    store.update("s1", wall_seconds=3.5, status="running")
+    row = store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
+    assert (row.wall_seconds, row.status) == (3.5, "running")
+
+
+def test_an_unknown_study_cannot_be_updated(store):
+    with pytest.raises(KeyError, match="no study s2"):
+        store.update("s2", status="done")
+
+
+def test_forgetting_a_study_takes_its_trials_along(store):
+    store.record("s1", trial(0))
+    store.forget("s1")
+    assert store.get("s1") is None
+    assert store.trials("s1") == []
+
+
+def test_sqlite_writes_are_durable(store):
+    with store.engine.connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+
+
+def test_a_finished_trial_has_an_outcome_or_a_reason():
+    with pytest.raises(ValueError, match="never both or neither"):
+        FinishedTrial(request=trial().request, outcome=None)

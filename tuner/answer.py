@@ -1,0 +1,193 @@
+"""The answer of a study, from its finished trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.training import TrainingOutcome
+from tuner.choice import Choice, Gain, decide, paired_gain
+from tuner.errors import StudyFailedError
+from tuner.outcome import FinishedTrial
+from tuner.question import Question
+from tuner.result import (
+    Answer,
+    Cost,
+    CurvePoint,
+    DatasetSummary,
+    FailedTrial,
+    MetricSummary,
+    Modalities,
+    ModalityAnswer,
+    PointScore,
+    StudyResult,
+    TestScores,
+    ValidationScores,
+    Verdict,
+)
+from tuner.scores import Scorer, Target
+
+
+def answer(
+    question: Question,
+    choices: dict[Target, Choice],
+    finished: Sequence[FinishedTrial],
+    *,
+    wall_seconds: float,
+) -> StudyResult:
+    """Put the answer together; links to MLflow are added where the study is registered.
+
+    Args:
+        question: What was asked.
+        choices: What the search chose, per target.
+        finished: Every finished trial.
+        wall_seconds: How long the study took.
+
+    Raises:
+        StudyFailedError: If the baseline could not be trained with fresh seeds.
+    """
+    confirmation = _Confirmation.of(question, finished)
+    dataset = question.dataset
+    return StudyResult(
+        study=question.study,
+        name=question.name,
+        status="done",
+        dataset=DatasetSummary(
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            rows=dataset.rows,
+            labelled=int(dataset.labelled.sum()),
+            task=dataset.task,
+            classes=None if dataset.classes is None else len(dataset.classes),
+        ),
+        metric=MetricSummary(name=question.metric.name, direction=question.metric.direction),
+        information=None,
+        joint=confirmation.joint(choices["joint"]),
+        modalities=Modalities(
+            a=confirmation.modality("a", choices["a"]), b=confirmation.modality("b", choices["b"])
+        ),
+        curve=_curve(question.validation, finished),
+        failures=tuple(
+            FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
+            for t in finished
+            if t.reason is not None
+        ),
+        cost=_cost(finished, wall_seconds),
+        mlflow=None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Confirmation:
+    """The trainings with fresh seeds, by λ."""
+
+    question: Question
+    baseline: TrainingOutcome
+    trials: dict[float, FinishedTrial]
+
+    @classmethod
+    def of(cls, question: Question, finished: Sequence[FinishedTrial]) -> "_Confirmation":
+        trials = {t.request.strength: t for t in finished if t.request.phase == "confirm"}
+        baseline = trials[0.0].outcome
+        if baseline is None:
+            raise StudyFailedError(
+                f"the baseline (λ = 0) could not be trained with fresh seeds: {trials[0.0].reason}"
+            )
+        return cls(question=question, baseline=baseline, trials=trials)
+
+    def joint(self, choice: Choice) -> Answer:
+        verdict, evidence, gain = self._decision("joint", choice)
+        return Answer(
+            strength=choice.candidate if verdict == "align" else 0.0,
+            interval=choice.interval,
+            verdict=verdict,
+            candidate=choice.candidate,
+            gain=None if gain is None else gain.value,
+            gain_interval=None if gain is None else (gain.low, gain.high),
+            evidence=evidence,
+        )
+
+    def modality(self, target: Target, choice: Choice) -> ModalityAnswer:
+        verdict, evidence, gain = self._decision(target, choice)
+        best = self.trials[choice.candidate].outcome
+        validation, test = self.question.validation, self.question.test
+        return ModalityAnswer(
+            strength=choice.candidate if verdict == "align" else 0.0,
+            interval=choice.interval,
+            verdict=verdict,
+            candidate=choice.candidate,
+            evidence=evidence,
+            validation=ValidationScores(
+                baseline=float(validation.scores(self.baseline.predictions, target).mean()),
+                best=None if best is None else _mean(validation, best, target),
+            ),
+            test=TestScores(
+                baseline=float(test.scores(_tested(self.baseline), target).mean()),
+                best=None if best is None else float(test.scores(_tested(best), target).mean()),
+                gain=None if gain is None else gain.value,
+                gain_interval=None if gain is None else (gain.low, gain.high),
+            ),
+            model=None,
+        )
+
+    def _decision(self, target: Target, choice: Choice) -> tuple[Verdict, str, Gain | None]:
+        trial = self.trials[choice.candidate]
+        if trial.outcome is None:
+            reason = f"λ = {choice.candidate:.3g} could not be trained again: {trial.reason}"
+            return "no detectable effect", reason, None
+        gain = self._gain(target, trial.outcome)
+        verdict, evidence = decide(choice, gain)
+        return verdict, evidence, gain
+
+    def _gain(self, target: Target, treated: TrainingOutcome) -> Gain:
+        test, sign = self.question.test, self.question.metric.sign
+        ours, base = _tested(treated), _tested(self.baseline)
+        return paired_gain(
+            sign * test.scores(ours, target),
+            sign * test.scores(base, target),
+            sign * (test.resampled(ours, target) - test.resampled(base, target)),
+        )
+
+
+def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:
+    if outcome.test_predictions is None:
+        raise ValueError("only a confirmation has predictions for test rows")
+    return outcome.test_predictions
+
+
+def _mean(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> float:
+    return float(scorer.scores(outcome.predictions, target).mean())
+
+
+def _curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoint, ...]:
+    outcomes = [
+        t.outcome for t in finished if t.request.phase == "search" and t.outcome is not None
+    ]
+    return tuple(
+        CurvePoint(
+            strength=outcome.strength,
+            replicates=len(outcome.seeds),
+            a=_point(scorer, outcome, "a"),
+            b=_point(scorer, outcome, "b"),
+            joint=_point(scorer, outcome, "joint"),
+        )
+        for outcome in sorted(outcomes, key=lambda outcome: outcome.strength)
+    )
+
+
+def _point(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> PointScore:
+    scores = scorer.scores(outcome.predictions, target)
+    return PointScore(
+        mean=float(scores.mean()), sem=float(scores.std(ddof=1) / np.sqrt(len(scores)))
+    )
+
+
+def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:
+    outcomes = [t.outcome for t in finished if t.outcome is not None]
+    return Cost(
+        trials=len(finished),
+        trainings=sum(len(outcome.seeds) for outcome in outcomes),
+        gradient_steps=sum(outcome.steps for outcome in outcomes),
+        training_seconds=sum(outcome.seconds for outcome in outcomes),
+        wall_seconds=wall_seconds,
+    )

@@ -1,0 +1,265 @@
+"""The command `tuner`.
+
+Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted.
+"""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from data import DataError
+from models.config import TrainingConfig
+from tuner.errors import SpecError, TunerError
+from tuner.settings import Settings
+from tuner.spec import StudySpec
+
+_DEFAULTS = StudySpec()
+_TRAINING = TrainingConfig()
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+app = typer.Typer(
+    name="tuner",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""Find the contrastive alignment strength λ that a paired data set wants.
+
+Trains one encoder per modality with L = L_task + λ·L_align at many λ, and tells which λ is best
+for each modality's own predictions, whether that beats λ = 0, and how sure it is.
+
+- `tuner run mfeat`: the shipped example. Which λ do two views of digits want?
+- `tuner validate my-data.npz`: is my file as it should be?
+- `tuner run my-data.npz`: the same question about my data.
+- `tuner ui`: look at runs, curves and models in MLflow.
+""",
+)
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turn what was raised into words and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("Interrupted. The same command goes on from what is finished.")
+        raise typer.Exit(130) from None
+    except (DataError, SpecError) as error:
+        _say(f"Error: {error}")
+        raise typer.Exit(2) from None
+    except TunerError as error:
+        _say(f"Error: {error}")
+        raise typer.Exit(1) from None
+    except ValidationError as error:
+        for fault in error.errors():
+            option = "--" + "-".join(str(part) for part in fault["loc"]).replace("_", "-")
+            _say(f"Error: {option} {fault['input']}: {fault['msg']}")
+        raise typer.Exit(2) from None
+
+
+@contextmanager
+def _output_for_the_answer() -> Iterator[None]:
+    """Send what libraries and child processes print to standard error meanwhile."""
+    sys.stdout.flush()
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(answer, 1)
+        os.close(answer)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@app.callback()
+def _root() -> None:
+    """Keep subcommands even where there is only one."""
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Path or URI of an .npz or .parquet file with a, b and y, or a shipped example: mfeat",
+    ),
+]
+NameA = Annotated[str | None, typer.Option("--a", help="Array of modality A.", show_default="a")]
+NameB = Annotated[str | None, typer.Option("--b", help="Array of modality B.", show_default="b")]
+NameY = Annotated[str | None, typer.Option("--y", help="Array of labels.", show_default="y")]
+Task = Annotated[str, typer.Option(help="auto, classification or regression.")]
+Seed = Annotated[int, typer.Option(help="Of splits, initial weights, batches and search.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+SEARCH, TRAINING = "Search", "Training"
+
+
+@app.command()
+@_exit_codes()
+def run(
+    data: Data,
+    a: NameA = None,
+    b: NameB = None,
+    y: NameY = None,
+    task: Task = _DEFAULTS.task,
+    metric: Annotated[
+        str, typer.Option(help="auto, accuracy, balanced_accuracy, macro_f1, mae or r2.")
+    ] = _DEFAULTS.metric,
+    name: Annotated[
+        str | None, typer.Option(help="Of the study and its models.", show_default="the data's")
+    ] = None,
+    seed: Seed = _DEFAULTS.seed,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at a time; never changes λ*.", show_default="all CPUs"),
+    ] = None,
+    as_json: AsJson = False,
+    trials: Annotated[
+        int, typer.Option(help="λs to try, λ = 0 included.", rich_help_panel=SEARCH)
+    ] = _DEFAULTS.trials,
+    replicates: Annotated[
+        int, typer.Option(help="Seeds trained at every λ.", rich_help_panel=SEARCH)
+    ] = _DEFAULTS.replicates,
+    confirm_replicates: Annotated[
+        int,
+        typer.Option(help="Fresh seeds that confirm λ* on test rows.", rich_help_panel=SEARCH),
+    ] = _DEFAULTS.confirm_replicates,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Start no further batch of λs after this long, such as 90s, 10m or 1h30m.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    max_lambda: Annotated[
+        float, typer.Option(help="The largest λ to try.", rich_help_panel=SEARCH)
+    ] = _DEFAULTS.max_lambda,
+    sampler: Annotated[
+        str, typer.Option(help="gp, tpe, random or grid.", rich_help_panel=SEARCH)
+    ] = _DEFAULTS.sampler,
+    encoder_a: Annotated[
+        str, typer.Option(help="auto or mlp.", rich_help_panel=TRAINING)
+    ] = _TRAINING.encoder_a,
+    encoder_b: Annotated[
+        str, typer.Option(help="auto or mlp.", rich_help_panel=TRAINING)
+    ] = _TRAINING.encoder_b,
+    projection: Annotated[
+        str, typer.Option(help="Before the loss: mlp, linear or none.", rich_help_panel=TRAINING)
+    ] = _TRAINING.projection,
+    temperature: Annotated[
+        float, typer.Option(help="τ of the alignment loss.", rich_help_panel=TRAINING)
+    ] = _TRAINING.temperature,
+    epochs: Annotated[
+        int, typer.Option(help="Epochs at most.", rich_help_panel=TRAINING)
+    ] = _TRAINING.epochs,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without progress.", rich_help_panel=TRAINING)
+    ] = _TRAINING.patience,
+    batch_size: Annotated[
+        int, typer.Option(help="Pairs in a batch.", rich_help_panel=TRAINING)
+    ] = _TRAINING.batch_size,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of AdamW.", rich_help_panel=TRAINING)
+    ] = _TRAINING.learning_rate,
+) -> None:
+    """Find λ* of DATA and register the best encoder of each modality.
+
+    Interrupt it with Ctrl-C or lose the machine: the same command goes on with what is finished.
+    The same command on the same data gives the same λ*, however many workers it has.
+    """
+    spec = StudySpec(
+        **{field: value for field, value in locals().items() if field in StudySpec.model_fields},
+        training=TrainingConfig(
+            **{
+                field: value
+                for field, value in locals().items()
+                if field in TrainingConfig.model_fields
+            }
+        ),
+    )
+    budget = None if time_budget is None else _seconds(time_budget)
+    from tuner import console
+
+    with _output_for_the_answer():
+        result = console.run(data, spec, Settings(), workers or _cpus(), budget)
+    if as_json:
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+    else:
+        console.show(result, Settings())
+
+
+@app.command()
+@_exit_codes()
+def validate(
+    data: Data,
+    a: NameA = None,
+    b: NameB = None,
+    y: NameY = None,
+    task: Task = _DEFAULTS.task,
+    seed: Seed = _DEFAULTS.seed,
+) -> None:
+    """Check DATA and say everything that is wrong with it; exit 2 if anything is."""
+    from data import read
+    from tuner import console
+
+    console.show_dataset(read(data, a=a, b=b, y=y, task=_task(task), seed=seed))
+
+
+@app.command()
+@_exit_codes()
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+) -> None:
+    """Show runs, curves and registered models in MLflow's web page."""
+    settings = Settings()
+    if settings.mlflow_tracking_uri and settings.mlflow_tracking_uri.startswith("http"):
+        typer.echo(f"MLflow is at {settings.mlflow_tracking_uri}", err=True)
+        return
+    environment = os.environ | {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
+    command += ["--backend-store-uri", settings.tracking_uri, "--workers", "1"]
+    if settings.artifact_location:
+        command += ["--default-artifact-root", settings.artifact_location]
+    typer.echo(f"MLflow: http://{host}:{port} (Ctrl-C ends it)", err=True)
+    os.execve(sys.executable, command, environment)  # noqa: S606  # it takes our place
+
+
+def main() -> NoReturn:
+    """Run the command and exit with its code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    app()
+    raise AssertionError("a command ends by exiting")
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _task(name: str) -> Any:
+    return StudySpec.model_validate({"task": name}).task
+
+
+def _seconds(duration: str) -> float:
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", duration)
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        raise typer.BadParameter(
+            f"{duration!r}: write 90s, 10m or 1h30m", param_hint="--time-budget"
+        )
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -1,0 +1,152 @@
+"""What a person sees in the terminal: progress on standard error, the answer on standard output."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from data import PairedDataset, Split, read
+from tuner.question import Question
+from tuner.result import Interval, StudyResult
+from tuner.settings import Settings
+from tuner.spec import StudySpec
+from tuner.study import Progress as StudyProgress
+from tuner.study import Report, report_folder, run_study
+
+_STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
+_err = Console(stderr=True, highlight=False)
+_out = Console(highlight=False)
+
+
+def run(
+    source: str, spec: StudySpec, settings: Settings, workers: int, time_budget: float | None
+) -> StudyResult:
+    """Read the data and answer the question, showing how it goes."""
+    dataset = read(
+        source, a=spec.a, b=spec.b, y=spec.y, task=spec.task, seed=spec.seed, name=spec.name
+    )
+    for warning in dataset.warnings:
+        _err.print(f"Warning: {warning}", style="yellow")
+    question = Question.of(spec, dataset)
+    _err.print(
+        f"Study {question.study}: {dataset.name}, {dataset.rows} pairs "
+        f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {question.metric.name}"
+    )
+    trained = []
+    with _progress(question) as show_progress:
+
+        def report(progress: StudyProgress) -> None:
+            trained.append(progress.done)
+            show_progress(progress)
+
+        result = run_study(
+            question, settings, workers=workers, time_budget=time_budget, report=report
+        )
+    if not trained:
+        _err.print("This question was answered before: here is the answer from the store.")
+    return result
+
+
+@contextmanager
+def _progress(question: Question) -> Iterator[Report]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=_err) as bar:
+        task = bar.add_task("starting", total=question.spec.trials + 4, note="")
+
+        def report(progress: StudyProgress) -> None:
+            bar.update(
+                task,
+                description=progress.phase,
+                completed=progress.done,
+                total=progress.total,
+                note=_note(progress, question.metric.name),
+            )
+            if not bar.console.is_terminal:
+                _err.print(
+                    f"{progress.phase} {progress.done}/{progress.total} "
+                    f"{_note(progress, question.metric.name)}"
+                )
+
+        yield report
+
+
+def _note(progress: StudyProgress, metric: str) -> str:
+    parts = []
+    if progress.best is not None:
+        strength, score = progress.best
+        parts.append(f"best so far λ = {strength:.3g} ({metric} {score:.4f})")
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(f"about {minutes}:{seconds:02d} left")
+    return ", ".join(parts)
+
+
+def show(result: StudyResult, settings: Settings) -> None:
+    """Print the answer, and where to look next."""
+    _out.print()
+    table = Table(title=f"Alignment strength for {result.name} ({result.metric.name})")
+    for heading in ("", "λ*", "verdict", "gain on test rows", "best λ is in (95 %)"):
+        table.add_column(heading, no_wrap=True)
+    sides = result.modalities
+    rows = (
+        ("joint", result.joint, result.joint.gain, result.joint.gain_interval),
+        ("a", sides.a, sides.a.test.gain, sides.a.test.gain_interval),
+        ("b", sides.b, sides.b.test.gain, sides.b.test.gain_interval),
+    )
+    for label, part, gain, interval in rows:
+        table.add_row(
+            label,
+            f"{part.strength:.6g}",
+            f"[{_STYLE[part.verdict]}]{part.verdict}[/]",
+            f"{'' if gain is None else f'{gain:+.4f}'} {_interval(interval, '{:+.4f}')}",
+            _interval(part.interval, "{:.3g}"),
+        )
+    _out.print(table)
+    for label, part, *_ in rows:
+        _out.print(f"{label}: {part.evidence}")
+    for failure in result.failures:
+        _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
+    _where_next(result, settings)
+
+
+def _where_next(result: StudyResult, settings: Settings) -> None:
+    _out.print()
+    cost = result.cost
+    _out.print(
+        f"{cost.trainings} trainings, {cost.gradient_steps} gradient steps, "
+        f"{cost.wall_seconds:.0f} s"
+    )
+    _out.print(f"report   {report_folder(settings, result.study) / 'report.html'}", soft_wrap=True)
+    for model in (result.modalities.a.model, result.modalities.b.model):
+        if model is not None:
+            _out.print(f"model    models:/{model.name}/{model.version}", soft_wrap=True)
+    _out.print("runs     tuner ui")
+
+
+def show_dataset(dataset: PairedDataset) -> None:
+    """Print what a valid data set holds."""
+    for warning in dataset.warnings:
+        _err.print(f"Warning: {warning}", style="yellow")
+    sizes = {split.name.lower(): len(dataset.indices(split)) for split in Split}
+    _out.print(
+        f"{dataset.name}: valid, {dataset.rows} pairs, {int(dataset.labelled.sum())} labelled"
+    )
+    for role, side in (("a", dataset.a), ("b", dataset.b)):
+        _out.print(f"{role}: {side.name}, a row has shape {side.values.shape[1:]}")
+    classes = "" if dataset.classes is None else f", {len(dataset.classes)} classes"
+    _out.print(f"y: {dataset.task}{classes}")
+    _out.print("split: " + ", ".join(f"{count} {name}" for name, count in sizes.items()))
+    _out.print(f"fingerprint: {dataset.fingerprint}", soft_wrap=True)
+
+
+def _interval(interval: Interval | None, style: str) -> str:
+    return "" if interval is None else f"[{style.format(interval[0])}, {style.format(interval[1])}]"

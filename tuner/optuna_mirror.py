@@ -1,0 +1,67 @@
+"""The search as Optuna's storage shows it, for `optuna-dashboard` and for analysis.
+
+Only finished trials are written, so none is ever left RUNNING by a driver that died.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tuner.outcome import FinishedTrial
+from tuner.question import Question
+from tuner.scores import TARGETS
+
+
+class OptunaMirror:
+    """Copies the finished search trials of a study into an Optuna study.
+
+    Args:
+        question: The study.
+        url: SQLAlchemy URL of the storage.
+    """
+
+    def __init__(self, question: Question, url: str) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._question = question
+        self._study = optuna.create_study(
+            study_name=f"{question.name}-{question.study}",
+            storage=url,
+            direction=question.metric.direction,
+            load_if_exists=True,
+        )
+        self._study.set_user_attr("metric", f"joint {question.metric.name}")
+        self._study.set_user_attr("fingerprint", question.dataset.fingerprint)
+        self._known = {trial.user_attrs["number"] for trial in self._study.get_trials()}
+
+    def sync(self, finished: Sequence[FinishedTrial]) -> None:
+        """Add what is missing."""
+        for trial in finished:
+            if trial.request.phase == "search" and trial.request.number not in self._known:
+                self._study.add_trial(self._frozen(trial))
+                self._known.add(trial.request.number)
+
+    def _frozen(self, trial: FinishedTrial) -> Any:
+        import optuna
+
+        request, outcome = trial.request, trial.outcome
+        attributes: dict[str, Any] = {"number": request.number, "replicates": len(request.seeds)}
+        value = None
+        if outcome is None:
+            attributes["reason"] = trial.reason
+        else:
+            scores = {
+                target: float(self._question.validation.scores(outcome.predictions, target).mean())
+                for target in TARGETS
+            }
+            attributes |= {f"score_{target}": score for target, score in scores.items()}
+            value = scores["joint"]
+        return optuna.trial.create_trial(
+            state=optuna.trial.TrialState[("FAIL" if value is None else "COMPLETE")],
+            value=value,
+            params={"lambda": request.strength},
+            distributions={
+                "lambda": optuna.distributions.FloatDistribution(0, self._question.spec.max_lambda)
+            },
+            user_attrs=attributes,
+        )

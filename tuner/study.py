@@ -1,0 +1,271 @@
+"""A study from question to answer: search, confirm, choose, register, report.
+
+Every step can be taken up again. The store holds each trial as it finishes, the plan derives from
+those what is still to be trained, and all that Optuna and MLflow show is copied from the store.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from tuner.answer import answer
+from tuner.errors import StudyInUseError, TrackingError
+from tuner.optuna_mirror import OptunaMirror
+from tuner.outcome import FinishedTrial, Phase, TrialRequest
+from tuner.plan import Plan
+from tuner.question import Question
+from tuner.result import Modalities, StudyResult
+from tuner.settings import Settings
+from tuner.store import StudyStore
+from tuner.tracking import StudyTracker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tuner.trial import Train
+
+_log = logging.getLogger(__name__)
+_CONFIRMATIONS = 4  # λ = 0 and one candidate per target, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        phase: What is being trained.
+        done: Finished trials.
+        total: Trials in all; the confirmations are an upper bound until the search has ended.
+        failed: Finished trials that failed.
+        best: (λ, joint validation score) of the best search trial so far: not yet the answer.
+        seconds_left: Estimate from the trainings so far; None before the first.
+    """
+
+    phase: Phase
+    done: int
+    total: int
+    failed: int
+    best: tuple[float, float] | None
+    seconds_left: float | None
+
+
+Report = Callable[[Progress], None]
+
+
+def run_study(
+    question: Question,
+    settings: Settings,
+    *,
+    workers: int,
+    time_budget: float | None = None,
+    report: Report = lambda _: None,
+    train: "Train | None" = None,
+) -> StudyResult:
+    """Answer a question, going on from what is finished already.
+
+    Args:
+        question: What is asked.
+        settings: Where things are kept.
+        workers: Trials at a time on a local Ray; never changes the answer.
+        time_budget: Seconds after which no further search batch starts; None for no limit.
+        report: Told of every finished trial.
+        train: What a worker does instead of training, for tests.
+
+    Raises:
+        StudyFailedError: If the study cannot be answered.
+        StudyInUseError: If another process works on it.
+    """
+    with _sole_owner(settings.folder, question.study):
+        store = StudyStore(settings.store_url)
+        row = store.open(
+            question.study,
+            name=question.name,
+            fingerprint=question.dataset.fingerprint,
+            spec=question.spec.model_dump(mode="json"),
+        )
+        if row.result is not None and row.result["mlflow"] is not None:
+            return StudyResult.model_validate(row.result)
+        driver = _Driver(
+            question=question,
+            settings=settings,
+            store=store,
+            finished=store.trials(question.study),
+            spent=row.wall_seconds,
+            closed=row.search_closed,
+            time_budget=time_budget,
+            report=report,
+        )
+        return driver.run(workers, train)
+
+
+@contextmanager
+def _sole_owner(folder: Path, study: str) -> "Iterator[None]":
+    """Hold the study; the operating system lets go of the lock if this process dies."""
+    path = folder / "locks" / f"{study}.lock"
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise StudyInUseError(f"another process is working on study {study}") from None
+
+
+@dataclass(kw_only=True, eq=False)
+class _Driver:
+    """The one process that works on a study."""
+
+    question: Question
+    settings: Settings
+    store: StudyStore
+    finished: list[FinishedTrial]
+    spent: float
+    closed: bool
+    time_budget: float | None
+    report: Report
+    _started: float = field(default_factory=time.monotonic)
+    _trained: float = 0.0  # replicates trained by this process
+    _best: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        question = self.question
+        self._plan = Plan(spec=question.spec, validation=question.validation)
+        self._optuna = OptunaMirror(question, self.settings.store_url)
+        self._tracker = StudyTracker(
+            question,
+            self.store,
+            tracking_uri=self.settings.tracking_uri,
+            artifact_location=self.settings.artifact_location,
+        )
+        for trial in self.finished:
+            self._note_best(trial)
+
+    def run(self, workers: int, train: "Train | None") -> StudyResult:
+        study = self.question.study
+        self.store.set_status(study, "running")
+        self._tracker.start()
+        try:
+            self._optuna.sync(self.finished)
+            self._train_all(workers, train)
+            return self._finish()
+        except Exception as error:
+            self.store.set_status(study, "failed", str(error))
+            self._tracker.fail(str(error))
+            raise
+        except BaseException:  # interrupted: the study waits to be taken up again
+            self.store.set_status(study, "queued")
+            self._tracker.interrupt()
+            raise
+        finally:
+            self._save_wall_seconds()
+            self._tracker.close()
+
+    def _train_all(self, workers: int, train: "Train | None") -> None:
+        if not self._next_trials():
+            return
+        from tuner.search import ray_cluster, run_trials
+        from tuner.trial import train_request
+
+        question = self.question
+        with ray_cluster(self.settings.ray_address, workers):
+            run_trials(
+                question.data,
+                question.test_rows,
+                question.spec.training,
+                self._next_trials,
+                self._record,
+                workers=workers,
+                train=train or train_request,
+            )
+
+    def _next_trials(self) -> list[TrialRequest]:
+        over = self.time_budget is not None and self._wall_seconds() > self.time_budget
+        if over and not self.closed:
+            self.closed = True
+            self.store.update(self.question.study, search_closed=True)
+        return self._plan.next(self.finished, closed=self.closed)
+
+    def _record(self, trial: FinishedTrial) -> None:
+        self.store.record(self.question.study, trial)
+        self.finished.append(trial)
+        self._optuna.sync([trial])
+        self._tracker.notify()
+        self._trained += len(trial.request.seeds)
+        self._note_best(trial)
+        self._save_wall_seconds()
+        self.report(self._progress(trial.request.phase))
+
+    def _finish(self) -> StudyResult:
+        question, study = self.question, self.question.study
+        choices = self._plan.choices(self.finished)
+        result = answer(question, choices, self.finished, wall_seconds=self._wall_seconds())
+        try:
+            result = self._publish(result)
+        except TrackingError as error:
+            _log.warning("%s", error)
+        self.store.update(study, result=result.model_dump(mode="json"), status="done", error=None)
+        return result
+
+    def _publish(self, result: StudyResult) -> StudyResult:
+        """Register the encoders and log the report; the result says where."""
+        from tuner.registry import register_encoders
+        from tuner.report import write_report
+
+        links = self._tracker.flush()
+        models = register_encoders(
+            self.question,
+            result,
+            self.finished,
+            tracking_uri=self.settings.tracking_uri,
+            run_id=links.run_id,
+        )
+        sides = {
+            side: getattr(result.modalities, side).model_copy(update={"model": models[side]})
+            for side in ("a", "b")
+        }
+        result = result.model_copy(update={"modalities": Modalities(**sides), "mlflow": links})
+        folder = report_folder(self.settings, self.question.study)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_report(self.question, result, self.finished, folder)
+        self._tracker.finish(result, folder)
+        return result
+
+    def _wall_seconds(self) -> float:
+        return self.spent + time.monotonic() - self._started
+
+    def _save_wall_seconds(self) -> None:
+        self.store.update(self.question.study, wall_seconds=self._wall_seconds())
+
+    def _progress(self, phase: Phase) -> Progress:
+        spec = self.question.spec
+        searched = [t for t in self.finished if t.request.phase == "search"]
+        confirmed = len(self.finished) - len(searched)
+        todo = (spec.trials - len(searched)) * spec.replicates * (phase == "search")
+        todo += (_CONFIRMATIONS - confirmed) * spec.confirm_replicates
+        return Progress(
+            phase=phase,
+            done=len(self.finished),
+            total=spec.trials + _CONFIRMATIONS,
+            failed=sum(t.outcome is None for t in self.finished),
+            best=self._best,
+            seconds_left=todo * (time.monotonic() - self._started) / self._trained,
+        )
+
+    def _note_best(self, trial: FinishedTrial) -> None:
+        if trial.outcome is None or trial.request.phase != "search":
+            return
+        scorer = self.question.validation
+        score = float(scorer.scores(trial.outcome.predictions, "joint").mean())
+        sign = scorer.metric.sign
+        if self._best is None or sign * score > sign * self._best[1]:
+            self._best = (trial.request.strength, score)
+
+
+def report_folder(settings: Settings, study: str) -> Path:
+    """Return where the report of a study is written."""
+    return settings.folder / "reports" / study
