@@ -8,7 +8,7 @@ from models.config import TrainingConfig
 from models.encoders import unstack
 from models.pair import Branch, EncoderPair
 from models.rows import TrainingData
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 
 
 class PortableEncoder(nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.config import TrainingConfig
 from models.rows import Rows, TrainingData
-from models.training import CURVES, TrainingOutcome
+from models.outcome import CURVES, TrainingOutcome
 from tuner.outcome import TrialRequest
 
 Accuracy = Callable[[float], float]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 from tuner.choice import Choice, Gain, decide, paired_gain
 from tuner.errors import StudyFailedError
 from tuner.outcome import FinishedTrial

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from data import PairedDataset, Split, read
 from tuner.question import Question
@@ -92,27 +92,20 @@ def _note(progress: StudyProgress, metric: str) -> str:
 
 def show(result: StudyResult, settings: Settings) -> None:
     """Print the answer, and where to look next."""
-    _out.print()
-    table = Table(title=f"Alignment strength for {result.name} ({result.metric.name})")
-    for heading in ("", "λ*", "verdict", "gain on test rows", "best λ is in (95 %)"):
-        table.add_column(heading, no_wrap=True)
+    _out.print(f"\nAlignment strength for {result.name} ({result.metric.name})\n")
     sides = result.modalities
-    rows = (
+    for label, part, gain, interval in (
         ("joint", result.joint, result.joint.gain, result.joint.gain_interval),
         ("a", sides.a, sides.a.test.gain, sides.a.test.gain_interval),
         ("b", sides.b, sides.b.test.gain, sides.b.test.gain_interval),
-    )
-    for label, part, gain, interval in rows:
-        table.add_row(
-            label,
-            f"{part.strength:.6g}",
-            f"[{_STYLE[part.verdict]}]{part.verdict}[/]",
-            f"{'' if gain is None else f'{gain:+.4f}'} {_interval(interval, '{:+.4f}')}",
-            _interval(part.interval, "{:.3g}"),
-        )
-    _out.print(table)
-    for label, part, *_ in rows:
-        _out.print(f"{label}: {part.evidence}")
+    ):
+        style = _STYLE[part.verdict]
+        _out.print(f"{label:6} [bold]λ* = {part.strength:.6g}[/]  [{style}]{part.verdict}[/]")
+        if gain is not None and interval is not None:
+            gained = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
+            _out.print(f"       gain on test rows at λ = {part.candidate:.3g}: {gained}")
+        _out.print(f"       the best λ is in {_interval(part.interval, '{:.3g}')} (95 %)")
+        _out.print(Padding(part.evidence, (0, 0, 1, 7)))
     for failure in result.failures:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
     _where_next(result, settings)
@@ -148,5 +141,5 @@ def show_dataset(dataset: PairedDataset) -> None:
     _out.print(f"fingerprint: {dataset.fingerprint}", soft_wrap=True)
 
 
-def _interval(interval: Interval | None, style: str) -> str:
-    return "" if interval is None else f"[{style.format(interval[0])}, {style.format(interval[1])}]"
+def _interval(interval: Interval, style: str) -> str:
+    return f"[{style.format(interval[0])}, {style.format(interval[1])}]"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 
 Phase = Literal["search", "confirm"]
 _ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 from tuner.choice import Choice, choose
 from tuner.errors import StudyFailedError
 from tuner.outcome import FinishedTrial, Phase, TrialRequest
@@ -61,7 +61,9 @@ class Plan:
             if closed and len(_outcomes(earlier)) >= _FEWEST:
                 break
             strengths = self._strengths(earlier, batch, len(numbers))
-            return [self._request("search", n, strengths[n - numbers[0]]) for n in missing]
+            return _longest_first(
+                [self._request("search", n, strengths[n - numbers[0]]) for n in missing]
+            )
         return self._confirmation(finished)
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
@@ -106,11 +108,13 @@ class Plan:
     def _confirmation(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
         candidates = {choice.candidate for choice in self.choices(finished).values()}
         done = {t.request.number for t in finished if t.request.phase == "confirm"}
-        return [
-            self._request("confirm", number, strength)
-            for number, strength in enumerate([0.0, *sorted(candidates)])
-            if number not in done
-        ]
+        return _longest_first(
+            [
+                self._request("confirm", number, strength)
+                for number, strength in enumerate([0.0, *sorted(candidates)])
+                if number not in done
+            ]
+        )
 
     def _request(self, phase: Phase, number: int, strength: float) -> TrialRequest:
         spec = self.spec
@@ -120,6 +124,16 @@ class Plan:
             for r in range(replicates)
         )
         return TrialRequest(phase=phase, number=number, strength=strength, seeds=seeds)
+
+
+def _longest_first(requests: list[TrialRequest]) -> list[TrialRequest]:
+    """Order by falling λ: strong alignment learns slowly, and no worker should end a batch alone.
+
+    λ = 0 of the search goes first all the same: a study that cannot train it ends there.
+    """
+    first = [r for r in requests if r.phase == "search" and r.strength == 0]
+    rest = [r for r in requests if r not in first]
+    return first + sorted(rest, key=lambda r: -r.strength)
 
 
 def _outcomes(trials: Sequence[FinishedTrial]) -> list[TrainingOutcome]:

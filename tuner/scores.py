@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from data import PairedDataset, Split
 from models.metrics import DEFAULT_METRIC, METRICS, Metric, bootstrap_weights
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 from tuner.curve import Observations
 from tuner.errors import SpecError
 from tuner.spec import StudySpec

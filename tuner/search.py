@@ -1,14 +1,11 @@
 """Runs the trials that a plan asks for on Ray Tune workers."""
 
-import logging
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.search import Searcher
 
@@ -21,38 +18,6 @@ NextTrials = Callable[[], list[TrialRequest]]
 Record = Callable[[FinishedTrial], None]
 
 _RETRIES = 2  # of a trial whose worker died
-_QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_TRAIN_V2_ENABLED": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C belongs to us: what is finished is written down
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # our store is the truth, not Tune's state
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
-
-@contextmanager
-def ray_cluster(address: str | None, workers: int) -> Iterator[None]:
-    """Connect to the Ray cluster at `address`, or start one on this machine and end it after.
-
-    Args:
-        address: A cluster, or None for a local one of `workers` CPUs.
-        workers: Trials at a time on a local cluster.
-    """
-    os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is told by our result
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        options |= {"num_cpus": workers, "include_dashboard": False, "address": "local"}
-    else:
-        options["address"] = address
-    ray.init(**options)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def run_trials(

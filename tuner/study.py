@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from tuner.answer import answer
+from tuner.cluster import ray_cluster
 from tuner.errors import StudyInUseError, TrackingError
 from tuner.optuna_mirror import OptunaMirror
 from tuner.outcome import FinishedTrial, Phase, TrialRequest
@@ -135,7 +136,6 @@ class _Driver:
     def __post_init__(self) -> None:
         question = self.question
         self._plan = Plan(spec=question.spec, validation=question.validation)
-        self._optuna = OptunaMirror(question, self.settings.store_url)
         self._tracker = StudyTracker(
             question,
             self.store,
@@ -148,10 +148,9 @@ class _Driver:
     def run(self, workers: int, train: "Train | None") -> StudyResult:
         study = self.question.study
         self.store.set_status(study, "running")
-        self._tracker.start()
         try:
-            self._optuna.sync(self.finished)
-            self._train_all(workers, train)
+            if self._next_trials():
+                self._train_all(workers, train)
             return self._finish()
         except Exception as error:
             self.store.set_status(study, "failed", str(error))
@@ -166,13 +165,14 @@ class _Driver:
             self._tracker.close()
 
     def _train_all(self, workers: int, train: "Train | None") -> None:
-        if not self._next_trials():
-            return
-        from tuner.search import ray_cluster, run_trials
-        from tuner.trial import train_request
-
         question = self.question
-        with ray_cluster(self.settings.ray_address, workers):
+        with ray_cluster(self.settings.ray_address, workers) as wait_until_ready:
+            from tuner.search import run_trials
+            from tuner.trial import train_request
+
+            self._optuna = OptunaMirror(question, self.settings.store_url)
+            self._optuna.sync(self.finished)
+            wait_until_ready()
             run_trials(
                 question.data,
                 question.test_rows,
@@ -194,6 +194,7 @@ class _Driver:
         self.store.record(self.question.study, trial)
         self.finished.append(trial)
         self._optuna.sync([trial])
+        self._tracker.start()  # only now: MLflow takes seconds to load
         self._tracker.notify()
         self._trained += len(trial.request.seeds)
         self._note_best(trial)

@@ -6,9 +6,8 @@ from typing import Any
 from ray import tune
 
 from models.config import TrainingConfig
-from models.device import prepare_process
+from models.outcome import TrainingOutcome
 from models.rows import Rows, TrainingData
-from models.training import TrainingOutcome, train
 from tuner.outcome import TrialRequest, pack
 
 # A seam: tests put a stand-in for training here.
@@ -19,6 +18,8 @@ def train_request(
     request: TrialRequest, data: TrainingData, config: TrainingConfig, test: Rows
 ) -> TrainingOutcome:
     """Train what was asked for; only a confirmation sees test rows."""
+    from models.training import train
+
     return train(
         data,
         config,
@@ -43,6 +44,8 @@ class TrialWorker(tune.Trainable):
         test: Rows,
         train: Train,
     ) -> None:
+        from models.device import prepare_process
+
         prepare_process()
         self._request: TrialRequest = config["request"]
         self._data, self._training, self._test, self._train = data, training, test, train

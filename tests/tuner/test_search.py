@@ -9,9 +9,10 @@ import pytest
 from models.config import TrainingConfig
 from tests import worlds
 from tests.simulated import simulate
+from tuner.cluster import ray_cluster
 from tuner.outcome import TrialRequest
 from tuner.question import Question
-from tuner.search import ray_cluster, run_trials
+from tuner.search import run_trials
 from tuner.spec import StudySpec
 
 pytestmark = pytest.mark.integration
@@ -21,7 +22,8 @@ TRAIN = simulate(lambda strength: 0.6 + strength / 20)
 
 @pytest.fixture(scope="module")
 def cluster():
-    with ray_cluster(None, 2):
+    with ray_cluster(None, 2) as wait_until_ready:
+        wait_until_ready()
         yield
 
 

@@ -1,0 +1,45 @@
+"""What training gives; loads without torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+CURVES = (
+    "train_loss_a",
+    "train_loss_b",
+    "alignment_loss",
+    "validation_loss_a",
+    "validation_loss_b",
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingOutcome:
+    """What training S replicates at one λ gave.
+
+    Attributes:
+        strength: λ.
+        seeds: (S,) one seed per replicate: initial weights and batch order.
+        predictions: Per modality, (S, rows) predictions for the labelled validation rows, by the
+            weights of the epoch with the least validation loss: class codes or values.
+        test_predictions: The same for the labelled test rows; None unless these were given.
+        best_epoch: Per modality, (S,) the epoch whose weights were kept, from 0.
+        curves: Per name, (S, epochs) one value an epoch, NaN after the replicate stopped.
+        steps: Gradient steps, summed over replicates.
+        seconds: Wall-clock seconds of training.
+        weights: Per modality, the stacked state of encoder and task head; None unless
+            test rows were given.
+    """
+
+    strength: float
+    seeds: NDArray[np.int64]
+    predictions: dict[str, NDArray[np.generic]]
+    test_predictions: dict[str, NDArray[np.generic]] | None
+    best_epoch: dict[str, NDArray[np.int64]]
+    curves: dict[str, Floats]
+    steps: int
+    seconds: float
+    weights: dict[str, dict[str, Floats]] | None
