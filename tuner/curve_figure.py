@@ -9,14 +9,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 from tuner.curve import CurveModel
 from tuner.outcome import FinishedTrial
 from tuner.question import Question
 from tuner.result import Answer, ModalityAnswer, StudyResult
 from tuner.scores import TARGETS, Floats, Target
 from tuner.space import LambdaSpace
-from tuner.wording import TITLES, answers, strength
+from tuner.wording import TITLES, answers, metric_name, strength
 
 Theme = Literal["light", "dark"]
 
@@ -94,7 +94,7 @@ def draw_all(question: Question, result: StudyResult, shown: Sequence[Panel]) ->
     for axis, panel in zip(axes, shown, strict=True):
         _draw(axis, panel, question, PALETTES["light"])
     _legend(figure, axes[0], PALETTES["light"], columns=_LEGEND_ROWS)
-    title = f"{result.name}: {question.metric.name.replace('_', ' ')} by alignment strength λ"
+    title = f"{result.name}: {metric_name(question.metric.name)} by alignment strength λ"
     figure.suptitle(title, parse_math=False)
     return figure
 
@@ -157,7 +157,7 @@ def _draw(axis: Axes, panel: Panel, question: Question, palette: Palette) -> Non
     _draw_trials(axis, panel, question, palette)
     axis.set_title(f"{TITLES[panel.target]}: {answer.verdict}", color=palette.ink)
     axis.set_xlabel("alignment strength λ", color=palette.ink)
-    metric = question.metric.name.replace("_", " ")
+    metric = metric_name(question.metric.name)
     axis.set_ylabel(f"{metric} on validation rows", color=palette.ink)
     _set_limits(axis, panel)
     _set_ticks(axis, space)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.export import portable_encoder
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 from tuner.mlflow_access import TAG_STUDY, as_tracking_error, connect, pages
 from tuner.outcome import FinishedTrial
 from tuner.portable_model import save_encoder
 from tuner.question import Question
 from tuner.result import ModalityAnswer, RegisteredModel, StudyResult
 from tuner.run_note import load_lines
-from tuner.wording import score, sentence, strength
+from tuner.wording import metric_name, score, sentence, strength
 
 Side = Literal["a", "b"]
 CHAMPION = "champion"
@@ -245,7 +245,7 @@ class _Registration:
             f"{sentence(best.side, self.result)}\n\n"
             f"Trained at λ = {strength(best.outcome.strength)}; of {len(best.outcome.seeds)} seeds "
             "the one that is best on validation rows. Its test "
-            f"{metric.replace('_', ' ')}: {score(best.test_score, metric)}.\n\n"
+            f"{metric_name(metric)}: {score(best.test_score, metric)}.\n\n"
             f"```python\n{load_lines(self._name, number)}```"
         )
 

@@ -102,6 +102,7 @@ def _facts(
     question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
 ) -> dict[str, Any]:
     dataset = question.dataset
+    where = None if result.mlflow is None else result.mlflow.tracking_uri
     tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
     return {
         "result": result,
@@ -148,7 +149,7 @@ def _facts(
             )
         },
         "models": [
-            {"model": model, "code": load_lines(model.name, model.version)}
+            {"model": model, "code": load_lines(model.name, model.version, where)}
             for model in (result.modalities.a.model, result.modalities.b.model)
             if model is not None
         ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.training import TrainingOutcome
+from models.outcome import TrainingOutcome
 from tuner.mlflow_access import TAG_FINGERPRINT, TAG_STUDY, Point
 from tuner.outcome import TrialRequest
 from tuner.question import Question

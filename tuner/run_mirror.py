@@ -99,7 +99,8 @@ class RunMirror:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return str(client.create_experiment(name, self._artifact_location))
+                kind = {"mlflow.experimentKind": "custom_model_development"}  # else guessed
+                return str(client.create_experiment(name, self._artifact_location, kind))
             except MlflowException as error:  # another study of the same data was faster
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:

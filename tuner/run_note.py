@@ -39,12 +39,14 @@ def result_note(result: StudyResult) -> str:
     return "\n\n".join(parts)
 
 
-def load_lines(name: str, version: str) -> str:
-    """Return the code that loads a registered encoder."""
+def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
+    """Return the code that loads a registered encoder; a URI with a password stays out of it."""
+    known = tracking_uri is not None and "***" not in tracking_uri
     return (
         "import mlflow\n"
-        f'encoder = mlflow.pyfunc.load_model("models:/{name}/{version}")\n'
-        'answer = encoder.predict(x.astype("float32"))  # embedding, prediction, probability\n'
+        + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
+        + f"encoder = mlflow.pyfunc.load_model({f'models:/{name}/{version}'!r})\n"
+        "answer = encoder.predict(x.astype('float32'))  # arrays: embedding, prediction, ...\n"
     )
 
 
@@ -76,7 +78,8 @@ def _models(result: StudyResult) -> list[str]:
         + (f", alias `{model.alias}`" if model.alias else "")
         for model in models
     ]
-    code = load_lines(models[0].name, models[0].version)
+    where = None if result.mlflow is None else result.mlflow.tracking_uri
+    code = load_lines(models[0].name, models[0].version, where)
     return ["Best encoders:\n" + "\n".join(f"- {link}" for link in links), f"```python\n{code}```"]
 
 

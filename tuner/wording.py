@@ -49,13 +49,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def metric_name(metric: str) -> str:
+    """Write the name of a metric out."""
+    names = {"mae": "mean absolute error", "r2": "R²", "macro_f1": "macro F1"}
+    return names.get(metric, metric.replace("_", " "))
+
+
 def metric_words(result: StudyResult) -> str:
     """Name the metric, and which way is better."""
-    name = {"mae": "mean absolute error", "r2": "R²", "macro_f1": "macro F1"}.get(
-        result.metric.name, result.metric.name.replace("_", " ")
-    )
     better = "higher" if result.metric.direction == "maximize" else "lower"
-    return f"{name} ({better} is better)"
+    return f"{metric_name(result.metric.name)} ({better} is better)"
 
 
 def answers(result: StudyResult) -> dict[Target, Answer | ModalityAnswer]:

@@ -25,22 +25,24 @@ pytestmark = [
 ]
 PREDICT = """
 import importlib.util, sys
+from pathlib import Path
 import mlflow, numpy as np
-encoder = mlflow.pyfunc.load_model(sys.argv[1])
-rows = np.load(sys.argv[2])
-answer = encoder.predict(rows)
-for count in (1, 2, 1000):
-    some = encoder.predict(np.resize(rows, (count, rows.shape[1])))
-    assert all(len(part) == count for part in some.values())
-for wrong in (rows.astype("float64"), rows.astype("int64")):
-    try:
-        encoder.predict(wrong)
-    except mlflow.exceptions.MlflowException as error:
-        assert "does not match expected dtype float32" in str(error)
-    else:
-        raise AssertionError("took what it cannot use")
 assert importlib.util.find_spec("tuner") is None
-np.savez(sys.argv[3], **answer)
+for source in sys.argv[1:]:
+    encoder = mlflow.pyfunc.load_model(source)
+    folder = Path(source)
+    rows = np.load(folder / "rows.npy")
+    np.savez(folder / "answer.npz", **encoder.predict(rows))
+    for count in (1, 2, 1000):
+        some = encoder.predict(np.resize(rows, (count, rows.shape[1])))
+        assert all(len(part) == count for part in some.values())
+    for wrong in (rows.astype("float64"), rows.astype("int64")):
+        try:
+            encoder.predict(wrong)
+        except mlflow.exceptions.MlflowException as error:
+            assert "does not match expected dtype float32" in str(error)
+        else:
+            raise AssertionError("took what it cannot use")
 """
 
 
@@ -123,25 +125,31 @@ def test_the_best_replicate_is_chosen_on_validation_rows(classification):
     assert test[best.replicate] == best.test_score
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_an_encoder_is_the_same_without_this_project(task, request, tracking_uri, tmp_path):
-    study = request.getfixturevalue(task)
-    registered = Registered(study, tracking_uri, tmp_path)
-    dataset = study.question.dataset
-    rows = dataset.indices(Split.TEST, labelled_only=True)
-    np.save(tmp_path / "rows.npy", dataset.a.values[rows])
-    answer = predict_elsewhere(registered.source("a"), tmp_path)
+def test_encoders_are_the_same_without_this_project(
+    classification, regression, tracking_uri, tmp_path
+):
+    sources = []
+    for study in (classification, regression):
+        folder = tmp_path / study.question.dataset.task
+        folder.mkdir()
+        sources.append(Registered(study, tracking_uri, folder).source("a"))
+        test = study.question.dataset.indices(Split.TEST, labelled_only=True)
+        np.save(Path(sources[-1]) / "rows.npy", study.question.dataset.a.values[test])
+    labels, values = predict_elsewhere(sources, tmp_path)
+    classes = classification.question.dataset.classes
+    assert labels["prediction"].tolist() == [classes[code] for code in trained(classification)]
+    np.testing.assert_allclose(labels["probability"].sum(1), 1, rtol=1e-5)
+    assert labels["embedding"].shape == (len(labels["prediction"]), 6)
+    np.testing.assert_allclose(values["prediction"], trained(regression), rtol=1e-5)
+
+
+def trained(study):
+    """What the registered encoder of A predicted for test rows when it was trained."""
     best = BestEncoder.of(study.question, study.result.modalities.a, study.finished, "a")
-    trained = best.outcome.test_predictions["a"][best.replicate]
-    assert answer["embedding"].shape == (len(rows), study.question.spec.training.embedding)
-    if task == "regression":
-        np.testing.assert_allclose(answer["prediction"], trained, rtol=1e-5)
-        return
-    assert answer["prediction"].tolist() == [dataset.classes[code] for code in trained]
-    np.testing.assert_allclose(answer["probability"].sum(1), 1, rtol=1e-5)
+    return best.outcome.test_predictions["a"][best.replicate]
 
 
-def predict_elsewhere(source, folder):
+def predict_elsewhere(sources, folder):
     """Predict in a process that sees nothing of this project and refuses pickles."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -153,7 +161,7 @@ def predict_elsewhere(source, folder):
     here = str(Path(__file__).parents[2])
     code = f"import sys; sys.path = [path for path in sys.path if path != {here!r}]\n{PREDICT}"
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code, source, "rows.npy", "answer.npz"],
+        [sys.executable, "-I", "-c", code, *sources],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -161,8 +169,11 @@ def predict_elsewhere(source, folder):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    with np.load(folder / "answer.npz") as answer:
-        return dict(answer)
+    answers = []
+    for source in sources:
+        with np.load(Path(source) / "answer.npz") as answer:
+            answers.append(dict(answer))
+    return answers
 
 
 def test_an_encoder_can_be_served(registered, tmp_path):

@@ -89,7 +89,8 @@ def test_it_says_what_was_found(page, classification):
     for part in ("align", "do not align", "no detectable effect", "0.05 to 1.5"):
         assert part in page.text
     assert result.dataset.fingerprint in page.text
-    assert 'mlflow.pyfunc.load_model("models:/x-a/3")' in page.text
+    assert "mlflow.set_tracking_uri('sqlite:///x.db')" in page.text
+    assert "mlflow.pyfunc.load_model('models:/x-a/3')" in page.text
     assert "Trials that failed" in page.text
     for point in result.curve:
         assert f"{point.a.mean:.4f}" in page.text
