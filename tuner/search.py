@@ -1,6 +1,7 @@
 """Runs the trials that a plan asks for on Ray Tune workers."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,9 +59,9 @@ def run_trials(
                 name="study",
                 storage_path=scratch,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_RETRIES),
+                failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Faults(searcher.faults)],
+                callbacks=[_Causes(searcher)],
             ),
         ).fit()
     if searcher.error is not None:
@@ -68,15 +69,20 @@ def run_trials(
 
 
 class _PlannedSearcher(Searcher):
-    """Hands a plan's requests to Tune, batch by batch, and their outcomes back."""
+    """Hands a plan's requests to Tune, batch by batch, and their outcomes back.
+
+    A trial whose worker died is handed out again from here: Tune's own retries count one death
+    twice when it hears of it twice.
+    """
 
     def __init__(self, next_trials: NextTrials, record: Record, workers: int) -> None:
         super().__init__(metric="done", mode="max")
         self._next_trials, self._record, self._workers = next_trials, record, workers
         self._waiting: list[TrialRequest] = []
         self._running: dict[str, TrialRequest] = {}
+        self._deaths: Counter[TrialRequest] = Counter()
+        self.cause = "no cause is known"
         self.error: Exception | None = None
-        self.faults: dict[str, str] = {}
 
     def suggest(  # type: ignore[override]  # Ray's signature leaves out FINISHED, a string
         self, trial_id: str
@@ -95,14 +101,26 @@ class _PlannedSearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         del error  # told apart by what the result holds
-        request = self._running.pop(trial_id)
+        request = self._running.pop(trial_id, None)
+        if request is None:
+            return  # Tune tells some failures twice
         result = result or {}
         if "outcome" in result:
-            trial = FinishedTrial(request=request, outcome=unpack(result["outcome"]))
+            self._finished(FinishedTrial(request=request, outcome=unpack(result["outcome"])))
+        elif "reason" in result:
+            self._finished(FinishedTrial(request=request, outcome=None, reason=result["reason"]))
         else:
-            fault = self.faults.get(trial_id, "no cause is known")
-            reason = result.get("reason") or f"failed {_RETRIES + 1} times, lately for: {fault}"
-            trial = FinishedTrial(request=request, outcome=None, reason=reason)
+            self._lost(request)
+
+    def _lost(self, request: TrialRequest) -> None:
+        self._deaths[request] += 1
+        if self._deaths[request] <= _RETRIES and self.error is None:
+            self._waiting.insert(0, request)
+            return
+        reason = f"its worker died {self._deaths[request]} times, lately for: {self.cause}"
+        self._finished(FinishedTrial(request=request, outcome=None, reason=reason))
+
+    def _finished(self, trial: FinishedTrial) -> None:
         with self._held():
             self._record(trial)
 
@@ -126,15 +144,13 @@ class _PlannedSearcher(Searcher):
         """Restore nothing: a study goes on from its store."""
 
 
-class _Faults(tune.Callback):
-    """Notes why a worker was lost, which the searcher is not told."""
+class _Causes(tune.Callback):
+    """Notes why a worker was lost, which Tune does not tell a searcher."""
 
-    def __init__(self, faults: dict[str, str]) -> None:
-        self._faults = faults
+    def __init__(self, searcher: _PlannedSearcher) -> None:
+        self._searcher = searcher
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         del iteration, trials, info
-        lines = (
-            Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")[-1].splitlines()
-        )
-        self._faults[trial.trial_id] = lines[1].strip()
+        told = Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")[-1]
+        self._searcher.cause = told.splitlines()[1].strip()
