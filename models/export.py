@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from models.config import TrainingConfig
 from models.encoders import unstack
+from models.outcome import TrainingOutcome
 from models.pair import Branch, EncoderPair
 from models.rows import TrainingData
-from models.outcome import TrainingOutcome
 
 
 class PortableEncoder(nn.Module):

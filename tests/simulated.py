@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from models.config import TrainingConfig
-from models.rows import Rows, TrainingData
 from models.outcome import CURVES, TrainingOutcome
+from models.rows import Rows, TrainingData
 from tuner.outcome import TrialRequest
 
 Accuracy = Callable[[float], float]
@@ -44,7 +44,7 @@ def simulate(accuracy: Accuracy) -> Callable[..., TrainingOutcome]:
             curves={name: np.ones((replicates, config.epochs), np.float32) for name in CURVES},
             steps=replicates,
             seconds=0.01,
-            weights={m: state for m in "ab"} if confirm else None,
+            weights=dict.fromkeys("ab", state) if confirm else None,
         )
 
     return train

@@ -53,6 +53,16 @@ def null(seed: int, rows: int = 400) -> PairedDataset:
     )
 
 
+def regression(seed: int, rows: int = 400) -> PairedDataset:
+    """A label of real numbers, far from 0, that both modalities know something about."""
+    rng = np.random.default_rng([seed, 11])
+    shared = rng.normal(size=(rows, 3))
+    y = (50 + 5 * shared[:, 0]).astype(np.float32)
+    return from_arrays(
+        {"a": _view(shared, 3, rng), "b": _view(shared, 3, rng), "y": y}, name="line", seed=seed
+    )
+
+
 def _view(latents: np.ndarray, nuisances: int, rng: np.random.Generator) -> np.ndarray:
     """Mix latents with a modality's own nuisances by a random rotation, with a little noise."""
     full = np.hstack([latents, rng.normal(size=(len(latents), nuisances))])

@@ -1,8 +1,11 @@
 """The answer of a study: one JSON object, the same for CLI, Python and REST."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Verdict = Literal["align", "do not align", "no detectable effect"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -190,3 +193,9 @@ class StudyResult(_Part):
     failures: tuple[FailedTrial, ...]
     cost: Cost
     mlflow: MlflowLinks | None
+
+    def frame(self) -> "DataFrame":
+        """Return the curve as a table: a row per λ, columns such as `lambda` and `joint_mean`."""
+        import pandas as pd
+
+        return pd.json_normalize([point.model_dump() for point in self.curve], sep="_")

@@ -7,10 +7,11 @@ between two writes loses nothing.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
+    DateTime,
     Engine,
     ForeignKey,
     LargeBinary,
@@ -27,7 +28,7 @@ from tuner.result import Status
 
 
 class _Base(DeclarativeBase):
-    pass
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True)}
 
 
 def _now() -> datetime:

@@ -39,7 +39,7 @@ def _study(table: Table) -> None:
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         ours = _run_study(Path(folder))
-        script = json.loads(_python("documented_script", folder, "12", "6"))
+        script = json.loads(_python("documented_script", folder, "12", "6").splitlines()[-1])
     cost = ours["result"]["cost"]
     ideal = cost["training_seconds"] / cores
     table.add_row(

@@ -97,7 +97,7 @@ def main() -> None:
         run_config=tune.RunConfig(storage_path=folder, verbose=0),
     ).fit()
     steps = trials * epochs * (int(np.sum(read("mfeat").split == 0)) // 128)
-    sys.stdout.write(json.dumps({"steps": steps, "seconds": time.perf_counter() - started}))
+    sys.stdout.write("\n" + json.dumps({"steps": steps, "seconds": time.perf_counter() - started}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A plain PyTorch loop: what someone would write who trains one encoder pair at a time."""
 
 import time
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -53,6 +54,6 @@ def steps_per_second(data: TrainingData, config: TrainingConfig, *, seconds: flo
 
 def _mlp(widths: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
