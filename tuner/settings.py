@@ -17,13 +17,13 @@ class Settings(BaseSettings):
         artifacts: Where MLflow keeps files (TUNER_ARTIFACTS), by default in `home`.
     """
 
-    model_config = SettingsConfigDict(frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, env_prefix="TUNER_")
 
-    home: Path = Field(default=Path(".tuner"), validation_alias="TUNER_HOME")
-    database_url: str | None = Field(default=None, validation_alias="TUNER_DATABASE_URL")
-    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
-    ray_address: str | None = Field(default=None, validation_alias="RAY_ADDRESS")
-    artifacts: str | None = Field(default=None, validation_alias="TUNER_ARTIFACTS")
+    home: Path = Path(".tuner")
+    database_url: str | None = None
+    mlflow_tracking_uri: str | None = Field(default=None, validation_alias="mlflow_tracking_uri")
+    ray_address: str | None = Field(default=None, validation_alias="ray_address")
+    artifacts: str | None = None
 
     @property
     def folder(self) -> Path:
