@@ -10,41 +10,50 @@ from collections.abc import Sequence
 import numpy as np
 
 from tuner.space import LambdaSpace
-from tuner.spec import Sampler
+from tuner.spec import Sampler, StudySpec
 
 
-def first_batch(size: int, space: LambdaSpace) -> list[float]:
-    """λ = 0 and λs evenly spread over the warped space, its end included."""
-    return [space.to_lambda(u) for u in np.linspace(0, 1, size).tolist()]
+def first_strengths(count: int, spec: StudySpec) -> list[float]:
+    """The λs that are tried before anything is known, λ = 0 first.
+
+    Evenly spread over the warped space, its end included, in an order in which every λ is as far
+    as can be from those before it; `random` draws them all.
+    """
+    if spec.sampler == "random":
+        return [0.0, *propose("random", [], [], count - 1, spec.space, seed=(spec.seed, 0))]
+    units = np.linspace(0, 1, count)
+    order = [0]
+    while len(order) < count:
+        distances = np.abs(units[:, None] - units[order]).min(axis=1)
+        order.append(int(distances.round(9).argmax()))
+    return [spec.space.to_lambda(u) for u in units[order].tolist()]
 
 
 def propose(
     sampler: Sampler,
     finished: Sequence[tuple[float, float]],
+    pending: Sequence[float],
     count: int,
     space: LambdaSpace,
     *,
-    seed: int,
-    batch: int,
+    seed: tuple[int, ...],
 ) -> list[float]:
     """Propose the λs of the next batch.
 
     Args:
         sampler: `gp`, `tpe` or `random`.
         finished: (λ, utility) of every finished trial; higher utility is better.
+        pending: λs that are being tried, their utility not yet known.
         count: How many to propose.
         space: The search space.
-        seed: The study's seed.
-        batch: Number of this batch.
+        seed: What the sampler's randomness derives from.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     unit = optuna.distributions.FloatDistribution(0.0, 1.0)
     # A fresh in-memory study: nothing but `finished` can reach the sampler.
-    study = optuna.create_study(
-        direction="maximize", sampler=_sampler(sampler, _seed_of(seed, batch))
-    )
+    study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, _seed_of(*seed)))
     study.add_trials(
         [
             optuna.trial.create_trial(
@@ -53,6 +62,9 @@ def propose(
             for strength, utility in sorted(finished)
         ]
     )
+    for strength in pending:
+        study.enqueue_trial({"u": space.to_unit(strength)})
+        study.ask({"u": unit})
     asked = [study.ask({"u": unit}).params["u"] for _ in range(count)]
     return [space.to_lambda(u) for u in asked]
 

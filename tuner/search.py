@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from models.rows import Rows, TrainingData
 from tuner.outcome import FinishedTrial, TrialRequest, unpack
 from tuner.trial import Train, TrialWorker, train_request
 
-NextTrials = Callable[[], list[TrialRequest]]
+NextTrials = Callable[[Collection[TrialRequest]], list[TrialRequest]]
 Record = Callable[[FinishedTrial], None]
 
 _RETRIES = 2  # of a trial whose worker died
@@ -37,7 +37,7 @@ def run_trials(
         data: Training and validation rows, put once into the object store.
         test: Test rows, which only confirmations see.
         config: How to train.
-        next_trials: What to run now; asked again once all of that is finished.
+        next_trials: Given what is running, what to run besides; asked again when a trial ends.
         record: Called with every finished trial, failed or not, before the next is asked for.
         workers: Trials at a time.
         train: What a worker does.
@@ -69,7 +69,7 @@ def run_trials(
 
 
 class _PlannedSearcher(Searcher):
-    """Hands a plan's requests to Tune, batch by batch, and their outcomes back.
+    """Hands a plan's requests to Tune, and their outcomes back.
 
     A trial whose worker died is handed out again from here: Tune's own retries count one death
     twice when it hears of it twice.
@@ -78,7 +78,7 @@ class _PlannedSearcher(Searcher):
     def __init__(self, next_trials: NextTrials, record: Record, workers: int) -> None:
         super().__init__(metric="done", mode="max")
         self._next_trials, self._record, self._workers = next_trials, record, workers
-        self._waiting: list[TrialRequest] = []
+        self._waiting: list[TrialRequest] | None = None  # None: the plan has to be asked
         self._running: dict[str, TrialRequest] = {}
         self._deaths: Counter[TrialRequest] = Counter()
         self.cause = "no cause is known"
@@ -87,9 +87,10 @@ class _PlannedSearcher(Searcher):
     def suggest(  # type: ignore[override]  # Ray's signature leaves out FINISHED, a string
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
-        if not self._waiting and not self._running and self.error is None:
+        if self._waiting is None:
+            self._waiting = []
             with self._held():
-                self._waiting = self._next_trials()
+                self._waiting = self._next_trials(self._running.values())
         if not self._waiting:
             return None if self._running else Searcher.FINISHED
         if len(self._running) >= self._workers:
@@ -114,15 +115,20 @@ class _PlannedSearcher(Searcher):
 
     def _lost(self, request: TrialRequest) -> None:
         self._deaths[request] += 1
-        if self._deaths[request] <= _RETRIES and self.error is None:
-            self._waiting.insert(0, request)
+        if self._deaths[request] <= _RETRIES:
+            self._ask_again()
             return
         reason = f"its worker died {self._deaths[request]} times, lately for: {self.cause}"
         self._finished(FinishedTrial(request=request, outcome=None, reason=reason))
 
     def _finished(self, trial: FinishedTrial) -> None:
+        self._ask_again()
         with self._held():
             self._record(trial)
+
+    def _ask_again(self) -> None:
+        """Have the plan asked what to run, a lost trial among it; not after an error."""
+        self._waiting = None if self.error is None else []
 
     @contextmanager
     def _held(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ class StudySpec(BaseModel):
     confirm_replicates: Annotated[
         int, Field(ge=2, description="fresh seeds trained to confirm the answer on test rows")
     ] = 12
-    batch: Annotated[int, Field(ge=1, description="λs proposed at a time")] = 8
+    batch: Annotated[int, Field(ge=1, description="λs proposed at a time")] = 4
     max_lambda: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
     sampler: Sampler = "gp"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -27,7 +27,7 @@ from tuner.store import StudyStore
 from tuner.tracking import StudyTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tuner.trial import Train
 
@@ -149,7 +149,7 @@ class _Driver:
         study = self.question.study
         self.store.set_status(study, "running")
         try:
-            if self._next_trials():
+            if self._next_trials(()):
                 self._train_all(workers, train)
             return self._finish()
         except Exception as error:
@@ -183,12 +183,12 @@ class _Driver:
                 train=train or train_request,
             )
 
-    def _next_trials(self) -> list[TrialRequest]:
+    def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
         over = self.time_budget is not None and self._wall_seconds() > self.time_budget
         if over and not self.closed:
             self.closed = True
             self.store.update(self.question.study, search_closed=True)
-        return self._plan.next(self.finished, closed=self.closed)
+        return self._plan.next(self.finished, running=running, closed=self.closed)
 
     def _record(self, trial: FinishedTrial) -> None:
         self.store.record(self.question.study, trial)
@@ -199,7 +199,7 @@ class _Driver:
         self._trained += len(trial.request.seeds)
         self._note_best(trial)
         self._save_wall_seconds()
-        self.report(self._progress(trial.request.phase))
+        self.report(self._progress())
 
     def _finish(self) -> StudyResult:
         question, study = self.question, self.question.study
@@ -242,14 +242,15 @@ class _Driver:
     def _save_wall_seconds(self) -> None:
         self.store.update(self.question.study, wall_seconds=self._wall_seconds())
 
-    def _progress(self, phase: Phase) -> Progress:
+    def _progress(self) -> Progress:
         spec = self.question.spec
         searched = [t for t in self.finished if t.request.phase == "search"]
         confirmed = len(self.finished) - len(searched)
-        todo = (spec.trials - len(searched)) * spec.replicates * (phase == "search")
+        searching = len(searched) < spec.trials and not self.closed
+        todo = (spec.trials - len(searched)) * spec.replicates * searching
         todo += (_CONFIRMATIONS - confirmed) * spec.confirm_replicates
         return Progress(
-            phase=phase,
+            phase="search" if searching else "confirm",
             done=len(self.finished),
             total=spec.trials + _CONFIRMATIONS,
             failed=sum(t.outcome is None for t in self.finished),

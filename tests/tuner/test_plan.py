@@ -29,11 +29,13 @@ def trained(spec, *, workers=1, order=None, failing=()):
     question = Question.of(spec, DATASET)
     plan = Plan(spec=spec, validation=question.validation)
     rng = np.random.default_rng(order)
-    finished = []
-    while requests := plan.next(finished):
-        started = requests[:workers]
-        done = rng.permutation(len(started))[: rng.integers(1, len(started) + 1)]
-        finished += [finish(question, started[i], failing) for i in done]
+    finished, running = [], []
+    while True:
+        waiting = plan.next(finished, running=running)
+        running += waiting[: workers - len(running)]
+        if not running:
+            break
+        finished.append(finish(question, running.pop(rng.integers(len(running))), failing))
     return sorted((t.request for t in finished), key=lambda r: (r.phase, r.number)), finished, plan
 
 
@@ -50,12 +52,13 @@ def test_workers_and_the_order_of_finishing_change_nothing(workers, order, sampl
     assert together == alone
 
 
-def test_a_study_trains_zero_first_and_spreads_its_first_batch_to_both_ends():
+def test_a_study_trains_zero_first_and_spreads_its_first_batches_to_both_ends():
     requests, _, _ = trained(SPEC)
     search = [r for r in requests if r.phase == "search"]
-    first = [SPEC.space.to_unit(r.strength) for r in search[:4]]
+    first = [SPEC.space.to_unit(r.strength) * 7 for r in search[:8]]
     assert search[0].strength == 0
-    np.testing.assert_allclose(first, [0, 1 / 3, 2 / 3, 1], atol=1e-12)
+    np.testing.assert_allclose(sorted(first), range(8), atol=1e-9)
+    np.testing.assert_allclose(first[:4], [0, 7, 3, 5], atol=1e-9)
     assert len(search) == 10
     assert all(0 <= r.strength <= SPEC.max_lambda for r in search)
 
@@ -63,7 +66,7 @@ def test_a_study_trains_zero_first_and_spreads_its_first_batch_to_both_ends():
 def test_grid_is_even_in_the_warped_space():
     requests, _, _ = trained(SPEC.model_copy(update={"sampler": "grid"}))
     units = [SPEC.space.to_unit(r.strength) for r in requests if r.phase == "search"]
-    np.testing.assert_allclose(units, np.linspace(0, 1, 10), atol=1e-12)
+    np.testing.assert_allclose(sorted(units), np.linspace(0, 1, 10), atol=1e-12)
 
 
 def test_random_always_trains_the_baseline():
@@ -71,6 +74,39 @@ def test_random_always_trains_the_baseline():
     search = [r.strength for r in requests if r.phase == "search"]
     assert search[0] == 0
     assert len(set(search)) == 10
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_worker_waits_while_a_batch_is_under_way(workers):
+    """Batch k is known once batch k - 2 is finished: there is always a batch to go on with."""
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    finished, waiting = [], []
+    while sum(t.request.phase == "search" for t in finished) < SPEC.trials - 1:
+        waiting = plan.next(finished)
+        assert len(waiting) > SPEC.batch or waiting[-1].phase == "confirm"
+        finished += [finish(question, request) for request in waiting[:workers]]
+
+
+def test_a_batch_rests_on_all_batches_but_the_one_before_it():
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    first = plan.next([])
+    assert [r.number for r in first if r.number < 4] == [0, 1, 3, 2]  # the longest first, after 0
+    assert sorted(r.number for r in first) == list(range(8))
+    batch = [finish(question, r) for r in first if r.number < 4]
+    assert {r.number for r in plan.next(batch[:3])} <= set(range(8))
+    assert {8, 9} < {r.number for r in plan.next(batch) if r.phase == "search"}
+
+
+def test_a_plan_asked_anew_proposes_what_it_proposed_before():
+    _, finished, plan = trained(SPEC.model_copy(update={"sampler": "gp"}))
+    search = sorted(
+        (t for t in finished if t.request.phase == "search"), key=lambda t: t.request.number
+    )
+    again = Plan(spec=plan.spec, validation=plan.validation).next(search[:7])
+    wanted = [t.request for t in search[7:]]
+    assert sorted((r for r in again if r.phase == "search"), key=lambda r: r.number) == wanted
 
 
 def test_every_lambda_has_the_same_seeds_and_confirmation_has_fresh_ones():
@@ -106,8 +142,11 @@ def test_a_failed_trial_does_not_stop_the_study_and_is_not_tried_again():
 
 
 def test_without_a_baseline_there_is_no_answer():
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    baseline = plan.next([])[0]
     with pytest.raises(StudyFailedError, match=r"baseline .* could not be trained.*planted"):
-        trained(SPEC, failing={("search", 0)})
+        plan.next([finish(question, baseline, failing={("search", 0)})])
 
 
 def test_too_few_trained_lambdas_are_no_curve():
@@ -120,7 +159,8 @@ def test_a_closed_search_goes_on_to_the_confirmation_once_there_is_a_curve():
     question = Question.of(SPEC, DATASET)
     plan = Plan(spec=SPEC, validation=question.validation)
     first = plan.next([], closed=True)
-    assert [r.number for r in first] == [0, 3, 2, 1]  # too little to choose from: go on
-    finished = [finish(question, request) for request in first]
+    assert first[0].number == 0  # too little to choose from: go on
+    finished = [finish(question, request) for request in first[:3]]
+    assert plan.next(finished, running=first[3:4], closed=True) == []
     assert {r.phase for r in plan.next(finished, closed=True)} == {"confirm"}
     assert {r.phase for r in plan.next(finished)} == {"search"}

@@ -37,18 +37,25 @@ def requests(*strengths: float, phase="search") -> list[TrialRequest]:
 
 
 def run(batches, train=TRAIN, record=None, workers=2):
-    finished, waiting = [], list(batches)
+    """Run batches one after another."""
+    finished, waiting, known = [], list(batches), []
 
     def keep(trial):
         finished.append(trial)
         if record is not None:
             record(trial)
 
+    def next_trials(running):
+        done = [trial.request for trial in finished]
+        if not running and set(done) == set(known) and waiting:
+            known.extend(waiting.pop(0))
+        return [r for r in known if r not in done and r not in running]
+
     run_trials(
         QUESTION.data,
         QUESTION.test_rows,
         QUESTION.spec.training,
-        lambda: waiting.pop(0) if waiting else [],
+        next_trials,
         keep,
         workers=workers,
         train=train,
