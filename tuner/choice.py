@@ -9,7 +9,7 @@ fresh seeds and scored on test rows that no trial saw. An `align` rests on that 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tuner.curve import CurveModel, Observations
 from tuner.result import Verdict
@@ -174,7 +174,7 @@ def _summary(draws: Floats) -> Gain:
 
 def _reach(sample: Floats) -> float:
     """Half the width of the 95 % interval of one draw, by Student's t with n − 1 degrees."""
-    return float(stats.t.ppf(0.975, sample.size - 1) * sample.std(ddof=1))
+    return float(special.stdtrit(sample.size - 1, 0.975) * sample.std(ddof=1))
 
 
 def _words(gain: Gain) -> str:

@@ -18,7 +18,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from tuner.space import Floats, LambdaSpace
 
@@ -320,7 +320,7 @@ class CurveModel:
         center = self.weights @ means
         variances = np.diagonal(covariances, axis1=1, axis2=2)
         variance = self.weights @ (variances + (means - center) ** 2)
-        reach = stats.norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0))
+        reach = special.ndtri((1 + level) / 2) * np.sqrt(np.maximum(variance, 0))
         low, high = (self.compression.undo(center + side * reach) for side in (-1, 1))
         return low, high
 
@@ -365,7 +365,8 @@ def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcess
     freedom = (replicates - 1) * units.size
     means = gains.mean(axis=1)
     seeds = seed_covariance(units, gains) / replicates
-    scales = freedom / stats.chi2.ppf(_NOISE_SCALES, freedom)
+    quantiles = 2 * special.gammaincinv(freedom / 2, _NOISE_SCALES)  # of chi-squared
+    scales = freedom / quantiles
     error = max(float(np.sqrt(np.median(np.diag(seeds + rows)))), 1e-6)
     reach = max(32.0, 4 * float(np.abs(means).max()) / error)
     relative = np.geomspace(1.0, reach, _AMPLITUDES)

@@ -1,5 +1,6 @@
 """Runs the trials that a plan asks for on Ray Tune workers."""
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -42,6 +43,7 @@ def run_trials(
         workers: Trials at a time.
         train: What a worker does.
     """
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # else they start one by one
     searcher = _PlannedSearcher(next_trials, record, workers)
     worker = tune.with_resources(
         tune.with_parameters(TrialWorker, data=data, test=test, training=config, train=train),

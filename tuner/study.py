@@ -5,10 +5,12 @@ those what is still to be trained, and all that Optuna and MLflow show is copied
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,6 +134,7 @@ class _Driver:
     _started: float = field(default_factory=time.monotonic)
     _trained: float = 0.0  # replicates trained by this process
     _best: tuple[float, float] | None = None
+    _loading: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         question = self.question
@@ -194,12 +197,19 @@ class _Driver:
         self.store.record(self.question.study, trial)
         self.finished.append(trial)
         self._optuna.sync([trial])
-        self._tracker.start()  # only now: MLflow takes seconds to load
+        self._load_what_comes_later()
         self._tracker.notify()
         self._trained += len(trial.request.seeds)
         self._note_best(trial)
         self._save_wall_seconds()
         self.report(self._progress())
+
+    def _load_what_comes_later(self) -> None:
+        """Begin to load MLflow, torch and Matplotlib: seconds, but not before the first trial."""
+        self._tracker.start()
+        if self._loading is None:
+            self._loading = threading.Thread(target=_load_publishing, daemon=True)
+            self._loading.start()
 
     def _finish(self) -> StudyResult:
         question, study = self.question, self.question.study
@@ -266,6 +276,11 @@ class _Driver:
         sign = scorer.metric.sign
         if self._best is None or sign * score > sign * self._best[1]:
             self._best = (trial.request.strength, score)
+
+
+def _load_publishing() -> None:
+    for module in ("tuner.registry", "tuner.report", "torch.export"):
+        import_module(module)
 
 
 def report_folder(settings: Settings, study: str) -> Path:
