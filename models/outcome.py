@@ -28,6 +28,9 @@ class TrainingOutcome:
         test_predictions: The same for the labelled test rows; None unless these were given.
         best_epoch: Per modality, (S,) the epoch whose weights were kept, from 0.
         curves: Per name, (S, epochs) one value an epoch, NaN after the replicate stopped.
+        similarity: Per measure of `models.similarity`, (S,) how alike the embeddings of A and B
+            are on validation rows, labelled or not, by the weights that were kept. Empty if
+            there are too few rows.
         steps: Gradient steps, summed over replicates.
         seconds: Wall-clock seconds of training.
         weights: Per modality, the stacked state of encoder and task head; None unless
@@ -40,6 +43,7 @@ class TrainingOutcome:
     test_predictions: dict[str, NDArray[np.generic]] | None
     best_epoch: dict[str, NDArray[np.int64]]
     curves: dict[str, Floats]
+    similarity: dict[str, Floats]
     steps: int
     seconds: float
     weights: dict[str, dict[str, Floats]] | None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 NEIGHBOURS = 10
+FEWEST_ROWS = 4
 _KEPT_VARIANCE = 0.99
 _ROWS = 512
 
@@ -33,7 +34,7 @@ def cka(x: Floats, y: Floats) -> float:
     negative.
 
     Args:
-        x: (rows, d_x), at least 4 rows.
+        x: (rows, d_x), at least `FEWEST_ROWS`.
         y: (rows, d_y).
 
     Returns:

@@ -23,6 +23,7 @@ from models.errors import TrainingDivergedError
 from models.outcome import CURVES, TrainingOutcome
 from models.pair import Branch, EncoderPair
 from models.rows import Rows, TrainingData
+from models.similarity import FEWEST_ROWS, similarities
 
 Floats = NDArray[np.floating]
 
@@ -236,12 +237,21 @@ class _StackTraining:
             ),
             best_epoch={m: epochs.numpy() for m, epochs in self._best_epoch.items()},
             curves={name: values.numpy() for name, values in self._curves.items()},
+            similarity=self._similarity(),
             steps=self._steps,
             seconds=0.0,
             weights={m: _numpy(best) for m, best in self._best.items()}
             if test is not None
             else None,
         )
+
+    def _similarity(self) -> dict[str, Floats]:
+        if self._data.validation.count < FEWEST_ROWS:
+            return {}
+        rows = _Tensors.of(self._data.validation, self._device).stacked(len(self._seeds))
+        a, b = (self._pair.a(rows.a)[0].cpu().numpy(), self._pair.b(rows.b)[0].cpu().numpy())
+        measured = [similarities(one, other) for one, other in zip(a, b, strict=True)]
+        return {name: np.array([m[name] for m in measured]) for name in measured[0]}
 
     def _predict(self, rows: "_Tensors") -> dict[str, NDArray[np.generic]]:
         stacked = rows.stacked(len(self._seeds))
@@ -315,6 +325,7 @@ def _merge(parts: Sequence[TrainingOutcome]) -> TrainingOutcome:
         test_predictions=joined("test_predictions") if first.test_predictions else None,
         best_epoch=joined("best_epoch"),
         curves=joined("curves"),
+        similarity=joined("similarity"),
         steps=sum(part.steps for part in parts),
         seconds=0.0,
         weights=(

@@ -42,6 +42,7 @@ def simulate(accuracy: Accuracy) -> Callable[..., TrainingOutcome]:
             ),
             best_epoch={m: np.zeros(replicates, np.int64) for m in "ab"},
             curves={name: np.ones((replicates, config.epochs), np.float32) for name in CURVES},
+            similarity={},
             steps=replicates,
             seconds=0.01,
             weights=dict.fromkeys("ab", state) if confirm else None,

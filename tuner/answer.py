@@ -20,6 +20,7 @@ from tuner.result import (
     Modalities,
     ModalityAnswer,
     PointScore,
+    Similarity,
     StudyResult,
     TestScores,
     ValidationScores,
@@ -170,6 +171,7 @@ def _curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoin
             a=_point(scorer, outcome, "a"),
             b=_point(scorer, outcome, "b"),
             joint=_point(scorer, outcome, "joint"),
+            similarity=_similarity(outcome),
         )
         for outcome in sorted(outcomes, key=lambda outcome: outcome.strength)
     )
@@ -180,6 +182,11 @@ def _point(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> PointSco
     return PointScore(
         mean=float(scores.mean()), sem=float(scores.std(ddof=1) / np.sqrt(len(scores)))
     )
+
+
+def _similarity(outcome: TrainingOutcome) -> Similarity | None:
+    means = {name: float(values.mean()) for name, values in outcome.similarity.items()}
+    return Similarity(**means) if means else None
 
 
 def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:

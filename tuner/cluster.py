@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 _QUIET = {
@@ -15,6 +14,8 @@ _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C belongs to us: what is finished is written down
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # our store is the truth, not Tune's state
 }
+# Tune's actors bring an environment of their own, so that no worker started ahead ever runs one.
+_NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def ray_cluster(address: str | None, workers: int) -> Iterator[Callable[[], None
         address: A cluster, or None for a local one.
         workers: Trials at a time on a local cluster, one CPU each.
     """
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | ({} if address else _NO_IDLE_WORKERS)).items():
         os.environ.setdefault(name, value)
     with ThreadPoolExecutor(1) as starter:
         started = starter.submit(_start, address, workers)
@@ -51,13 +52,3 @@ def _start(address: str | None, workers: int) -> None:
     else:
         options["address"] = address
     ray.init(**options)
-    if address is None:
-        load = ray.remote(_load_what_trials_need)
-        for _ in range(workers):
-            load.remote()
-
-
-def _load_what_trials_need() -> None:
-    """Import early: the worker processes are idle until the first trial."""
-    for module in ("models.training", "tuner.trial"):
-        import_module(module)

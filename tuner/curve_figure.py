@@ -1,4 +1,4 @@
-"""Draws the λ-curve: what was measured, the model of it, and what was chosen."""
+"""Draws the λ-curve (measured, modelled, chosen) and the similarity of the representations."""
 
 import io
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from tuner.question import Question
 from tuner.result import Answer, ModalityAnswer, StudyResult
 from tuner.scores import TARGETS, Floats, Target
 from tuner.space import LambdaSpace
-from tuner.wording import TITLES, answers, metric_name, strength
+from tuner.wording import SIMILARITIES, TITLES, answers, metric_name, strength
 
 Theme = Literal["light", "dark"]
 
@@ -75,25 +75,64 @@ class Panel:
         return float(self.scores[self.lambdas == 0].mean())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimilarityPanel:
+    """How alike the two representations are at every λ.
+
+    Attributes:
+        lambdas: (T,) the λs tried.
+        measured: Per measure, (T, S) one value a replicate.
+    """
+
+    lambdas: Floats
+    measured: dict[str, Floats]
+
+    @classmethod
+    def of(cls, finished: Sequence[FinishedTrial]) -> "SimilarityPanel | None":
+        """Gather it from the search; None if no trial has it."""
+        outcomes = [outcome for outcome in _searched(finished) if outcome.similarity]
+        if not outcomes:
+            return None
+        outcomes.sort(key=lambda outcome: outcome.strength)
+        return cls(
+            lambdas=np.array([outcome.strength for outcome in outcomes]),
+            measured={
+                name: np.stack([outcome.similarity[name] for outcome in outcomes])
+                for name in outcomes[0].similarity
+            },
+        )
+
+
 def panels(
     question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
 ) -> list[Panel]:
     """Gather what the figure shows for A, B and their mean."""
-    outcomes = [
-        trial.outcome
-        for trial in finished
-        if trial.request.phase == "search" and trial.outcome is not None
-    ]
+    outcomes = _searched(finished)
     return [_panel(question, outcomes, target, answers(result)[target]) for target in TARGETS]
 
 
-def draw_all(question: Question, result: StudyResult, shown: Sequence[Panel]) -> Figure:
-    """Draw all panels side by side, for MLflow's pages."""
-    figure = Figure(figsize=(5.2 * len(shown), 5.4), dpi=110, layout="constrained")
-    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+def draw_all(
+    question: Question,
+    result: StudyResult,
+    shown: Sequence[Panel],
+    similarity: SimilarityPanel | None,
+) -> Figure:
+    """Draw all panels, the similarity under the scores, for MLflow's pages."""
+    palette = PALETTES["light"]
+    height = 5.4 if similarity is None else 8.6
+    figure = Figure(figsize=(5.2 * len(shown), height), dpi=110, layout="constrained")
+    if similarity is None:
+        scores: Any = figure
+    else:
+        parts: Any = figure.subfigures(2, 1, height_ratios=(5.4, 3.2))
+        scores, below = parts
+        axis = below.subplots()
+        _draw_similarity(axis, similarity, question.spec.space, palette)
+        below.legend(loc="outside right center", frameon=False, labelcolor=palette.ink)
+    axes = scores.subplots(1, len(shown), squeeze=False)[0]
     for axis, panel in zip(axes, shown, strict=True):
-        _draw(axis, panel, question, PALETTES["light"])
-    _legend(figure, axes[0], PALETTES["light"], columns=_LEGEND_ROWS)
+        _draw(axis, panel, question, palette)
+    _legend(scores, axes[0], palette, columns=_LEGEND_ROWS)
     title = f"{result.name}: {metric_name(question.metric.name)} by alignment strength λ"
     figure.suptitle(title, parse_math=False)
     return figure
@@ -109,6 +148,16 @@ def draw_one(question: Question, panel: Panel, theme: Theme) -> Figure:
     return figure
 
 
+def draw_similarity(question: Question, panel: SimilarityPanel, theme: Theme) -> Figure:
+    """Draw the similarity alone, as wide as `draw_one`."""
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    figure.set_facecolor(PALETTES[theme].ground)
+    axis = figure.subplots()
+    _draw_similarity(axis, panel, question.spec.space, PALETTES[theme])
+    _legend(figure, axis, PALETTES[theme], columns=3)
+    return figure
+
+
 def as_bytes(figure: Figure, form: Literal["png", "svg"]) -> bytes:
     """Render a figure, the same bytes every time."""
     from matplotlib import rc_context
@@ -118,6 +167,14 @@ def as_bytes(figure: Figure, form: Literal["png", "svg"]) -> bytes:
     with rc_context({"svg.hashsalt": "tuner"}):
         figure.savefig(buffer, format=form, metadata=metadata)
     return buffer.getvalue()
+
+
+def _searched(finished: Sequence[FinishedTrial]) -> list[TrainingOutcome]:
+    return [
+        trial.outcome
+        for trial in finished
+        if trial.request.phase == "search" and trial.outcome is not None
+    ]
 
 
 def _panel(
@@ -221,6 +278,35 @@ def _draw_trials(axis: Axes, panel: Panel, question: Question, palette: Palette)
         label="best raw mean",
         zorder=5,
     )
+
+
+def _draw_similarity(
+    axis: Axes, panel: SimilarityPanel, space: LambdaSpace, palette: Palette
+) -> None:
+    units = np.asarray(space.to_unit(panel.lambdas))
+    styles = zip(
+        panel.measured.items(),
+        ((palette.curve, "o"), (palette.chosen, "s"), (palette.best, "^")),
+        strict=True,
+    )
+    for (name, values), (color, marker) in styles:
+        axis.errorbar(
+            units,
+            values.mean(1),
+            yerr=values.std(1, ddof=1) / np.sqrt(values.shape[1]),
+            color=color,
+            marker=marker,
+            ms=4,
+            lw=1.2,
+            elinewidth=1,
+            label=SIMILARITIES[name],
+        )
+    axis.set_xlim(-0.03, 1.03)
+    axis.set_title("How alike the two representations are", color=palette.ink)
+    axis.set_xlabel("alignment strength λ", color=palette.ink)
+    axis.set_ylabel("similarity on validation rows", color=palette.ink)
+    _set_ticks(axis, space)
+    _dress(axis, palette)
 
 
 def _set_limits(axis: Axes, panel: Panel) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.outcome import TrainingOutcome
 
 Phase = Literal["search", "confirm"]
-_ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves")
+_ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves", "similarity")
 
 
 @dataclass(frozen=True, kw_only=True)

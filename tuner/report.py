@@ -2,15 +2,25 @@
 
 import base64
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from data import Split
-from tuner.curve_figure import Panel, as_bytes, draw_all, draw_one, panels
+from tuner.curve_figure import (
+    Panel,
+    SimilarityPanel,
+    Theme,
+    as_bytes,
+    draw_all,
+    draw_one,
+    draw_similarity,
+    panels,
+)
 from tuner.outcome import FinishedTrial
 from tuner.question import Question
 from tuner.result import StudyResult
@@ -18,6 +28,7 @@ from tuner.run_note import load_lines
 from tuner.scores import TARGETS
 from tuner.spec import StudySpec
 from tuner.wording import (
+    SIMILARITIES,
     TITLES,
     answers,
     duration,
@@ -67,7 +78,8 @@ def write_report(
         folder: Where to; must exist.
     """
     shown = panels(question, result, finished)
-    (folder / FIGURE).write_bytes(as_bytes(draw_all(question, result, shown), "png"))
+    similarity = SimilarityPanel.of(finished)
+    (folder / FIGURE).write_bytes(as_bytes(draw_all(question, result, shown, similarity), "png"))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -76,7 +88,14 @@ def write_report(
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(
-        _facts(question, result, finished) | {"figures": [_figure(question, p) for p in shown]}
+        _facts(question, result, finished)
+        | {
+            "figures": [
+                *(_figure(question, panel) for panel in shown),
+                *([_similarity_figure(question, similarity)] if similarity else []),
+            ],
+            "similarity": similarity is not None,
+        }
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
 
@@ -217,9 +236,7 @@ def _curve_rows(result: StudyResult) -> list[dict[str, Any]]:
 
 def _figure(question: Question, panel: Panel) -> dict[str, str]:
     answer = panel.answer
-    return {
-        "light": _data_uri(as_bytes(draw_one(question, panel, "light"), "svg")),
-        "dark": _data_uri(as_bytes(draw_one(question, panel, "dark"), "svg")),
+    return _both_themes(lambda theme: draw_one(question, panel, theme)) | {
         "alt": (
             f"λ-curve of {TITLES[panel.target]}: {len(panel.lambdas)} λs tried, "
             f"baseline {score(panel.baseline, question.metric.name)}, "
@@ -227,6 +244,22 @@ def _figure(question: Question, panel: Panel) -> dict[str, str]:
             f"{strength_interval(answer.interval)}, verdict: {answer.verdict}."
         ),
     }
+
+
+def _similarity_figure(question: Question, panel: SimilarityPanel) -> dict[str, str]:
+    ends = "; ".join(
+        f"{SIMILARITIES[name]} from {values[0].mean():.2f} at λ = 0 to {values[-1].mean():.2f} "
+        f"at λ = {strength(panel.lambdas[-1])}"
+        for name, values in panel.measured.items()
+    )
+    return _both_themes(lambda theme: draw_similarity(question, panel, theme)) | {
+        "alt": f"Similarity of the two representations by λ: {ends}."
+    }
+
+
+def _both_themes(draw: Callable[[Theme], Figure]) -> dict[str, str]:
+    themes: tuple[Theme, ...] = ("light", "dark")
+    return {theme: _data_uri(as_bytes(draw(theme), "svg")) for theme in themes}
 
 
 def _data_uri(image: bytes) -> str:

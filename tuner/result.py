@@ -134,7 +134,10 @@ class PointScore(_Part):
 
 
 class Similarity(_Part):
-    """How alike the two representations are."""
+    """How alike the embeddings of A and B are on validation rows: means over replicates.
+
+    By debiased linear CKA, SVCCA and mutual-kNN; see `models.similarity`.
+    """
 
     cka: float
     svcca: float

@@ -7,6 +7,7 @@ what writing it once does.
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.outcome import TrainingOutcome
 from tuner.mlflow_access import TAG_FINGERPRINT, TAG_STUDY, Point
@@ -104,6 +105,8 @@ def trial_points(question: Question, outcome: TrainingOutcome, ended: int) -> li
         Point(f"best_epoch_{modality}", float(epochs.mean()), ended)
         for modality, epochs in outcome.best_epoch.items()
     ]
+    for measure, values in outcome.similarity.items():
+        points += _with_error(f"similarity_{measure}", values, ended)
     points += [Point("steps", outcome.steps, ended), Point("seconds", outcome.seconds, ended)]
     return points + _curves(outcome, ended)
 
@@ -147,11 +150,16 @@ def _scores(split: str, scorer: Scorer, predictions: dict[str, Any], ended: int)
     points = []
     for target in TARGETS:
         scores = scorer.scores(predictions, target)
-        name = f"{split}_{scorer.metric.name}_{target}"
-        points.append(Point(name, float(scores.mean()), ended))
-        if len(scores) > 1:
-            error = float(scores.std(ddof=1) / np.sqrt(len(scores)))
-            points.append(Point(f"{name}_sem", error, ended))
+        points += _with_error(f"{split}_{scorer.metric.name}_{target}", scores, ended)
+    return points
+
+
+def _with_error(name: str, values: NDArray[np.floating], ended: int) -> list[Point]:
+    """Mean over replicates, and its standard error."""
+    points = [Point(name, float(values.mean()), ended)]
+    if len(values) > 1:
+        error = float(values.std(ddof=1) / np.sqrt(len(values)))
+        points.append(Point(f"{name}_sem", error, ended))
     return points
 
 

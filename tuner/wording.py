@@ -4,6 +4,7 @@ from tuner.result import Answer, ModalityAnswer, StudyResult
 from tuner.scores import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
+SIMILARITIES = {"cka": "CKA", "svcca": "SVCCA", "mutual_knn": "mutual kNN"}
 TITLES: dict[Target, str] = {"a": "Modality A", "b": "Modality B", "joint": "Both (mean)"}
 
 

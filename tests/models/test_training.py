@@ -12,8 +12,10 @@ from data import Standardizer
 from models.config import TrainingConfig
 from models.encoders import unstack
 from models.errors import TrainingDivergedError, UnsupportedShapeError
+from models.export import portable_encoder
 from models.pair import EncoderPair
 from models.rows import Rows, Scaling, TrainingData
+from models.similarity import similarities
 from models.training import random_streams, stack_size, train
 
 CONFIG = TrainingConfig(
@@ -208,6 +210,33 @@ def test_alignment_brings_the_projections_together():
     outcome = train(data, config, strength=2.0, seeds=[0, 1])
     first, last = outcome.curves["alignment_loss"][:, [0, -1]].mean(0)
     assert last < 0.8 * first < 0.8 * 1.1 * np.log(config.batch_size) * 2
+
+
+@pytest.mark.parametrize("unlabelled", [0.0, 0.5])
+def test_similarity_is_that_of_the_encoders_that_are_kept(unlabelled):
+    data = world()
+    known = data.validation.is_labelled & (np.arange(30) >= 30 * unlabelled)
+    target = np.where(known, data.validation.target, -1)
+    data = replace(data, validation=replace(data.validation, is_labelled=known, target=target))
+    outcome = train(data, CONFIG, strength=0.7, seeds=[1, 2], test=data.validation)
+    for replicate in range(2):
+        embeddings = []
+        for side in ("a", "b"):
+            encoder = portable_encoder(
+                outcome, data, CONFIG, modality=side, replicate=replicate
+            ).double()
+            x = torch.from_numpy(getattr(data.validation, side))
+            with torch.no_grad():
+                embeddings.append(encoder.encoder(x.double()).numpy())
+        for name, value in similarities(*embeddings).items():
+            assert outcome.similarity[name][replicate] == pytest.approx(value, abs=1e-6)
+
+
+def test_too_few_validation_rows_have_no_similarity():
+    data = world()
+    few = data.validation
+    few = replace(few, **{name: values[:3] for name, values in vars(few).items()})
+    assert train(replace(data, validation=few), CONFIG, strength=0.0, seeds=[1]).similarity == {}
 
 
 def test_a_diverged_replicate_fails_the_trial_and_says_where():

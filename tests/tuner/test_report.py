@@ -97,8 +97,9 @@ def test_it_says_what_was_found(page, classification):
 
 
 def test_images_are_described(page):
-    assert page.elements.count("img") == 3
+    assert page.elements.count("img") == 4
     assert len(re.findall(r'alt="λ-curve of [^"]+"', page.html)) == 3
+    assert len(re.findall(r'alt="Similarity of the two [^"]+ at λ = 4\."', page.html)) == 1
 
 
 def test_the_figure_is_a_png(folder):
@@ -125,7 +126,7 @@ def test_a_loss_is_drawn_in_its_own_units(regression):
 def test_round_strengths_are_labelled(classification):
     study = classification
     shown = panels(study.question, study.result, study.finished)
-    axis = draw_all(study.question, study.result, shown).axes[0]
+    axis = draw_all(study.question, study.result, shown, None).axes[0]
     labels = [label.get_text() for label in axis.get_xticklabels()]
     assert labels[0] == "0"
     assert labels[-1] == "4"

@@ -87,6 +87,8 @@ def test_a_trial_shows_what_was_asked_and_measured(tracker, client, classificati
     scores = question.test.scores(trial.outcome.test_predictions, "b")
     assert run.data.metrics["test_accuracy_b"] == pytest.approx(scores.mean())
     assert run.data.metrics["test_accuracy_b_sem"] == pytest.approx(scores.std(ddof=1) / 3**0.5)
+    similarity = trial.outcome.similarity["svcca"]
+    assert run.data.metrics["similarity_svcca"] == pytest.approx(similarity.mean())
     assert run.data.metrics["steps"] == trial.outcome.steps
 
 
