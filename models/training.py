@@ -28,7 +28,7 @@ from models.similarity import FEWEST_ROWS, similarities
 Floats = NDArray[np.floating]
 
 # On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
-_CPU_STACK_ROWS = 2048
+_CPU_STACK_ROWS = 4096
 
 
 def train(

@@ -262,7 +262,7 @@ def test_an_encoder_refuses_a_shape_by_name():
 
 @pytest.mark.parametrize(
     ("device", "batch", "expected"),
-    [("cpu", 128, 16), ("cpu", 512, 4), ("cpu", 4096, 1), ("cuda", 4096, 20), ("meta", 512, 20)],
+    [("cpu", 256, 16), ("cpu", 512, 8), ("cpu", 4096, 1), ("cuda", 4096, 20), ("meta", 512, 20)],
 )
 def test_the_stack_size_is_a_rule_of_shapes(device, batch, expected):
     config = TrainingConfig(batch_size=batch)
