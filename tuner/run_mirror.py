@@ -30,7 +30,8 @@ from tuner.run_content import (
     trial_tags,
 )
 from tuner.run_note import failure_note, result_note, running_note
-from tuner.store import StudyStore, TrialRow
+from tuner.store import StudyStore
+from tuner.tables import TrialRow
 
 _NOTE = "mlflow.note.content"
 _REASON = "tuner.reason"

@@ -4,85 +4,26 @@ What Optuna's storage and MLflow show is copied from here and can be copied agai
 between two writes loses nothing.
 """
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
-from sqlalchemy import (
-    JSON,
-    DateTime,
-    Engine,
-    ForeignKey,
-    LargeBinary,
-    String,
-    UniqueConstraint,
-    create_engine,
-    event,
-    select,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy import Engine, create_engine, delete, event, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
 
-from tuner.outcome import FinishedTrial, TrialRequest, pack, unpack
+from tuner.outcome import FinishedTrial, pack
 from tuner.result import Status
+from tuner.schema import migrate
+from tuner.tables import StudyRow, TrialRow
 
+_log = logging.getLogger(__name__)
+_Given = TypeVar("_Given")
 
-class _Base(DeclarativeBase):
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True)}
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class StudyRow(_Base):
-    """One study. Table names carry a prefix because Optuna's tables share the database."""
-
-    __tablename__ = "tuner_studies"
-
-    id: Mapped[str] = mapped_column(String(16), primary_key=True)
-    name: Mapped[str] = mapped_column(String(255))
-    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
-    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
-    status: Mapped[str] = mapped_column(String(16), default="queued")
-    error: Mapped[str | None] = mapped_column(default=None)
-    search_closed: Mapped[bool] = mapped_column(default=False)
-    wall_seconds: Mapped[float] = mapped_column(default=0.0)
-    run_id: Mapped[str | None] = mapped_column(String(64), default=None)
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
-    created: Mapped[datetime] = mapped_column(default=_now)
-    updated: Mapped[datetime] = mapped_column(default=_now, onupdate=_now)
-
-
-class TrialRow(_Base):
-    """One finished trial of a study."""
-
-    __tablename__ = "tuner_trials"
-    __table_args__ = (UniqueConstraint("study_id", "phase", "number"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    study_id: Mapped[str] = mapped_column(ForeignKey("tuner_studies.id", ondelete="CASCADE"))
-    phase: Mapped[str] = mapped_column(String(16))
-    number: Mapped[int]
-    strength: Mapped[float]
-    seeds: Mapped[list[int]] = mapped_column(JSON)
-    reason: Mapped[str | None]
-    outcome: Mapped[bytes | None] = mapped_column(LargeBinary)
-    run_id: Mapped[str | None] = mapped_column(String(64), default=None)
-    finished: Mapped[datetime] = mapped_column(default=_now)
-
-    def restored(self) -> FinishedTrial:
-        """Return the trial as it was recorded."""
-        return FinishedTrial(
-            request=TrialRequest(
-                phase=self.phase,  # type: ignore[arg-type]  # only `record` writes it
-                number=self.number,
-                strength=self.strength,
-                seeds=tuple(self.seeds),
-            ),
-            outcome=None if self.outcome is None else unpack(self.outcome),
-            reason=self.reason,
-        )
+_PATIENCE = 300.0  # seconds that a database server may be away in the middle of a study
+_PAUSE = 1.0
 
 
 class StudyStore:
@@ -90,14 +31,15 @@ class StudyStore:
 
     Args:
         url: SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`.
+        patience: Seconds to wait for a database server that goes away, before giving up.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._engine = create_engine(url)
+    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
+        self.url, self._patience = url, patience
+        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _durable_sqlite)
-        _Base.metadata.create_all(self._engine)
+        migrate(self._engine)
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
     @property
@@ -111,9 +53,14 @@ class StudyStore:
         with self._sessions.begin() as session:
             yield session
 
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
     def open(self, study: str, *, name: str, fingerprint: str, spec: dict[str, Any]) -> StudyRow:
         """Return the study, written down first if it is new."""
-        with self.session() as session:
+
+        def work(session: Session) -> StudyRow:
             row = session.get(StudyRow, study)
             if row is None:
                 row = StudyRow(id=study, name=name, fingerprint=fingerprint, spec=spec)
@@ -121,10 +68,11 @@ class StudyStore:
                 session.flush()
             return row
 
+        return self._run(work)
+
     def get(self, study: str) -> StudyRow | None:
         """Return a study, or None if there is none of this id."""
-        with self.session() as session:
-            return session.get(StudyRow, study)
+        return self._run(lambda session: session.get(StudyRow, study))
 
     def update(self, study: str, **values: Any) -> None:
         """Set columns of a study.
@@ -132,21 +80,33 @@ class StudyStore:
         Raises:
             KeyError: If there is no such study.
         """
-        with self.session() as session:
+
+        def work(session: Session) -> None:
             row = session.get(StudyRow, study)
             if row is None:
                 raise KeyError(f"there is no study {study}")
             for name, value in values.items():
                 setattr(row, name, value)
 
+        self._run(work)
+
     def set_status(self, study: str, status: Status, error: str | None = None) -> None:
         """Say how a study stands."""
         self.update(study, status=status, error=error)
 
     def record(self, study: str, trial: FinishedTrial) -> None:
-        """Write down a finished trial, durably."""
+        """Write down a finished trial, durably; once, however often it is called."""
         request = trial.request
-        with self.session() as session:
+        outcome = None if trial.outcome is None else pack(trial.outcome)
+
+        def work(session: Session) -> None:
+            known = select(TrialRow.id).where(
+                TrialRow.study_id == study,
+                TrialRow.phase == request.phase,
+                TrialRow.number == request.number,
+            )
+            if session.scalar(known) is not None:
+                return
             session.add(
                 TrialRow(
                     study_id=study,
@@ -155,27 +115,37 @@ class StudyStore:
                     strength=request.strength,
                     seeds=list(request.seeds),
                     reason=trial.reason,
-                    outcome=None if trial.outcome is None else pack(trial.outcome),
+                    outcome=outcome,
                 )
             )
 
+        self._run(work)
+
     def trials(self, study: str) -> list[FinishedTrial]:
         """Return the finished trials in the order of their numbers, search before confirm."""
-        with self.session() as session:
-            rows = session.scalars(
-                select(TrialRow)
-                .where(TrialRow.study_id == study)
-                .order_by(TrialRow.phase.desc(), TrialRow.number)
-            )
-            return [row.restored() for row in rows]
+        ordered = (
+            select(TrialRow)
+            .where(TrialRow.study_id == study)
+            .order_by(TrialRow.phase.desc(), TrialRow.number)
+        )
+        return self._run(lambda session: [row.restored() for row in session.scalars(ordered)])
 
     def forget(self, study: str) -> None:
         """Delete a study and its trials."""
-        with self.session() as session:
-            row = session.get(StudyRow, study)
-            if row is not None:
-                session.query(TrialRow).where(TrialRow.study_id == study).delete()
-                session.delete(row)
+        self._run(lambda session: session.execute(delete(StudyRow).where(StudyRow.id == study)))
+
+    def _run(self, work: Callable[[Session], _Given]) -> _Given:
+        """Do work in a transaction; again if the database server went away in the middle."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                with self.session() as session:
+                    return work(session)
+            except OperationalError as fault:
+                if self._engine.dialect.name == "sqlite" or time.monotonic() > deadline:
+                    raise
+                _log.warning("the database is away, trying again: %s", fault.orig)
+                time.sleep(_PAUSE)
 
 
 def _durable_sqlite(connection: Any, _record: object) -> None:

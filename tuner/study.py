@@ -8,17 +8,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from tuner.answer import answer
 from tuner.cluster import ray_cluster
 from tuner.errors import StudyInUseError, TrackingError
+from tuner.lease import Lease
 from tuner.optuna_mirror import OptunaMirror
 from tuner.outcome import FinishedTrial, Phase, TrialRequest
 from tuner.plan import Plan
@@ -29,7 +28,7 @@ from tuner.store import StudyStore
 from tuner.tracking import StudyTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from tuner.trial import Train
 
@@ -84,8 +83,10 @@ def run_study(
         StudyFailedError: If the study cannot be answered.
         StudyInUseError: If another process works on it.
     """
-    with _sole_owner(settings.folder, question.study):
-        store = StudyStore(settings.store_url)
+    with (
+        closing(StudyStore(settings.store_url)) as store,
+        Lease(store, question.study) as lease,
+    ):
         row = store.open(
             question.study,
             name=question.name,
@@ -98,6 +99,7 @@ def run_study(
             question=question,
             settings=settings,
             store=store,
+            lease=lease,
             finished=store.trials(question.study),
             spent=row.wall_seconds,
             closed=row.search_closed,
@@ -107,18 +109,6 @@ def run_study(
         return driver.run(workers, train)
 
 
-@contextmanager
-def _sole_owner(folder: Path, study: str) -> "Iterator[None]":
-    """Hold the study; the operating system lets go of the lock if this process dies."""
-    path = folder / "locks" / f"{study}.lock"
-    path.parent.mkdir(exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise StudyInUseError(f"another process is working on study {study}") from None
-
-
 @dataclass(kw_only=True, eq=False)
 class _Driver:
     """The one process that works on a study."""
@@ -126,6 +116,7 @@ class _Driver:
     question: Question
     settings: Settings
     store: StudyStore
+    lease: Lease
     finished: list[FinishedTrial]
     spent: float
     closed: bool
@@ -155,6 +146,8 @@ class _Driver:
             if self._next_trials(()):
                 self._train_all(workers, train)
             return self._finish()
+        except StudyInUseError:  # whoever has it now says how it stands
+            raise
         except Exception as error:
             self.store.set_status(study, "failed", str(error))
             self._tracker.fail(str(error))
@@ -194,6 +187,7 @@ class _Driver:
         return self._plan.next(self.finished, running=running, closed=self.closed)
 
     def _record(self, trial: FinishedTrial) -> None:
+        self.lease.check()
         self.store.record(self.question.study, trial)
         self.finished.append(trial)
         self._optuna.sync([trial])

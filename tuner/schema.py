@@ -1,0 +1,56 @@
+"""Brings the tables of the study store to the version that this program needs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, inspect, text
+
+VERSION = "0001"  # the last step in tuner/migrations/versions
+VERSION_TABLE = "tuner_version"  # Optuna keeps its own in `alembic_version`
+
+_ADVISORY_LOCK = 0x7475_6E65_72  # any number that nobody else takes
+
+
+def migrate(engine: Engine) -> None:
+    """Run the steps that are missing; does nothing where there are none.
+
+    Several processes may do so at once on one database: one of them works, the others wait.
+    """
+    with engine.begin() as connection:
+        if _version(connection) == VERSION:
+            return
+    with _alone(engine) as connection:
+        _upgrade(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.execute(
+        text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  # a constant
+    ).scalar()
+    return version
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        with FileLock(Path(engine.url.database).with_suffix(".lock")), engine.begin() as connection:
+            yield connection
+    else:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+            yield connection
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
