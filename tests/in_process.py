@@ -14,7 +14,7 @@ def answer_in_process(
     spec: StudySpec, dataset: PairedDataset, train: Train = train_request
 ) -> StudyResult:
     question = Question.of(spec, dataset)
-    plan = Plan(spec=spec, validation=question.validation)
+    plan = Plan(spec=spec, validation=question.validation, focus=question.profile.focus)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:

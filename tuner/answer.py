@@ -16,6 +16,7 @@ from tuner.result import (
     CurvePoint,
     DatasetSummary,
     FailedTrial,
+    Information,
     MetricSummary,
     Modalities,
     ModalityAnswer,
@@ -62,7 +63,7 @@ def answer(
             classes=None if dataset.classes is None else len(dataset.classes),
         ),
         metric=MetricSummary(name=question.metric.name, direction=question.metric.direction),
-        information=None,
+        information=Information.of(question.profile),
         joint=confirmation.joint(choices["joint"]),
         modalities=Modalities(
             a=confirmation.modality("a", choices["a"]), b=confirmation.modality("b", choices["b"])

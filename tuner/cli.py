@@ -37,6 +37,7 @@ for each modality's own predictions, whether that beats λ = 0, and how sure it 
 
 - `tuner run mfeat`: the shipped example. Which λ do two views of digits want?
 - `tuner validate my-data.npz`: is my file as it should be?
+- `tuner profile my-data.npz`: what do the modalities share, and what to expect of alignment?
 - `tuner run my-data.npz`: the same question about my data.
 - `tuner ui`: look at runs, curves and models in MLflow.
 """,
@@ -212,6 +213,34 @@ def validate(
     from tuner import console
 
     console.show_dataset(read(data, a=a, b=b, y=y, task=_task(task), seed=seed))
+
+
+@app.command()
+@_exit_codes()
+def profile(
+    data: Data,
+    a: NameA = None,
+    b: NameB = None,
+    y: NameY = None,
+    task: Task = _DEFAULTS.task,
+    seed: Seed = _DEFAULTS.seed,
+    as_json: AsJson = False,
+) -> None:
+    """Show how the modalities of DATA share what they tell of the label, in bits.
+
+    Takes seconds. The shares tell what to expect of alignment, not λ*: `tuner run` finds that.
+    """
+    from data import read
+    from data.information import information_profile
+    from tuner import console
+    from tuner.result import Information
+
+    dataset = read(data, a=a, b=b, y=y, task=_task(task), seed=seed)
+    information = Information.of(information_profile(dataset, seed=seed))
+    if as_json:
+        sys.stdout.write(information.model_dump_json(indent=2) + "\n")
+    else:
+        console.show_information(dataset.name, information)
 
 
 @app.command()

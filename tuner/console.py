@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
 from data import PairedDataset, Split, read
 from tuner.question import Question
-from tuner.result import Interval, StudyResult
+from tuner.result import Information, Interval, StudyResult
 from tuner.settings import Settings
 from tuner.spec import StudySpec
 from tuner.study import Progress as StudyProgress
 from tuner.study import Report, report_folder, run_study
+from tuner.wording import ATOM_TITLES, expectation, hindsight
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
 _err = Console(stderr=True, highlight=False)
@@ -93,6 +95,11 @@ def _note(progress: StudyProgress, metric: str) -> str:
 def show(result: StudyResult, settings: Settings) -> None:
     """Print the answer, and where to look next."""
     _out.print(f"\nAlignment strength for {result.name} ({result.metric.name})\n")
+    if result.information is not None:
+        _out.print(f"{expectation(result.information)}", style="italic")
+        if seen := hindsight(result.information, result.joint.verdict):
+            _out.print(seen, style="italic")
+        _out.print()
     sides = result.modalities
     for label, part, gain, interval in (
         ("joint", result.joint, result.joint.gain, result.joint.gain_interval),
@@ -123,6 +130,22 @@ def _where_next(result: StudyResult, settings: Settings) -> None:
         if model is not None:
             _out.print(f"model    models:/{model.name}/{model.version}", soft_wrap=True)
     _out.print("runs     tuner ui")
+
+
+def show_information(name: str, information: Information) -> None:
+    """Print an information profile."""
+    table = Table(title=f"What {name} tells of the label", title_justify="left")
+    for heading in ("information", "bits", "95 % interval"):
+        table.add_column(heading)
+    for atom, title in ATOM_TITLES.items():
+        estimate = getattr(information, atom)
+        interval = _interval((estimate.low, estimate.high), "{:.3f}")
+        table.add_row(f"{atom}, {title}", f"{estimate.value:.3f}", interval)
+    _out.print(table)
+    _out.print(f"The label has {information.entropy:.3f} bits; {information.rows} rows were used.")
+    if information.reason is not None:
+        _out.print(f"Not reliable: {information.reason}.")
+    _out.print(expectation(information))
 
 
 def show_dataset(dataset: PairedDataset) -> None:

@@ -31,10 +31,13 @@ class Plan:
     Attributes:
         spec: The study.
         validation: Scores validation rows.
+        focus: Where on the warped unit interval the best λ is expected: the first λs tried are
+            denser there. None for anywhere.
     """
 
     spec: StudySpec
     validation: Scorer
+    focus: tuple[float, float] | None = None
     _proposed: dict[int, list[float]] = field(default_factory=dict, init=False, repr=False)
 
     def next(
@@ -112,7 +115,7 @@ class Plan:
         if batch not in self._proposed:
             first = batch * self._batch
             count = min(self._batch, self.spec.trials - first)
-            start = first_strengths(min(2 * self._batch, self.spec.trials), self.spec)
+            start = first_strengths(min(2 * self._batch, self.spec.trials), self.spec, self.focus)
             self._proposed[batch] = start[first : first + count] or propose(
                 self.spec.sampler,
                 [(o.strength, self._utility(o)) for o in _outcomes(seen)],

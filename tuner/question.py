@@ -1,12 +1,17 @@
 """A question: one spec about one data set, with all that is derived from the two."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from data import PairedDataset, Split
 from models.metrics import Metric
 from models.rows import Rows, TrainingData
 from tuner.scores import Scorer, metric_of
 from tuner.spec import StudySpec
+
+if TYPE_CHECKING:
+    from data.information import Profile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +57,13 @@ class Question:
             data=data,
             test_rows=data.scaling.rows(dataset, Split.TEST),
         )
+
+    @cached_property
+    def profile(self) -> "Profile":
+        """How the modalities share what they tell of the label; takes seconds the first time."""
+        from data.information import information_profile
+
+        return information_profile(self.dataset, seed=self.spec.seed)
 
     @property
     def name(self) -> str:

@@ -28,13 +28,16 @@ from tuner.run_note import load_lines
 from tuner.scores import TARGETS
 from tuner.spec import StudySpec
 from tuner.wording import (
+    ATOM_TITLES,
     SIMILARITIES,
     TITLES,
     answers,
     duration,
+    expectation,
     gain,
     gain_interval,
     gain_of,
+    hindsight,
     metric_words,
     score,
     sentence,
@@ -138,6 +141,7 @@ def _facts(
             for target, answer in answers(result).items()
         ],
         "answers": _answer_rows(question, result, finished),
+        **_information(result),
         "curve": _curve_rows(result),
         "failures": [
             {"strength": strength(f.strength), "phase": f.phase, "reason": f.reason}
@@ -174,6 +178,17 @@ def _facts(
         ],
         "command": command(question.spec),
         "spec_json": question.spec.model_dump_json(indent=2),
+    }
+
+
+def _information(result: StudyResult) -> dict[str, Any]:
+    information = result.information
+    if information is None:
+        return {}
+    return {
+        "atoms": [(title, getattr(information, atom)) for atom, title in ATOM_TITLES.items()],
+        "expectation": expectation(information),
+        "hindsight": hindsight(information, result.joint.verdict),
     }
 
 

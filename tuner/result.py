@@ -4,8 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data.information.atoms import NAMES
+
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from data.information import Profile
 
 Verdict = Literal["align", "do not align", "no detectable effect"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -44,8 +48,27 @@ class Estimate(_Part):
     high: float
 
 
+class CrossCovarianceGate(_Part):
+    """A second opinion on whether alignment helps: see `data.information.gate`."""
+
+    signal: int
+    nuisance: int
+    ratio: float | None
+    helps: bool | None
+
+
 class Information(_Part):
-    """Partial information decomposition of the label, in bits."""
+    """Partial information decomposition of the label, in bits: see `data.information.profile`.
+
+    Attributes:
+        reliable: Whether there are rows enough.
+        reason: Why it is not reliable.
+        entropy: Of the label, or of its bin, bits.
+        rows: Labelled rows that were used.
+        regime: What is expected of alignment: `align`, `interior` (some, not too much),
+            `do not align`, or `unknown`.
+        gate: A second opinion.
+    """
 
     unit: Literal["bits"] = "bits"
     R: Estimate
@@ -53,6 +76,29 @@ class Information(_Part):
     U_b: Estimate
     S: Estimate
     reliable: bool
+    reason: str | None = None
+    entropy: float
+    rows: int
+    regime: Literal["align", "interior", "do not align", "unknown"]
+    gate: CrossCovarianceGate
+
+    @classmethod
+    def of(cls, profile: "Profile") -> "Information":
+        """Write down a profile."""
+        gate = profile.gate
+        r, u_a, u_b, s = (Estimate(**vars(getattr(profile, name))) for name in NAMES)
+        return cls(
+            R=r,
+            U_a=u_a,
+            U_b=u_b,
+            S=s,
+            reliable=profile.reliable,
+            reason=profile.reason,
+            entropy=profile.entropy,
+            rows=profile.rows,
+            regime=profile.regime,
+            gate=CrossCovarianceGate(**vars(gate), helps=gate.helps),
+        )
 
 
 class ValidationScores(_Part):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from tuner.answer import answer
 from tuner.cluster import ray_cluster
 from tuner.errors import StudyInUseError, TrackingError
+from tuner.interrupts import interrupts_wait
 from tuner.lease import Lease
 from tuner.optuna_mirror import OptunaMirror
 from tuner.outcome import FinishedTrial, Phase, TrialRequest
@@ -129,7 +131,6 @@ class _Driver:
 
     def __post_init__(self) -> None:
         question = self.question
-        self._plan = Plan(spec=question.spec, validation=question.validation)
         self._tracker = StudyTracker(
             question,
             self.store,
@@ -139,11 +140,19 @@ class _Driver:
         for trial in self.finished:
             self._note_best(trial)
 
+    @cached_property
+    def _plan(self) -> Plan:
+        """Made once Ray is starting: the profile takes seconds that would be spent waiting."""
+        question = self.question
+        return Plan(
+            spec=question.spec, validation=question.validation, focus=question.profile.focus
+        )
+
     def run(self, workers: int, train: "Train | None") -> StudyResult:
         study = self.question.study
         self.store.set_status(study, "running")
         try:
-            if self._next_trials(()):
+            if len(self.finished) <= self.question.spec.trials or self._next_trials(()):
                 self._train_all(workers, train)
             return self._finish()
         except StudyInUseError:  # whoever has it now says how it stands
@@ -168,6 +177,7 @@ class _Driver:
 
             self._optuna = OptunaMirror(question, self.settings.store_url)
             self._optuna.sync(self.finished)
+            self._next_trials(())
             wait_until_ready()
             run_trials(
                 question.data,
@@ -188,6 +198,11 @@ class _Driver:
 
     def _record(self, trial: FinishedTrial) -> None:
         self.lease.check()
+        with interrupts_wait():
+            self._keep(trial)
+        self.report(self._progress())
+
+    def _keep(self, trial: FinishedTrial) -> None:
         self.store.record(self.question.study, trial)
         self.finished.append(trial)
         self._optuna.sync([trial])
@@ -196,7 +211,6 @@ class _Driver:
         self._trained += len(trial.request.seeds)
         self._note_best(trial)
         self._save_wall_seconds()
-        self.report(self._progress())
 
     def _load_what_comes_later(self) -> None:
         """Begin to load MLflow, torch and Matplotlib: seconds, but not before the first trial."""

@@ -1,6 +1,6 @@
 """How numbers and verdicts are written for people: in MLflow's pages and in the report."""
 
-from tuner.result import Answer, ModalityAnswer, StudyResult
+from tuner.result import Answer, Information, ModalityAnswer, StudyResult
 from tuner.scores import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
@@ -73,6 +73,51 @@ def gain_of(
     """Return the gain of an answer's candidate over λ = 0 on test rows, and its interval."""
     measured = answer if isinstance(answer, Answer) else answer.test
     return measured.gain, measured.gain_interval
+
+
+ATOM_TITLES = {
+    "R": "shared by A and B",
+    "U_a": "in A alone",
+    "U_b": "in B alone",
+    "S": "in both together only",
+}
+
+
+def expectation(information: Information) -> str:
+    """Say what the information profile leads one to expect of alignment."""
+    expected = {
+        "align": "Most of what is known of the label is shared: alignment is expected to help.",
+        "interior": (
+            "Part of what is known of the label is shared, part is each modality's own: some "
+            "alignment may help, too much is expected to harm."
+        ),
+        "do not align": (
+            "Most of what is known of the label is each modality's own: alignment is expected to "
+            "harm."
+        ),
+        "unknown": "What to expect of alignment is not known: "
+        + (information.reason or "nothing of the label is surely known by one modality")
+        + ".",
+    }[information.regime]
+    return f"{expected} {_second_opinion(information)}"
+
+
+def _second_opinion(information: Information) -> str:
+    gate = information.gate
+    if gate.helps is None:
+        return "The cross-covariance gate sees no component that both share and the label needs."
+    opinion = "help" if gate.helps else "not help"
+    return f"The cross-covariance gate expects it to {opinion}."
+
+
+def hindsight(information: Information, verdict: str) -> str | None:
+    """Say whether what was expected came true; None if nothing was."""
+    if information.regime == "unknown":
+        return None
+    if verdict == "no detectable effect":
+        return "The search could neither confirm nor refute that."
+    expected = "do not align" if information.regime == "do not align" else "align"
+    return "That came true." if verdict == expected else "That did not come true."
 
 
 def sentence(target: Target, result: StudyResult) -> str:

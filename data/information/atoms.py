@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+NAMES = ("R", "U_a", "U_b", "S")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Information:

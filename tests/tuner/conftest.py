@@ -17,6 +17,7 @@ from tuner.result import (
     CurvePoint,
     DatasetSummary,
     FailedTrial,
+    Information,
     MetricSummary,
     Modalities,
     ModalityAnswer,
@@ -125,7 +126,7 @@ def _result(question: Question, finished: Sequence[FinishedTrial]) -> StudyResul
             classes=None if dataset.classes is None else len(dataset.classes),
         ),
         metric=MetricSummary(name=question.metric.name, direction=question.metric.direction),
-        information=None,
+        information=Information.of(question.profile),
         joint=Answer(
             strength=0.0,
             interval=(0.0, 4.0),

@@ -93,6 +93,21 @@ def test_bad_usage_exits_2_says_what_and_leaves_nothing_behind(tmp_path, words, 
     assert not home.exists()
 
 
+def test_profile_tells_the_shares_and_what_to_expect(tmp_path):
+    done = tuner(tmp_path, "profile", "mfeat", "--json")
+    assert done.returncode == 0, done.stderr
+    information = json.loads(done.stdout)
+    assert information["unit"] == "bits"
+    assert information["reliable"] is True
+    assert information["R"]["low"] > information["U_b"]["high"] > information["U_a"]["high"]
+    words = tuner(tmp_path, "profile", "mfeat").stdout
+    assert "R, shared by A and B" in words
+    assert "alignment is expected to help" in " ".join(words.split())
+    refused = tuner(tmp_path, "profile", str(tmp_path / "absent.npz"))
+    assert refused.returncode == 2
+    assert "absent.npz" in refused.stderr
+
+
 def test_validate_says_what_a_valid_data_set_holds(tmp_path):
     done = tuner(tmp_path, "validate", "mfeat")
     assert done.returncode == 0

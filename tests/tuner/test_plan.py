@@ -9,6 +9,7 @@ from tuner.errors import StudyFailedError
 from tuner.outcome import FinishedTrial
 from tuner.plan import Plan
 from tuner.question import Question
+from tuner.sampler import first_strengths
 from tuner.spec import StudySpec
 
 SPEC = StudySpec(trials=10, batch=4, replicates=3, confirm_replicates=4, sampler="tpe", seed=5)
@@ -61,6 +62,17 @@ def test_a_study_trains_zero_first_and_spreads_its_first_batches_to_both_ends():
     np.testing.assert_allclose(first[:4], [0, 7, 3, 5], atol=1e-9)
     assert len(search) == 10
     assert all(0 <= r.strength <= SPEC.max_lambda for r in search)
+
+
+def test_a_focus_makes_the_first_strengths_denser_there_and_keeps_the_ends():
+    spec = StudySpec(trials=24)
+    units = np.sort([spec.space.to_unit(s) for s in first_strengths(21, spec, (0.4, 1.0))])
+    inside, outside = (units > 0.4).sum(), (units < 0.4).sum()
+    assert (units[0], units[-1]) == pytest.approx((0.0, 1.0))
+    assert inside / 0.6 == pytest.approx(3 * outside / 0.4, rel=0.2)
+    assert first_strengths(21, spec, (0.4, 1.0))[0] == 0.0
+    grid = spec.model_copy(update={"sampler": "grid"})
+    assert first_strengths(21, grid, (0.4, 1.0)) == first_strengths(21, grid)
 
 
 def test_grid_is_even_in_the_warped_space():

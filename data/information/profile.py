@@ -1,0 +1,240 @@
+"""The information profile: how two modalities share what they know of a label.
+
+On real features the atoms are those of cross-fitted predictions (`data.information.predictions`):
+what a predictor that saw other rows can tell, in bits. More cannot be promised, so each atom's sum
+with R is a lower bound of what the features hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from data.dataset import PairedDataset, Split
+from data.information.atoms import NAMES
+from data.information.discrete import Floats, least_by_projections, mutual_information
+from data.information.gate import Gate, cross_covariance_gate
+from data.information.predictions import Codes, Symbols, components, predict_symbols
+
+Regime = Literal["align", "interior", "do not align", "unknown"]
+
+_RESAMPLES = 200
+_PERMUTATIONS = 100
+_ROWS = 10_000
+_BINS = 4  # that a real-valued label is cut into
+_FEWEST = 60
+_WIDE = 0.5  # of the label's entropy
+_STILL_RISING = 0.03  # of the label's entropy
+_Z = 1.96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number of bits with its 95 % interval.
+
+    Raises:
+        ValueError: If the interval does not hold the value, or reaches below 0.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.value <= self.high:
+            raise ValueError(f"need 0 ≤ low ≤ value ≤ high, not {self}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A partial information decomposition that was estimated from rows.
+
+    Attributes:
+        R: Redundant, bits: either modality tells it.
+        U_a: Unique to A.
+        U_b: Unique to B.
+        S: Synergistic: only both together tell it.
+        entropy: Of the label (of its bin, where it is a real number), bits.
+        rows: Labelled training and validation rows that were used.
+        reason: Why the numbers should not be relied on; None if they may be.
+        gate: A second opinion on the same rows.
+    """
+
+    R: Estimate
+    U_a: Estimate
+    U_b: Estimate
+    S: Estimate
+    entropy: float
+    rows: int
+    reason: str | None
+    gate: Gate
+
+    @property
+    def reliable(self) -> bool:
+        """Whether rows sufficed."""
+        return self.reason is None
+
+    @property
+    def regime(self) -> Regime:
+        """What the shares lead one to expect of alignment (arXiv 2511.12121).
+
+        Synergy does not count: no encoder of one modality can use it. The paper's borders are
+        not sharp; here redundancy dominates from 70 % of R + U_a + U_b on, and does not from
+        30 % down.
+        """
+        if not self.reliable or max(self.R.low, self.U_a.low, self.U_b.low) <= 0:
+            return "unknown"
+        share = self.R.value / (self.R.value + self.U_a.value + self.U_b.value)
+        return "align" if share >= 0.7 else "do not align" if share <= 0.3 else "interior"
+
+    @property
+    def focus(self) -> tuple[float, float] | None:
+        """Where the best λ is expected on the warped unit interval; None for anywhere."""
+        return {
+            "align": (0.4, 1.0),
+            "interior": (0.2, 0.75),
+            "do not align": (0.0, 0.4),
+            "unknown": None,
+        }[self.regime]
+
+
+def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
+    """Estimate the profile from labelled training and validation rows; test rows stay unseen.
+
+    The mean of label permutations is subtracted from every atom; intervals come from bootstrap
+    resamples of rows. The result is the same on any number of threads.
+
+    Args:
+        dataset: At most 10,000 of its rows are used, evenly spread.
+        seed: Of folds, features, clusters and resamples.
+    """
+    from threadpoolctl import threadpool_limits
+
+    rows = _usable_rows(dataset)
+    y = _label_codes(dataset, rows)
+    with threadpool_limits(1):
+        a, b = (components(side, rows, seed) for side in (dataset.a, dataset.b))
+        symbols = predict_symbols(a, b, y, seed=seed)
+        halves = [predict_symbols(a, b, y, seed=seed, half=half) for half in (0, 1)]
+        estimates = _estimates(symbols, halves, y, np.random.default_rng([seed, 2]))
+        gate = cross_covariance_gate(a, b, y, seed=seed)
+    entropy = _entropy(y)
+    return Profile(
+        **estimates,
+        entropy=entropy,
+        rows=len(rows),
+        reason=_reason(estimates, symbols, halves, y, entropy),
+        gate=gate,
+    )
+
+
+def _usable_rows(dataset: PairedDataset) -> Codes:
+    rows = np.flatnonzero(dataset.labelled & (dataset.split != Split.TEST))
+    spread = np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).round().astype(np.int64)
+    return rows[spread]
+
+
+def _label_codes(dataset: PairedDataset, rows: Codes) -> Codes:
+    values = dataset.y[rows]
+    if dataset.task == "regression":
+        edges = np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1])
+        values = np.searchsorted(np.unique(edges), values, side="right")
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _estimates(
+    symbols: Symbols, halves: Sequence[Symbols], y: Codes, rng: np.random.Generator
+) -> dict[str, Estimate]:
+    rows = np.arange(len(y))
+    drawn = rng.integers(0, len(y), (_RESAMPLES, len(y)))
+    shuffled = np.stack([rng.permutation(y) for _ in range(_PERMUTATIONS)])
+    found, *before = (_atoms(part, rows[None], y[None]) for part in (symbols, *halves))
+    resampled = _atoms(symbols, drawn, y[drawn])
+    null = _atoms(symbols, np.broadcast_to(rows, shuffled.shape), shuffled)
+    return {
+        name: _estimate(
+            float(found[name][0]),
+            float(np.mean([part[name] for part in before])),
+            resampled[name],
+            null[name],
+        )
+        for name in NAMES
+    }
+
+
+def _estimate(found: float, before: float, resampled: Floats, null: Floats) -> Estimate:
+    """Centre at what the labels add to their permutations; reach by the larger spread.
+
+    Predictors that saw half of the rows gave `before`. If what they lack falls as slowly as
+    1 / √rows, 1 / (√2 - 1) times that gain is lacking still: so far the interval reaches.
+    """
+    value, gained = found - float(null.mean()), (found - before) / (np.sqrt(2) - 1)
+    reach = _Z * max(float(resampled.std(ddof=1)), float(null.std(ddof=1)))
+    ends = (value - reach + min(gained, 0.0), value, value + reach + max(gained, 0.0))
+    low, middle, high = (max(0.0, float(end)) for end in ends)
+    return Estimate(value=middle, low=low, high=high)
+
+
+def _atoms(symbols: Symbols, rows: Codes, y: Codes) -> dict[str, Floats]:
+    """Plug-in atoms of many samples: (batch, n) rows of the symbols, with labels y.
+
+    S may be negative here: that is noise, which clipping would turn into bias.
+    """
+    with_a, with_b, both = (
+        _tables(codes[rows], y) for codes in (symbols.a, symbols.b, symbols.both)
+    )
+    of_a, of_b = mutual_information(with_a), mutual_information(with_b)
+    least = np.clip(least_by_projections(with_a, with_b), np.maximum(of_a, of_b), of_a + of_b)
+    return {
+        "R": of_a + of_b - least,
+        "U_a": least - of_b,
+        "U_b": least - of_a,
+        "S": mutual_information(both) - least,
+    }
+
+
+def _tables(codes: Codes, y: Codes) -> Floats:
+    """Joint distributions (batch, symbols, labels) of (batch, n) codes and labels."""
+    batch, count = codes.shape
+    symbols, labels = int(codes.max()) + 1, int(y.max()) + 1
+    cell = (np.arange(batch)[:, None] * symbols + codes) * labels + y
+    counts = np.bincount(cell.ravel(), minlength=batch * symbols * labels)
+    shares: Floats = counts.reshape(batch, symbols, labels) / count
+    return shares
+
+
+def _entropy(y: Codes) -> float:
+    shares = np.bincount(y) / len(y)
+    return float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum())
+
+
+def _reason(
+    estimates: dict[str, Estimate],
+    symbols: Symbols,
+    halves: Sequence[Symbols],
+    y: Codes,
+    entropy: float,
+) -> str | None:
+    few = f"{len(y)} labelled rows are too few: "
+    if len(y) < _FEWEST:
+        return f"{few}at least {_FEWEST} are needed"
+    for name, estimate in estimates.items():
+        if estimate.high - estimate.low > _WIDE * entropy:
+            return (
+                f"{few}the interval of {name} covers more than half of the label's "
+                f"{entropy:.2f} bits"
+            )
+    for source, words in (("a", "A"), ("b", "B"), ("both", "A and B together")):
+        now, *before = (_told(getattr(part, source), y) for part in (symbols, *halves))
+        gained = now - float(np.mean(before))
+        if gained > _STILL_RISING * entropy:
+            return (
+                f"{few}predictions from {words} still gain {gained:.2f} bits when rows double, "
+                "so there is more than these numbers say"
+            )
+    return None
+
+
+def _told(codes: Codes, y: Codes) -> float:
+    return float(mutual_information(_tables(codes[None], y[None]))[0])

@@ -1,0 +1,173 @@
+"""The estimated profile: silent where there is nothing, true where the answer is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from data import from_arrays
+from data.information import Estimate, Gate, Profile, information_profile
+from data.information.atoms import NAMES
+
+AND = 0.75 * np.log2(4 / 3)
+KNOWN = {
+    "RDN": (1, 0, 0, 0),
+    "UNQ": (0, 0, 1, 0),
+    "COPY": (0, 1, 1, 0),
+    "XOR": (0, 0, 0, 1),
+    "AND": (AND, 0, 0, 0.5),
+}
+
+
+def features(bits, rng):
+    """Bits as ±1 with noise that flips hardly any, among nuisances, rotated."""
+    signal = 2 * bits - 1 + 0.3 * rng.normal(size=bits.shape)
+    full = np.hstack([signal, rng.normal(size=(len(bits), 4))])
+    rotation, _ = np.linalg.qr(rng.normal(size=(full.shape[1],) * 2))
+    return (full @ rotation).astype(np.float32)
+
+
+def gate_world(name, rows, seed):
+    rng = np.random.default_rng([seed, rows])
+    a, b, both = rng.integers(0, 2, (3, rows))
+    y = {"RDN": both, "UNQ": b, "COPY": 2 * a + b, "XOR": a ^ b, "AND": a & b}[name]
+    left, right = (both, both) if name == "RDN" else (a, b)
+    return from_arrays(
+        {"a": features(left[:, None], rng), "b": features(right[:, None], rng), "y": y},
+        name=name,
+        seed=seed,
+    )
+
+
+def independent(rows, seed, y=None):
+    rng = np.random.default_rng([seed, rows])
+    return from_arrays(
+        {
+            "a": rng.normal(size=(rows, 20)).astype(np.float32),
+            "b": rng.normal(size=(rows, 20)).astype(np.float32),
+            "y": rng.integers(0, 2, rows) if y is None else y,
+        },
+        name="independent",
+        seed=seed,
+    )
+
+
+@pytest.mark.parametrize(("rows", "draws"), [(200, 50), (1000, 50), (5000, 20)])
+def test_where_nothing_is_known_every_interval_holds_zero(rows, draws):
+    profiles = [information_profile(independent(rows, seed), seed=seed) for seed in range(draws)]
+    for name in NAMES:
+        holds = sum(getattr(profile, name).low == 0 for profile in profiles)
+        assert holds >= 0.9 * draws, name
+    assert all(profile.regime == "unknown" for profile in profiles)
+
+
+def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_otherwise():
+    covered, reliable = [], 0
+    for name, truth in KNOWN.items():
+        for seed in range(6):
+            profile = information_profile(gate_world(name, 2500, seed), seed=seed)
+            reliable += profile.reliable
+            for atom, value in zip(NAMES, truth, strict=True):
+                estimate = getattr(profile, atom)
+                # The noise of the features takes up to .01 bit from the truth of the bits.
+                if profile.reliable:
+                    covered.append(estimate.low - 0.01 <= value <= estimate.high + 0.01)
+    assert reliable >= 25
+    assert np.mean(covered) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "regime"), [("RDN", "align"), ("UNQ", "do not align"), ("XOR", "unknown")]
+)
+def test_the_shares_give_the_regime(name, regime):
+    assert information_profile(gate_world(name, 2500, 1)).regime == regime
+
+
+def test_too_few_rows_are_said_to_be():
+    profile = information_profile(gate_world("XOR", 400, 0))
+    assert not profile.reliable
+    assert "340 labelled rows are too few: predictions from A and B together" in profile.reason
+    few = information_profile(gate_world("RDN", 60, 0))
+    assert "at least 60 are needed" in few.reason
+    assert few.regime == "unknown"
+    assert few.focus is None
+
+
+def test_real_labels_count_by_their_quarter():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(3000, 1))
+    world = from_arrays(
+        {
+            "a": (shared + 0.01 * rng.normal(size=(3000, 3))).astype(np.float32),
+            "b": (shared + 0.01 * rng.normal(size=(3000, 3))).astype(np.float32),
+            "y": shared[:, 0],
+        },
+        name="line",
+    )
+    profile = information_profile(world)
+    assert profile.entropy == pytest.approx(2, abs=1e-3)
+    assert profile.R.value > 1.5
+    assert profile.regime == "align"
+
+
+def test_sequences_and_images_are_read_and_padding_is_not():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 800)
+    steps = rng.normal(size=(800, 6, 3)) + y[:, None, None]
+    mask = np.arange(6) < rng.integers(1, 7, 800)[:, None]
+    images = rng.normal(size=(800, 2, 20, 20))
+    images[:, 1, :10] += y[:, None, None]
+
+    def profile_with(padding):
+        filled = np.where(mask[:, :, None], steps, padding).astype(np.float32)
+        arrays = {"a": filled, "a_mask": mask, "b": images.astype(np.float32), "y": y}
+        return information_profile(from_arrays(arrays, name="mixed"))
+
+    first = profile_with(0.0)
+    assert first.R.value > 0.5
+    assert first == profile_with(1e6)
+
+
+def test_test_rows_and_unlabelled_rows_have_no_part():
+    world = gate_world("RDN", 1000, 3)
+    test = world.split == 2
+    values = world.a.values.copy()
+    values[test] = 99.0
+    other = dataclasses.replace(world, a=dataclasses.replace(world.a, values=values))
+    assert information_profile(other) == information_profile(world)
+    assert information_profile(world).rows == (~test).sum()
+
+
+def test_threads_change_nothing():
+    world = gate_world("AND", 1000, 0)
+    with threadpool_limits(1):
+        alone = information_profile(world)
+    assert information_profile(world) == alone
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "regime", "focus"),
+    [
+        (0.9, 0.1, "align", (0.4, 1.0)),
+        (0.5, 0.5, "interior", (0.2, 0.75)),
+        (0.1, 0.9, "do not align", (0.0, 0.4)),
+    ],
+)
+def test_the_regime_decides_where_the_search_looks_first(shared, own, regime, focus):
+    profile = Profile(
+        R=Estimate(value=shared, low=shared, high=shared),
+        U_a=Estimate(value=own, low=own, high=own),
+        U_b=Estimate(value=0, low=0, high=0),
+        S=Estimate(value=0, low=0, high=0),
+        entropy=1.0,
+        rows=100,
+        reason=None,
+        gate=Gate(signal=0, nuisance=0, ratio=None),
+    )
+    assert (profile.regime, profile.focus) == (regime, focus)
+
+
+def test_an_estimate_is_in_its_interval():
+    with pytest.raises(ValueError, match="low ≤ value ≤ high"):
+        Estimate(value=0.2, low=0.3, high=0.4)

@@ -1,0 +1,36 @@
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tuner.interrupts import interrupts_wait
+
+
+def interrupted(number, then):
+    with interrupts_wait():
+        os.kill(os.getpid(), number)
+        then()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_begun_is_finished_first(number):
+    handler, done = signal.getsignal(number), []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(number, lambda: done.append("written"))
+    assert done == ["written"]
+    assert signal.getsignal(number) is handler
+
+
+def test_an_error_is_told_before_an_interrupt():
+    with pytest.raises(ZeroDivisionError):
+        interrupted(signal.SIGINT, lambda: 1 / 0)
+
+
+def test_other_threads_are_left_alone():
+    def work():
+        with interrupts_wait():
+            return signal.getsignal(signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result() is signal.getsignal(signal.SIGINT)
