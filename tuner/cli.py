@@ -9,18 +9,22 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
 from data import DataError
+from data.information.atoms import NAMES as ATOMS
+from data.synthetic import WorldConfig, make_world
 from models.config import TrainingConfig
 from tuner.errors import SpecError, TunerError
 from tuner.settings import Settings
 from tuner.spec import StudySpec
 
 _DEFAULTS = StudySpec()
+_WORLD = WorldConfig()
 _TRAINING = TrainingConfig()
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -241,6 +245,59 @@ def profile(
         sys.stdout.write(information.model_dump_json(indent=2) + "\n")
     else:
         console.show_information(dataset.name, information)
+
+
+@app.command()
+@_exit_codes()
+def synthesize(
+    out: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The file to write.")],
+    redundant: Annotated[
+        int, typer.Option(help="Label features, of 8, that both modalities see.")
+    ] = _WORLD.redundant,
+    synergistic: Annotated[
+        int, typer.Option(help="Label features that are the XOR of a bit of A and one of B.")
+    ] = _WORLD.synergistic,
+    rows: Annotated[int, typer.Option(help="Pairs.")] = _WORLD.rows,
+    labelled: Annotated[
+        int | None,
+        typer.Option(help="Training pairs that keep their label.", show_default="all"),
+    ] = _WORLD.labelled,
+    classes: Annotated[int, typer.Option(help="Of the label.")] = _WORLD.classes,
+    label_noise: Annotated[
+        float, typer.Option(help="Share of labels that are drawn anew.")
+    ] = _WORLD.label_noise,
+    continuous: Annotated[
+        bool,
+        typer.Option("--continuous/--discrete", help="Mixed latents, or the bits as they are."),
+    ] = _WORLD.continuous,
+    nuisances: Annotated[
+        int, typer.Option(help="Latents of each modality that the label does not know.")
+    ] = _WORLD.nuisances,
+    noise: Annotated[float, typer.Option(help="Of each observed feature.")] = _WORLD.noise,
+    depth_a: Annotated[
+        int, typer.Option(help="Layers of the tanh network that A is seen through.")
+    ] = _WORLD.depth_a,
+    depth_b: Annotated[int, typer.Option(help="The same for B.")] = _WORLD.depth_b,
+    seed: Seed = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a synthetic data set whose shared, unique and synergistic information is known.
+
+    What is neither redundant nor synergistic of the 8 label features is split between A and B.
+    """
+    given = {name: value for name, value in locals().items() if name in vars(_WORLD)}
+    if out.exists() and not force:
+        raise typer.BadParameter(f"{out} is there already: choose another name, or --force")
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.parent}: make it first")
+    try:
+        config = WorldConfig(**given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    world = make_world(config, seed=seed, name=out.stem)
+    world.save(out)
+    told = ", ".join(f"{name} {getattr(world.truth, name):.3f}" for name in ATOMS)
+    typer.echo(f"{out}: {config.rows} pairs; the bits behind them tell of the label: {told} bits")
 
 
 @app.command()

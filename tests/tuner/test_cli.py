@@ -108,6 +108,23 @@ def test_profile_tells_the_shares_and_what_to_expect(tmp_path):
     assert "absent.npz" in refused.stderr
 
 
+def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
+    path = tmp_path / "world.npz"
+    words = ("synthesize", str(path), "--redundant", "6", "--rows", "500", "--labelled", "60")
+    done = tuner(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "500 pairs" in done.stdout
+    assert "500 pairs, 210 labelled" in tuner(tmp_path, "validate", str(path)).stdout
+    written = path.read_bytes()
+    assert "is there already" in tuner(tmp_path, *words).stderr
+    odd = tuner(tmp_path, *words, "--redundant", "3", "--force")
+    assert odd.returncode == 2
+    assert "even number" in " ".join(odd.stderr.replace("│", " ").split())
+    assert path.read_bytes() == written
+    assert tuner(tmp_path, *words, "--force", "--seed", "1").returncode == 0
+    assert path.read_bytes() != written
+
+
 def test_validate_says_what_a_valid_data_set_holds(tmp_path):
     done = tuner(tmp_path, "validate", "mfeat")
     assert done.returncode == 0
