@@ -1,21 +1,35 @@
 """How one encoder pair is built and trained, the same at every λ."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Projection = Literal["mlp", "linear", "none"]
 Count = Annotated[int, Field(ge=1)]
+BUILT_IN = ("auto", "mlp", "transformer", "cnn", "vit")
+
+
+def _known_kind(kind: str) -> str:
+    if kind not in BUILT_IN and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind):
+        raise ValueError(f"{kind!r} is none of {', '.join(BUILT_IN)}, and no MODULE:NAME")
+    return kind
+
+
+EncoderKind = Annotated[str, AfterValidator(_known_kind)]
 
 
 class TrainingConfig(BaseModel):
     """Everything that training needs besides the data, λ and the seeds.
 
     Attributes:
-        encoder_a: Kind of encoder of modality A; `auto` chooses by shape.
+        encoder_a: Kind of encoder of modality A: `mlp`, `transformer`, `cnn`, `vit`, the
+            `MODULE:NAME` of one's own (see `models.own`), or `auto`, which chooses by shape.
         encoder_b: The same for modality B.
-        depth: Hidden layers of an mlp encoder.
-        hidden: Width of a hidden layer.
+        depth: Hidden layers of an mlp encoder, blocks of a transformer or vit, stages of a cnn.
+        hidden: Width of a hidden layer; of a cnn's last stage.
+        heads: Attention heads of a transformer or vit.
+        patch: Pixels a side of a vit's patch.
         embedding: Width of an embedding.
         projection: Head between the embedding and the alignment loss.
         projection_width: Width of the projections that are compared (ignored by `none`).
@@ -30,10 +44,12 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encoder_a: Literal["auto", "mlp"] = "auto"
-    encoder_b: Literal["auto", "mlp"] = "auto"
+    encoder_a: EncoderKind = "auto"
+    encoder_b: EncoderKind = "auto"
     depth: Count = 2
     hidden: Count = 128
+    heads: Count = 4
+    patch: Count = 4
     embedding: Count = 64
     projection: Projection = "mlp"
     projection_width: Count = 64

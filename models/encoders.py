@@ -11,6 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
+from models.replicated import Replicated
+
 
 class StackedLinear(nn.Module):
     """An affine map per replicate, initialised as `torch.nn.Linear` is.
@@ -46,8 +48,12 @@ def stacked_mlp(widths: Sequence[int], generators: Sequence[Generator]) -> nn.Se
     return nn.Sequential(*layers[:-1])
 
 
-def unstack(stacked: nn.Sequential, replicate: int) -> nn.Sequential:
+def unstack(stacked: nn.Module, replicate: int) -> nn.Module:
     """Copy one replicate of a stacked network as ordinary `torch.nn` layers."""
+    if isinstance(stacked, Replicated):
+        return stacked.unstack(replicate)
+    if not isinstance(stacked, nn.Sequential):
+        raise TypeError(f"cannot unstack a {type(stacked).__name__}")
     plain: list[nn.Module] = []
     for layer in stacked:
         if isinstance(layer, StackedLinear):

@@ -3,7 +3,8 @@
 Exception
 └── ModelError
     ├── TrainingDivergedError  a loss became NaN or infinite; says which replicate, epoch and λ
-    └── UnsupportedShapeError  no encoder of the asked kind takes inputs of this shape
+    ├── UnsupportedShapeError  no encoder of the asked kind takes inputs of this shape
+    └── EncoderModuleError     a user's own encoder cannot be found, built or used
 """
 
 
@@ -17,3 +18,7 @@ class TrainingDivergedError(ModelError):
 
 class UnsupportedShapeError(ModelError):
     """No encoder of the asked kind takes inputs of this shape."""
+
+
+class EncoderModuleError(ModelError):
+    """A user's own encoder cannot be found, built or used."""

@@ -30,8 +30,12 @@ class PortableEncoder(nn.Module):
         super().__init__()
         scaling = data.scaling
         standardizer = scaling.a if modality == "a" else scaling.b
-        self.register_buffer("mean", torch.from_numpy(standardizer.mean.astype(np.float64)))
-        self.register_buffer("scale", torch.from_numpy(standardizer.scale.astype(np.float64)))
+        shape = data.shapes[0] if modality == "a" else data.shapes[1]
+        axes = (-1, 1, 1) if len(shape) == 3 else (-1,)  # an image is scaled by channel
+        for name in ("mean", "scale"):
+            values = getattr(standardizer, name).astype(np.float64).reshape(axes)
+            self.register_buffer(name, torch.from_numpy(values))
+        self._padded = getattr(data.train, f"{modality}_real") is not None
         self.encoder = unstack(branch.encoder, 0)
         self.head = unstack(nn.Sequential(branch.head), 0)
         self._classifies = data.task == "classification"
@@ -41,12 +45,18 @@ class PortableEncoder(nn.Module):
         """Map raw inputs to embeddings and answers.
 
         Args:
-            x: (rows, features), not standardised.
+            x: (rows, features), (rows, time, features) or (rows, channels, height, width), not
+                standardised. If training had padded sequences, a step that is NaN is padding.
 
         Returns:
             (rows, embedding), and either (rows, classes) probabilities or (rows,) values.
         """
-        embedding = self.encoder(((x.double() - self.mean) / self.scale).float())
+        scaled = ((x.double() - self.mean) / self.scale).float()
+        if self._padded:
+            real = ~x.isnan().any(-1)
+            embedding = self.encoder(scaled.nan_to_num(nan=0.0), real)
+        else:
+            embedding = self.encoder(scaled)
         output = self.head(embedding)
         if self._classifies:
             return embedding, output.softmax(-1)

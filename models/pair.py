@@ -1,30 +1,42 @@
 """Encoder pairs: one encoder, task head and projection head per modality, K replicates stacked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from models.config import Projection, TrainingConfig
 from models.encoders import StackedLinear, stacked_mlp
-from models.errors import UnsupportedShapeError
+from models.kinds import is_module, resolve
+from models.own import build_own_encoder
+from models.plain import ConvolutionalEncoder, SequenceEncoder, VisionTransformer
+from models.replicated import Replicated
 
 
 class Branch(nn.Module):
     """One modality's encoder with its task head and its projection head."""
 
     def __init__(
-        self, inputs: int, outputs: int, config: TrainingConfig, generators: Sequence[Generator]
+        self,
+        kind: str,
+        shape: tuple[int, ...],
+        outputs: int,
+        config: TrainingConfig,
+        generators: Sequence[Generator],
     ) -> None:
         super().__init__()
-        hidden = (config.hidden,) * config.depth
-        self.encoder = stacked_mlp((inputs, *hidden, config.embedding), generators)
+        self.encoder = _encoder(kind, shape, config, generators)
         self.head = StackedLinear(config.embedding, outputs, generators)
         self.projection = _projection(config.projection, config, generators)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings (replicates, rows, embedding) and outputs (…, outputs) of `x`."""
-        embedding = self.encoder(x)
+    def forward(self, x: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return embeddings (replicates, rows, embedding) and outputs (…, outputs) of `x`.
+
+        Args:
+            x: (replicates, rows, …).
+            real: (replicates, rows, time), True where a step of a padded sequence counts.
+        """
+        embedding = self.encoder(x) if real is None else self.encoder(x, real)
         return embedding, self.head(embedding)
 
     def project(self, embedding: Tensor) -> Tensor:
@@ -36,7 +48,7 @@ class EncoderPair(nn.Module):
     """K independent encoder pairs, stacked along the first axis of every parameter.
 
     Args:
-        inputs: Features of modality A and of modality B.
+        inputs: Shape of one row of modality A and of modality B.
         outputs: Classes, or 1 for regression.
         config: Widths and heads.
         generators: One source of initial weights per replicate.
@@ -53,17 +65,25 @@ class EncoderPair(nn.Module):
         generators: Sequence[Generator],
     ) -> None:
         super().__init__()
-        self.a = Branch(_features("a", inputs[0]), outputs, config, generators)
-        self.b = Branch(_features("b", inputs[1]), outputs, config, generators)
+        config = resolve(config, inputs, rows=0)
+        self.a = Branch(config.encoder_a, inputs[0], outputs, config, generators)
+        self.b = Branch(config.encoder_b, inputs[1], outputs, config, generators)
 
 
-def _features(modality: str, shape: tuple[int, ...]) -> int:
-    if len(shape) != 1:
-        raise UnsupportedShapeError(
-            f"modality {modality}: the mlp encoder takes rows of features, (rows, features); "
-            f"a row of this data has shape {shape}: flatten it to use the mlp encoder"
-        )
-    return shape[0]
+def _encoder(
+    kind: str, shape: tuple[int, ...], config: TrainingConfig, generators: Sequence[Generator]
+) -> nn.Module:
+    if kind == "mlp":
+        hidden = (config.hidden,) * config.depth
+        return stacked_mlp((*shape, *hidden, config.embedding), generators)
+    if is_module(kind):
+        return Replicated(lambda: build_own_encoder(kind, shape, config.embedding), generators)
+    make: dict[str, Callable[[], nn.Module]] = {
+        "transformer": lambda: SequenceEncoder(shape[-1], config),
+        "cnn": lambda: ConvolutionalEncoder(shape[0], config),
+        "vit": lambda: VisionTransformer(shape, config),
+    }
+    return Replicated(make[kind], generators)
 
 
 def _projection(

@@ -1,12 +1,12 @@
 """What training reads: standardised rows of each split, as plain arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data import PairedDataset, Split, Standardizer
+from data import Modality, PairedDataset, Split, Standardizer
 
 Array = NDArray[Any]
 
@@ -16,16 +16,21 @@ class Rows:
     """Paired rows of one split.
 
     Attributes:
-        a: Standardised inputs of modality A, (rows, features), float32.
+        a: Standardised inputs of modality A, (rows, features), (rows, time, features) or
+            (rows, channels, height, width), float32; padded steps are 0.
         b: The same of modality B.
         target: Class codes, int64 with -1 for none; or standardised values, float32, 0 for none.
         is_labelled: (rows,) True where `target` counts.
+        a_real: (rows, time) True where a step of a padded A counts; None if there is no padding.
+        b_real: The same for B.
     """
 
     a: Array
     b: Array
     target: Array
     is_labelled: NDArray[np.bool_]
+    a_real: NDArray[np.bool_] | None = None
+    b_real: NDArray[np.bool_] | None = None
 
     @property
     def count(self) -> int:
@@ -36,7 +41,8 @@ class Rows:
         """Return the labelled rows alone."""
         if self.is_labelled.all():
             return self
-        return Rows(**{name: values[self.is_labelled] for name, values in vars(self).items()})
+        arrays = {name: values for name, values in vars(self).items() if values is not None}
+        return replace(self, **{name: values[self.is_labelled] for name, values in arrays.items()})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,12 +82,20 @@ class Scaling:
         if dataset.task == "regression":
             scaled = (target.astype(np.float64) - self.target_mean) / self.target_scale
             target = np.where(labelled, scaled, 0).astype(np.float32)
-        return Rows(
-            a=self.a(dataset.a.values[index]),
-            b=self.b(dataset.b.values[index]),
-            target=target,
-            is_labelled=labelled,
-        )
+        a, a_real = _side(dataset.a, self.a, index)
+        b, b_real = _side(dataset.b, self.b, index)
+        return Rows(a=a, b=b, target=target, is_labelled=labelled, a_real=a_real, b_real=b_real)
+
+
+def _side(
+    side: Modality, standardizer: Standardizer, index: NDArray[np.int64]
+) -> tuple[Array, NDArray[np.bool_] | None]:
+    values = standardizer(side.values[index])
+    if side.mask is None:
+        return values, None
+    real = side.mask[index]
+    values[~real] = 0
+    return values, real
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

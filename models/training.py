@@ -6,7 +6,7 @@ have.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from models.alignment import symmetric_info_nce
 from models.config import TrainingConfig
 from models.device import choose_device
 from models.errors import TrainingDivergedError
+from models.kinds import is_module, resolve
 from models.outcome import CURVES, TrainingOutcome
 from models.pair import Branch, EncoderPair
 from models.rows import Rows, TrainingData
@@ -60,6 +61,7 @@ def train(
         UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
     """
     place = choose_device(device)
+    config = resolve(config, data.shapes, data.train.count)
     size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
     started = time.perf_counter()
     parts = [
@@ -73,7 +75,14 @@ def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: to
     """Return how many replicates to train in one stack: a rule of shapes, never of a clock.
 
     A timed choice could differ between two runs, and with it the last digits of their results.
+    A user's own encoder may hold what cannot be stacked, and on a CPU one larger than an mlp
+    fills the core alone.
     """
+    kinds = {config.encoder_a, config.encoder_b}
+    if any(is_module(kind) for kind in kinds):
+        return 1
+    if device.type == "cpu" and not kinds <= {"auto", "mlp"}:
+        return 1
     if device.type != "cpu":
         return replicates
     batch = min(config.batch_size, rows)
@@ -106,6 +115,7 @@ class _StackTraining:
         self._validation = _Tensors.of(data.validation.labelled(), device)
         streams = [random_streams(seed) for seed in seeds]
         self._orders = [order for _, order in streams]
+        torch.manual_seed(seeds[0])  # of what a user's own encoder draws while it trains
         self._pair = EncoderPair(
             data.shapes, data.outputs, config, [init for init, _ in streams]
         ).to(device)
@@ -133,6 +143,7 @@ class _StackTraining:
         return self._outcome(test)
 
     def _train_epoch(self) -> dict[str, Tensor]:
+        self._pair.train()
         rows = self._train.a.shape[0]
         batch = min(self._config.batch_size, rows)
         replicates = len(self._active)
@@ -150,8 +161,8 @@ class _StackTraining:
         return dict(zip(CURVES[:3], means, strict=True))
 
     def _step(self, batch: "_Tensors") -> Tensor:
-        embedding_a, output_a = self._pair.a(batch.a)
-        embedding_b, output_b = self._pair.b(batch.b)
+        embedding_a, output_a = self._pair.a(batch.a, batch.a_real)
+        embedding_b, output_b = self._pair.b(batch.b, batch.b_real)
         task_a = self._task_loss(output_a, batch)
         task_b = self._task_loss(output_b, batch)
         total = task_a + task_b
@@ -180,10 +191,11 @@ class _StackTraining:
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, Tensor]:
+        self._pair.eval()
         rows = self._validation.stacked(len(self._active))
         curves = {}
         for modality, branch in self._branches.items():
-            _, output = branch(getattr(rows, modality))
+            _, output = branch(*rows.of_modality(modality))
             loss = self._task_loss(output, rows).cpu()
             self._keep_best(modality, loss, epoch)
             curves[f"validation_loss_{modality}"] = loss
@@ -222,12 +234,14 @@ class _StackTraining:
             for name, value in self._optimizer.state.get(parameter, {}).items():
                 if value.dim():
                     self._optimizer.state[parameter][name] = value[select]
+        for buffer in self._pair.buffers():
+            buffer.data = buffer.data[select]
 
     @torch.no_grad()
     def _outcome(self, test: Rows | None) -> TrainingOutcome:
         for modality, branch in self._branches.items():
-            for name, parameter in branch.named_parameters():
-                parameter.data = self._best[modality][name]
+            for name, value in (*branch.named_parameters(), *branch.named_buffers()):
+                value.data = self._best[modality][name]
         return TrainingOutcome(
             strength=self._strength,
             seeds=np.asarray(self._seeds, dtype=np.int64),
@@ -249,26 +263,34 @@ class _StackTraining:
         if self._data.validation.count < FEWEST_ROWS:
             return {}
         rows = _Tensors.of(self._data.validation, self._device).stacked(len(self._seeds))
-        a, b = (self._pair.a(rows.a)[0].cpu().numpy(), self._pair.b(rows.b)[0].cpu().numpy())
+        a, b = (
+            branch(*rows.of_modality(modality))[0].cpu().numpy()
+            for modality, branch in self._branches.items()
+        )
         measured = [similarities(one, other) for one, other in zip(a, b, strict=True)]
         return {name: np.array([m[name] for m in measured]) for name in measured[0]}
 
     def _predict(self, rows: "_Tensors") -> dict[str, NDArray[np.generic]]:
         stacked = rows.stacked(len(self._seeds))
         return {
-            modality: self._data.decode(branch(getattr(stacked, modality))[1].cpu().numpy())
+            modality: self._data.decode(branch(*stacked.of_modality(modality))[1].cpu().numpy())
             for modality, branch in self._branches.items()
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Tensors:
-    """Rows on the device: `a` and `b` (…, rows, features), `y` and `labelled` (…, rows)."""
+    """Rows on the device: `a` and `b` (…, rows, …), `y` and `labelled` (…, rows).
+
+    `a_real` and `b_real` are (…, rows, time) for padded sequences, else None.
+    """
 
     a: Tensor
     b: Tensor
     y: Tensor
     labelled: Tensor
+    a_real: Tensor | None
+    b_real: Tensor | None
 
     @classmethod
     def of(cls, rows: Rows, device: torch.device) -> "_Tensors":
@@ -279,25 +301,27 @@ class _Tensors:
             b=torch.tensor(rows.b, device=device, dtype=dtype),
             y=target if target.dtype == torch.int64 else target.to(dtype),
             labelled=torch.tensor(rows.is_labelled, device=device, dtype=dtype),
+            a_real=None if rows.a_real is None else torch.tensor(rows.a_real, device=device),
+            b_real=None if rows.b_real is None else torch.tensor(rows.b_real, device=device),
         )
+
+    def of_modality(self, modality: str) -> tuple[Tensor, Tensor | None]:
+        """What the encoder of a modality is called with."""
+        return (self.a, self.a_real) if modality == "a" else (self.b, self.b_real)
 
     def take(self, index: Tensor, replicates: int) -> "_Tensors":
         """Gather each replicate's batch: `index` is (replicates · batch,)."""
-        return _Tensors(
-            **{
-                name: values.index_select(0, index).view(replicates, -1, *values.shape[1:])
-                for name, values in vars(self).items()
-            }
+        return self._each(
+            lambda values: values.index_select(0, index).view(replicates, -1, *values.shape[1:])
         )
 
     def stacked(self, replicates: int) -> "_Tensors":
         """Show the same rows to every replicate, without copying them."""
-        return _Tensors(
-            **{
-                name: values.expand(replicates, *values.shape)
-                for name, values in vars(self).items()
-            }
-        )
+        return self._each(lambda values: values.expand(replicates, *values.shape))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "_Tensors":
+        held = {name: values for name, values in vars(self).items() if values is not None}
+        return replace(self, **{name: change(values) for name, values in held.items()})
 
 
 def _copy_of(branch: nn.Module) -> dict[str, Tensor]:

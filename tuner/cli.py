@@ -19,6 +19,7 @@ from data import DataError
 from data.information.atoms import NAMES as ATOMS
 from data.synthetic import WorldConfig, make_world
 from models.config import TrainingConfig
+from models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.errors import SpecError, TunerError
 from tuner.settings import Settings
 from tuner.spec import StudySpec
@@ -56,7 +57,7 @@ def _exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         _say("Interrupted. The same command goes on from what is finished.")
         raise typer.Exit(130) from None
-    except (DataError, SpecError) as error:
+    except (DataError, SpecError, UnsupportedShapeError, EncoderModuleError) as error:
         _say(f"Error: {error}")
         raise typer.Exit(2) from None
     except TunerError as error:
@@ -106,6 +107,10 @@ Task = Annotated[str, typer.Option(help="auto, classification or regression.")]
 Seed = Annotated[int, typer.Option(help="Of splits, initial weights, batches and search.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 SEARCH, TRAINING = "Search", "Training"
+_ENCODERS = (
+    "Of A: mlp (features), transformer (time, features), cnn or vit (images), auto, or MODULE:NAME "
+    "of your own: NAME(row_shape, embedding_width) returns a torch.nn.Module."
+)
 
 
 @app.command()
@@ -152,11 +157,29 @@ def run(
         str, typer.Option(help="gp, tpe, random or grid.", rich_help_panel=SEARCH)
     ] = _DEFAULTS.sampler,
     encoder_a: Annotated[
-        str, typer.Option(help="auto or mlp.", rich_help_panel=TRAINING)
+        str, typer.Option(help=_ENCODERS, rich_help_panel=TRAINING)
     ] = _TRAINING.encoder_a,
     encoder_b: Annotated[
-        str, typer.Option(help="auto or mlp.", rich_help_panel=TRAINING)
+        str, typer.Option(help="The same for B.", rich_help_panel=TRAINING)
     ] = _TRAINING.encoder_b,
+    depth: Annotated[
+        int,
+        typer.Option(
+            help="Hidden layers, blocks or stages of an encoder.", rich_help_panel=TRAINING
+        ),
+    ] = _TRAINING.depth,
+    hidden: Annotated[
+        int, typer.Option(help="Width of an encoder's layers.", rich_help_panel=TRAINING)
+    ] = _TRAINING.hidden,
+    embedding: Annotated[
+        int, typer.Option(help="Width of an embedding.", rich_help_panel=TRAINING)
+    ] = _TRAINING.embedding,
+    heads: Annotated[
+        int, typer.Option(help="Of a transformer or vit.", rich_help_panel=TRAINING)
+    ] = _TRAINING.heads,
+    patch: Annotated[
+        int, typer.Option(help="Pixels a side of a vit's patch.", rich_help_panel=TRAINING)
+    ] = _TRAINING.patch,
     projection: Annotated[
         str, typer.Option(help="Before the loss: mlp, linear or none.", rich_help_panel=TRAINING)
     ] = _TRAINING.projection,
@@ -326,6 +349,7 @@ def ui(
 def main() -> NoReturn:
     """Run the command and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.path.insert(0, str(Path.cwd()))  # where MODULE:NAME is looked for, by workers too
     app()
     raise AssertionError("a command ends by exiting")
 

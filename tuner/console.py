@@ -34,7 +34,8 @@ def run(
     question = Question.of(spec, dataset)
     _err.print(
         f"Study {question.study}: {dataset.name}, {dataset.rows} pairs "
-        f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {question.metric.name}"
+        f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {question.metric.name}, "
+        f"{question.training.encoder_a} with {question.training.encoder_b} encoder"
     )
     trained = []
     with _progress(question) as show_progress:

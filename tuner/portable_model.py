@@ -100,7 +100,10 @@ def _tensor(array: NDArray[Any], name: str | None = None) -> Any:
 def _example(dataset: PairedDataset, modality: str) -> NDArray[np.float32]:
     """Rows of validation: they show what inputs look like without giving test rows away."""
     side = dataset.a if modality == "a" else dataset.b
-    return side.values[dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS]]
+    rows = dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS]
+    if side.mask is None:
+        return side.values[rows]
+    return np.where(side.mask[rows][:, :, None], side.values[rows], np.float32(np.nan))
 
 
 def _requirements() -> list[str]:

@@ -5,6 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from data import PairedDataset, Split
+from models.config import TrainingConfig
+from models.kinds import is_module, resolve
 from models.metrics import Metric
 from models.rows import Rows, TrainingData
 from tuner.scores import Scorer, metric_of
@@ -22,6 +24,7 @@ class Question:
         study: Identifier of the study: equal data and spec have an equal one.
         spec: What is asked.
         dataset: Of what.
+        training: How encoders are trained: the spec's, with `auto` encoders named.
         metric: What is measured.
         validation: Scores validation rows.
         test: Scores test rows.
@@ -32,6 +35,7 @@ class Question:
     study: str
     spec: StudySpec
     dataset: PairedDataset
+    training: TrainingConfig
     metric: Metric
     validation: Scorer
     test: Scorer
@@ -44,13 +48,17 @@ class Question:
 
         Raises:
             SpecError: If the spec asks for a metric of another task.
+            UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
+            EncoderModuleError: If a user's own encoder cannot be used.
         """
         metric = metric_of(spec, dataset.task)
         data = TrainingData.of(dataset)
+        training = resolve(spec.training, data.shapes, data.train.count)
         return cls(
-            study=spec.study_id(dataset.fingerprint),
+            study=spec.study_id(dataset.fingerprint, *_own_code(training)),
             spec=spec,
             dataset=dataset,
+            training=training,
             metric=metric,
             validation=Scorer.of(dataset, Split.VALIDATION, metric, spec.seed),
             test=Scorer.of(dataset, Split.TEST, metric, spec.seed),
@@ -69,3 +77,13 @@ class Question:
     def name(self) -> str:
         """Name of the study: the spec's, or else the data set's."""
         return self.spec.name or self.dataset.name
+
+
+def _own_code(training: TrainingConfig) -> list[str]:
+    """Digests of the code of users' own encoders."""
+    kinds = [kind for kind in (training.encoder_a, training.encoder_b) if is_module(kind)]
+    if not kinds:
+        return []
+    from models.own import source_digest
+
+    return [source_digest(kind) for kind in kinds]

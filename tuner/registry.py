@@ -163,7 +163,7 @@ class _Registration:
             model = portable_encoder(
                 best.outcome,
                 self.question.data,
-                self.question.spec.training,
+                self.question.training,
                 modality=best.side,
                 replicate=best.replicate,
             )
@@ -235,7 +235,7 @@ class _Registration:
         }
 
     def _params(self) -> dict[str, str]:
-        training = self.question.spec.training.model_dump(mode="json")
+        training = self.question.training.model_dump(mode="json")
         params = {"lambda": self.best.outcome.strength, **training}
         return {name: str(value) for name, value in params.items()}
 

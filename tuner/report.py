@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from data import Split
+from models.config import TrainingConfig
 from tuner.curve_figure import (
     Panel,
     SimilarityPanel,
@@ -57,15 +58,15 @@ _OPTIONS = {
     "metric": "--metric",
     "trials": "--trials",
     "replicates": "--replicates",
+    "confirm_replicates": "--confirm-replicates",
     "max_lambda": "--max-lambda",
     "sampler": "--sampler",
     "seed": "--seed",
 }
 _TRAINING_OPTIONS = {
-    "encoder_a": "--encoder-a",
-    "encoder_b": "--encoder-b",
-    "epochs": "--epochs",
-    "batch_size": "--batch-size",
+    name: f"--{name.replace('_', '-')}"
+    for name in TrainingConfig.model_fields
+    if name not in ("projection_width", "weight_decay")  # which Python alone can set
 }
 
 

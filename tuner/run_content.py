@@ -34,7 +34,7 @@ def study_tags(question: Question) -> dict[str, str]:
 def study_params(question: Question) -> dict[str, object]:
     """Parameters of a study's run: its spec, flat."""
     spec = question.spec.model_dump(mode="json", exclude={"training"})
-    training = question.spec.training.model_dump(mode="json")
+    training = question.training.model_dump(mode="json")
     return {name: value for name, value in spec.items() if value is not None} | {
         f"training.{name}": value for name, value in training.items()
     }
@@ -86,7 +86,7 @@ def trial_params(question: Question, request: TrialRequest) -> dict[str, object]
         "phase": request.phase,
         "replicates": len(request.seeds),
         "seeds": " ".join(map(str, request.seeds)),
-        **question.spec.training.model_dump(mode="json"),
+        **question.training.model_dump(mode="json"),
     }
 
 

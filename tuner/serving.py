@@ -33,7 +33,9 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
 
         Args:
             context: Not used.
-            model_input: (rows, features), float32, as the data set holds them: not standardised.
+            model_input: (rows, features), (rows, time, features) or (rows, channels, height,
+                width), float32, as the data set holds them: not standardised. Padded steps of a
+                sequence are NaN, where the encoder was trained on padded ones.
             params: Not used.
 
         Returns:

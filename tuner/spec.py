@@ -43,7 +43,12 @@ class StudySpec(BaseModel):
         """The λs that may be tried."""
         return LambdaSpace(maximum=self.max_lambda)
 
-    def study_id(self, fingerprint: str) -> str:
-        """Identify the study of this spec on the data of that fingerprint (16 hex characters)."""
-        question = f"{fingerprint}\n{self.model_dump_json()}"
+    def study_id(self, fingerprint: str, *code: str) -> str:
+        """Identify the study of this spec on the data of that fingerprint (16 hex characters).
+
+        Args:
+            fingerprint: Of the data set.
+            code: Digests of code that the answer depends on: users' own encoders.
+        """
+        question = "\n".join([fingerprint, *code, self.model_dump_json()])
         return hashlib.sha256(question.encode()).hexdigest()[:16]

@@ -182,7 +182,7 @@ class _Driver:
             run_trials(
                 question.data,
                 question.test_rows,
-                question.spec.training,
+                question.training,
                 self._next_trials,
                 self._record,
                 workers=workers,

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from models.config import TrainingConfig
 from tuner.curve_figure import draw_all, panels
 from tuner.report import command, write_report
 from tuner.result import MlflowLinks, Modalities, RegisteredModel
@@ -135,8 +136,14 @@ def test_round_strengths_are_labelled(classification):
 
 def test_the_command_repeats_the_question():
     assert command(StudySpec()) == "tuner run DATA"
-    spec = StudySpec(name="it's", trials=30, max_lambda=2.0, seed=3)
-    expected = "tuner run DATA --name 'it'\"'\"'s' --trials 30 --max-lambda 2.0 --seed 3"
+    training = TrainingConfig(encoder_a="cnn", temperature=0.5, batch_size=64)
+    spec = StudySpec(
+        name="it's", trials=30, confirm_replicates=4, max_lambda=2.0, seed=3, training=training
+    )
+    expected = (
+        "tuner run DATA --name 'it'\"'\"'s' --trials 30 --confirm-replicates 4 --max-lambda 2.0 "
+        "--seed 3 --encoder-a cnn --temperature 0.5 --batch-size 64"
+    )
     assert command(spec) == expected
 
 

@@ -1,0 +1,122 @@
+"""Which encoder takes rows of which shape; loads without torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.config import TrainingConfig
+from models.errors import UnsupportedShapeError
+
+Shape = tuple[int, ...]
+
+_SMALL_IMAGE = 64  # pixels a side up to which a small CNN is chosen
+_MANY_ROWS = 20_000  # training rows from which a ViT may be
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What an encoder takes.
+
+    Attributes:
+        axes: Number of axes of one row.
+        takes: The same in words.
+        mend: What to do with other rows.
+    """
+
+    axes: int
+    takes: str
+    mend: str
+
+
+KINDS = {
+    "mlp": Kind(
+        axes=1, takes="rows of features, (rows, features)", mend="flatten it to use the mlp encoder"
+    ),
+    "transformer": Kind(
+        axes=2,
+        takes="sequences, (rows, time, features)",
+        mend="save it with a time axis to use the transformer encoder",
+    ),
+    "cnn": Kind(
+        axes=3,
+        takes="images, (rows, channels, height, width)",
+        mend="save it as images to use the cnn encoder",
+    ),
+    "vit": Kind(
+        axes=3,
+        takes="images, (rows, channels, height, width)",
+        mend="save it as images to use the vit encoder",
+    ),
+}
+
+
+def is_module(kind: str) -> bool:
+    """Whether a kind is the `MODULE:NAME` of a user's own encoder."""
+    return ":" in kind
+
+
+def resolve(config: TrainingConfig, shapes: tuple[Shape, Shape], rows: int) -> TrainingConfig:
+    """Name the encoder of each modality where `auto` was asked for.
+
+    Args:
+        config: What was asked.
+        shapes: Shape of one row of A and of B.
+        rows: Training rows.
+
+    Raises:
+        UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
+        EncoderModuleError: If a user's own encoder cannot be used.
+    """
+    kinds = {
+        name: _resolved(modality, getattr(config, name), shape, rows)
+        for name, modality, shape in zip(("encoder_a", "encoder_b"), "ab", shapes, strict=True)
+    }
+    resolved = config.model_copy(update=kinds)
+    for kind, modality, shape in zip(kinds.values(), "ab", shapes, strict=True):
+        check_shape(modality, kind, shape, resolved)
+    return resolved
+
+
+def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) -> None:
+    """Check that an encoder takes rows of this shape.
+
+    Raises:
+        UnsupportedShapeError: If it does not.
+        EncoderModuleError: If a user's own encoder cannot be used.
+    """
+    if is_module(kind):
+        from models.own import check_own_encoder
+
+        check_own_encoder(modality, kind, shape, config)
+        return
+    known = KINDS[kind]
+    refuse = _refusal(modality, kind, shape)
+    if len(shape) != known.axes:
+        raise refuse(known.mend)
+    if kind == "cnn" and min(shape[1:]) < 2**config.depth:
+        raise refuse(
+            f"{config.depth} halvings leave nothing of it: use --depth "
+            f"{max(1, min(shape[1:]).bit_length() - 1)} or less"
+        )
+    if kind == "vit" and min(shape[1:]) < config.patch:
+        raise refuse(f"it is smaller than a patch of {config.patch} pixels: use a smaller --patch")
+    if kind in ("transformer", "vit") and config.hidden % config.heads:
+        raise refuse(f"its width {config.hidden} is no multiple of {config.heads} heads")
+
+
+def _refusal(modality: str, kind: str, shape: Shape) -> Callable[[str], UnsupportedShapeError]:
+    return lambda mend: UnsupportedShapeError(
+        f"modality {modality}: the {kind} encoder takes {KINDS[kind].takes}; a row of this data "
+        f"has shape {shape}: {mend}"
+    )
+
+
+def _resolved(modality: str, kind: str, shape: Shape, rows: int) -> str:
+    if kind != "auto":
+        return kind
+    fitting = [name for name, known in KINDS.items() if known.axes == len(shape)]
+    if not fitting:
+        raise UnsupportedShapeError(f"modality {modality}: no encoder takes rows of shape {shape}")
+    if fitting == ["cnn", "vit"]:
+        large = min(shape[1:]) > _SMALL_IMAGE and rows >= _MANY_ROWS
+        return "vit" if large else "cnn"
+    return fitting[0]

@@ -1,0 +1,120 @@
+"""The data sets that the search is measured on, and their dense grids: the truth, at a price."""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data import PairedDataset, from_arrays, read
+from data.synthetic import WorldConfig, make_world
+from models.config import TrainingConfig
+from models.training import train
+from tests import worlds
+from tuner.outcome import pack, unpack
+from tuner.question import Question
+from tuner.scores import TARGETS
+from tuner.spec import StudySpec
+
+GRID = 25
+REPLICATES = 10
+SMALL = TrainingConfig(hidden=64, embedding=32, epochs=40, patience=8)
+NARROW = SMALL.model_copy(update={"embedding": 4, "projection": "none"})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """One data set, and how its encoders are trained."""
+
+    name: str
+    dataset: PairedDataset
+    training: TrainingConfig
+
+    def question(self, **spec) -> Question:
+        return Question.of(StudySpec(training=self.training, **spec), self.dataset)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dense:
+    """Validation utilities (higher is better) on a dense grid, per target (λs, replicates)."""
+
+    units: np.ndarray
+    utilities: dict[str, np.ndarray]
+    steps: int
+
+    def best(self, target: str) -> tuple[float, float]:
+        """The highest mean, and the standard error of the mean there."""
+        means = self.utilities[target].mean(1)
+        at = int(means.argmax())
+        return means[at], self.utilities[target][at].std(ddof=1) / np.sqrt(REPLICATES)
+
+    def at(self, target: str, unit: float) -> float:
+        """The mean at a point between those of the grid."""
+        return float(np.interp(unit, self.units, self.utilities[target].mean(1)))
+
+
+def cases() -> list[Case]:
+    few = {"rows": 2000, "labelled": 150, "temperature": 0.3}
+    made = {
+        f"R = {r}, 150 labels": (make_world(WorldConfig(redundant=r, **few), seed=r).dataset, SMALL)
+        for r in (0, 4, 8)
+    }
+    full = WorldConfig(redundant=4, rows=2000, temperature=0.3)
+    return [
+        Case(name=name, dataset=dataset, training=training)
+        for name, (dataset, training) in {
+            "mfeat fou, kar": (read("mfeat"), SMALL),
+            "mfeat fac, mor": (read("mfeat", a="fac", b="mor"), SMALL),
+            "mfeat zer, kar, 100 labels": (
+                _few_labels(read("mfeat", a="zer", b="kar"), 100),
+                SMALL,
+            ),
+            **made,
+            "R = 4, all labels": (make_world(full, seed=3).dataset, SMALL),
+            "all shared, 120 labels": (worlds.helps(), SMALL),
+            "own information, narrow": (worlds.hurts(), NARROW),
+            "regression": (worlds.regression(0, rows=1000), SMALL),
+        }.items()
+    ]
+
+
+def dense(case: Case) -> Dense:
+    """Train the whole grid, or read it from the last time."""
+    question = case.question(max_lambda=4.0)
+    units = np.linspace(0, 1, GRID)
+    seeds = range(1000, 1000 + REPLICATES)  # no search ever draws these
+    outcomes = [
+        _kept(question, case, float(question.spec.space.to_lambda(unit)), seeds) for unit in units
+    ]
+    sign = question.metric.sign
+    return Dense(
+        units=units,
+        utilities={
+            target: np.stack(
+                [sign * question.validation.scores(o.predictions, target) for o in outcomes]
+            )
+            for target in TARGETS
+        },
+        steps=sum(outcome.steps for outcome in outcomes),
+    )
+
+
+def _kept(question: Question, case: Case, strength: float, seeds: Sequence[int]):
+    folder = Path(tempfile.gettempdir()) / "tuner-dense-grids"
+    folder.mkdir(exist_ok=True)
+    asked = f"{case.dataset.fingerprint} {case.training!r} {strength!r} {list(seeds)}"
+    path = folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.npz"
+    if not path.exists():
+        outcome = train(question.data, case.training, strength=strength, seeds=seeds)
+        path.write_bytes(pack(outcome))
+    return unpack(path.read_bytes())
+
+
+def _few_labels(dataset: PairedDataset, count: int) -> PairedDataset:
+    y = dataset.y.copy()
+    seen = np.random.default_rng(0).permutation(np.flatnonzero(dataset.split == 0))
+    y[seen[count:]] = -1
+    arrays = {"a": dataset.a.values, "b": dataset.b.values, "y": y, "split": dataset.split}
+    return from_arrays(arrays, name=dataset.name)

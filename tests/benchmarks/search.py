@@ -1,0 +1,103 @@
+"""What each sampler finds, at what price.
+
+Usage: python -m tests.benchmarks.search [SAMPLER:TRIALSxREPLICATES …]
+
+Regret is the dense grid's best mean score minus its mean score at the λ that the search chose.
+"""
+
+import sys
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from models.device import prepare_process
+from tests.benchmarks.cases import Case, Dense, cases, dense
+from tuner.curve import CurveModel
+from tuner.outcome import FinishedTrial
+from tuner.plan import Plan
+from tuner.scores import TARGETS
+from tuner.trial import train_request
+
+DEFAULT = ("gp:24x6", "gp:12x2", "tpe:12x2", "random:12x2", "grid:12x2", "gp:8x3", "grid:8x3")
+
+
+def main() -> None:
+    prepare_process()
+    setups = sys.argv[1:] or DEFAULT
+    known = [(case, dense(case)) for case in cases()]
+    table = Table(title="Regret in standard errors of the best score (joint, A, B)")
+    for heading in ("case", "best - λ = 0", *setups):
+        table.add_column(heading)
+    results = {setup: [] for setup in setups}
+    for case, truth in known:
+        cells = []
+        for setup in setups:
+            found = search(case, truth, setup)
+            results[setup].append(found)
+            cells.append(" ".join(f"{found['regret'][t]:.1f}" for t in ("joint", "a", "b")))
+        rise = truth.best("joint")[0] - truth.at("joint", 0.0)
+        table.add_row(case.name, f"{rise:+.4f}", *cells)
+        Console(width=160, stderr=True).print(case.name, *cells)
+    for title, row in summary(results).items():
+        table.add_row(title, "", *row)
+    Console(width=160).print(table)
+
+
+def search(case: Case, truth: Dense, setup: str) -> dict:
+    sampler, _, size = setup.partition(":")
+    trials, replicates = map(int, size.split("x"))
+    question = case.question(sampler=sampler, trials=trials, replicates=replicates)
+    plan = Plan(spec=question.spec, validation=question.validation, focus=question.profile.focus)
+    finished: list[FinishedTrial] = []
+    while requests := [r for r in plan.next(finished) if r.phase == "search"]:
+        for request in requests:
+            outcome = train_request(request, question.data, case.training, question.test_rows)
+            finished.append(FinishedTrial(request=request, outcome=outcome))
+    space, outcomes = question.spec.space, [t.outcome for t in finished]
+    regret, covers_best, covers_gain = {}, {}, {}
+    for target, choice in plan.choices(finished).items():
+        best, error = truth.best(target)
+        regret[target] = (best - truth.at(target, space.to_unit(choice.best))) / error
+        low, high = (space.to_unit(end) for end in choice.interval)
+        means = truth.utilities[target].mean(1)
+        # The grid's own best is uncertain: any λ within a standard error of it may be the best.
+        near = truth.units[means >= best - error]
+        covers_best[target] = bool(((near >= low - 0.02) & (near <= high + 0.02)).any())
+        curve = CurveModel.fit(question.validation.observations(outcomes, target), space)
+        ends = curve.interval(np.array([choice.candidate]))
+        at = space.to_unit(choice.candidate)
+        gain = truth.at(target, at) - truth.at(target, 0.0)
+        covers_gain[target] = bool(ends[0][0] <= gain <= ends[1][0])
+    return {
+        "regret": regret,
+        "steps": sum(o.steps for o in outcomes) / truth.steps,
+        "covers_best": covers_best,
+        "covers_gain": covers_gain,
+    }
+
+
+def summary(results: dict) -> dict[str, list[str]]:
+    def share(found, name) -> str:
+        hits = [f[name][t] for f in found for t in TARGETS]
+        return f"{sum(hits)} of {len(hits)}"
+
+    each = list(results.values())
+    return {
+        "joint within one standard error": [
+            f"{sum(f['regret']['joint'] <= 1 for f in found)} of {len(found)}" for found in each
+        ],
+        "all targets within one": [
+            f"{sum(f['regret'][t] <= 1 for f in found for t in TARGETS)} of {3 * len(found)}"
+            for found in each
+        ],
+        "share of the grid's steps": [
+            f"{np.mean([f['steps'] for f in found]):.1%}" for found in each
+        ],
+        "interval of λ* covers": [share(found, "covers_best") for found in each],
+        "interval of the gain covers": [share(found, "covers_gain") for found in each],
+    }
+
+
+if __name__ == "__main__":
+    main()
