@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup run test check format bench clean
+.PHONY: setup run test check format bench reproduce clean
 .DEFAULT_GOAL := setup
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -32,6 +32,9 @@ format: $(INSTALLED)  ## Put the code into the format that `check` wants
 
 bench: $(INSTALLED)  ## Measure speed against baselines in the same run
 	$(BIN)/python -m tests.benchmarks
+
+reproduce: $(INSTALLED)  ## Try the paper's findings again; writes to results/ (SHORT=1: a minute)
+	$(BIN)/python -m tests.benchmarks.reproduce $(if $(SHORT),--short)
 
 clean:  ## Remove what `setup` and the tools made; studies in .tuner stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

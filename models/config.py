@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Projection = Literal["mlp", "linear", "none"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Count = Annotated[int, Field(ge=1)]
 BUILT_IN = ("auto", "mlp", "transformer", "cnn", "vit")
 
@@ -40,6 +41,8 @@ class TrainingConfig(BaseModel):
         batch_size: Pairs in a batch; all pairs of the batch but one are a pair's negatives.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
+        precision: Of encoders and heads: `bfloat16` multiplies in it and keeps weights and losses
+            in float32, `auto` is that on a GPU that has it and `float32` elsewhere.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,3 +62,4 @@ class TrainingConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
+    precision: Precision = "auto"

@@ -4,6 +4,8 @@ import ctypes
 
 import torch
 
+from models.config import Precision
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
@@ -12,6 +14,18 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def mixed_precision(device: torch.device, precision: Precision) -> torch.autocast:
+    """Return a context in which products are computed in the wanted precision.
+
+    bfloat16 has the range of float32, so gradients need no scaling (Kalamkar et al.,
+    arXiv 1905.12322).
+    """
+    if precision == "auto":
+        able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        precision = "bfloat16" if able else "float32"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def prepare_process() -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from models.alignment import symmetric_info_nce
 from models.config import TrainingConfig
-from models.device import choose_device
+from models.device import choose_device, mixed_precision
 from models.errors import TrainingDivergedError
 from models.kinds import is_module, resolve
 from models.outcome import CURVES, TrainingOutcome
@@ -161,16 +161,17 @@ class _StackTraining:
         return dict(zip(CURVES[:3], means, strict=True))
 
     def _step(self, batch: "_Tensors") -> Tensor:
-        embedding_a, output_a = self._pair.a(batch.a, batch.a_real)
-        embedding_b, output_b = self._pair.b(batch.b, batch.b_real)
+        embedding_a, output_a = self._apply("a", batch)
+        embedding_b, output_b = self._apply("b", batch)
         task_a = self._task_loss(output_a, batch)
         task_b = self._task_loss(output_b, batch)
         total = task_a + task_b
         alignment = torch.zeros_like(task_a)
         if self._strength > 0:
+            with self._mixed():
+                projections = self._pair.a.project(embedding_a), self._pair.b.project(embedding_b)
             alignment = symmetric_info_nce(
-                self._pair.a.project(embedding_a),
-                self._pair.b.project(embedding_b),
+                *(part.to(total.dtype) for part in projections),
                 temperature=self._config.temperature,
             )
             total = total + self._strength * alignment
@@ -178,6 +179,15 @@ class _StackTraining:
         total.sum().backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return torch.stack([task_a.detach(), task_b.detach(), alignment.detach()])
+
+    def _mixed(self) -> torch.autocast:
+        return mixed_precision(self._device, self._config.precision)
+
+    def _apply(self, modality: str, rows: "_Tensors") -> tuple[Tensor, Tensor]:
+        """Embed and predict; the answers come in full precision, whatever the products were in."""
+        with self._mixed():
+            embedding, output = self._branches[modality](*rows.of_modality(modality))
+        return embedding.to(rows.labelled.dtype), output.to(rows.labelled.dtype)
 
     def _task_loss(self, output: Tensor, rows: "_Tensors") -> Tensor:
         """Return the mean loss of each replicate's labelled rows, (replicates,)."""
@@ -194,8 +204,8 @@ class _StackTraining:
         self._pair.eval()
         rows = self._validation.stacked(len(self._active))
         curves = {}
-        for modality, branch in self._branches.items():
-            _, output = branch(*rows.of_modality(modality))
+        for modality in self._branches:
+            _, output = self._apply(modality, rows)
             loss = self._task_loss(output, rows).cpu()
             self._keep_best(modality, loss, epoch)
             curves[f"validation_loss_{modality}"] = loss
@@ -263,18 +273,15 @@ class _StackTraining:
         if self._data.validation.count < FEWEST_ROWS:
             return {}
         rows = _Tensors.of(self._data.validation, self._device).stacked(len(self._seeds))
-        a, b = (
-            branch(*rows.of_modality(modality))[0].cpu().numpy()
-            for modality, branch in self._branches.items()
-        )
+        a, b = (self._apply(modality, rows)[0].cpu().numpy() for modality in self._branches)
         measured = [similarities(one, other) for one, other in zip(a, b, strict=True)]
         return {name: np.array([m[name] for m in measured]) for name in measured[0]}
 
     def _predict(self, rows: "_Tensors") -> dict[str, NDArray[np.generic]]:
         stacked = rows.stacked(len(self._seeds))
         return {
-            modality: self._data.decode(branch(*stacked.of_modality(modality))[1].cpu().numpy())
-            for modality, branch in self._branches.items()
+            modality: self._data.decode(self._apply(modality, stacked)[1].cpu().numpy())
+            for modality in self._branches
         }
 
 

@@ -198,6 +198,9 @@ def run(
     learning_rate: Annotated[
         float, typer.Option(help="Of AdamW.", rich_help_panel=TRAINING)
     ] = _TRAINING.learning_rate,
+    precision: Annotated[
+        str, typer.Option(help="auto, float32 or bfloat16.", rich_help_panel=TRAINING)
+    ] = _TRAINING.precision,
 ) -> None:
     """Find λ* of DATA and register the best encoder of each modality.
 

@@ -1,0 +1,63 @@
+"""The reproduction, in its short form: it trains, writes and speaks."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.benchmarks.reproduce import Finding
+from tuner.choice import Gain
+
+UP, FLAT, DOWN = (Gain(value=v, low=v - 0.1, high=v + 0.1) for v in (0.2, 0.0, -0.2))
+
+
+@pytest.mark.parametrize(
+    ("over_zero", "over_largest", "largest", "words"),
+    [
+        (UP, UP, FLAT, "interior optimum, better than both ends"),
+        (UP, FLAT, UP, "rises"),
+        (FLAT, UP, DOWN, "falls"),
+        (DOWN, FLAT, DOWN, "falls"),
+        (FLAT, FLAT, FLAT, "no detectable effect"),
+    ],
+)
+def test_a_curve_is_named_by_its_intervals(over_zero, over_largest, largest, words):
+    finding = Finding(
+        experiment="x",
+        world="R = 4",
+        curve=pd.DataFrame(),
+        candidates={"a": 0.5},
+        over_zero={"a": over_zero},
+        over_largest={"a": over_largest},
+        largest={"a": largest},
+        alike={},
+    )
+    assert finding.words("a") == words
+
+
+@pytest.mark.integration
+def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.reproduce", "--short", str(tmp_path)],
+        check=True,
+        cwd=Path(__file__).parents[2],
+        stderr=subprocess.DEVNULL,
+    )
+    page = (tmp_path / "README.md").read_text()
+    experiments = [
+        "synthetic-60-labels-projection-mlp",
+        "synthetic-all-labels-projection-none",
+        "mfeat",
+    ]
+    for name in experiments:
+        assert f"]({name}.png)" in page
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        table = pd.read_csv(tmp_path / f"{name}.csv")
+        assert set(table["modality"]) == {"a", "b"}
+        assert table["lambda"].min() == 0
+        assert table["lambda"].max() == 4
+        assert table[["score", "cka", "svcca", "mutual_knn"]].notna().all(axis=None)
+    assert page.count("| R = 8 | B |") == 3
+    assert "- cka from λ = 0 to λ = 4 rises in" in page
