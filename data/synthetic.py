@@ -36,6 +36,7 @@ class WorldConfig:
         synergistic: Label features that are the XOR of a bit of A and a bit of B, of 8. What is
             left of the 8 is split evenly between bits of A alone and of B alone.
         rows: Pairs.
+        training: Share of pairs to train on; the rest is halved into validation and test.
         labelled: Training pairs that keep their label; None for all. Validation and test pairs
             all keep theirs.
         classes: Of the label.
@@ -54,6 +55,7 @@ class WorldConfig:
     redundant: int = 4
     synergistic: int = 0
     rows: int = 8000
+    training: float = 0.7
     labelled: int | None = None
     classes: int = 4
     temperature: float = 0.05
@@ -75,6 +77,8 @@ class WorldConfig:
             raise ValueError("a world needs at least 40 rows and 2 classes")
         if self.labelled is not None and not 1 <= self.labelled <= self.rows:
             raise ValueError(f"labelled must be 1 to rows ({self.rows}), not {self.labelled}")
+        if not 0 < self.training < 1:
+            raise ValueError(f"training is a share of the pairs, in (0, 1), not {self.training}")
         if self.temperature <= 0 or not 0 <= self.label_noise <= 1 or self.noise < 0:
             raise ValueError("need temperature above 0, label_noise in [0, 1], noise at least 0")
         if min(self.nuisances, self.depth_a, self.depth_b) < 0:
@@ -135,12 +139,21 @@ def make_world(config: WorldConfig, *, seed: int = 0, name: str = "world") -> Wo
         side: _observe(np.hstack([shared, own]), depth, config, rng)
         for side, own, depth in (("a", own_a, config.depth_a), ("b", own_b, config.depth_b))
     }
-    split = from_arrays({**observed, "y": y}, name=name, seed=seed).split
+    split = _split(y, config.training, rng)
     labels = y.copy()
     if config.labelled is not None:
         labels[np.flatnonzero(split == Split.TRAIN)[config.labelled :]] = -1
     dataset = from_arrays({**observed, "y": labels, "split": split}, name=name, seed=seed)
     return World(dataset=dataset, truth=_truth(config, weights))
+
+
+def _split(y: Bits, training: float, rng: np.random.Generator) -> NDArray[np.int8]:
+    """Split of each row, every class spread evenly."""
+    order = np.lexsort([rng.random(len(y)), y])
+    place = np.empty(len(y))
+    place[order] = np.arange(len(y)) * ((np.sqrt(5) - 1) / 2) % 1  # evenly, in any stretch
+    edges = (training, (1 + training) / 2)
+    return np.searchsorted(edges, place, side="right").astype(np.int8)
 
 
 def _label_chances(

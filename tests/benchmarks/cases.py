@@ -104,7 +104,8 @@ def dense(case: Case) -> Dense:
 def _kept(question: Question, case: Case, strength: float, seeds: Sequence[int]):
     folder = Path(tempfile.gettempdir()) / "tuner-dense-grids"
     folder.mkdir(exist_ok=True)
-    asked = f"{case.dataset.fingerprint} {case.training!r} {strength!r} {list(seeds)}"
+    changed = case.training.model_dump_json(exclude_defaults=True)
+    asked = f"{case.dataset.fingerprint} {changed} {strength!r} {list(seeds)}"
     path = folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.npz"
     if not path.exists():
         outcome = train(question.data, case.training, strength=strength, seeds=seeds)

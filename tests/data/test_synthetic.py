@@ -114,6 +114,15 @@ def test_a_world_that_cannot_be_written_leaves_nothing_behind(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+def test_every_class_is_split_as_asked():
+    dataset = make_world(config(rows=3000, training=0.3), seed=2).dataset
+    for code in range(4):
+        shares = (
+            np.bincount(dataset.split[dataset.y == code], minlength=3) / (dataset.y == code).sum()
+        )
+        assert shares == pytest.approx([0.3, 0.35, 0.35], abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -121,6 +130,7 @@ def test_a_world_that_cannot_be_written_leaves_nothing_behind(tmp_path):
         ({"redundant": 6, "synergistic": 4}, "must leave"),
         ({"rows": 10}, "at least 40 rows"),
         ({"labelled": 0}, "labelled must be 1 to rows"),
+        ({"training": 1.0}, "a share of the pairs"),
         ({"temperature": 0}, "temperature above 0"),
         ({"depth_a": -1}, "at least 0"),
     ],
