@@ -3,12 +3,15 @@
 Only finished trials are written, so none is ever left RUNNING by a driver that died.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from tuner.outcome import FinishedTrial
 from tuner.question import Question
 from tuner.scores import TARGETS
+
+_log = logging.getLogger(__name__)
 
 
 class OptunaMirror:
@@ -24,9 +27,10 @@ class OptunaMirror:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._question = question
+        self._storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
         self._study = optuna.create_study(
             study_name=f"{question.name}-{question.study}",
-            storage=url,
+            storage=self._storage,
             direction=question.metric.direction,
             load_if_exists=True,
         )
@@ -34,12 +38,22 @@ class OptunaMirror:
         self._study.set_user_attr("fingerprint", question.dataset.fingerprint)
         self._known = {trial.user_attrs["number"] for trial in self._study.get_trials()}
 
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
     def sync(self, finished: Sequence[FinishedTrial]) -> None:
-        """Add what is missing."""
-        for trial in finished:
-            if trial.request.phase == "search" and trial.request.number not in self._known:
-                self._study.add_trial(self._frozen(trial))
-                self._known.add(trial.request.number)
+        """Add what is missing; a storage that is away is told the next time."""
+        from optuna.exceptions import StorageInternalError
+
+        try:
+            for trial in finished:
+                if trial.request.phase == "search" and trial.request.number not in self._known:
+                    self._study.add_trial(self._frozen(trial))
+                    self._known.add(trial.request.number)
+        except StorageInternalError as fault:
+            _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
 
     def _frozen(self, trial: FinishedTrial) -> Any:
         import optuna

