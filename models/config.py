@@ -8,7 +8,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 Projection = Literal["mlp", "linear", "none"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Count = Annotated[int, Field(ge=1)]
-BUILT_IN = ("auto", "mlp", "transformer", "cnn", "vit")
+BUILT_IN = (
+    "auto",
+    "mlp",
+    "transformer",
+    "cnn",
+    "vit",
+    "logmel-transformer",
+    "logmel-cnn",
+)
 
 
 def _known_kind(kind: str) -> str:
@@ -24,13 +32,15 @@ class TrainingConfig(BaseModel):
     """Everything that training needs besides the data, λ and the seeds.
 
     Attributes:
-        encoder_a: Kind of encoder of modality A: `mlp`, `transformer`, `cnn`, `vit`, the
-            `MODULE:NAME` of one's own (see `models.own`), or `auto`, which chooses by shape.
+        encoder_a: Kind of encoder of modality A: `mlp`, `transformer`, `cnn`, `vit`,
+            `logmel-transformer`, `logmel-cnn`, the `MODULE:NAME` of one's own (see `models.own`),
+            or `auto`, which chooses by shape.
         encoder_b: The same for modality B.
         depth: Hidden layers of an mlp encoder, blocks of a transformer or vit, stages of a cnn.
         hidden: Width of a hidden layer; of a cnn's last stage.
         heads: Attention heads of a transformer or vit.
         patch: Pixels a side of a vit's patch.
+        sample_rate: Of waveforms, samples a second.
         embedding: Width of an embedding.
         projection: Head between the embedding and the alignment loss.
         projection_width: Width of the projections that are compared (ignored by `none`).
@@ -53,6 +63,7 @@ class TrainingConfig(BaseModel):
     hidden: Count = 128
     heads: Count = 4
     patch: Count = 4
+    sample_rate: Annotated[int, Field(ge=1000)] = 16_000
     embedding: Count = 64
     projection: Projection = "mlp"
     projection_width: Count = 64

@@ -7,8 +7,10 @@ from models.config import TrainingConfig
 from models.errors import UnsupportedShapeError
 
 Shape = tuple[int, ...]
+_Refuse = Callable[[str], UnsupportedShapeError]
 
 _SMALL_IMAGE = 64  # pixels a side up to which a small CNN is chosen
+_MOST_AUDIO_STAGES = 5  # halvings of 40 mels
 _MANY_ROWS = 20_000  # training rows from which a ViT may be
 
 
@@ -47,6 +49,12 @@ KINDS = {
         mend="save it as images to use the vit encoder",
     ),
 }
+_AUDIO = Kind(
+    axes=2,
+    takes="waveforms, (rows, samples, 1)",
+    mend="save it as array.reshape(rows, samples, 1) to use a log-mel front end",
+)
+KINDS |= {"logmel-transformer": _AUDIO, "logmel-cnn": _AUDIO}
 
 
 def is_module(kind: str) -> bool:
@@ -92,6 +100,8 @@ def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) 
     refuse = _refusal(modality, kind, shape)
     if len(shape) != known.axes:
         raise refuse(known.mend)
+    if known is _AUDIO:
+        _check_audio(kind, shape, config, refuse)
     if kind == "cnn" and min(shape[1:]) < 2**config.depth:
         raise refuse(
             f"{config.depth} halvings leave nothing of it: use --depth "
@@ -99,11 +109,24 @@ def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) 
         )
     if kind == "vit" and min(shape[1:]) < config.patch:
         raise refuse(f"it is smaller than a patch of {config.patch} pixels: use a smaller --patch")
-    if kind in ("transformer", "vit") and config.hidden % config.heads:
+    if kind.endswith(("transformer", "vit")) and config.hidden % config.heads:
         raise refuse(f"its width {config.hidden} is no multiple of {config.heads} heads")
 
 
-def _refusal(modality: str, kind: str, shape: Shape) -> Callable[[str], UnsupportedShapeError]:
+def _check_audio(kind: str, shape: Shape, config: TrainingConfig, refuse: _Refuse) -> None:
+    size, hop = config.sample_rate // 40, config.sample_rate // 100
+    frames = 1 + (shape[0] - size) // hop
+    if shape[1] != 1:
+        raise refuse(_AUDIO.mend)
+    if frames < 1:
+        raise refuse(f"it is shorter than a frame of 25 ms at --sample-rate {config.sample_rate}")
+    if kind == "logmel-cnn" and frames < 2**config.depth:
+        raise refuse(f"{config.depth} halvings leave nothing of its {frames} frames of 10 ms")
+    if kind == "logmel-cnn" and config.depth > _MOST_AUDIO_STAGES:
+        raise refuse(f"{config.depth} halvings leave nothing of its 40 mels: use --depth 5 or less")
+
+
+def _refusal(modality: str, kind: str, shape: Shape) -> _Refuse:
     return lambda mend: UnsupportedShapeError(
         f"modality {modality}: the {kind} encoder takes {KINDS[kind].takes}; a row of this data "
         f"has shape {shape}: {mend}"

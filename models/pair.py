@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from models.audio import AudioEncoder
 from models.config import Projection, TrainingConfig
 from models.encoders import StackedLinear, stacked_mlp
 from models.kinds import is_module, resolve
@@ -82,6 +83,8 @@ def _encoder(
         "transformer": lambda: SequenceEncoder(shape[-1], config),
         "cnn": lambda: ConvolutionalEncoder(shape[0], config),
         "vit": lambda: VisionTransformer(shape, config),
+        "logmel-transformer": lambda: AudioEncoder("transformer", config),
+        "logmel-cnn": lambda: AudioEncoder("cnn", config),
     }
     return Replicated(make[kind], generators)
 

@@ -95,10 +95,19 @@ class VisionTransformer(nn.Module):
 
 
 class ConvolutionalEncoder(nn.Module):
-    """A small CNN: in each stage a convolution, GroupNorm, ReLU and halving; then a mean."""
+    """A small CNN: in each stage a convolution, GroupNorm, ReLU and halving; then a mean.
 
-    def __init__(self, channels: int, config: TrainingConfig) -> None:
+    Args:
+        channels: Of the image.
+        config: Stages and widths.
+        columns: Width of the image, if what is left of it is to be told apart in the end and the
+            mean is over the height alone, as a spectrogram's frequencies are.
+    """
+
+    def __init__(self, channels: int, config: TrainingConfig, columns: int | None = None) -> None:
         super().__init__()
+        self._mean_over = (-2, -1) if columns is None else (-2,)
+        left = 1 if columns is None else columns >> config.depth
         widths = [channels, *(max(8, config.hidden >> n) for n in reversed(range(config.depth)))]
         stages: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
@@ -109,11 +118,11 @@ class ConvolutionalEncoder(nn.Module):
                 nn.MaxPool2d(2),
             ]
         self.stages = nn.Sequential(*stages)
-        self.out = nn.Linear(widths[-1], config.embedding)
+        self.out = nn.Linear(widths[-1] * left, config.embedding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed (rows, channels, height, width)."""
-        embedding: Tensor = self.out(self.stages(x).mean((-2, -1)))
+        embedding: Tensor = self.out(self.stages(x).mean(self._mean_over).flatten(1))
         return embedding
 
 

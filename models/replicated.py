@@ -31,8 +31,9 @@ class Replicated(nn.Module):
         self._names = {name.replace(".", "/"): name for name in (*parameters, *buffers)}
         for name, value in parameters.items():
             self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach()))
+        kept = copies[0].state_dict()
         for name, value in buffers.items():
-            self.register_buffer(name.replace(".", "/"), value)
+            self.register_buffer(name.replace(".", "/"), value, persistent=name in kept)
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Map (replicates, rows, …) to (replicates, rows, embedding)."""

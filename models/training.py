@@ -250,7 +250,7 @@ class _StackTraining:
     @torch.no_grad()
     def _outcome(self, test: Rows | None) -> TrainingOutcome:
         for modality, branch in self._branches.items():
-            for name, value in (*branch.named_parameters(), *branch.named_buffers()):
+            for name, value in branch.state_dict(keep_vars=True).items():
                 value.data = self._best[modality][name]
         return TrainingOutcome(
             strength=self._strength,

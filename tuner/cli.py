@@ -108,8 +108,9 @@ Seed = Annotated[int, typer.Option(help="Of splits, initial weights, batches and
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 SEARCH, TRAINING = "Search", "Training"
 _ENCODERS = (
-    "Of A: mlp (features), transformer (time, features), cnn or vit (images), auto, or MODULE:NAME "
-    "of your own: NAME(row_shape, embedding_width) returns a torch.nn.Module."
+    "Of A: mlp (features), transformer (time, features), cnn or vit (images), "
+    "logmel-transformer or logmel-cnn (waveforms: samples, 1), auto, or MODULE:NAME of your own: "
+    "NAME(row_shape, embedding_width) returns a torch.nn.Module."
 )
 
 
@@ -198,6 +199,9 @@ def run(
     learning_rate: Annotated[
         float, typer.Option(help="Of AdamW.", rich_help_panel=TRAINING)
     ] = _TRAINING.learning_rate,
+    sample_rate: Annotated[
+        int, typer.Option(help="Of waveforms, samples a second.", rich_help_panel=TRAINING)
+    ] = _TRAINING.sample_rate,
     precision: Annotated[
         str, typer.Option(help="auto, float32 or bfloat16.", rich_help_panel=TRAINING)
     ] = _TRAINING.precision,

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from data import from_arrays
+from models.audio import AudioEncoder
 from models.config import TrainingConfig
 from models.errors import EncoderModuleError, UnsupportedShapeError
 from models.export import portable_encoder
-from models.kinds import resolve
+from models.kinds import KINDS, resolve
 from models.own import source_digest
 from models.plain import ConvolutionalEncoder, SequenceEncoder, VisionTransformer
 from models.replicated import Replicated
@@ -18,6 +19,7 @@ from models.rows import Scaling, TrainingData
 from models.training import stack_size, train
 
 TINY = TrainingConfig(
+    sample_rate=4000,
     hidden=16,
     embedding=6,
     heads=2,
@@ -49,6 +51,11 @@ def world(kind, rows=200, seed=0):
     elif kind in ("cnn", "vit"):
         arrays["a"] = rng.normal(size=(rows, 2, 9, 10)).astype(np.float32)
         arrays["a"][:, 0, :4] += y[:, None, None]
+    elif kind.startswith("logmel"):
+        pitch = np.array([200, 500, 1100])[y][:, None] * np.arange(600) / 4000
+        wave = np.sin(2 * np.pi * pitch) + rng.normal(size=(rows, 600))
+        arrays["a"] = wave[:, :, None].astype(np.float32)
+        arrays["a_mask"] = np.arange(600) < rng.integers(300, 601, rows)[:, None]
     else:
         arrays["a"] = (np.eye(3)[y] + rng.normal(size=(rows, 3))).astype(np.float32)
     return from_arrays(arrays, name=kind)
@@ -59,7 +66,7 @@ def with_kind(kind, **changes):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("kind", ["transformer", "cnn", "vit"])
+@pytest.mark.parametrize("kind", ["transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn"])
 def test_how_many_share_a_stack_changes_nothing_but_rounding(kind):
     data = TrainingData.of(world(kind))
     config = with_kind(kind, epochs=6, patience=1)
@@ -115,7 +122,7 @@ def test_order_matters_to_a_transformer_and_place_to_a_vit():
     )
 
 
-@pytest.mark.parametrize("kind", ["transformer", "cnn", "vit", "mlp", f"{OWN}:Pooling"])
+@pytest.mark.parametrize("kind", [*KINDS, f"{OWN}:Pooling"])
 def test_what_is_exported_answers_raw_rows_as_training_did(kind):
     dataset = world(kind)
     data = TrainingData.of(dataset)
@@ -167,6 +174,9 @@ def test_auto_chooses_by_shape_and_size(shape, rows, kind):
         ("cnn", (1, 6, 40), {"depth": 4}, "4 halvings leave nothing of it: use --depth 2"),
         ("vit", (1, 3, 40), {}, "smaller than a patch of 4 pixels"),
         ("transformer", (7, 3), {"hidden": 15}, "width 15 is no multiple of 2 heads"),
+        ("logmel-cnn", (7, 3), {}, r"save it as array.reshape\(rows, samples, 1\)"),
+        ("logmel-cnn", (90, 1), {}, "shorter than a frame of 25 ms at --sample-rate 4000"),
+        ("logmel-cnn", (200, 1), {"depth": 3}, "3 halvings leave nothing of its 3 frames"),
         ("auto", (2, 3, 4, 5), {}, "modality a: no encoder takes rows of shape"),
     ],
 )
@@ -237,6 +247,8 @@ def test_shapes_without_values_pass_through():
         (SequenceEncoder(3, TINY), (5, 3)),
         (VisionTransformer((2, 9, 10), TINY), (2, 9, 10)),
         (ConvolutionalEncoder(2, TINY), (2, 9, 10)),
+        (AudioEncoder("transformer", TINY), (600, 1)),
+        (AudioEncoder("cnn", TINY), (600, 1)),
     ):
         assert module.to("meta")(torch.empty(4, *shape, device="meta")).shape == (4, 6)
 

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
 ]
-KINDS = ("transformer", "cnn", "vit", f"{OWN}:Pooling")
+KINDS = ("transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", f"{OWN}:Pooling")
 
 
 @pytest.fixture(scope="module")
