@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from data.synthetic import WorldConfig, make_world
 from models.config import TrainingConfig
 from models.training import train
 from tests import worlds
+from tuner.curve import CurveModel
 from tuner.outcome import pack, unpack
 from tuner.question import Question
 from tuner.scores import TARGETS
@@ -38,21 +39,37 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dense:
-    """Validation utilities (higher is better) on a dense grid, per target (λs, replicates)."""
+    """Gains over λ = 0 (higher is better) on a dense grid, per target.
+
+    The highest of 25 noisy means is too high by more than a standard error wherever the top is
+    flat, so the truth is the model of the curve, given all 250 trainings.
+
+    Attributes:
+        units: The grid, (λs,).
+        raw: Per target, mean gain at each λ.
+        smooth: Per target, the model's gain at each λ.
+        error: Per target, standard error of the mean score at the best λ.
+        steps: Gradient steps of the whole grid.
+    """
 
     units: np.ndarray
-    utilities: dict[str, np.ndarray]
+    raw: dict[str, np.ndarray]
+    smooth: dict[str, np.ndarray]
+    error: dict[str, float]
     steps: int
 
-    def best(self, target: str) -> tuple[float, float]:
-        """The highest mean, and the standard error of the mean there."""
-        means = self.utilities[target].mean(1)
-        at = int(means.argmax())
-        return means[at], self.utilities[target][at].std(ddof=1) / np.sqrt(REPLICATES)
-
     def at(self, target: str, unit: float) -> float:
-        """The mean at a point between those of the grid."""
-        return float(np.interp(unit, self.units, self.utilities[target].mean(1)))
+        """The gain at a point between those of the grid."""
+        return float(np.interp(unit, self.units, self.smooth[target]))
+
+    def regret(self, target: str, unit: float) -> float:
+        """What a λ lacks of the best gain, in standard errors."""
+        return (self.smooth[target].max() - self.at(target, unit)) / self.error[target]
+
+    def raw_regret(self, target: str, unit: float) -> float:
+        """The same against the raw means, whose best is a fluke in part."""
+        lacks = self.raw[target].max() - np.interp(unit, self.units, self.raw[target])
+        return float(lacks) / self.error[target]
 
 
 def cases() -> list[Case]:
@@ -88,17 +105,16 @@ def dense(case: Case) -> Dense:
     outcomes = [
         _kept(question, case, float(question.spec.space.to_lambda(unit)), seeds) for unit in units
     ]
-    sign = question.metric.sign
-    return Dense(
-        units=units,
-        utilities={
-            target: np.stack(
-                [sign * question.validation.scores(o.predictions, target) for o in outcomes]
-            )
-            for target in TARGETS
-        },
-        steps=sum(outcome.steps for outcome in outcomes),
-    )
+    raw, smooth, error = {}, {}, {}
+    for target in TARGETS:
+        seen = question.validation.observations(outcomes, target)
+        curve = CurveModel.fit(replace(seen, resampled=None), question.spec.space)
+        raw[target] = (seen.scores - seen.scores[0]).mean(1)
+        smooth[target] = curve.mean(seen.lambdas)
+        best = int(smooth[target].argmax())
+        error[target] = seen.scores[best].std(ddof=1) / np.sqrt(REPLICATES)
+    steps = sum(outcome.steps for outcome in outcomes)
+    return Dense(units=units, raw=raw, smooth=smooth, error=error, steps=steps)
 
 
 def _kept(question: Question, case: Case, strength: float, seeds: Sequence[int]):

@@ -268,6 +268,8 @@ def page(findings: list[Finding], size: Size, seconds: float) -> str:
         "intervals over seeds and rows). MLPs of width 64, embeddings of 32, batches of 128; label "
         "temperature .3. Modality B of the synthetic worlds passes through two random tanh layers.",
     ]
+    shapes = [(f.experiment, f.world, t, f.words(t)) for f in findings for t in ("a", "b")]
+    lines += ["", "## What came out", "", *came_out(shapes)]
     for experiment in dict.fromkeys(f.experiment for f in findings):
         name = experiment.replace(" ", "-").replace(",", "")
         lines += ["", f"## {experiment}", "", f"![{experiment}]({name}.png)", ""]
@@ -286,6 +288,33 @@ def page(findings: list[Finding], size: Size, seconds: float) -> str:
                 ]
         lines += ["", *_alike(mine)]
     return "\n".join(lines) + "\n"
+
+
+def came_out(shapes: list[tuple[str, str, str, str]]) -> list[str]:
+    """Say of each of the paper's regimes where it came out and where it did not.
+
+    Args:
+        shapes: Experiment, world, modality and the name of its curve.
+    """
+    helps = ("rises", "interior optimum, better than both ends")
+    regimes = {
+        "R = 8": ("redundancy dominates, alignment helps", helps),
+        "R = 4": ("mixed, an interior optimum beats both ends", helps[1:]),
+        "R = 0": ("uniqueness dominates, alignment harms", ("falls",)),
+    }
+    lines = []
+    for regime, (words, wanted) in regimes.items():
+        seen = [
+            (f"{experiment}, {modality.upper()}", shape in wanted)
+            for experiment, world, modality, shape in shapes
+            if world == regime
+        ]
+        yes, no = ("; ".join(name for name, came in seen if came is kind) for kind in (True, False))
+        lines.append(
+            f"- {regime} ({words}): came out in {yes or 'no setting'}."
+            + (f" Did not in {no}." if no else "")
+        )
+    return lines
 
 
 def _alike(findings: list[Finding]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.benchmarks.reproduce import Finding
+from tests.benchmarks.reproduce import Finding, came_out
 from tuner.choice import Gain
 
 UP, FLAT, DOWN = (Gain(value=v, low=v - 0.1, high=v + 0.1) for v in (0.2, 0.0, -0.2))
@@ -35,6 +35,20 @@ def test_a_curve_is_named_by_its_intervals(over_zero, over_largest, largest, wor
         alike={},
     )
     assert finding.words("a") == words
+
+
+def test_the_page_says_where_a_regime_came_out_and_where_not():
+    lines = came_out(
+        [
+            ("few labels", "R = 8", "a", "rises"),
+            ("few labels", "R = 8", "b", "falls"),
+            ("few labels", "R = 4", "a", "rises"),
+            ("few labels", "R = 0", "a", "falls"),
+        ]
+    )
+    assert lines[0].endswith("came out in few labels, A. Did not in few labels, B.")
+    assert lines[1].endswith("came out in no setting. Did not in few labels, A.")
+    assert lines[2].endswith("came out in few labels, A.")
 
 
 @pytest.mark.integration
