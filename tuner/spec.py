@@ -27,8 +27,8 @@ class StudySpec(BaseModel):
     name: str | None = None
     task: Literal["auto", "classification", "regression"] = "auto"
     metric: MetricName = "auto"
-    trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 24
-    replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 6
+    trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 8
+    replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 3
     confirm_replicates: Annotated[
         int, Field(ge=2, description="fresh seeds trained to confirm the answer on test rows")
     ] = 12
