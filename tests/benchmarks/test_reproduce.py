@@ -73,5 +73,5 @@ def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
         assert table["lambda"].min() == 0
         assert table["lambda"].max() == 4
         assert table[["score", "cka", "svcca", "mutual_knn"]].notna().all(axis=None)
-    assert page.count("| R = 8 | B |") == 3
+    assert page.count("| R = 8 | B |") == 2
     assert "- cka from λ = 0 to λ = 4 rises in" in page
