@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, text
+
+from tuner.tables import Base
 
 VERSION = "0001"  # the last step in tuner/migrations/versions
 VERSION_TABLE = "tuner_version"  # Optuna keeps its own in `alembic_version`
@@ -22,7 +24,10 @@ def migrate(engine: Engine) -> None:
         if _version(connection) == VERSION:
             return
     with _alone(engine) as connection:
-        _upgrade(connection)
+        if _version(connection) is None:
+            _create(connection)
+        else:
+            _upgrade(connection)
 
 
 def _version(connection: Connection) -> str | None:
@@ -44,6 +49,14 @@ def _alone(engine: Engine) -> Iterator[Connection]:
             if engine.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
             yield connection
+
+
+def _create(connection: Connection) -> None:
+    """Build an empty database at once, as the steps would: Alembic takes a second to load."""
+    Base.metadata.create_all(connection)
+    version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+    version.create(connection)
+    connection.execute(version.insert().values(version_num=VERSION))
 
 
 def _upgrade(connection: Connection) -> None:

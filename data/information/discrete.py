@@ -71,7 +71,7 @@ def mutual_information(table: Floats) -> Floats:
     return information
 
 
-def least_by_projections(with_a: Floats, with_b: Floats) -> Floats:
+def least_by_projections(with_a: Floats, with_b: Floats, *, sweeps: int = _SWEEPS) -> Floats:
     """Least I_q(A, B; Y) over joints with these pair marginals, in bits, for many at once.
 
     Alternates between the couplings of every label (by iterative proportional fitting) and the
@@ -82,6 +82,7 @@ def least_by_projections(with_a: Floats, with_b: Floats) -> Floats:
     Args:
         with_a: p(a, y), (batch, values of A, values of Y).
         with_b: p(b, y), (batch, values of B, values of Y).
+        sweeps: Alternations.
 
     Returns:
         (batch,), from above.
@@ -92,7 +93,7 @@ def least_by_projections(with_a: Floats, with_b: Floats) -> Floats:
     b = with_b.swapaxes(-1, -2)[:, :, None, :] / given
     mixture = (labels * a * b).sum(1, keepdims=True)
     scale_b = np.ones_like(b)
-    for _ in range(_SWEEPS):
+    for _ in range(sweeps):
         scale_a = a / np.maximum((mixture * scale_b).sum(-1, keepdims=True), _SMALLEST)
         scale_b = b / np.maximum((mixture * scale_a).sum(-2, keepdims=True), _SMALLEST)
         coupling = mixture * scale_a * scale_b

@@ -21,6 +21,7 @@ Regime = Literal["align", "interior", "do not align", "unknown"]
 
 _RESAMPLES = 200
 _PERMUTATIONS = 100
+_SWEEPS = 100  # of every resample: enough for its spread
 _ROWS = 10_000
 _BINS = 4  # that a real-valued label is cut into
 _FEWEST = 60
@@ -150,8 +151,8 @@ def _estimates(
     drawn = rng.integers(0, len(y), (_RESAMPLES, len(y)))
     shuffled = np.stack([rng.permutation(y) for _ in range(_PERMUTATIONS)])
     found, *before = (_atoms(part, rows[None], y[None]) for part in (symbols, *halves))
-    resampled = _atoms(symbols, drawn, y[drawn])
-    null = _atoms(symbols, np.broadcast_to(rows, shuffled.shape), shuffled)
+    resampled = _atoms(symbols, drawn, y[drawn], _SWEEPS)
+    null = _atoms(symbols, np.broadcast_to(rows, shuffled.shape), shuffled, _SWEEPS)
     return {
         name: _estimate(
             float(found[name][0]),
@@ -176,7 +177,7 @@ def _estimate(found: float, before: float, resampled: Floats, null: Floats) -> E
     return Estimate(value=middle, low=low, high=high)
 
 
-def _atoms(symbols: Symbols, rows: Codes, y: Codes) -> dict[str, Floats]:
+def _atoms(symbols: Symbols, rows: Codes, y: Codes, sweeps: int = 400) -> dict[str, Floats]:
     """Plug-in atoms of many samples: (batch, n) rows of the symbols, with labels y.
 
     S may be negative here: that is noise, which clipping would turn into bias.
@@ -185,7 +186,9 @@ def _atoms(symbols: Symbols, rows: Codes, y: Codes) -> dict[str, Floats]:
         _tables(codes[rows], y) for codes in (symbols.a, symbols.b, symbols.both)
     )
     of_a, of_b = mutual_information(with_a), mutual_information(with_b)
-    least = np.clip(least_by_projections(with_a, with_b), np.maximum(of_a, of_b), of_a + of_b)
+    least = np.clip(
+        least_by_projections(with_a, with_b, sweeps=sweeps), np.maximum(of_a, of_b), of_a + of_b
+    )
     return {
         "R": of_a + of_b - least,
         "U_a": least - of_b,

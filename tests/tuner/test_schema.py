@@ -7,10 +7,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Column, MetaData, String, Table, create_engine, inspect, text
 
 from tuner import migrations
-from tuner.schema import VERSION, VERSION_TABLE, migrate
+from tuner.schema import VERSION, VERSION_TABLE, _upgrade, migrate
 from tuner.tables import Base
 
 
@@ -26,9 +26,18 @@ def test_the_program_wants_the_last_version():
     assert scripts.get_current_head() == VERSION
 
 
-def test_migrations_build_the_tables_of_the_program(engine):
+@pytest.mark.parametrize("step_by_step", [True, False])
+def test_migrations_build_the_tables_of_the_program(engine, step_by_step):
+    if step_by_step:
+        version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
+        version.create(engine)  # there, and empty: no step was taken yet
+        with engine.begin() as connection:
+            _upgrade(connection)
     migrate(engine)
     with engine.connect() as connection:
+        assert (
+            connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() == VERSION
+        )
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, Base.metadata) == []
 
