@@ -79,12 +79,12 @@ class AudioEncoder(nn.Module):
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Embed waveforms (rows, samples, 1); `real` is (rows, samples)."""
         frames = self.norm(self.front(x.squeeze(-1)))
-        if real is not None:
-            counted = self.front.real_frames(real)
+        counted = None if real is None else self.front.real_frames(real)
+        if counted is not None:
             frames = frames * counted.to(frames.dtype).unsqueeze(-1)
-            if self._sequence:
-                return self.inner(frames, counted)  # type: ignore[no-any-return]
-        embedding: Tensor = self.inner(frames if self._sequence else frames.unsqueeze(1))
+        embedding: Tensor = (
+            self.inner(frames, counted) if self._sequence else self.inner(frames.unsqueeze(1))
+        )
         return embedding
 
 
