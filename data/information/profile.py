@@ -82,9 +82,11 @@ class Profile:
 
         Synergy does not count: no encoder of one modality can use it. The paper's borders are
         not sharp; here redundancy dominates from 70 % of R + U_a + U_b on, and does not from
-        30 % down.
+        30 % down. One of the three has to be three standard errors above 0: of three 95 %
+        intervals, one lies above 0 by chance far too often.
         """
-        if not self.reliable or max(self.R.low, self.U_a.low, self.U_b.low) <= 0:
+        known = any(each.low > each.value / 3 for each in (self.R, self.U_a, self.U_b))
+        if not (self.reliable and known):
             return "unknown"
         share = self.R.value / (self.R.value + self.U_a.value + self.U_b.value)
         return "align" if share >= 0.7 else "do not align" if share <= 0.3 else "interior"
