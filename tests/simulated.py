@@ -12,8 +12,10 @@ from tuner.outcome import TrialRequest
 Accuracy = Callable[[float], float]
 
 
-def simulate(accuracy: Accuracy) -> Callable[..., TrainingOutcome]:
-    """Return a `Train` whose predictions are right with probability `accuracy(λ)`.
+def simulate(
+    accuracy: Accuracy, skill: Callable[[TrainingConfig, float], float] = lambda *_: 0.0
+) -> Callable[..., TrainingOutcome]:
+    """Return a `Train` that is right with probability `accuracy(λ) + skill(training, λ)`.
 
     A replicate's errors are drawn from its seed alone, so they are nearly the same at every λ, as
     those of real replicates are.
@@ -27,7 +29,8 @@ def simulate(accuracy: Accuracy) -> Callable[..., TrainingOutcome]:
             luck = np.stack(
                 [np.random.default_rng([s, stream]).random(len(truth)) for s in request.seeds]
             )
-            right = luck < accuracy(request.strength)
+            better = skill(request.training(config), request.strength)
+            right = luck < accuracy(request.strength) + better
             return np.where(right, truth, (truth + 1) % data.outputs).astype(np.int32)
 
         confirm = request.phase == "confirm"

@@ -8,6 +8,7 @@ import numpy as np
 from models.outcome import TrainingOutcome
 from tuner.choice import Choice, Gain, decide, paired_gain
 from tuner.errors import StudyFailedError
+from tuner.nuisance import NuisanceSearch
 from tuner.outcome import FinishedTrial
 from tuner.question import Question
 from tuner.result import (
@@ -20,6 +21,9 @@ from tuner.result import (
     MetricSummary,
     Modalities,
     ModalityAnswer,
+    Nuisance,
+    NuisanceTrial,
+    PartialTrial,
     PointScore,
     Similarity,
     StudyResult,
@@ -74,6 +78,8 @@ def answer(
             for t in finished
             if t.reason is not None
         ),
+        stopped=_stopped(question.validation, finished),
+        nuisance=_nuisance(question, finished),
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )
@@ -175,6 +181,44 @@ def _curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoin
             similarity=_similarity(outcome),
         )
         for outcome in sorted(outcomes, key=lambda outcome: outcome.strength)
+    )
+
+
+def _stopped(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[PartialTrial, ...]:
+    """The longest partial training of every λ that was not trained in full."""
+    full = {t.request.strength for t in finished if t.request.phase == "search"}
+    longest: dict[float, PartialTrial] = {}
+    for trial in finished:
+        request, outcome = trial.request, trial.outcome
+        if request.phase != "rung" or outcome is None or request.strength in full:
+            continue
+        epochs = int(dict(request.settings)["epochs"])
+        known = longest.get(request.strength)
+        if known is None or known.epochs < epochs:
+            longest[request.strength] = PartialTrial(
+                strength=request.strength, epochs=epochs, joint=_point(scorer, outcome, "joint")
+            )
+    return tuple(longest[strength] for strength in sorted(longest))
+
+
+def _nuisance(question: Question, finished: Sequence[FinishedTrial]) -> Nuisance | None:
+    spec, validation = question.spec, question.validation
+    if spec.nuisance == "none":
+        return None
+    search = NuisanceSearch(spec=spec, validation=validation)
+    return Nuisance(
+        mode=spec.nuisance,
+        settings=dict(search.settings(finished)),
+        baseline_settings=dict(search.baseline_settings(finished)),
+        trials=tuple(
+            NuisanceTrial(
+                strength=t.request.strength,
+                settings=dict(t.request.settings),
+                joint=_point(validation, t.outcome, "joint"),
+            )
+            for t in sorted(finished, key=lambda t: t.request.number)
+            if t.request.phase == "nuisance" and t.outcome is not None
+        ),
     )
 
 

@@ -157,6 +157,25 @@ def run(
     sampler: Annotated[
         str, typer.Option(help="gp, tpe, random or grid.", rich_help_panel=SEARCH)
     ] = _DEFAULTS.sampler,
+    nuisance: Annotated[
+        str,
+        typer.Option(
+            help="Search learning rate, weight decay, width and temperature before λ: none, "
+            "first (at λ = 0) or joint (with λ).",
+            rich_help_panel=SEARCH,
+        ),
+    ] = _DEFAULTS.nuisance,
+    nuisance_trials: Annotated[
+        int, typer.Option(help="Settings tried, the given one included.", rich_help_panel=SEARCH)
+    ] = _DEFAULTS.nuisance_trials,
+    halving: Annotated[
+        int,
+        typer.Option(
+            help="For long trainings: only one λ in so many goes on to η times the epochs; "
+            "1 trains all in full.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = _DEFAULTS.halving,
     encoder_a: Annotated[
         str, typer.Option(help=_ENCODERS, rich_help_panel=TRAINING)
     ] = _TRAINING.encoder_a,

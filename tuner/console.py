@@ -15,7 +15,7 @@ from tuner.settings import Settings
 from tuner.spec import StudySpec
 from tuner.study import Progress as StudyProgress
 from tuner.study import Report, report_folder, run_study
-from tuner.wording import ATOM_TITLES, expectation, hindsight
+from tuner.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
 _err = Console(stderr=True, highlight=False)
@@ -61,7 +61,7 @@ def _progress(question: Question) -> Iterator[Report]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=_err) as bar:
-        task = bar.add_task("starting", total=question.spec.trials + 4, note="")
+        task = bar.add_task("starting", total=None, note="")
 
         def report(progress: StudyProgress) -> None:
             bar.update(
@@ -114,6 +114,13 @@ def show(result: StudyResult, settings: Settings) -> None:
             _out.print(f"       gain on test rows at λ = {part.candidate:.3g}: {gained}")
         _out.print(f"       the best λ is in {_interval(part.interval, '{:.3g}')} (95 %)")
         _out.print(Padding(part.evidence, (0, 0, 1, 7)))
+    if result.nuisance is not None:
+        _out.print(nuisance_words(result.nuisance))
+    for partial in result.stopped:
+        _out.print(
+            f"stopped by halving: λ = {partial.strength:.3g}, after {partial.epochs} epochs at "
+            f"{partial.joint.mean:.4f}"
+        )
     for failure in result.failures:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
     _where_next(result, settings)

@@ -1,5 +1,6 @@
 """The search as Optuna's storage shows it, for `optuna-dashboard` and for analysis.
 
+What a rung of halving trained is PRUNED there, so that nobody takes its value for a full one.
 Only finished trials are written, so none is ever left RUNNING by a driver that died.
 """
 
@@ -36,7 +37,10 @@ class OptunaMirror:
         )
         self._study.set_user_attr("metric", f"joint {question.metric.name}")
         self._study.set_user_attr("fingerprint", question.dataset.fingerprint)
-        self._known = {trial.user_attrs["number"] for trial in self._study.get_trials()}
+        self._known = {
+            (trial.user_attrs["phase"], trial.user_attrs["number"])
+            for trial in self._study.get_trials()
+        }
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -49,9 +53,13 @@ class OptunaMirror:
 
         try:
             for trial in finished:
-                if trial.request.phase == "search" and trial.request.number not in self._known:
+                request = trial.request
+                if request.phase not in ("search", "rung"):
+                    continue
+                key = (request.phase, request.number)
+                if key not in self._known:
                     self._study.add_trial(self._frozen(trial))
-                    self._known.add(trial.request.number)
+                    self._known.add(key)
         except StorageInternalError as fault:
             _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
 
@@ -59,8 +67,14 @@ class OptunaMirror:
         import optuna
 
         request, outcome = trial.request, trial.outcome
-        attributes: dict[str, Any] = {"number": request.number, "replicates": len(request.seeds)}
-        value = None
+        attributes: dict[str, Any] = {
+            "phase": request.phase,
+            "number": request.number,
+            "replicates": len(request.seeds),
+            **dict(request.settings),
+        }
+        value, state = None, "FAIL"
+        partial: dict[int, float] = {}
         if outcome is None:
             attributes["reason"] = trial.reason
         else:
@@ -69,10 +83,13 @@ class OptunaMirror:
                 for target in TARGETS
             }
             attributes |= {f"score_{target}": score for target, score in scores.items()}
-            value = scores["joint"]
+            value, state = scores["joint"], "COMPLETE"
+            if request.phase == "rung":
+                state, partial = "PRUNED", {int(attributes["epochs"]): value}
         return optuna.trial.create_trial(
-            state=optuna.trial.TrialState[("FAIL" if value is None else "COMPLETE")],
+            state=optuna.trial.TrialState[state],
             value=value,
+            intermediate_values=partial,
             params={"lambda": request.strength},
             distributions={
                 "lambda": optuna.distributions.FloatDistribution(0, self._question.spec.max_lambda)

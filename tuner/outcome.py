@@ -2,16 +2,18 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.config import TrainingConfig
 from models.outcome import TrainingOutcome
 
-Phase = Literal["search", "confirm"]
+Phase = Literal["nuisance", "rung", "search", "confirm"]
+Settings = tuple[tuple[str, float], ...]
 _ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves", "similarity")
 
 
@@ -21,15 +23,23 @@ class TrialRequest:
 
     Attributes:
         phase: `search` scores validation rows; `confirm` uses fresh seeds and test rows too.
-        number: Place in the phase's order, from 0: which trial this is, however often it is tried.
+            Before the search, `nuisance` tries training settings and `rung` trains for fewer
+            epochs: neither is part of the λ-curve.
+        number: Which trial of the phase this is, from 0, however often it is tried.
         strength: λ.
         seeds: One per replicate.
+        settings: (field, value) of the training configuration that differ from the study's.
     """
 
     phase: Phase
     number: int
     strength: float
     seeds: tuple[int, ...]
+    settings: Settings = ()
+
+    def training(self, config: TrainingConfig) -> TrainingConfig:
+        """Return how this trial is trained in a study that trains by `config`."""
+        return config.model_copy(update=dict(self.settings)) if self.settings else config
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +53,12 @@ class FinishedTrial:
     def __post_init__(self) -> None:
         if (self.outcome is None) == (self.reason is None):
             raise ValueError("a finished trial has an outcome or a reason, never both or neither")
+
+
+def confirmation(finished: Sequence[FinishedTrial], strength: float) -> FinishedTrial | None:
+    """Find the trial that confirms a λ, failed or not."""
+    trials = (t for t in finished if t.request.phase == "confirm")
+    return next((t for t in trials if t.request.strength == strength), None)
 
 
 def pack(outcome: TrainingOutcome) -> bytes:

@@ -1,26 +1,26 @@
 """What to train next: a pure function of the spec and of the trials that are finished.
 
-Search in batches of the spec's size, then confirmation of what the search chose. Batches overlap by
-one, so that no worker waits for another: batch k is proposed once batch k - 2 is finished, while
-batch k - 1 trains. Because nothing else goes in, one worker and eight, and a study that was killed
-and taken up again, train the same λs in the same batches.
+Nuisance hyperparameters if they are asked for, then the search over λ in batches of the spec's
+size (see `tuner.batches`) or by halving, then confirmation of what the search chose. Because
+nothing else goes in, one worker and eight, and a study that was killed and taken up again, train
+the same λs.
 """
 
-import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass
+from functools import cached_property
 
 from models.outcome import TrainingOutcome
+from tuner.batches import Batches
 from tuner.choice import Choice, choose
 from tuner.errors import StudyFailedError
-from tuner.outcome import FinishedTrial, Phase, TrialRequest
-from tuner.sampler import first_strengths, propose
+from tuner.halving import Halving
+from tuner.nuisance import NuisanceSearch
+from tuner.outcome import FinishedTrial, Phase, Settings, TrialRequest
+from tuner.sampler import first_strengths, propose_strengths
 from tuner.scores import TARGETS, Scorer, Target
 from tuner.spec import StudySpec
 
-_PHASE_STREAM: dict[Phase, int] = {"search": 0, "confirm": 1}
 _FEWEST = 3  # trained λs, the baseline among them, below which there is no curve
 
 
@@ -38,7 +38,6 @@ class Plan:
     spec: StudySpec
     validation: Scorer
     focus: tuple[float, float] | None = None
-    _proposed: dict[int, list[float]] = field(default_factory=dict, init=False, repr=False)
 
     def next(
         self,
@@ -61,17 +60,27 @@ class Plan:
         Raises:
             StudyFailedError: If the baseline, or all λs but a few, could not be trained.
         """
-        search = [t for t in finished if t.request.phase == "search"]
-        _check_baseline(search)
-        if closed and len(_outcomes(search)) >= _FEWEST:
-            searching = any(request.phase == "search" for request in running)
-            wanted = [] if searching else self._confirmation(finished)
-        elif len(search) < self.spec.trials:
-            wanted = self._searching(search)
-        else:
-            wanted = self._confirmation(finished)
         taken = {_key(trial.request) for trial in finished} | {_key(r) for r in running}
-        return [request for request in wanted if _key(request) not in taken]
+        waiting = [r for r in self._nuisance.wanted(finished) if _key(r) not in taken]
+        if closed or not waiting:
+            if any(request.phase == "nuisance" for request in running):
+                return []
+            wanted = self._of_lambda(finished, running, closed)
+            waiting = [request for request in wanted if _key(request) not in taken]
+        return waiting
+
+    @property
+    def totals(self) -> dict[Phase, int]:
+        """How many trials each phase has, at most."""
+        rungs, searched = [0], self.spec.trials
+        if self.spec.halving > 1:
+            *rungs, searched = self._halving.sizes
+        return {
+            "nuisance": self._nuisance.total,
+            "rung": sum(rungs),
+            "search": searched,
+            "confirm": 1 + len(TARGETS),
+        }
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
         """Choose λ* of each modality and of both, from the search alone.
@@ -91,62 +100,112 @@ class Plan:
             for target in TARGETS
         }
 
-    @property
-    def _batch(self) -> int:
-        return self.spec.trials if self.spec.sampler == "grid" else self.spec.batch
+    @cached_property
+    def _nuisance(self) -> NuisanceSearch:
+        return NuisanceSearch(spec=self.spec, validation=self.validation)
 
-    def _searching(self, search: Sequence[FinishedTrial]) -> list[TrialRequest]:
+    @cached_property
+    def _halving(self) -> Halving:
+        return Halving(spec=self.spec, validation=self.validation)
+
+    @cached_property
+    def _batches(self) -> Batches[float, FinishedTrial]:
+        spec = self.spec
+        return Batches(
+            total=spec.trials,
+            size=spec.trials if spec.sampler == "grid" else spec.batch,
+            first=lambda count: first_strengths(count, spec, self.focus),
+            propose=self._propose,
+        )
+
+    @cached_property
+    def _laid_out(self) -> list[float]:
+        return first_strengths(self.spec.trials, self.spec, self.focus)
+
+    def _of_lambda(
+        self, finished: Sequence[FinishedTrial], running: Collection[TrialRequest], closed: bool
+    ) -> list[TrialRequest]:
+        search = [t for t in finished if t.request.phase == "search"]
+        _check_baseline(search)
+        if closed and len(_outcomes(search)) >= _FEWEST:
+            searching = any(request.phase != "confirm" for request in running)
+            return [] if searching else self._confirmation(finished)
+        settings = self._nuisance.settings(finished)
+        if self.spec.halving > 1:
+            return self._halved(search, finished, running, settings)
+        if len(search) < self.spec.trials:
+            return self._searching(search, finished, settings)
+        return self._confirmation(finished)
+
+    def _halved(
+        self,
+        search: Sequence[FinishedTrial],
+        finished: Sequence[FinishedTrial],
+        running: Collection[TrialRequest],
+        settings: Settings,
+    ) -> list[TrialRequest]:
+        rung = self._halving.wanted(self._laid_out, finished, settings)
+        if rung or any(request.phase == "rung" for request in running):
+            return _longest_first(rung)
+        survivors = self._halving.survivors(self._laid_out, finished)
+        if len(search) == len(survivors):
+            return self._confirmation(finished)
+        strengths = [(n, self._laid_out[n]) for n in survivors]
+        return _longest_first([self._request("search", n, s, settings) for n, s in strengths])
+
+    def _searching(
+        self,
+        search: Sequence[FinishedTrial],
+        finished: Sequence[FinishedTrial],
+        settings: Settings,
+    ) -> list[TrialRequest]:
         """Every batch that can be known; the last comes with what needs no more of the search."""
-        known = {trial.request.number: trial for trial in search}
+        batches = self._batches.known({trial.request.number: trial for trial in search})
         requests: list[TrialRequest] = []
-        for batch in range(math.ceil(self.spec.trials / self._batch)):
-            first = batch * self._batch
-            seen = [known[n] for n in range(max(0, first - self._batch)) if n in known]
-            if len(seen) < first - self._batch:
-                return requests
-            strengths = self._strengths(batch, seen)
+        number = 0
+        for batch in batches:
+            numbered = enumerate(batch, start=number)
             requests += _longest_first(
-                [self._request("search", first + n, s) for n, s in enumerate(strengths)]
+                [self._request("search", n, s, settings) for n, s in numbered]
             )
-        return [*requests, self._request("confirm", 0, 0.0)]
+            number += len(batch)
+        if number < self.spec.trials:
+            return requests
+        return [*requests, self._baseline(finished)]
 
-    def _strengths(self, batch: int, seen: Sequence[FinishedTrial]) -> list[float]:
-        """Propose a batch from all batches but the one before, whose λs alone are known."""
-        if batch not in self._proposed:
-            first = batch * self._batch
-            count = min(self._batch, self.spec.trials - first)
-            start = first_strengths(min(2 * self._batch, self.spec.trials), self.spec, self.focus)
-            self._proposed[batch] = start[first : first + count] or propose(
-                self.spec.sampler,
-                [(o.strength, self._utility(o)) for o in _outcomes(seen)],
-                self._proposed[batch - 1],
-                count,
-                self.spec.space,
-                seed=(self.spec.seed, batch),
-            )
-        return self._proposed[batch]
-
-    def _utility(self, outcome: TrainingOutcome) -> float:
-        scores = self.validation.scores(outcome.predictions, "joint")
-        return float(self.validation.metric.sign * scores.mean())
+    def _propose(
+        self, batch: int, results: Sequence[FinishedTrial], pending: Sequence[float], count: int
+    ) -> list[float]:
+        return propose_strengths(
+            self.spec.sampler,
+            [(o.strength, self.validation.utility(o)) for o in _outcomes(results)],
+            pending,
+            count,
+            self.spec.space,
+            seed=(self.spec.seed, batch),
+        )
 
     def _confirmation(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
         candidates = {choice.candidate for choice in self.choices(finished).values()}
+        settings = self._nuisance.settings(finished)
+        numbered = enumerate(sorted(candidates), start=1)
         return _longest_first(
             [
-                self._request("confirm", number, strength)
-                for number, strength in enumerate([0.0, *sorted(candidates)])
+                self._baseline(finished),
+                *(self._request("confirm", n, s, settings) for n, s in numbered),
             ]
         )
 
-    def _request(self, phase: Phase, number: int, strength: float) -> TrialRequest:
-        spec = self.spec
-        replicates = spec.replicates if phase == "search" else spec.confirm_replicates
-        seeds = tuple(
-            int(np.random.SeedSequence([spec.seed, _PHASE_STREAM[phase], r]).generate_state(1)[0])
-            for r in range(replicates)
+    def _baseline(self, finished: Sequence[FinishedTrial]) -> TrialRequest:
+        return self._request("confirm", 0, 0.0, self._nuisance.baseline_settings(finished))
+
+    def _request(
+        self, phase: Phase, number: int, strength: float, settings: Settings
+    ) -> TrialRequest:
+        seeds = self.spec.seeds("confirm" if phase == "confirm" else "search")
+        return TrialRequest(
+            phase=phase, number=number, strength=strength, seeds=seeds, settings=settings
         )
-        return TrialRequest(phase=phase, number=number, strength=strength, seeds=seeds)
 
 
 def _longest_first(requests: list[TrialRequest]) -> list[TrialRequest]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from models.config import TrainingConfig
 from models.export import portable_encoder
 from models.outcome import TrainingOutcome
 from tuner.mlflow_access import TAG_STUDY, as_tracking_error, connect, pages
-from tuner.outcome import FinishedTrial
+from tuner.outcome import FinishedTrial, confirmation
 from tuner.portable_model import save_encoder
 from tuner.question import Question
 from tuner.result import ModalityAnswer, RegisteredModel, StudyResult
@@ -28,6 +29,7 @@ class BestEncoder:
     Attributes:
         side: The modality.
         outcome: The confirmation at the recommended λ.
+        training: How that was trained.
         replicate: The one of best validation score: test rows have no part in the choice.
         validation_score: Its score on validation rows.
         test_score: Its score on test rows.
@@ -35,6 +37,7 @@ class BestEncoder:
 
     side: Side
     outcome: TrainingOutcome
+    training: TrainingConfig
     replicate: int
     validation_score: float
     test_score: float
@@ -52,7 +55,10 @@ class BestEncoder:
         Raises:
             ValueError: If the recommended λ was not confirmed.
         """
-        outcome = _confirmed(finished, answer.strength)
+        trial = confirmation(finished, answer.strength)
+        outcome = None if trial is None else trial.outcome
+        if trial is None or outcome is None:
+            raise ValueError(f"there is no confirmation at λ = {answer.strength}")
         if outcome.test_predictions is None:
             raise ValueError(f"the confirmation at λ = {answer.strength} has no test predictions")
         validation = question.validation.scores(outcome.predictions, side)
@@ -61,6 +67,7 @@ class BestEncoder:
         return cls(
             side=side,
             outcome=outcome,
+            training=trial.request.training(question.training),
             replicate=best,
             validation_score=float(validation[best]),
             test_score=float(test[best]),
@@ -163,7 +170,7 @@ class _Registration:
             model = portable_encoder(
                 best.outcome,
                 self.question.data,
-                self.question.training,
+                best.training,
                 modality=best.side,
                 replicate=best.replicate,
             )
@@ -235,7 +242,7 @@ class _Registration:
         }
 
     def _params(self) -> dict[str, str]:
-        training = self.question.training.model_dump(mode="json")
+        training = self.best.training.model_dump(mode="json")
         params = {"lambda": self.best.outcome.strength, **training}
         return {name: str(value) for name, value in params.items()}
 
@@ -248,11 +255,3 @@ class _Registration:
             f"{metric_name(metric)}: {score(best.test_score, metric)}.\n\n"
             f"```python\n{load_lines(self._name, number)}```"
         )
-
-
-def _confirmed(finished: Sequence[FinishedTrial], wanted: float) -> TrainingOutcome:
-    for trial in finished:
-        request = trial.request
-        if request.phase == "confirm" and request.strength == wanted and trial.outcome is not None:
-            return trial.outcome
-    raise ValueError(f"there is no confirmation at λ = {wanted}")

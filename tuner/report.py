@@ -40,8 +40,10 @@ from tuner.wording import (
     gain_of,
     hindsight,
     metric_words,
+    nuisance_words,
     score,
     sentence,
+    settings_words,
     strength,
     strength_interval,
 )
@@ -61,6 +63,9 @@ _OPTIONS = {
     "confirm_replicates": "--confirm-replicates",
     "max_lambda": "--max-lambda",
     "sampler": "--sampler",
+    "nuisance": "--nuisance",
+    "nuisance_trials": "--nuisance-trials",
+    "halving": "--halving",
     "seed": "--seed",
 }
 _TRAINING_OPTIONS = {
@@ -148,6 +153,7 @@ def _facts(
             {"strength": strength(f.strength), "phase": f.phase, "reason": f.reason}
             for f in result.failures
         ],
+        **_before_the_search(result),
         "cost": {
             "training": duration(result.cost.training_seconds),
             "wall": duration(result.cost.wall_seconds),
@@ -190,6 +196,33 @@ def _information(result: StudyResult) -> dict[str, Any]:
         "atoms": [(title, getattr(information, atom)) for atom, title in ATOM_TITLES.items()],
         "expectation": expectation(information),
         "hindsight": hindsight(information, result.joint.verdict),
+    }
+
+
+def _before_the_search(result: StudyResult) -> dict[str, Any]:
+    name, nuisance = result.metric.name, result.nuisance
+    return {
+        "stopped": [
+            {
+                "strength": strength(partial.strength),
+                "epochs": partial.epochs,
+                "mean": score(partial.joint.mean, name),
+                "sem": score(partial.joint.sem, name),
+            }
+            for partial in result.stopped
+        ],
+        "nuisance": None if nuisance is None else nuisance_words(nuisance),
+        "settings": []
+        if nuisance is None
+        else [
+            {
+                "strength": strength(trial.strength),
+                "settings": settings_words(trial.settings),
+                "mean": score(trial.joint.mean, name),
+                "sem": score(trial.joint.sem, name),
+            }
+            for trial in nuisance.trials
+        ],
     }
 
 

@@ -205,8 +205,40 @@ class FailedTrial(_Part):
     """A λ that could not be trained, and why."""
 
     strength: Annotated[float, Field(alias="lambda")]
-    phase: Literal["search", "confirm"]
+    phase: Literal["nuisance", "rung", "search", "confirm"]
     reason: str
+
+
+class PartialTrial(_Part):
+    """A λ that halving stopped: what it scored after some of the epochs, no part of the curve."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    epochs: int
+    joint: PointScore
+
+
+class NuisanceTrial(_Part):
+    """Training settings that were tried, and at which λ."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    settings: dict[str, float]
+    joint: PointScore
+
+
+class Nuisance(_Part):
+    """The search for training settings, before that for λ: see `tuner.nuisance`.
+
+    Attributes:
+        mode: `first` or `joint`.
+        settings: Used at every λ of the curve.
+        baseline_settings: Used at λ = 0 where the answer was confirmed.
+        trials: All that was tried.
+    """
+
+    mode: Literal["first", "joint"]
+    settings: dict[str, float]
+    baseline_settings: dict[str, float]
+    trials: tuple[NuisanceTrial, ...]
 
 
 class Cost(_Part):
@@ -240,6 +272,8 @@ class StudyResult(_Part):
     modalities: Modalities
     curve: tuple[CurvePoint, ...]
     failures: tuple[FailedTrial, ...]
+    stopped: tuple[PartialTrial, ...] = ()
+    nuisance: Nuisance | None = None
     cost: Cost
     mlflow: MlflowLinks | None
 

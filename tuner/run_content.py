@@ -64,7 +64,12 @@ def dataset_fields(question: Question) -> dict[str, Any]:
 
 def trial_name(request: TrialRequest) -> str:
     """Name of a trial's run."""
-    return f"λ = {request.strength:.3g} ({request.phase})"
+    detail: str = request.phase
+    if request.phase == "nuisance":
+        detail = f"nuisance {request.number}"
+    if request.phase == "rung":
+        detail = f"{dict(request.settings)['epochs']} epochs"
+    return f"λ = {request.strength:.3g} ({detail})"
 
 
 def trial_tags(question: Question, request: TrialRequest, parent: str) -> dict[str, str]:
@@ -86,7 +91,7 @@ def trial_params(question: Question, request: TrialRequest) -> dict[str, object]
         "phase": request.phase,
         "replicates": len(request.seeds),
         "seeds": " ".join(map(str, request.seeds)),
-        **question.training.model_dump(mode="json"),
+        **request.training(question.training).model_dump(mode="json"),
     }
 
 

@@ -181,7 +181,7 @@ class RunMirror:
             rows = session.scalars(
                 select(TrialRow)
                 .where(TrialRow.study_id == self._question.study, TrialRow.run_id.is_(None))
-                .order_by(TrialRow.phase.desc(), TrialRow.number)
+                .order_by(TrialRow.id)
             )
             return list(rows)
 

@@ -5,12 +5,18 @@ by (study seed, batch), and shown the results in the order of λ. So neither the
 nor who finished first, nor a crash in between can change what is tried.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tuner.space import LambdaSpace
 from tuner.spec import Sampler, StudySpec
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Params = dict[str, float]
 
 _FOCUS = 3.0  # how much denser the first λs are where the best is expected
 
@@ -30,7 +36,10 @@ def first_strengths(
             them evenly, as `grid` always does.
     """
     if spec.sampler == "random":
-        return [0.0, *propose("random", [], [], count - 1, spec.space, seed=(spec.seed, 0))]
+        return [
+            0.0,
+            *propose_strengths("random", [], [], count - 1, spec.space, seed=(spec.seed, 0)),
+        ]
     units = np.linspace(0, 1, count)
     if focus is not None and spec.sampler != "grid":
         edges = np.array([0.0, *focus, 1.0])
@@ -43,7 +52,7 @@ def first_strengths(
     return [spec.space.to_lambda(u) for u in units[order].tolist()]
 
 
-def propose(
+def propose_strengths(
     sampler: Sampler,
     finished: Sequence[tuple[float, float]],
     pending: Sequence[float],
@@ -52,7 +61,7 @@ def propose(
     *,
     seed: tuple[int, ...],
 ) -> list[float]:
-    """Propose the λs of the next batch.
+    """Propose λs.
 
     Args:
         sampler: `gp`, `tpe` or `random`.
@@ -62,25 +71,49 @@ def propose(
         space: The search space.
         seed: What the sampler's randomness derives from.
     """
+    from optuna.distributions import FloatDistribution
+
+    asked = propose(
+        sampler,
+        {"u": FloatDistribution(0.0, 1.0)},
+        [({"u": space.to_unit(strength)}, utility) for strength, utility in finished],
+        [{"u": space.to_unit(strength)} for strength in pending],
+        count,
+        seed=seed,
+    )
+    return [space.to_lambda(point["u"]) for point in asked]
+
+
+def propose(
+    sampler: Sampler,
+    space: Mapping[str, "BaseDistribution"],
+    finished: Sequence[tuple[Params, float]],
+    pending: Sequence[Params],
+    count: int,
+    *,
+    seed: tuple[int, ...],
+) -> list[Params]:
+    """Propose points of any space: see `propose_strengths`."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    unit = optuna.distributions.FloatDistribution(0.0, 1.0)
     # A fresh in-memory study: nothing but `finished` can reach the sampler.
     study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, _seed_of(*seed)))
     study.add_trials(
         [
-            optuna.trial.create_trial(
-                params={"u": space.to_unit(strength)}, distributions={"u": unit}, value=utility
-            )
-            for strength, utility in sorted(finished)
+            optuna.trial.create_trial(params=params, distributions=dict(space), value=utility)
+            for params, utility in sorted(finished, key=_by_value)
         ]
     )
-    for strength in pending:
-        study.enqueue_trial({"u": space.to_unit(strength)})
-        study.ask({"u": unit})
-    asked = [study.ask({"u": unit}).params["u"] for _ in range(count)]
-    return [space.to_lambda(u) for u in asked]
+    for params in pending:
+        study.enqueue_trial(params)
+        study.ask(dict(space))
+    return [study.ask(dict(space)).params for _ in range(count)]
+
+
+def _by_value(observed: tuple[Params, float]) -> tuple[tuple[float, ...], float]:
+    params, utility = observed
+    return tuple(params.values()), utility
 
 
 def _sampler(name: Sampler, seed: int):  # type: ignore[no-untyped-def]  # Optuna loads late

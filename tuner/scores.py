@@ -63,6 +63,10 @@ class Scorer:
             return (self.scores(predictions, "a") + self.scores(predictions, "b")) / 2
         return np.array([self.metric.score(self.truth, p) for p in predictions[target]])
 
+    def utility(self, outcome: TrainingOutcome) -> float:
+        """Mean joint score over replicates, with the sign that makes higher better."""
+        return float(self.metric.sign * self.scores(outcome.predictions, "joint").mean())
+
     def resampled(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
         """Mean score over replicates under each resample of the rows, (resamples,)."""
         if target == "joint":

@@ -1,14 +1,17 @@
 """What a study is asked to do: a frozen, self-checking description that identifies it."""
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.config import TrainingConfig
 from tuner.space import LambdaSpace
 
 Sampler = Literal["gp", "tpe", "random", "grid"]
+Nuisance = Literal["none", "first", "joint"]
+NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
@@ -17,6 +20,25 @@ class StudySpec(BaseModel):
 
     Two specs that are equal, on data of equal fingerprint, are the same study and have the same
     answer: whatever does not change the answer (number of workers, time budget) is not in here.
+
+    Attributes:
+        a: Name of the array of modality A; `b` and `y` likewise.
+        name: Of the study and of the models it registers; None for the data set's.
+        task: What the label is.
+        metric: What is measured; `auto` is accuracy, or the mean absolute error.
+        trials: λs tried, λ = 0 included.
+        replicates: Seeds trained at every λ, the same at each.
+        confirm_replicates: Fresh seeds trained to confirm the answer on test rows.
+        batch: λs proposed at a time.
+        max_lambda: The largest λ.
+        sampler: What proposes λs.
+        seed: What all randomness derives from.
+        nuisance: Whether `nuisance_parameters` are searched before λ is: `none`; `first`, at
+            λ = 0; or `joint`, together with λ. See `tuner.nuisance`.
+        nuisance_trials: Settings tried, the given one included.
+        nuisance_parameters: What is searched.
+        halving: η of successive halving over epochs, 1 for none: see `tuner.halving`.
+        training: How encoders are built and trained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,12 +58,29 @@ class StudySpec(BaseModel):
     max_lambda: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
     sampler: Sampler = "gp"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    nuisance: Nuisance = "none"
+    nuisance_trials: Annotated[int, Field(ge=2)] = 8
+    nuisance_parameters: Annotated[tuple[NuisanceName, ...], Field(min_length=1)] = get_args(
+        NuisanceName
+    )
+    halving: Annotated[int, Field(ge=1, le=10)] = 1
     training: TrainingConfig = TrainingConfig()
 
     @property
     def space(self) -> LambdaSpace:
         """The λs that may be tried."""
         return LambdaSpace(maximum=self.max_lambda)
+
+    def seeds(self, phase: Literal["search", "confirm"]) -> tuple[int, ...]:
+        """Return the seeds of a phase's replicates, the same at every λ."""
+        stream, count = {
+            "search": (0, self.replicates),
+            "confirm": (1, self.confirm_replicates),
+        }[phase]
+        return tuple(
+            int(np.random.SeedSequence([self.seed, stream, r]).generate_state(1)[0])
+            for r in range(count)
+        )
 
     def study_id(self, fingerprint: str, *code: str) -> str:
         """Identify the study of this spec on the data of that fingerprint (16 hex characters).

@@ -114,6 +114,7 @@ class StudyStore:
                     number=request.number,
                     strength=request.strength,
                     seeds=list(request.seeds),
+                    settings=list(request.settings),
                     reason=trial.reason,
                     outcome=outcome,
                 )

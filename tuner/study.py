@@ -7,6 +7,7 @@ those what is still to be trained, and all that Optuna and MLflow show is copied
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from tuner.trial import Train
 
 _log = logging.getLogger(__name__)
-_CONFIRMATIONS = 4  # λ = 0 and one candidate per target, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,16 +263,17 @@ class _Driver:
         self.store.update(self.question.study, wall_seconds=self._wall_seconds())
 
     def _progress(self) -> Progress:
-        spec = self.question.spec
-        searched = [t for t in self.finished if t.request.phase == "search"]
-        confirmed = len(self.finished) - len(searched)
-        searching = len(searched) < spec.trials and not self.closed
-        todo = (spec.trials - len(searched)) * spec.replicates * searching
-        todo += (_CONFIRMATIONS - confirmed) * spec.confirm_replicates
+        spec, totals = self.question.spec, self._plan.totals
+        if self.closed:
+            totals |= dict.fromkeys(("nuisance", "rung", "search"), 0)
+        done = Counter(trial.request.phase for trial in self.finished)
+        left = {phase: max(0, total - done[phase]) for phase, total in totals.items()}
+        replicates = {"confirm": spec.confirm_replicates}
+        todo = sum(count * replicates.get(p, spec.replicates) for p, count in left.items())
         return Progress(
-            phase="search" if searching else "confirm",
+            phase=next((phase for phase, count in left.items() if count), "confirm"),
             done=len(self.finished),
-            total=spec.trials + _CONFIRMATIONS,
+            total=len(self.finished) + sum(left.values()),
             failed=sum(t.outcome is None for t in self.finished),
             best=self._best,
             seconds_left=todo * (time.monotonic() - self._started) / self._trained,

@@ -50,6 +50,7 @@ class TrialRow(Base):
     number: Mapped[int]
     strength: Mapped[float]
     seeds: Mapped[list[int]] = mapped_column(JSON)
+    settings: Mapped[list[tuple[str, float]]] = mapped_column(JSON, server_default="[]")
     reason: Mapped[str | None]
     outcome: Mapped[bytes | None] = mapped_column(LargeBinary)
     run_id: Mapped[str | None] = mapped_column(String(64), default=None)
@@ -63,6 +64,7 @@ class TrialRow(Base):
                 number=self.number,
                 strength=self.strength,
                 seeds=tuple(self.seeds),
+                settings=tuple((name, value) for name, value in self.settings),
             ),
             outcome=None if self.outcome is None else unpack(self.outcome),
             reason=self.reason,

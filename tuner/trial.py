@@ -22,7 +22,7 @@ def train_request(
 
     return train(
         data,
-        config,
+        request.training(config),
         strength=request.strength,
         seeds=request.seeds,
         test=test if request.phase == "confirm" else None,

@@ -1,6 +1,6 @@
 """How numbers and verdicts are written for people: in MLflow's pages and in the report."""
 
-from tuner.result import Answer, Information, ModalityAnswer, StudyResult
+from tuner.result import Answer, Information, ModalityAnswer, Nuisance, StudyResult
 from tuner.scores import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
@@ -118,6 +118,25 @@ def hindsight(information: Information, verdict: str) -> str | None:
         return "The search could neither confirm nor refute that."
     expected = "do not align" if information.regime == "do not align" else "align"
     return "That came true." if verdict == expected else "That did not come true."
+
+
+def settings_words(settings: dict[str, float]) -> str:
+    """Write training settings down."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in settings.items())
+
+
+def nuisance_words(nuisance: Nuisance) -> str:
+    """Say how training settings were chosen, and which."""
+    where = "at λ = 0" if nuisance.mode == "first" else "together with λ"
+    tried = len({tuple(trial.settings.items()) for trial in nuisance.trials})
+    words = f"Training settings, the best of {tried} tried {where}: "
+    words += settings_words(nuisance.settings) or "as given"
+    if nuisance.baseline_settings != nuisance.settings:
+        words += (
+            "; λ = 0 was confirmed with those that are best for it: "
+            f"{settings_words(nuisance.baseline_settings) or 'as given'}"
+        )
+    return words + "."
 
 
 def sentence(target: Target, result: StudyResult) -> str:

@@ -9,7 +9,7 @@ import pytest
 from data import from_arrays
 from models.config import TrainingConfig
 from models.training import train
-from tuner.outcome import FinishedTrial, TrialRequest
+from tuner.outcome import FinishedTrial, Settings, TrialRequest
 from tuner.question import Question
 from tuner.result import (
     Answer,
@@ -71,8 +71,10 @@ def regression() -> Study:
     return make_study("regression")
 
 
-def make_study(task: str, *, name: str | None = None, seed: int = 0) -> Study:
-    """Train a small study of 120 pairs."""
+def make_study(
+    task: str, *, name: str | None = None, seed: int = 0, settings: Settings = ()
+) -> Study:
+    """Train a small study of 120 pairs, confirmed with training settings of its own."""
     rng = np.random.default_rng(7)
     latent = rng.normal(size=(120, 3)).astype(np.float32)
     a = (20 + 5 * latent @ rng.normal(size=(3, 5))).astype(np.float32)
@@ -94,19 +96,21 @@ def make_study(task: str, *, name: str | None = None, seed: int = 0) -> Study:
     reason = "TrainingDivergedError: a loss became inf & <b>worse</b>"
     finished.append(FinishedTrial(request=failed, outcome=None, reason=reason))
     confirmed = enumerate((0.0, CANDIDATE))
-    finished += [_trial(question, "confirm", n, s, (11, 12, 13)) for n, s in confirmed]
+    finished += [_trial(question, "confirm", n, s, (11, 12, 13), settings) for n, s in confirmed]
     return Study(question=question, finished=finished, result=_result(question, finished))
 
 
-def _trial(question, phase, number, strength, seeds) -> FinishedTrial:
+def _trial(question, phase, number, strength, seeds, settings=()) -> FinishedTrial:
+    request = TrialRequest(
+        phase=phase, number=number, strength=strength, seeds=seeds, settings=settings
+    )
     outcome = train(
         question.data,
-        question.spec.training,
+        request.training(question.spec.training),
         strength=strength,
         seeds=seeds,
         test=question.test_rows if phase == "confirm" else None,
     )
-    request = TrialRequest(phase=phase, number=number, strength=strength, seeds=seeds)
     return FinishedTrial(request=request, outcome=outcome)
 
 

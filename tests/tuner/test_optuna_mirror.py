@@ -1,11 +1,13 @@
 """The copy of a search that Optuna's own tools open."""
 
+import dataclasses
 from contextlib import closing, contextmanager
 
 import optuna
 import pytest
 
 from tuner.optuna_mirror import OptunaMirror
+from tuner.outcome import FinishedTrial
 
 
 @contextmanager
@@ -32,6 +34,19 @@ def test_every_search_trial_is_shown_once_with_its_strength(classification, data
     scores = question.validation.scores(searched[1].outcome.predictions, "joint")
     assert trials[1].value == pytest.approx(scores.mean())
     assert attributes["fingerprint"] == question.dataset.fingerprint
+
+
+def test_a_partial_training_is_shown_as_pruned(classification, database_url):
+    question, full = classification.question, classification.finished[1]
+    request = dataclasses.replace(full.request, phase="rung", settings=(("epochs", 2),))
+    rung = FinishedTrial(request=request, outcome=full.outcome)
+    with closing(OptunaMirror(question, database_url)) as mirror:
+        mirror.sync([rung, full])
+    with study_at(database_url, question) as study:
+        (partial, complete), best = study.trials, study.best_trial
+    assert partial.state == optuna.trial.TrialState.PRUNED
+    assert partial.intermediate_values == {2: complete.value}
+    assert best.number == complete.number
 
 
 @pytest.mark.integration

@@ -45,9 +45,15 @@ def trained(spec, *, workers=1, order=None, failing=()):
     workers=st.integers(1, 8),
     order=st.integers(0, 99),
     sampler=st.sampled_from(["gp", "tpe", "random", "grid"]),
+    nuisance=st.sampled_from(["none", "first", "joint"]),
+    halving=st.sampled_from([1, 2]),
 )
-def test_workers_and_the_order_of_finishing_change_nothing(workers, order, sampler):
-    spec = SPEC.model_copy(update={"sampler": sampler})
+def test_workers_and_the_order_of_finishing_change_nothing(
+    workers, order, sampler, nuisance, halving
+):
+    spec = SPEC.model_copy(
+        update={"sampler": sampler, "nuisance": nuisance, "halving": halving, "nuisance_trials": 9}
+    )
     alone, _, _ = trained(spec)
     together, _, _ = trained(spec, workers=workers, order=order)
     assert together == alone

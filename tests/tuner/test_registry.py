@@ -16,6 +16,7 @@ import pytest
 
 from data import Split
 from tests.elsewhere import predict_elsewhere
+from tests.tuner.conftest import make_study
 from tuner.mlflow_access import connect
 from tuner.registry import BestEncoder, model_name, register_encoders
 from tuner.tracking import StudyTracker
@@ -65,6 +66,16 @@ class Registered:
 @pytest.fixture
 def registered(classification, tracking_uri, tmp_path):
     return Registered(classification, tracking_uri, tmp_path)
+
+
+def test_an_encoder_has_the_width_that_its_trial_had(tracking_uri, tmp_path):
+    study = make_study("classification", settings=(("hidden", 16),))
+    registered = Registered(study, tracking_uri, tmp_path)
+    run = registered.version("a").run_id
+    found = registered.client.search_logged_models(
+        [registered.client.get_run(run).info.experiment_id], filter_string="params.hidden = '16'"
+    )
+    assert {model.name for model in found} == {"a-encoder", "b-encoder"}
 
 
 def test_both_encoders_are_registered_once(registered):

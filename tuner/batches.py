@@ -1,0 +1,49 @@
+"""Proposals in batches that overlap by one, so that no worker waits for another.
+
+Batch k is proposed once batch k - 2 is finished, while batch k - 1 trains. Because nothing else
+goes in, one worker and eight, and a study that was killed and taken up again, try the same points.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Point = TypeVar("Point")
+Result = TypeVar("Result")
+
+
+@dataclass(kw_only=True, eq=False)
+class Batches(Generic[Point, Result]):
+    """Points to be tried, numbered from 0.
+
+    Attributes:
+        total: How many points there are in the end.
+        size: Points in a batch.
+        first: Given a number of points, those that are tried before any result is known.
+        propose: Given the batch's number, the results that it may rest on, the points of the
+            batch before, whose results may not be known, and a count: the points of the batch.
+    """
+
+    total: int
+    size: int
+    first: Callable[[int], Sequence[Point]]
+    propose: Callable[[int, Sequence[Result], Sequence[Point], int], Sequence[Point]]
+    _made: list[list[Point]] = field(default_factory=list, init=False, repr=False)
+
+    def known(self, results: Mapping[int, Result]) -> list[list[Point]]:
+        """Return every batch that can be known from the results so far, by number of the point."""
+        if not self._made:
+            start = list(self.first(min(2 * self.size, self.total)))
+            self._made = [start[: self.size], start[self.size :]]
+        batches = [batch for batch in self._made[:2] if batch]
+        while len(batches) * self.size < self.total:
+            number = len(batches)
+            seen = range((number - 1) * self.size)
+            if not all(n in results for n in seen):
+                break
+            if number == len(self._made):
+                count = min(self.size, self.total - number * self.size)
+                rest_on = [results[n] for n in seen]
+                self._made.append(list(self.propose(number, rest_on, batches[-1], count)))
+            batches.append(self._made[number])
+        return batches
