@@ -20,8 +20,9 @@ BUILT_IN = (
 
 
 def _known_kind(kind: str) -> str:
-    if kind not in BUILT_IN and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", kind):
-        raise ValueError(f"{kind!r} is none of {', '.join(BUILT_IN)}, and no MODULE:NAME")
+    own = re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*|hf:.+", kind)
+    if kind not in BUILT_IN and not own:
+        raise ValueError(f"{kind!r} is none of {', '.join(BUILT_IN)}, no MODULE:NAME, no hf:PATH")
     return kind
 
 
@@ -34,8 +35,10 @@ class TrainingConfig(BaseModel):
     Attributes:
         encoder_a: Kind of encoder of modality A: `mlp`, `transformer`, `cnn`, `vit`,
             `logmel-transformer`, `logmel-cnn`, the `MODULE:NAME` of one's own (see `models.own`),
-            or `auto`, which chooses by shape.
+            the `hf:PATH` of a pretrained one (see `models.pretrained`), or `auto`, which chooses
+            by shape.
         encoder_b: The same for modality B.
+        pretrained: Whether a pretrained backbone is `frozen` or `fine-tuned`.
         depth: Hidden layers of an mlp encoder, blocks of a transformer or vit, stages of a cnn.
         hidden: Width of a hidden layer; of a cnn's last stage.
         heads: Attention heads of a transformer or vit.
@@ -59,6 +62,7 @@ class TrainingConfig(BaseModel):
 
     encoder_a: EncoderKind = "auto"
     encoder_b: EncoderKind = "auto"
+    pretrained: Literal["frozen", "fine-tuned"] = "frozen"
     depth: Count = 2
     hidden: Count = 128
     heads: Count = 4

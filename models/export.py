@@ -69,16 +69,14 @@ def portable_encoder(
     config: TrainingConfig,
     *,
     modality: str,
-    replicate: int,
 ) -> PortableEncoder:
-    """Take one encoder out of a stack of trained replicates.
+    """Rebuild the encoder of the best replicate.
 
     Args:
         outcome: Of a training that kept its weights.
         data: What it was trained on.
         config: How it was built.
         modality: `a` or `b`.
-        replicate: Which of the stack, from 0.
 
     Raises:
         ValueError: If the training did not keep its weights.
@@ -87,10 +85,7 @@ def portable_encoder(
         raise ValueError("this training did not keep its weights: it was given no test rows")
     pair = EncoderPair(data.shapes, data.outputs, config, [torch.Generator()])
     branch = pair.a if modality == "a" else pair.b
-    branch.load_state_dict(
-        {
-            name: torch.from_numpy(values[replicate : replicate + 1].copy())
-            for name, values in outcome.weights[modality].items()
-        }
-    )
+    state = branch.state_dict()  # what is frozen is there already
+    state |= {n: torch.from_numpy(v.copy()) for n, v in outcome.weights[modality].items()}
+    branch.load_state_dict(state)
     return PortableEncoder(branch, data, modality).eval()

@@ -58,7 +58,7 @@ KINDS |= {"logmel-transformer": _AUDIO, "logmel-cnn": _AUDIO}
 
 
 def is_module(kind: str) -> bool:
-    """Whether a kind is the `MODULE:NAME` of a user's own encoder."""
+    """Whether a kind is the `MODULE:NAME` or the `hf:PATH` of an encoder that a user brings."""
     return ":" in kind
 
 

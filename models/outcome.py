@@ -33,8 +33,8 @@ class TrainingOutcome:
             there are too few rows.
         steps: Gradient steps, summed over replicates.
         seconds: Wall-clock seconds of training.
-        weights: Per modality, the stacked state of encoder and task head; None unless
-            test rows were given.
+        weights: Per modality, the state of the branch of `best_replicate` (first axis 1), but for
+            what is frozen; None unless test rows were given.
     """
 
     strength: float
@@ -47,3 +47,12 @@ class TrainingOutcome:
     steps: int
     seconds: float
     weights: dict[str, dict[str, Floats]] | None
+
+    def best_loss(self, modality: str) -> Floats:
+        """Least validation loss of each replicate, (S,)."""
+        least: Floats = np.nanmin(self.curves[f"validation_loss_{modality}"], axis=1)
+        return least
+
+    def best_replicate(self, modality: str) -> int:
+        """The replicate of least validation loss: test rows have no part in the choice."""
+        return int(self.best_loss(modality).argmin())

@@ -1,4 +1,4 @@
-"""Encoders that users bring: `MODULE:NAME` names what builds one.
+"""Encoders that users bring: `MODULE:NAME` names what builds one, `hf:PATH` a pretrained one.
 
 `NAME(shape, embedding)` is called with the shape of one row and the width of an embedding, and
 returns a `torch.nn.Module` that maps float32 (rows, *shape) to (rows, embedding). For padded
@@ -15,16 +15,20 @@ from torch import nn
 
 from models.config import TrainingConfig
 from models.errors import EncoderModuleError
+from models.pretrained import PREFIX, PretrainedEncoder, folder_digest
 
 Shape = tuple[int, ...]
 
 
-def build_own_encoder(kind: str, shape: Shape, embedding: int) -> nn.Module:
+def build_own_encoder(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:
     """Build a user's encoder.
 
     Raises:
         EncoderModuleError: If it cannot be found or built, or is no `nn.Module`.
     """
+    embedding = config.embedding
+    if kind.startswith(PREFIX):
+        return PretrainedEncoder(kind, embedding, frozen=config.pretrained == "frozen")
     module_name, _, name = kind.partition(":")
     try:
         builder = getattr(importlib.import_module(module_name), name)
@@ -50,11 +54,13 @@ def build_own_encoder(kind: str, shape: Shape, embedding: int) -> nn.Module:
 
 
 def source_digest(kind: str) -> str:
-    """SHA-256 of the file that a user's encoder is defined in: other code is another question.
+    """SHA-256 of what defines a user's encoder: other code or weights are another question.
 
     Raises:
-        EncoderModuleError: If the file cannot be found.
+        EncoderModuleError: If it cannot be found.
     """
+    if kind.startswith(PREFIX):
+        return folder_digest(kind)
     module_name = kind.partition(":")[0]
     try:
         found = importlib.util.find_spec(module_name)
@@ -71,7 +77,7 @@ def check_own_encoder(modality: str, kind: str, shape: Shape, config: TrainingCo
     Raises:
         EncoderModuleError: If it fails, or answers in another shape than it should.
     """
-    encoder = build_own_encoder(kind, shape, config.embedding)
+    encoder = build_own_encoder(kind, shape, config)
     try:
         with torch.no_grad():
             answer = encoder(torch.zeros(2, *shape))

@@ -40,6 +40,12 @@ class Branch(nn.Module):
         embedding = self.encoder(x) if real is None else self.encoder(x, real)
         return embedding, self.head(embedding)
 
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return parameters and buffers but for what is frozen, which is in its own file."""
+        frozen = {name for name, value in self.named_parameters() if not value.requires_grad}
+        state = self.state_dict(keep_vars=True)
+        return {name: value for name, value in state.items() if name not in frozen}
+
     def project(self, embedding: Tensor) -> Tensor:
         """Return the L2-normalised projections of embeddings, (replicates, rows, width)."""
         return functional.normalize(self.projection(embedding), dim=-1)
@@ -78,7 +84,7 @@ def _encoder(
         hidden = (config.hidden,) * config.depth
         return stacked_mlp((*shape, *hidden, config.embedding), generators)
     if is_module(kind):
-        return Replicated(lambda: build_own_encoder(kind, shape, config.embedding), generators)
+        return Replicated(lambda: build_own_encoder(kind, shape, config), generators)
     make: dict[str, Callable[[], nn.Module]] = {
         "transformer": lambda: SequenceEncoder(shape[-1], config),
         "cnn": lambda: ConvolutionalEncoder(shape[0], config),

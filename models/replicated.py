@@ -30,10 +30,12 @@ class Replicated(nn.Module):
         parameters, buffers = stack_module_state(copies)
         self._names = {name.replace(".", "/"): name for name in (*parameters, *buffers)}
         for name, value in parameters.items():
-            self.register_parameter(name.replace(".", "/"), nn.Parameter(value.detach()))
-        kept = copies[0].state_dict()
+            trained = copies[0].get_parameter(name).requires_grad
+            kept = nn.Parameter(value.detach(), requires_grad=trained)
+            self.register_parameter(name.replace(".", "/"), kept)
+        stored = copies[0].state_dict()
         for name, value in buffers.items():
-            self.register_buffer(name.replace(".", "/"), value, persistent=name in kept)
+            self.register_buffer(name.replace(".", "/"), value, persistent=name in stored)
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Map (replicates, rows, …) to (replicates, rows, embedding)."""

@@ -8,12 +8,13 @@ have.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional
 
 from models.alignment import symmetric_info_nce
@@ -64,11 +65,11 @@ def train(
     config = resolve(config, data.shapes, data.train.count)
     size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
     started = time.perf_counter()
-    parts = [
+    parts = (
         _StackTraining(data, config, strength, seeds[first : first + size], place).run(test)
         for first in range(0, len(seeds), size)
-    ]
-    return replace(_merge(parts), seconds=time.perf_counter() - started)
+    )
+    return replace(reduce(_joined, parts), seconds=time.perf_counter() - started)
 
 
 def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: torch.device) -> int:
@@ -216,7 +217,7 @@ class _StackTraining:
         kept = self._active[better]
         self._best_loss[modality][kept] = loss[better]
         self._best_epoch[modality][kept] = epoch
-        for name, value in self._branches[modality].state_dict().items():
+        for name, value in self._branches[modality].trained_state().items():
             self._best[modality][name][kept.to(self._device)] = value[better.to(self._device)]
 
     def _record(self, epoch: int, values: dict[str, Tensor]) -> None:
@@ -250,7 +251,7 @@ class _StackTraining:
     @torch.no_grad()
     def _outcome(self, test: Rows | None) -> TrainingOutcome:
         for modality, branch in self._branches.items():
-            for name, value in branch.state_dict(keep_vars=True).items():
+            for name, value in branch.trained_state().items():
                 value.data = self._best[modality][name]
         return TrainingOutcome(
             strength=self._strength,
@@ -264,10 +265,13 @@ class _StackTraining:
             similarity=self._similarity(),
             steps=self._steps,
             seconds=0.0,
-            weights={m: _numpy(best) for m, best in self._best.items()}
-            if test is not None
-            else None,
+            weights={m: self._weights_of_best(m) for m in self._best} if test is not None else None,
         )
+
+    def _weights_of_best(self, modality: str) -> dict[str, Floats]:
+        replicate = int(self._best_loss[modality].argmin())
+        state = self._best[modality].items()
+        return {name: value[replicate : replicate + 1].cpu().numpy() for name, value in state}
 
     def _similarity(self) -> dict[str, Floats]:
         if self._data.validation.count < FEWEST_ROWS:
@@ -331,43 +335,30 @@ class _Tensors:
         return replace(self, **{name: change(values) for name, values in held.items()})
 
 
-def _copy_of(branch: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in branch.state_dict().items()}
+def _copy_of(branch: Branch) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in branch.trained_state().items()}
 
 
-def _numpy(state: dict[str, Tensor]) -> dict[str, Floats]:
-    return {name: value.cpu().numpy() for name, value in state.items()}
-
-
-def _merge(parts: Sequence[TrainingOutcome]) -> TrainingOutcome:
-    """Join stacks along the replicate axis."""
-    first = parts[0]
+def _joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
+    """Join two stacks along the replicate axis; of weights, the better replicate's are kept."""
 
     def joined(field: str) -> dict[str, NDArray[Any]]:
-        return {
-            name: np.concatenate([getattr(part, field)[name] for part in parts])
-            for name in getattr(first, field)
-        }
+        theirs = getattr(second, field)
+        return {n: np.concatenate([mine, theirs[n]]) for n, mine in getattr(first, field).items()}
 
+    weights: dict[str, dict[str, Floats]] | None = None
+    if first.weights and second.weights:
+        better = {m: second.best_loss(m).min() < first.best_loss(m).min() for m in first.weights}
+        weights = {m: (second.weights if better[m] else first.weights)[m] for m in better}
     return TrainingOutcome(
         strength=first.strength,
-        seeds=np.concatenate([part.seeds for part in parts]),
+        seeds=np.concatenate([first.seeds, second.seeds]),
         predictions=joined("predictions"),
         test_predictions=joined("test_predictions") if first.test_predictions else None,
         best_epoch=joined("best_epoch"),
         curves=joined("curves"),
         similarity=joined("similarity"),
-        steps=sum(part.steps for part in parts),
+        steps=first.steps + second.steps,
         seconds=0.0,
-        weights=(
-            {
-                m: {
-                    name: np.concatenate([part.weights[m][name] for part in parts if part.weights])
-                    for name in first.weights[m]
-                }
-                for m in first.weights
-            }
-            if first.weights
-            else None
-        ),
+        weights=weights,
     )

@@ -35,7 +35,7 @@ def simulate(
 
         confirm = request.phase == "confirm"
         replicates = len(request.seeds)
-        state = {"head.weight": np.full((replicates, 2, 2), request.strength, np.float32)}
+        state = {"head.weight": np.full((1, 2, 2), request.strength, np.float32)}
         return TrainingOutcome(
             strength=request.strength,
             seeds=np.array(request.seeds, dtype=np.int64),

@@ -109,8 +109,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 SEARCH, TRAINING = "Search", "Training"
 _ENCODERS = (
     "Of A: mlp (features), transformer (time, features), cnn or vit (images), "
-    "logmel-transformer or logmel-cnn (waveforms: samples, 1), auto, or MODULE:NAME of your own: "
-    "NAME(row_shape, embedding_width) returns a torch.nn.Module."
+    "logmel-transformer or logmel-cnn (waveforms: samples, 1), auto, MODULE:NAME of your own: "
+    "NAME(row_shape, embedding_width) returns a torch.nn.Module, or hf:PATH: a pretrained model in "
+    "a local Hugging Face folder."
 )
 
 
@@ -182,6 +183,10 @@ def run(
     encoder_b: Annotated[
         str, typer.Option(help="The same for B.", rich_help_panel=TRAINING)
     ] = _TRAINING.encoder_b,
+    pretrained: Annotated[
+        str,
+        typer.Option(help="An hf: encoder is frozen or fine-tuned.", rich_help_panel=TRAINING),
+    ] = _TRAINING.pretrained,
     depth: Annotated[
         int,
         typer.Option(

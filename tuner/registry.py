@@ -30,7 +30,7 @@ class BestEncoder:
         side: The modality.
         outcome: The confirmation at the recommended λ.
         training: How that was trained.
-        replicate: The one of best validation score: test rows have no part in the choice.
+        replicate: The one of least validation loss: test rows have no part in the choice.
         validation_score: Its score on validation rows.
         test_score: Its score on test rows.
     """
@@ -63,7 +63,7 @@ class BestEncoder:
             raise ValueError(f"the confirmation at λ = {answer.strength} has no test predictions")
         validation = question.validation.scores(outcome.predictions, side)
         test = question.test.scores(outcome.test_predictions, side)
-        best = int((question.metric.sign * validation).argmax())
+        best = outcome.best_replicate(side)
         return cls(
             side=side,
             outcome=outcome,
@@ -172,7 +172,6 @@ class _Registration:
                 self.question.data,
                 best.training,
                 modality=best.side,
-                replicate=best.replicate,
             )
             save_encoder(folder, model, self.question.dataset, best.side, logged)
             client.log_model_artifacts(logged.model_id, str(folder))
@@ -251,7 +250,7 @@ class _Registration:
         return (
             f"{sentence(best.side, self.result)}\n\n"
             f"Trained at λ = {strength(best.outcome.strength)}; of {len(best.outcome.seeds)} seeds "
-            "the one that is best on validation rows. Its test "
+            "the one of least loss on validation rows. Its test "
             f"{metric_name(metric)}: {score(best.test_score, metric)}.\n\n"
             f"```python\n{load_lines(self._name, number)}```"
         )

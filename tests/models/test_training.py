@@ -16,7 +16,7 @@ from models.export import portable_encoder
 from models.pair import EncoderPair
 from models.rows import Rows, Scaling, TrainingData
 from models.similarity import similarities
-from models.training import random_streams, stack_size, train
+from models.training import _StackTraining, random_streams, stack_size, train
 
 CONFIG = TrainingConfig(
     hidden=12, embedding=6, projection_width=5, epochs=4, patience=4, batch_size=16
@@ -145,7 +145,8 @@ def test_a_stack_trains_what_the_plain_loop_trains(task, unlabelled, strength, p
     data = world(task, unlabelled)
     config = CONFIG.model_copy(update={"projection": projection})
     seeds = [11, 5]
-    outcome = train(data, config, strength=strength, seeds=seeds, test=data.validation)
+    training = _StackTraining(data, config, strength, seeds, torch.device("cpu"))
+    outcome = training.run(data.validation)
     for k, seed in enumerate(seeds):
         best, best_epoch, losses = plain_training(data, config, strength, seed)
         for side in ("a", "b"):
@@ -154,7 +155,7 @@ def test_a_stack_trains_what_the_plain_loop_trains(task, unlabelled, strength, p
             np.testing.assert_allclose(
                 curve[~np.isnan(curve)], [now[side] for now in losses], rtol=1e-7
             )
-            ours = outcome.weights[side]
+            ours = training._best[side]  # of every replicate; an outcome has the best one's
             for name, theirs in best[side].items():
                 part, _, rest = name.partition(f"_{side}.")
                 if part not in ("encoder", "head") or not rest:
@@ -162,6 +163,19 @@ def test_a_stack_trains_what_the_plain_loop_trains(task, unlabelled, strength, p
                 stacked = ours[f"{part}.{rest}" if part == "encoder" else f"head.{rest[2:]}"][k]
                 theirs = theirs.T if rest.endswith("weight") else theirs[None]
                 np.testing.assert_allclose(stacked, theirs, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("stack", [1, 2, 3])
+def test_the_weights_are_those_of_the_replicate_of_least_loss(stack):
+    data = world()
+    outcome = train(data, CONFIG, strength=0.5, seeds=[4, 5, 6], test=data.validation, stack=stack)
+    for side in ("a", "b"):
+        losses = np.nanmin(outcome.curves[f"validation_loss_{side}"], axis=1)
+        best = outcome.best_replicate(side)
+        assert losses[best] == losses.min() < np.delete(losses, best).min()
+        alone = train(data, CONFIG, strength=0.5, seeds=[4 + best], test=data.validation)
+        for name, values in alone.weights[side].items():
+            np.testing.assert_allclose(outcome.weights[side][name], values, rtol=1e-6, atol=1e-8)
 
 
 def test_how_many_share_a_stack_changes_nothing_but_rounding():
@@ -218,13 +232,12 @@ def test_similarity_is_that_of_the_encoders_that_are_kept(unlabelled):
     known = data.validation.is_labelled & (np.arange(30) >= 30 * unlabelled)
     target = np.where(known, data.validation.target, -1)
     data = replace(data, validation=replace(data.validation, is_labelled=known, target=target))
-    outcome = train(data, CONFIG, strength=0.7, seeds=[1, 2], test=data.validation)
-    for replicate in range(2):
+    outcome = train(data, CONFIG, strength=0.7, seeds=[1, 2])
+    for replicate, seed in enumerate([1, 2]):
+        alone = train(data, CONFIG, strength=0.7, seeds=[seed], test=data.validation)
         embeddings = []
         for side in ("a", "b"):
-            encoder = portable_encoder(
-                outcome, data, CONFIG, modality=side, replicate=replicate
-            ).double()
+            encoder = portable_encoder(alone, data, CONFIG, modality=side).double()
             x = torch.from_numpy(getattr(data.validation, side))
             with torch.no_grad():
                 embeddings.append(encoder.encoder(x.double()).numpy())

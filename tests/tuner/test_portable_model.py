@@ -33,7 +33,7 @@ def answers(tmp_path_factory):
         outcome = train(data, config, strength=0.5, seeds=[1], test=test_rows)
         expected.append(outcome.test_predictions["a"][0])
         folders.append(tmp_path_factory.mktemp("kind") / "model")
-        encoder = portable_encoder(outcome, data, config, modality="a", replicate=0)
+        encoder = portable_encoder(outcome, data, config, modality="a")
         logged = SimpleNamespace(artifact_location="x", source_run_id="1" * 32, model_id="m-1")
         save_encoder(folders[-1], encoder, dataset, "a", logged)
         rows = dataset.a.values[dataset.indices(Split.TEST)].copy()
