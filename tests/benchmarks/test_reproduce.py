@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from tests.benchmarks import spoken_digits
 from tests.benchmarks.reproduce import Finding, came_out
 from tuner.choice import Gain
 
@@ -65,6 +67,10 @@ def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
         "synthetic-all-labels-projection-none",
         "mfeat",
     ]
+    if spoken_digits.available():
+        experiments.append("audio-visual-digits")
+    else:
+        assert "were left out: espeak-ng is not installed" in page
     for name in experiments:
         assert f"]({name}.png)" in page
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -75,3 +81,21 @@ def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
         assert table[["score", "cka", "svcca", "mutual_knn"]].notna().all(axis=None)
     assert page.count("| R = 8 | B |") == 2
     assert "- cka from λ = 0 to λ = 4 rises in" in page
+
+
+@pytest.mark.skipif(not spoken_digits.available(), reason="espeak-ng is not installed")
+def test_spoken_digits_are_what_they_say():
+    first, again = (spoken_digits.spoken_digits(rows=200, labelled=40) for _ in range(2))
+    assert first.fingerprint == again.fingerprint
+    assert first.a.values.shape == (200, 1, 8, 8)
+    assert first.b.values.shape == (200, spoken_digits.SAMPLES, 1)
+    assert first.labelled[first.split == 0].sum() == 40
+    assert first.labelled[first.split != 0].all()
+    told = [spoken_digits._clip((digit, 0, 1, 1)) for digit in range(10)]
+    lengths = [np.flatnonzero(clip)[-1] / spoken_digits.RATE for clip in told]
+    assert all(0.15 < seconds <= 0.7 for seconds in lengths)
+    for clip in told:
+        sounding = clip[: np.flatnonzero(clip)[-1] + 1]
+        assert np.mean(sounding**2) == pytest.approx(1, rel=1e-6)
+    alike = np.corrcoef([np.abs(np.fft.rfft(clip)) for clip in told])
+    assert alike[~np.eye(10, dtype=bool)].max() < 0.95
