@@ -158,7 +158,7 @@ def _estimates(
     return {
         name: _estimate(
             float(found[name][0]),
-            float(np.mean([part[name] for part in before])),
+            [float(part[name][0]) for part in before],
             resampled[name],
             null[name],
         )
@@ -166,15 +166,17 @@ def _estimates(
     }
 
 
-def _estimate(found: float, before: float, resampled: Floats, null: Floats) -> Estimate:
+def _estimate(found: float, before: Sequence[float], resampled: Floats, null: Floats) -> Estimate:
     """Centre at what the labels add to their permutations; reach by the larger spread.
 
-    Predictors that saw half of the rows gave `before`. If what they lack falls as slowly as
-    1 / √rows, 1 / (√2 - 1) times that gain is lacking still: so far the interval reaches.
+    Predictors that saw half of the rows gave `before`, one value a half. If what they lack falls
+    as slowly as 1 / √rows, 1 / (√2 - 1) times the gain since then is lacking still: so far the
+    interval reaches, by the half that makes it the wider.
     """
-    value, gained = found - float(null.mean()), (found - before) / (np.sqrt(2) - 1)
+    value, lacking = found - float(null.mean()), (found - np.asarray(before)) / (np.sqrt(2) - 1)
     reach = _Z * max(float(resampled.std(ddof=1)), float(null.std(ddof=1)))
-    ends = (value - reach + min(gained, 0.0), value, value + reach + max(gained, 0.0))
+    least, most = min(float(lacking.min()), 0.0), max(float(lacking.max()), 0.0)
+    ends = (value - reach + least, value, value + reach + most)
     low, middle, high = (max(0.0, float(end)) for end in ends)
     return Estimate(value=middle, low=low, high=high)
 
