@@ -72,7 +72,7 @@ def answer(
         modalities=Modalities(
             a=confirmation.modality("a", choices["a"]), b=confirmation.modality("b", choices["b"])
         ),
-        curve=_curve(question.validation, finished),
+        curve=curve(question.validation, finished),
         failures=tuple(
             FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
             for t in finished
@@ -167,7 +167,8 @@ def _mean(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> float:
     return float(scorer.scores(outcome.predictions, target).mean())
 
 
-def _curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoint, ...]:
+def curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoint, ...]:
+    """Return what the search saw at every λ, in the order of λ."""
     outcomes = [
         t.outcome for t in finished if t.request.phase == "search" and t.outcome is not None
     ]

@@ -21,8 +21,9 @@ from data.synthetic import WorldConfig, make_world
 from models.config import TrainingConfig
 from models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.errors import SpecError, TunerError
+from tuner.remote_cli import add_commands
 from tuner.settings import Settings
-from tuner.spec import StudySpec
+from tuner.spec import StudySpec, spec_from_options
 
 _DEFAULTS = StudySpec()
 _WORLD = WorldConfig()
@@ -45,6 +46,7 @@ for each modality's own predictions, whether that beats λ = 0, and how sure it 
 - `tuner profile my-data.npz`: what do the modalities share, and what to expect of alignment?
 - `tuner run my-data.npz`: the same question about my data.
 - `tuner ui`: look at runs, curves and models in MLflow.
+- `tuner serve`: a service for many, with a web page; `tuner submit my-data.npz` asks it.
 """,
 )
 
@@ -235,16 +237,8 @@ def run(
     Interrupt it with Ctrl-C or lose the machine: the same command goes on with what is finished.
     The same command on the same data gives the same λ*, however many workers it has.
     """
-    spec = StudySpec(
-        **{field: value for field, value in locals().items() if field in StudySpec.model_fields},
-        training=TrainingConfig(
-            **{
-                field: value
-                for field, value in locals().items()
-                if field in TrainingConfig.model_fields
-            }
-        ),
-    )
+    known = StudySpec.model_fields | TrainingConfig.model_fields
+    spec = spec_from_options({field: v for field, v in locals().items() if field in known})
     budget = None if time_budget is None else _seconds(time_budget)
     from tuner import console
 
@@ -375,6 +369,9 @@ def ui(
         command += ["--default-artifact-root", settings.artifact_location]
     typer.echo(f"MLflow: http://{host}:{port} (Ctrl-C ends it)", err=True)
     os.execve(sys.executable, command, environment)  # noqa: S606  # it takes our place
+
+
+add_commands(app)
 
 
 def main() -> NoReturn:

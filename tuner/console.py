@@ -14,7 +14,7 @@ from tuner.result import Information, Interval, StudyResult
 from tuner.settings import Settings
 from tuner.spec import StudySpec
 from tuner.study import Progress as StudyProgress
-from tuner.study import Report, report_folder, run_study
+from tuner.study import Report, run_study
 from tuner.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
@@ -95,6 +95,12 @@ def _note(progress: StudyProgress, metric: str) -> str:
 
 def show(result: StudyResult, settings: Settings) -> None:
     """Print the answer, and where to look next."""
+    show_answer(result)
+    _where_next(result, settings)
+
+
+def show_answer(result: StudyResult) -> None:
+    """Print the answer."""
     _out.print(f"\nAlignment strength for {result.name} ({result.metric.name})\n")
     if result.information is not None:
         _out.print(f"{expectation(result.information)}", style="italic")
@@ -123,7 +129,6 @@ def show(result: StudyResult, settings: Settings) -> None:
         )
     for failure in result.failures:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
-    _where_next(result, settings)
 
 
 def _where_next(result: StudyResult, settings: Settings) -> None:
@@ -133,7 +138,7 @@ def _where_next(result: StudyResult, settings: Settings) -> None:
         f"{cost.trainings} trainings, {cost.gradient_steps} gradient steps, "
         f"{cost.wall_seconds:.0f} s"
     )
-    _out.print(f"report   {report_folder(settings, result.study) / 'report.html'}", soft_wrap=True)
+    _out.print(f"report   {settings.reports(result.study) / 'report.html'}", soft_wrap=True)
     for model in (result.modalities.a.model, result.modalities.b.model):
         if model is not None:
             _out.print(f"model    models:/{model.name}/{model.version}", soft_wrap=True)

@@ -4,9 +4,12 @@ Exception
 └── TunerError
     ├── StudyFailedError a study cannot be answered: the message says which step failed and why
     ├── StudyInUseError  another process is working on the same study
+    ├── ServiceError     the service refuses a request, or cannot be reached
     ├── TrackingError    MLflow could not be reached at the end; the study is safe in the store
     └── SpecError        a study spec asks for something that this data set cannot give
 """
+
+from collections.abc import Sequence
 
 
 class TunerError(Exception):
@@ -27,3 +30,16 @@ class SpecError(TunerError):
 
 class TrackingError(TunerError):
     """MLflow could not be reached at the end; the study itself is safe in the store."""
+
+
+class ServiceError(TunerError):
+    """The service refuses a request, or cannot be reached.
+
+    Attributes:
+        status: HTTP status; 0 if there was no answer.
+        findings: What is wrong with a data set or a spec, one line each.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, findings: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.status, self.findings = status, list(findings)

@@ -82,14 +82,14 @@ class Lease:
     def _acquire(self) -> None:
         with self._store.session() as session:
             held = session.get(LeaseRow, self._study)
-            free = LeaseRow.expires < _clock(session)
+            free = LeaseRow.expires < clock(session)
             if held is not None and _is_dead(held.owner):
                 free |= LeaseRow.owner == held.owner
             if self._write(session, LeaseRow.study_id == self._study, free):
                 return
         try:
             with self._store.session() as session:
-                expires = session.scalar(select(_clock(session) + self._duration))
+                expires = session.scalar(select(clock(session) + self._duration))
                 session.add(LeaseRow(study_id=self._study, owner=self._owner, expires=expires))
         except IntegrityError:
             who = "another process" if held is None else f"process {_words(held.owner)}"
@@ -114,7 +114,7 @@ class Lease:
         changed = session.execute(
             update(LeaseRow)
             .where(*conditions)
-            .values(owner=self._owner, expires=_clock(session) + self._duration)
+            .values(owner=self._owner, expires=clock(session) + self._duration)
         )
         return bool(changed.rowcount)  # type: ignore[attr-defined]  # a CursorResult
 
@@ -122,7 +122,15 @@ class Lease:
         return LeaseRow.study_id == self._study, LeaseRow.owner == self._owner
 
 
-def _clock(session: Session):  # type: ignore[no-untyped-def]  # a column expression
+def is_held(session: Session, study: str) -> bool:
+    """Whether a process works on a study, as far as can be seen from here."""
+    held = session.get(LeaseRow, study)
+    if held is None or _is_dead(held.owner):
+        return False
+    return bool(session.scalar(select(LeaseRow.expires > clock(session)).filter_by(study_id=study)))
+
+
+def clock(session: Session):  # type: ignore[no-untyped-def]  # a column expression
     """Seconds since 1970 by the clock of the database, which all drivers share."""
     if session.get_bind().dialect.name == "sqlite":
         return literal_column("(julianday('now') - 2440587.5) * 86400.0", Float)

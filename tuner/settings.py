@@ -15,6 +15,14 @@ class Settings(BaseSettings):
         mlflow_tracking_uri: MLflow (MLFLOW_TRACKING_URI), by default in `home`.
         ray_address: Ray cluster (RAY_ADDRESS), by default one started on this machine.
         artifacts: Where MLflow keeps files (TUNER_ARTIFACTS), by default in `home`.
+        max_upload: Bytes of a submitted data set, at most (TUNER_MAX_UPLOAD).
+        max_queued: Unfinished submissions of one user, at most (TUNER_MAX_QUEUED).
+        max_running: Studies of one user that run at a time (TUNER_MAX_RUNNING).
+        slots: Studies that one runner has at a time (TUNER_SLOTS).
+        rate_limit: Requests of one key (TUNER_RATE_LIMIT), in the words of `limits`.
+        allowed_sources: Prefixes of URIs that the service may read data from, separated by
+            commas (TUNER_ALLOWED_SOURCES); none by default.
+        mlflow_url: Where people find MLflow's page (TUNER_MLFLOW_URL), for links.
     """
 
     model_config = SettingsConfigDict(frozen=True, env_prefix="TUNER_")
@@ -24,6 +32,13 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="mlflow_tracking_uri")
     ray_address: str | None = Field(default=None, validation_alias="ray_address")
     artifacts: str | None = None
+    max_upload: int = 2 * 2**30
+    max_queued: int = 100
+    max_running: int = 2
+    slots: int = 1
+    rate_limit: str = "50/second"
+    allowed_sources: str = ""
+    mlflow_url: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -48,3 +63,19 @@ class Settings(BaseSettings):
         if self.artifacts:
             return self.artifacts
         return None if self.mlflow_tracking_uri else (self.folder / "artifacts").as_uri()
+
+    @property
+    def uploads(self) -> Path:
+        """Where submitted data sets lie, by fingerprint."""
+        path = self.folder / "uploads"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def allows(self, source: str) -> bool:
+        """Whether the service may read data from a URI."""
+        prefixes = [prefix.strip() for prefix in self.allowed_sources.split(",")]
+        return any(prefix and source.startswith(prefix) for prefix in prefixes)
+
+    def reports(self, study: str) -> Path:
+        """Where the report of a study is written."""
+        return self.folder / "reports" / study

@@ -1,7 +1,8 @@
 """What a study is asked to do: a frozen, self-checking description that identifies it."""
 
 import hashlib
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -91,3 +92,14 @@ class StudySpec(BaseModel):
         """
         question = "\n".join([fingerprint, *code, self.model_dump_json()])
         return hashlib.sha256(question.encode()).hexdigest()[:16]
+
+
+def spec_from_options(options: Mapping[str, Any]) -> StudySpec:
+    """Make a spec of flat options, as the command and the service take them.
+
+    Raises:
+        pydantic.ValidationError: If an option is unknown or its value is not allowed.
+    """
+    training = {n: value for n, value in options.items() if n in TrainingConfig.model_fields}
+    rest = {n: value for n, value in options.items() if n not in training}
+    return StudySpec(**rest, training=TrainingConfig(**training))

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tuner.outcome import FinishedTrial, pack
 from tuner.result import Status
 from tuner.schema import migrate
-from tuner.tables import StudyRow, TrialRow
+from tuner.tables import EventRow, StudyRow, TrialRow
 
 _log = logging.getLogger(__name__)
 _Given = TypeVar("_Given")
@@ -68,14 +68,14 @@ class StudyStore:
                 session.flush()
             return row
 
-        return self._run(work)
+        return self.run(work)
 
     def get(self, study: str) -> StudyRow | None:
         """Return a study, or None if there is none of this id."""
-        return self._run(lambda session: session.get(StudyRow, study))
+        return self.run(lambda session: session.get(StudyRow, study))
 
     def update(self, study: str, **values: Any) -> None:
-        """Set columns of a study.
+        """Set columns of a study; a status becomes an event, too.
 
         Raises:
             KeyError: If there is no such study.
@@ -87,8 +87,11 @@ class StudyStore:
                 raise KeyError(f"there is no study {study}")
             for name, value in values.items():
                 setattr(row, name, value)
+            if "status" in values:
+                told = {"status": row.status, "error": row.error}
+                session.add(EventRow(study_id=study, kind="status", content=told))
 
-        self._run(work)
+        self.run(work)
 
     def set_status(self, study: str, status: Status, error: str | None = None) -> None:
         """Say how a study stands."""
@@ -120,7 +123,12 @@ class StudyStore:
                 )
             )
 
-        self._run(work)
+        self.run(work)
+
+    def tell(self, study: str, kind: str, content: dict[str, Any]) -> None:
+        """Add an event for whoever watches."""
+        row = {"study_id": study, "kind": kind, "content": content}
+        self.run(lambda session: session.add(EventRow(**row)))
 
     def trials(self, study: str) -> list[FinishedTrial]:
         """Return the finished trials in the order of their numbers, search before confirm."""
@@ -129,13 +137,13 @@ class StudyStore:
             .where(TrialRow.study_id == study)
             .order_by(TrialRow.phase.desc(), TrialRow.number)
         )
-        return self._run(lambda session: [row.restored() for row in session.scalars(ordered)])
+        return self.run(lambda session: [row.restored() for row in session.scalars(ordered)])
 
     def forget(self, study: str) -> None:
         """Delete a study and its trials."""
-        self._run(lambda session: session.execute(delete(StudyRow).where(StudyRow.id == study)))
+        self.run(lambda session: session.execute(delete(StudyRow).where(StudyRow.id == study)))
 
-    def _run(self, work: Callable[[Session], _Given]) -> _Given:
+    def run(self, work: Callable[[Session], _Given]) -> _Given:
         """Do work in a transaction; again if the database server went away in the middle."""
         deadline = time.monotonic() + self._patience
         while True:

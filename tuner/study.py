@@ -13,10 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.answer import answer
+from tuner.answer import answer, curve
 from tuner.cluster import ray_cluster
 from tuner.errors import StudyInUseError, TrackingError
 from tuner.interrupts import interrupts_wait
@@ -25,7 +24,7 @@ from tuner.optuna_mirror import OptunaMirror
 from tuner.outcome import FinishedTrial, Phase, TrialRequest
 from tuner.plan import Plan
 from tuner.question import Question
-from tuner.result import Modalities, StudyResult
+from tuner.result import CurvePoint, Modalities, StudyResult
 from tuner.settings import Settings
 from tuner.store import StudyStore
 from tuner.tracking import StudyTracker
@@ -48,6 +47,7 @@ class Progress:
         total: Trials in all; the confirmations are an upper bound until the search has ended.
         failed: Finished trials that failed.
         best: (λ, joint validation score) of the best search trial so far: not yet the answer.
+        curve: What was seen so far at every λ of the search.
         seconds_left: Estimate from the trainings so far; None before the first.
     """
 
@@ -56,6 +56,7 @@ class Progress:
     total: int
     failed: int
     best: tuple[float, float] | None
+    curve: tuple[CurvePoint, ...]
     seconds_left: float | None
 
 
@@ -68,6 +69,7 @@ def run_study(
     *,
     workers: int,
     time_budget: float | None = None,
+    step_budget: int | None = None,
     report: Report = lambda _: None,
     train: "Train | None" = None,
 ) -> StudyResult:
@@ -77,7 +79,8 @@ def run_study(
         question: What is asked.
         settings: Where things are kept.
         workers: Trials at a time on a local Ray; never changes the answer.
-        time_budget: Seconds after which no further search batch starts; None for no limit.
+        time_budget: Seconds after which no further search trial starts; None for no limit.
+        step_budget: Gradient steps after which none does.
         report: Told of every finished trial.
         train: What a worker does instead of training, for tests.
 
@@ -106,6 +109,7 @@ def run_study(
             spent=row.wall_seconds,
             closed=row.search_closed,
             time_budget=time_budget,
+            step_budget=step_budget,
             report=report,
         )
         return driver.run(workers, train)
@@ -123,6 +127,7 @@ class _Driver:
     spent: float
     closed: bool
     time_budget: float | None
+    step_budget: int | None
     report: Report
     _started: float = field(default_factory=time.monotonic)
     _trained: float = 0.0  # replicates trained by this process
@@ -192,11 +197,16 @@ class _Driver:
             self._optuna.close()
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
-        over = self.time_budget is not None and self._wall_seconds() > self.time_budget
-        if over and not self.closed:
+        if self._is_over_budget() and not self.closed:
             self.closed = True
             self.store.update(self.question.study, search_closed=True)
         return self._plan.next(self.finished, running=running, closed=self.closed)
+
+    def _is_over_budget(self) -> bool:
+        if self.time_budget is not None and self._wall_seconds() > self.time_budget:
+            return True
+        steps = sum(trial.outcome.steps for trial in self.finished if trial.outcome is not None)
+        return self.step_budget is not None and steps > self.step_budget
 
     def _record(self, trial: FinishedTrial) -> None:
         self.lease.check()
@@ -250,7 +260,7 @@ class _Driver:
             for side in ("a", "b")
         }
         result = result.model_copy(update={"modalities": Modalities(**sides), "mlflow": links})
-        folder = report_folder(self.settings, self.question.study)
+        folder = self.settings.reports(self.question.study)
         folder.mkdir(parents=True, exist_ok=True)
         write_report(self.question, result, self.finished, folder)
         self._tracker.finish(result, folder)
@@ -276,6 +286,7 @@ class _Driver:
             total=len(self.finished) + sum(left.values()),
             failed=sum(t.outcome is None for t in self.finished),
             best=self._best,
+            curve=curve(self.question.validation, self.finished),
             seconds_left=todo * (time.monotonic() - self._started) / self._trained,
         )
 
@@ -292,8 +303,3 @@ class _Driver:
 def _load_publishing() -> None:
     for module in ("tuner.registry", "tuner.report", "torch.export"):
         import_module(module)
-
-
-def report_folder(settings: Settings, study: str) -> Path:
-    """Return where the report of a study is written."""
-    return settings.folder / "reports" / study

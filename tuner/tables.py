@@ -3,7 +3,15 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    ForeignKey,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tuner.outcome import FinishedTrial, TrialRequest, unpack
@@ -20,7 +28,19 @@ def _now() -> datetime:
 
 
 class StudyRow(Base):
-    """One study."""
+    """One study.
+
+    Attributes:
+        id: See `StudySpec.study_id`.
+        search_closed: No further search trial is to start.
+        wall_seconds: Spent on it so far.
+        run_id: Of MLflow.
+        source: Path or URI of its data, where a service runs it.
+        options: What a service runs it with that does not identify it: workers, budgets.
+        attempts: How often a driver was started.
+        starting_until: Seconds since 1970 until which a runner may be starting a driver.
+        cancel_requested: Its driver is to stop.
+    """
 
     __tablename__ = "tuner_studies"
 
@@ -34,6 +54,11 @@ class StudyRow(Base):
     wall_seconds: Mapped[float] = mapped_column(default=0.0)
     run_id: Mapped[str | None] = mapped_column(String(64), default=None)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    source: Mapped[str | None] = mapped_column(default=None)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    starting_until: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    cancel_requested: Mapped[bool] = mapped_column(default=False, server_default=false())
     created: Mapped[datetime] = mapped_column(default=_now)
     updated: Mapped[datetime] = mapped_column(default=_now, onupdate=_now)
 
@@ -85,3 +110,77 @@ class LeaseRow(Base):
     study_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     owner: Mapped[str] = mapped_column(String(255))
     expires: Mapped[float]
+
+
+class EventRow(Base):
+    """Something that happened to a study, for whoever watches it."""
+
+    __tablename__ = "tuner_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(
+        ForeignKey("tuner_studies.id", ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[str] = mapped_column(String(16))
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class UserRow(Base):
+    """Someone who submits studies."""
+
+    __tablename__ = "tuner_users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class KeyRow(Base):
+    """An API key, of which only a digest is kept.
+
+    Attributes:
+        id: The key's first letters, by which it is found and revoked.
+        digest: SHA-256 of the whole key: 256 random bits need no slow hash.
+        scopes: What it may do: `read`, `write`.
+    """
+
+    __tablename__ = "tuner_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("tuner_users.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    revoked: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class SubmissionRow(Base):
+    """A user's request for a study; equal questions of many users are one study.
+
+    Attributes:
+        number: Order of arrival.
+        id: What the user knows it by.
+        idempotency_key: Of the request, unique for a user.
+        request: SHA-256 of the request: the same key with another request is an error.
+        answered: Whether the study had an answer already.
+        cancelled: Whether the user wants it no more.
+    """
+
+    __tablename__ = "tuner_submissions"
+    __table_args__ = (UniqueConstraint("user_id", "idempotency_key"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(32), unique=True)
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("tuner_users.id", ondelete="CASCADE"), index=True
+    )
+    study_id: Mapped[str] = mapped_column(
+        ForeignKey("tuner_studies.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(255))
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    request: Mapped[str] = mapped_column(String(64))
+    answered: Mapped[bool]
+    cancelled: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime] = mapped_column(default=_now)

@@ -1,0 +1,126 @@
+"""Services on free ports, each with a home of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+
+import httpx2
+import numpy as np
+import pytest
+import uvicorn
+
+from tuner.client import Client
+from tuner.service.accounts import create_key
+from tuner.service.app import create_app
+from tuner.settings import Settings
+from tuner.store import StudyStore
+
+QUICK = {"trials": 4, "replicates": 2, "confirm_replicates": 2, "epochs": 3, "hidden": 8}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def arrays(seed=0, rows=150):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, rows)
+    a = rng.normal(size=(rows, 4)) + y[:, None]
+    b = rng.normal(size=(rows, 3)) + y[:, None]
+    return {"a": a.astype(np.float32), "b": b.astype(np.float32), "y": y}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Writes a small data set."""
+
+    def write(name="small.npz", seed=0, **changes):
+        path = tmp_path / name
+        np.savez(path, **(arrays(seed) | changes))
+        return path
+
+    return write
+
+
+class Service:
+    """The API alone, on a thread: nothing runs what is submitted.
+
+    Attributes:
+        url: Where it is.
+        settings: Its settings.
+        store: Its store.
+    """
+
+    def __init__(self, settings):
+        self.settings, self.store = settings, StudyStore(settings.store_url)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        config = uvicorn.Config(
+            create_app(settings, run_studies=False), port=port, log_config=None, lifespan="on"
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+
+    def stop(self):
+        self._server.should_exit = True
+        self._thread.join()
+        self.store.close()
+
+    def key(self, user="ada", scopes=("read", "write")):
+        return create_key(self.store, user, scopes)
+
+    def client(self, user="ada", **options):
+        return Client(self.url, self.key(user), **options)
+
+    def http(self, user="ada", scopes=("read", "write")):
+        headers = {"Authorization": f"Bearer {self.key(user, scopes)}"}
+        return httpx2.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+
+
+@pytest.fixture
+def service(tmp_path):
+    service = Service(Settings(home=tmp_path / "home", max_upload=2**20, max_queued=5))
+    yield service
+    service.stop()
+
+
+@contextmanager
+def serving(home, port=None, **environment):
+    """`tuner serve` as a process."""
+    port = port or free_port()
+    settings = Settings(home=home)
+    log = (settings.folder / "service.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tuner", "serve", "--port", str(port)],
+        env=os.environ | {"TUNER_HOME": str(home)} | environment,
+        stdout=log,
+        stderr=log,
+    )
+    with closing(log):
+        try:
+            wait_for(f"http://127.0.0.1:{port}")
+            yield process, f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def wait_for(url, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if httpx2.get(f"{url}/health/ready").status_code == 200:
+                return
+        except httpx2.TransportError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)

@@ -1,0 +1,132 @@
+"""Which study is started when, and that each is started once."""
+
+import threading
+
+import pytest
+
+from tests.tuner.service.test_submissions import asked
+from tuner.lease import Lease
+from tuner.service.accounts import caller_of, create_key
+from tuner.service.runner import Runner
+from tuner.service.submissions import Submissions
+from tuner.settings import Settings
+from tuner.store import StudyStore
+
+
+class Driver:
+    """Stands in for a process."""
+
+    def __init__(self):
+        self.code = None
+
+    def poll(self):
+        return self.code
+
+
+@pytest.fixture
+def store(database_url):
+    store = StudyStore(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def started():
+    return {}
+
+
+@pytest.fixture
+def runner(store, tmp_path, started, monkeypatch):
+    """Makes runners whose drivers do nothing; `started` has the drivers by study, in order."""
+
+    def make(**settings):
+        runner = Runner(store, Settings(home=tmp_path / "home", **settings))
+
+        def launch(study):
+            assert study not in started or started[study].code is not None
+            started[study] = Driver()
+            return started[study]
+
+        monkeypatch.setattr(runner, "_launch", launch)
+        return runner
+
+    return make
+
+
+def submit(store, **studies):
+    submissions = Submissions(store, max_queued=100)
+    users = {n: caller_of(store, create_key(store, n)).user for n in studies}
+    made = {}
+    for name, wanted in studies.items():
+        for study in wanted:
+            made[study] = submissions.submit(asked(users[name], study))
+    return submissions, users, made
+
+
+def test_users_take_turns(store, runner, started):
+    submit(store, ada=["a1", "a2", "a3", "a4"], grace=["g1"], alan=["x1"])
+    work = runner(slots=10, max_running=2)
+    work.tick()
+    assert list(started) == ["a1", "g1", "x1", "a2"]  # then ada has as many as one may have
+    started["a1"].code = 0
+    store.update("a1", status="done", result={})
+    work.tick()
+    assert list(started)[4:] == ["a3"]
+
+
+def test_many_runners_start_each_study_once(store, runner, started):
+    submit(store, ada=[f"s{n}" for n in range(30)])
+    runners = [runner(slots=8, max_running=100) for _ in range(4)]
+    threads = [threading.Thread(target=work.tick) for work in runners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for work in runners:
+        work.tick()
+    assert len(started) == 30
+    assert {store.get(study).attempts for study in started} == {1}
+
+
+def test_a_study_whose_driver_died_is_started_again_but_not_for_ever(store, runner, started):
+    submit(store, ada=["s1"])
+    work = runner()
+    for _ in range(5):
+        work.tick()
+        started["s1"].code = -9
+    work.tick()
+    work.tick()
+    row = store.get("s1")
+    assert (row.status, row.attempts) == ("failed", 5)
+    assert row.error == "its driver died 5 times; the log of the service says why"
+
+
+def test_a_study_that_somebody_works_on_is_left_alone(store, runner, started):
+    submit(store, ada=["s1"])
+    store.set_status("s1", "running")
+    work = runner()
+    with Lease(store, "s1"):
+        work.tick()
+        assert not started
+    work.tick()
+    assert list(started) == ["s1"]
+
+
+def test_what_is_cancelled_before_it_runs_never_does(store, runner, started):
+    submissions, users, made = submit(store, ada=["s1", "s2"])
+    submissions.cancel(users["ada"], made["s1"].id)
+    runner(slots=5, max_running=5).tick()
+    assert list(started) == ["s2"]
+    assert store.get("s1").status == "cancelled"
+
+
+def test_what_was_deleted_while_it_ran_is_gone_once_it_stopped(store, runner, started):
+    submissions, users, made = submit(store, ada=["s1"])
+    work = runner()
+    work.tick()
+    store.set_status("s1", "running")
+    submissions.delete(users["ada"], made["s1"].id)
+    store.update("s1", status="cancelled", cancel_requested=False)
+    started["s1"].code = 0
+    work.tick()
+    assert store.get("s1") is None

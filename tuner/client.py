@@ -1,0 +1,208 @@
+"""A client of the service: submit a data set, follow it, come back for the answer."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+from tuner.errors import ServiceError
+from tuner.result import StudyResult
+
+_ATTEMPTS = 6
+_AGAIN = (429, 502, 503, 504)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to a study.
+
+    Attributes:
+        number: Events of a study have rising numbers; 0 at the end.
+        kind: `status`, `progress` or `end`.
+        content: What happened.
+    """
+
+    number: int
+    kind: str
+    content: dict[str, Any]
+
+
+class Client:
+    """Talks to a service of `tuner serve`; it is a context manager.
+
+    Args:
+        url: Of the service, such as `http://127.0.0.1:8080`.
+        key: An API key.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout: float = 60.0) -> None:
+        self._base = url.rstrip("/")
+        self._client = httpx2.Client(
+            base_url=f"{self._base}/api/v1",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=timeout,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._client.close()
+
+    def submit(
+        self, data: str | Path, *, idempotency_key: str | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Submit a data set: a file here, or else a URI or example that the service reads.
+
+        Args:
+            data: Path, URI or the name of an example.
+            idempotency_key: The same submission sent twice with one key is one submission.
+            options: Those of `tuner run`: `trials=12`, `seed=1`, `time_budget=600` (seconds), …
+
+        Raises:
+            ServiceError: If it is refused; its `findings` say why.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        spec = json.dumps({name: value for name, value in options.items() if value is not None})
+        path = Path(data)
+        arguments: dict[str, Any] = {"data": {"spec": spec}, "headers": headers, "timeout": None}
+        if not path.is_file():
+            arguments["data"]["data"] = str(data)
+            return self._json("POST", "/studies", **arguments)
+        with path.open("rb") as file:  # streamed: it may be larger than memory
+            return self._json("POST", "/studies", files={"file": (path.name, file)}, **arguments)
+
+    def list(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Yield your studies, the latest first; filters are `status` and `name`."""
+        cursor: str | None = None
+        while True:
+            asked = filters | ({"cursor": cursor} if cursor else {})
+            page = self._json("GET", "/studies", params=asked)
+            yield from page["studies"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def status(self, study: str) -> dict[str, Any]:
+        """Tell how a study stands."""
+        return self._json("GET", f"/studies/{study}")
+
+    def result(self, study: str, *, wait: bool = False) -> StudyResult:
+        """Return the answer of a study.
+
+        Args:
+            study: Its id.
+            wait: Whether to wait until it is there.
+
+        Raises:
+            ServiceError: If there is no answer.
+        """
+        if wait:
+            for _ in self.watch(study):
+                pass
+        return StudyResult.model_validate(self._json("GET", f"/studies/{study}/result"))
+
+    def watch(self, study: str, *, after: int = 0) -> Iterator[Event]:
+        """Yield what happens to a study, to its end; a lost connection is taken up again.
+
+        Args:
+            study: Its id.
+            after: Only events of higher numbers.
+        """
+        faults = 0
+        while True:
+            try:
+                for event in self._events(study, after):
+                    faults, after = 0, event.number or after
+                    yield event
+                    if event.kind == "end":
+                        return
+            except httpx2.TransportError as error:
+                faults += 1
+                if faults == _ATTEMPTS:
+                    raise ServiceError(f"lost the service at {self._base}: {error}") from error
+            time.sleep(min(2.0**faults / 4, 5.0))
+
+    def cancel(self, study: str) -> dict[str, Any]:
+        """Stop a study; its finished trials are kept."""
+        return self._json("POST", f"/studies/{study}/cancel")
+
+    def delete(self, study: str) -> None:
+        """Delete a study, its trials and its data."""
+        self._send("DELETE", f"/studies/{study}")
+
+    def download(self, study: str, modality: str, out: str | Path) -> Path:
+        """Write the zipped encoder of a modality, `a` or `b`: an MLflow model."""
+        target = Path(out)
+        partial = target.with_name(f".{target.name}.part")
+        path = f"/studies/{study}/encoders/{modality}"
+        with self._stream(path) as answer, partial.open("wb") as file:
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+        partial.replace(target)
+        return target
+
+    def _events(self, study: str, after: int) -> Iterator[Event]:
+        headers = {"Last-Event-ID": str(after)}
+        with self._stream(f"/studies/{study}/events", headers=headers) as answer:
+            for sent in httpx2.EventSource(answer):
+                if sent.data:
+                    number = int(sent.id) if sent.event != "end" and sent.id else 0
+                    yield Event(number=number, kind=sent.event, content=json.loads(sent.data))
+
+    @contextmanager
+    def _stream(self, path: str, **arguments: Any) -> Iterator[httpx2.Response]:
+        with self._client.stream("GET", path, timeout=None, **arguments) as answer:
+            if answer.is_error:
+                answer.read()
+                raise _refusal(answer)
+            yield answer
+
+    def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        content: dict[str, Any] = self._send(method, path, **arguments).json()
+        return content
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        """Send a request, again if the service is away or busy: each has the same effect twice.
+
+        Raises:
+            ServiceError: If it is refused, or there is no answer.
+        """
+        for attempt in range(_ATTEMPTS):
+            last = attempt == _ATTEMPTS - 1
+            for _, file in arguments.get("files", {}).values():
+                file.seek(0)
+            try:
+                answer = self._client.request(method, path, **arguments)
+            except httpx2.TransportError as error:
+                if last:
+                    reason = f"the service at {self._base} does not answer: {error}"
+                    raise ServiceError(reason) from error
+            else:
+                if not answer.is_error:
+                    return answer
+                if last or answer.status_code not in _AGAIN:
+                    raise _refusal(answer)
+            time.sleep(2.0**attempt / 4)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _refusal(answer: httpx2.Response) -> ServiceError:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {"detail": answer.reason_phrase}
+    findings = problem.get("findings", [])
+    words = "\n".join([str(problem.get("detail")), *(f"- {finding}" for finding in findings)])
+    return ServiceError(words, status=answer.status_code, findings=findings)

@@ -1,0 +1,126 @@
+"""The REST API under `/api/v1`, and the web page at `/`."""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from tuner.service import access, metrics, operations, studies
+from tuner.service.limit import BodyLimit
+from tuner.service.problems import PROBLEMS, add_handlers
+from tuner.service.runner import Runner
+from tuner.service.submissions import Submissions
+from tuner.service.uploads import Checker
+from tuner.service.views import Problem, SubmitOptions
+from tuner.settings import Settings
+from tuner.store import StudyStore
+
+_log = logging.getLogger(__name__)
+_PATIENCE = 3.0  # seconds that a request waits for a database that is away
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    ),
+}
+
+
+def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: Where things are, and limits.
+        run_studies: Whether it starts drivers, too; a runner elsewhere may do so instead.
+    """
+    store = StudyStore(settings.store_url, patience=_PATIENCE)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        runner = Runner(StudyStore(settings.store_url), settings) if run_studies else None
+        if runner is not None:
+            runner.start()
+        try:
+            yield
+        finally:
+            if runner is not None:
+                await anyio.to_thread.run_sync(runner.stop)
+            store.close()
+
+    app = FastAPI(
+        title="Alignment tuner",
+        version="1",
+        description="Finds the contrastive alignment strength λ that a paired data set wants.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={status: PROBLEMS[status] for status in (400, 401, 429, 503)},
+    )
+    app.state.settings, app.state.store = settings, store
+    app.state.submissions = Submissions(store, max_queued=settings.max_queued)
+    app.state.checker = Checker()
+    app.state.limiter = MovingWindowRateLimiter(MemoryStorage()), parse(settings.rate_limit)
+    app.include_router(studies.router, prefix="/api/v1")
+    app.include_router(access.router, prefix="/api/v1")
+    app.include_router(operations.router)
+    app.include_router(operations.router, prefix="/api/v1", include_in_schema=False)
+    add_handlers(app)
+    app.middleware("http")(_observed)
+    app.add_middleware(BodyLimit, limit=settings.max_upload)
+    _add_problem_schema(app)
+    app.mount("/", StaticFiles(directory=Path(__file__).with_name("static"), html=True))
+    return app
+
+
+async def _observed(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Give each request an id, count it, and add the headers that every answer has."""
+    number = uuid.uuid4().hex[:12]
+    started = time.perf_counter()
+    response = await follow(request)
+    seconds = time.perf_counter() - started
+    route = getattr(request.scope.get("route"), "path", "other")
+    metrics.observe(request.method, route, response.status_code, seconds)
+    _log.info(
+        "request",
+        extra={
+            "request": number,
+            "method": request.method,
+            "path": request.url.path,
+            "status": response.status_code,
+            "seconds": round(seconds, 4),
+        },
+    )
+    response.headers["X-Request-ID"] = number
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _add_problem_schema(app: FastAPI) -> None:
+    build = app.openapi
+
+    def with_problems() -> dict[str, Any]:
+        document = build()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema()
+        schemas["SubmitOptions"] = SubmitOptions.model_json_schema(
+            ref_template="#/components/schemas/{model}"
+        )
+        for name, schema in schemas["SubmitOptions"].pop("$defs", {}).items():
+            schemas[name] = schema
+        return document
+
+    app.openapi = with_problems  # type: ignore[method-assign]  # as FastAPI's documentation does

@@ -1,0 +1,72 @@
+"""Checks a submission in a process of its own: `python -m tuner.service.check`.
+
+Reads JSON `{source, options, name}` from standard input and writes JSON: what the study would be,
+or all that is wrong. Its memory is bounded: a hostile file ends this process, not the service.
+"""
+
+import json
+import resource
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+_MEMORY = 16 * 2**30
+
+
+def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`."""
+    from data import DataError, read
+    from models.errors import ModelError
+    from tuner.errors import SpecError
+    from tuner.question import Question
+    from tuner.spec import spec_from_options
+
+    try:
+        spec = spec_from_options(options)
+        dataset = read(
+            source,
+            a=spec.a,
+            b=spec.b,
+            y=spec.y,
+            task=spec.task,
+            seed=spec.seed,
+            name=spec.name or name,
+        )
+        spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
+        question = Question.of(spec, dataset)
+    except ValidationError as error:
+        return {"errors": spec_errors(error)}
+    except DataError as error:
+        return {"errors": list(error.findings)}
+    except (SpecError, ModelError) as error:
+        return {"errors": [str(error)]}
+    return {
+        "study": question.study,
+        "name": question.name,
+        "fingerprint": dataset.fingerprint,
+        "spec": spec.model_dump(mode="json"),
+        "warnings": list(dataset.warnings),
+    }
+
+
+def spec_errors(error: ValidationError) -> list[str]:
+    """Write down what is wrong with options, one line each."""
+    return [
+        f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors()
+    ]
+
+
+def main() -> None:
+    """Check what standard input asks for."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    asked = json.load(sys.stdin)
+    try:
+        found = check(asked["source"], asked["options"], asked["name"])
+    except MemoryError:
+        found = {"errors": ["takes more memory than the service gives to a data set."]}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

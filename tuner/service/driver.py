@@ -1,0 +1,103 @@
+"""Runs one submitted study in a process of its own: `python -m tuner.service.driver STUDY`.
+
+The service that started it may end and start again meanwhile; what holds the study is its lease.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+from data import read
+from tuner.errors import StudyInUseError
+from tuner.question import Question
+from tuner.settings import Settings
+from tuner.spec import StudySpec
+from tuner.store import StudyStore
+from tuner.study import Progress, run_study
+
+_log = logging.getLogger(__name__)
+_LOOK = 1.0  # seconds between looks at whether the study is still wanted
+
+
+def run(study: str, settings: Settings) -> None:
+    """Run a study to its end, and tell whoever watches how it goes.
+
+    Raises:
+        KeyError: If there is no such study.
+    """
+    with closing(StudyStore(settings.store_url)) as store:
+        row = store.get(study)
+        if row is None or row.source is None:
+            raise KeyError(f"there is no submitted study {study}")
+        threading.Thread(target=_stop_if_cancelled, args=(store, study), daemon=True).start()
+        try:
+            question = _question(row.spec, row.source, row.name, study)
+            run_study(
+                question,
+                settings,
+                workers=row.options.get("workers") or os.cpu_count() or 1,
+                time_budget=row.options.get("time_budget"),
+                step_budget=row.options.get("step_budget"),
+                report=lambda progress: store.tell(study, "progress", _content(progress)),
+            )
+        except StudyInUseError as error:
+            _log.info("%s", error)
+        except KeyboardInterrupt:
+            now = store.get(study)
+            if now is not None and now.cancel_requested:
+                store.update(study, status="cancelled", cancel_requested=False)
+        except Exception as error:
+            store.set_status(study, "failed", str(error))
+            raise
+
+
+def _question(spec: dict[str, Any], source: str, name: str, study: str) -> Question:
+    asked = StudySpec.model_validate(spec)
+    dataset = read(
+        source,
+        a=asked.a,
+        b=asked.b,
+        y=asked.y,
+        task=asked.task,
+        seed=asked.seed,
+        name=asked.name or name,
+    )
+    question = Question.of(asked, dataset)
+    if question.study != study:
+        raise ValueError("the data are no longer those that were submitted")
+    return question
+
+
+def _content(progress: Progress) -> dict[str, Any]:
+    content = asdict(progress)
+    content["curve"] = [point.model_dump(mode="json") for point in progress.curve]
+    return content
+
+
+def _stop_if_cancelled(store: StudyStore, study: str) -> None:
+    pause = threading.Event()
+    while not pause.wait(_LOOK):
+        row = store.get(study)
+        if row is None or row.cancel_requested:
+            os.kill(os.getpid(), signal.SIGINT)
+            pause.wait(10 * _LOOK)  # it may have come too early to be heard
+
+
+def main() -> None:
+    """Run the study that the command line names."""
+    logging.basicConfig(level=logging.INFO)
+    signal.signal(signal.SIGTERM, _interrupt)
+    run(sys.argv[1], Settings())
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Errors as problem documents (RFC 9457), none with a path or a trace of this machine."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+_log = logging.getLogger(__name__)
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": words,
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+    }
+    for status, words in {
+        400: "The request is malformed.",
+        401: "There is no key, or an unknown one.",
+        403: "The key may not do this.",
+        404: "There is no such study.",
+        409: "It stands otherwise than the request needs.",
+        413: "The data set is too large.",
+        422: "The data set or the spec is not as it should be: see the findings.",
+        429: "Too many requests, or too many unfinished studies.",
+        503: "The database is away.",
+    }.items()
+}
+
+
+class ProblemError(Exception):
+    """A request cannot be served."""
+
+    def __init__(self, status: int, detail: str, findings: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.findings = status, detail, list(findings)
+
+
+def problem(
+    status: int,
+    detail: str,
+    findings: Sequence[str] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Write a problem document."""
+    return JSONResponse(
+        {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": detail,
+            "findings": list(findings),
+        },
+        status_code=status,
+        media_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every error of an application with a problem document."""
+
+    @app.exception_handler(ProblemError)
+    def asked_wrong(_: Request, error: ProblemError) -> JSONResponse:
+        return problem(error.status, error.detail, error.findings)
+
+    @app.exception_handler(HTTPException)
+    def http(_: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return problem(error.status_code, str(error.detail), headers=headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        findings = [
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        return problem(422, "the request is not as it should be", findings)
+
+    @app.exception_handler(OperationalError)
+    def database(_: Request, error: OperationalError) -> JSONResponse:
+        _log.warning("the database is away: %s", error.orig)
+        return problem(503, "the database is away; try again", headers={"Retry-After": "5"})
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "the service failed; its log says why")

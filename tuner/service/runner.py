@@ -1,0 +1,165 @@
+"""Starts a driver for every study that waits for one.
+
+Any number of runners may work on one database. Which study is next is fair between users: whoever
+has the fewest running goes first, and of these whoever has waited longest. A study whose driver
+died is started again, and goes on from its finished trials.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
+
+from tuner.lease import clock, is_held
+from tuner.settings import Settings
+from tuner.store import StudyStore
+from tuner.tables import StudyRow, SubmissionRow, TrialRow
+
+_log = logging.getLogger(__name__)
+_TICK = 0.5  # seconds
+_STARTING = 60.0  # seconds that a driver has to take its study's lease
+_PATIENCE = 5  # starts without a single finished trial more
+
+
+class Runner:
+    """Runs studies, up to `settings.slots` at a time, until it is stopped.
+
+    Studies that run go on when it stops: their drivers are sessions of their own.
+
+    Args:
+        store: Where the studies are.
+        settings: Slots, limits, and what drivers need to know.
+    """
+
+    def __init__(self, store: StudyStore, settings: Settings) -> None:
+        self._store, self._settings = store, settings
+        self._drivers: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True, name="runner")
+
+    def start(self) -> None:
+        """Begin to work in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Start no further study."""
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+    def tick(self) -> None:
+        """Look once at what has ended and what is to be started."""
+        over = [study for study, driver in self._drivers.items() if driver.poll() is not None]
+        for study in over:
+            del self._drivers[study]
+            self._store.run(partial(_let_go, study=study))
+        self._store.run(_end_unwanted)
+        while len(self._drivers) < self._settings.slots:
+            claimed = self._store.run(self._claim)
+            if claimed is None:
+                return
+            self._drivers[claimed] = self._launch(claimed)
+
+    def _work(self) -> None:
+        while not self._stopped.wait(_TICK):
+            try:
+                self.tick()
+            except Exception:  # noqa: BLE001  # told, and tried again: a runner outlives a database
+                _log.exception("the runner could not look after the studies, it will try again")
+                time.sleep(_TICK)
+
+    def _claim(self, session: Session) -> str | None:
+        """Take the next study, so that no other runner starts it, too."""
+        now = float(session.scalar(select(clock(session))) or 0.0)
+        live = list(session.scalars(select(StudyRow).where(_is_live())))
+        busy = {s.id for s in live if s.starting_until > now or is_held(session, s.id)}
+        asked: dict[str, list[tuple[int, int]]] = {}
+        for study, user, number in session.execute(
+            select(SubmissionRow.study_id, SubmissionRow.user_id, SubmissionRow.number).where(
+                SubmissionRow.study_id.in_([s.id for s in live]),
+                SubmissionRow.cancelled.is_(False),
+            )
+        ):
+            asked.setdefault(study, []).append((user, number))
+        running: dict[int, int] = {}
+        for study in busy:
+            for user, _ in asked.get(study, [])[:1]:
+                running[user] = running.get(user, 0) + 1
+        waiting = sorted(
+            (running.get(user, 0), number, study)
+            for study, users in asked.items()
+            if study not in busy
+            for user, number in users
+        )
+        for already, _, study in waiting:
+            if already < self._settings.max_running and _take(session, study, now):
+                return study
+        return None
+
+    def _launch(self, study: str) -> subprocess.Popen[bytes]:
+        folder = self._settings.folder / "logs"
+        folder.mkdir(exist_ok=True)
+        _log.info("study %s: starting its driver", study)
+        with (folder / f"{study}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tuner.service.driver", study],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+def _is_live() -> ColumnElement[bool]:
+    return StudyRow.status.in_(("queued", "running")) & StudyRow.cancel_requested.is_(False)
+
+
+def _take(session: Session, study: str, now: float) -> bool:
+    row = session.get(StudyRow, study)
+    trials = session.scalar(
+        select(func.count()).select_from(TrialRow).where(TrialRow.study_id == study)
+    )
+    if row is not None and row.attempts >= _PATIENCE + (trials or 0):
+        row.status = "failed"
+        row.error = f"its driver died {row.attempts} times; the log of the service says why"
+        return False
+    taken = session.execute(
+        update(StudyRow)
+        .where(StudyRow.id == study, StudyRow.starting_until <= now)
+        .values(starting_until=now + _STARTING, attempts=StudyRow.attempts + 1)
+    )
+    return bool(taken.rowcount)  # type: ignore[attr-defined]  # a CursorResult
+
+
+def _let_go(session: Session, study: str) -> None:
+    """Let a study be started at once, should it have to be: no driver is starting any more."""
+    session.execute(update(StudyRow).where(StudyRow.id == study).values(starting_until=0.0))
+
+
+def _end_unwanted(session: Session) -> None:
+    """End what was cancelled while no driver was there to hear of it."""
+    unwanted = select(StudyRow).where(
+        StudyRow.cancel_requested.is_(True), StudyRow.status.in_(("queued", "running"))
+    )
+    now = float(session.scalar(select(clock(session))) or 0.0)
+    for row in session.scalars(unwanted):
+        if not is_held(session, row.id) and (row.starting_until <= now or row.status == "queued"):
+            row.status, row.cancel_requested = "cancelled", False
+    forgotten = select(StudyRow).where(
+        StudyRow.status == "cancelled",
+        StudyRow.source.is_not(None),
+        ~select(SubmissionRow.id).where(SubmissionRow.study_id == StudyRow.id).exists(),
+    )
+    for row in session.scalars(forgotten):
+        session.delete(row)
+
+
+def unfinished(store: StudyStore) -> dict[str, int]:
+    """Count queued and running studies."""
+    query = select(StudyRow.status, func.count()).group_by(StudyRow.status)
+    counts = {status: int(count) for status, count in store.run(lambda s: s.execute(query).all())}
+    return {status: counts.get(status, 0) for status in ("queued", "running")}

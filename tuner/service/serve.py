@@ -1,0 +1,72 @@
+"""`tuner serve`: the API, the web page and a runner in one process."""
+
+import json
+import logging
+import os
+from contextlib import closing
+from pathlib import Path
+
+import uvicorn
+
+from tuner.service.accounts import create_key, keys
+from tuner.service.app import create_app
+from tuner.settings import Settings
+from tuner.store import StudyStore
+
+FIRST_USER = "admin"
+_GRACE = 10  # seconds that open requests have when the service is told to stop
+_EXTRA = ("request", "method", "path", "status", "seconds", "study")
+
+
+def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True) -> None:
+    """Serve until the process is told to stop; studies that run go on."""
+    _log_as_json()
+    app = create_app(settings, run_studies=run_studies)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE,
+    )
+
+
+def first_key(settings: Settings) -> Path | None:
+    """Make the first key of a new service and write it to a file that its owner alone may read.
+
+    Returns:
+        The file; None if there are keys already.
+    """
+    path = settings.folder / "api-key"
+    with closing(StudyStore(settings.store_url)) as store:
+        if keys(store):
+            return None
+        token = create_key(store, FIRST_USER)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token + "\n")
+    return path
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        content = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        content |= {name: getattr(record, name) for name in _EXTRA if hasattr(record, name)}
+        if record.exc_info:
+            content["trace"] = self.formatException(record.exc_info)
+        return json.dumps(content, ensure_ascii=False)
+
+
+def _log_as_json() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

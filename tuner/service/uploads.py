@@ -1,0 +1,100 @@
+"""Data sets that come in: streamed to disk, checked before they are accepted, kept by content."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from fastapi import UploadFile
+
+from tuner.service.problems import ProblemError
+from tuner.settings import Settings
+
+_CHUNK = 2**20
+_SUFFIXES = (".npz", ".parquet")
+_CHECK_SECONDS = 600.0
+
+
+@asynccontextmanager
+async def received(file: UploadFile, settings: Settings) -> AsyncIterator[Path]:
+    """Copy an upload into the folder of uploads; what is still there at the end is removed.
+
+    Raises:
+        ProblemError: If it is neither .npz nor .parquet.
+    """
+    suffix = Path(file.filename or "").suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ProblemError(422, "file: its name has to end in .npz or .parquet")
+    handle, name = tempfile.mkstemp(prefix="incoming-", suffix=suffix, dir=settings.uploads)
+    os.close(handle)
+    path = Path(name)
+    try:
+        async with await anyio.open_file(path, "wb") as copy:
+            while chunk := await file.read(_CHUNK):
+                await copy.write(chunk)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def keep(path: Path, fingerprint: str, settings: Settings) -> Path:
+    """Move a checked upload to where its content is kept, once for all who send it."""
+    place = settings.uploads / f"{fingerprint}{path.suffix}"
+    path.replace(place)
+    return place
+
+
+def stem(name: str | None) -> str | None:
+    """Return a name for a data set from the name of its file."""
+    safe = re.sub(r"[^\w.-]+", "-", Path(name or "").stem).strip("-.")[:64]
+    return safe or None
+
+
+class Checker:
+    """Checks submissions in processes of their own, a few at a time.
+
+    Args:
+        at_a_time: How many.
+    """
+
+    def __init__(self, at_a_time: int = 2) -> None:
+        self._free = asyncio.Semaphore(at_a_time)
+
+    async def check(self, source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+        """Return what the study would be.
+
+        Raises:
+            ProblemError: With all that is wrong.
+        """
+        asked = json.dumps({"source": source, "options": options, "name": name})
+        async with self._free:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tuner.service.check",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            try:
+                told = process.communicate(asked.encode())
+                output, _ = await asyncio.wait_for(told, _CHECK_SECONDS)
+            except TimeoutError:
+                raise ProblemError(422, "the data set could not be checked in time") from None
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        if process.returncode != 0:
+            raise ProblemError(422, "the data set could not be read: the file breaks its reader")
+        found: dict[str, Any] = json.loads(output)
+        if "errors" in found:
+            raise ProblemError(422, "the submission cannot be accepted", found["errors"])
+        return found
