@@ -1,0 +1,90 @@
+"""The web page in a real browser, from the login to an encoder that predicts."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from data import read
+from tests.tuner.service.conftest import arrays, serving
+
+pytestmark = pytest.mark.integration
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
+    good, bad = tmp_path / "pairs.npz", tmp_path / "bad.npz"
+    np.savez(good, **arrays())
+    np.savez(bad, **arrays() | {"a": np.full((150, 4), np.nan)})
+    with serving(tmp_path / "home", TUNER_MLFLOW_URL="http://mlflow.example") as (_, url):
+        page = browser.new_page(viewport={"width": 1000, "height": 900})
+        faults = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(url)
+        page.get_by_label("API key").fill("tk_wrong")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_text("this key is unknown, or was revoked").wait_for()
+        page.get_by_label("API key").fill((tmp_path / "home" / "api-key").read_text())
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_text("None yet.").wait_for()
+
+        page.locator("#file").set_input_files(bad)
+        page.get_by_role("button", name="Submit").click()
+        page.get_by_text("array 'a' holds 600 NaN").wait_for(timeout=20_000)
+
+        page.locator("#file").set_input_files(good)
+        page.get_by_label("λs to try").fill("5")
+        page.get_by_label("Seeds at each").fill("2")
+        page.get_by_text("Other options").click()
+        page.get_by_label("As JSON").fill('{"epochs": 3, "hidden": 8, "confirm_replicates": 2}')
+        page.get_by_role("button", name="Submit").click()
+        page.get_by_role("heading", name="pairs").wait_for(timeout=20_000)
+        page.locator("#trials-table tr").first.wait_for(timeout=120_000)
+        page.locator(".card .verdict").nth(2).wait_for(timeout=120_000)
+        assert page.locator("#state").inner_text() == "done"
+        assert page.locator("#trials-table tr").count() == 5
+        assert page.locator("#curve canvas").count() == 1
+        assert page.get_by_text("Information profile").is_visible()
+        link = page.get_by_role("link", name="Runs in MLflow").get_attribute("href")
+        assert link.startswith("http://mlflow.example/#/experiments/")
+
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Encoder of A (zip)").click()
+        model = tmp_path / "model"
+        with zipfile.ZipFile(download.value.path()) as archive:
+            archive.extractall(model)
+
+        page.set_viewport_size({"width": 375, "height": 800})
+        page.wait_for_function("document.documentElement.scrollWidth <= 375", timeout=5000)
+        page.get_by_role("link", name="Alignment tuner").click()
+        page.get_by_role("link", name="pairs").wait_for()
+        assert faults == []
+    np.save(tmp_path / "rows.npy", read(good).a.values[:7])
+    script = (
+        "import sys, numpy, mlflow.pyfunc\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "print(len(model.predict(numpy.load(sys.argv[2]))['prediction']))\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script, str(model), str(tmp_path / "rows.npy")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert told.stdout.split()[-1] == "7"
