@@ -67,7 +67,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={status: PROBLEMS[status] for status in (400, 401, 429, 503)},
+        responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
     app.state.settings, app.state.store = settings, store
     app.state.submissions = Submissions(store, max_queued=settings.max_queued)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, UploadFile
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
 from sqlalchemy import text
@@ -44,7 +45,10 @@ _LOOK = 0.5  # seconds between looks for new events
 router = APIRouter(tags=["studies"])
 
 
-def _mine(request: Request, caller: Reader, id: str) -> Submission:  # noqa: A002  # the path's
+Id = Annotated[str, PathParameter(pattern=r"^[0-9A-Za-z]{1,32}$", description="of a study")]
+
+
+def _mine(request: Request, caller: Reader, id: Id) -> Submission:  # noqa: A002  # the path's
     found: Submission | None = request.app.state.submissions.get(caller.user, id)
     if found is None:
         raise ProblemError(404, f"you have no study {id!r}")
@@ -58,7 +62,7 @@ Mine = Annotated[Submission, Depends(_mine)]
     "/studies",
     status_code=201,
     response_model=StudyView,
-    responses={status: PROBLEMS[status] for status in (403, 409, 413, 422)},
+    responses={status: PROBLEMS[status] for status in (403, 409, 413)},
 )
 async def submit(
     request: Request,
@@ -140,12 +144,14 @@ async def submit(
     return StudyView.of(await accept(data, data, stem(data), None))
 
 
-@router.get("/studies", response_model=StudyPage, responses={422: PROBLEMS[422]})
+@router.get("/studies", response_model=StudyPage)
 def list_studies(
     request: Request,
     caller: Reader,
     status: Annotated[Status | None, Query()] = None,
-    name: Annotated[str | None, Query(max_length=64, description="part of the name")] = None,
+    name: Annotated[
+        str | None, Query(max_length=64, pattern=r"^[^\x00]*$", description="part of the name")
+    ] = None,
     cursor: Annotated[str | None, Query(max_length=64, description="`next` of a page")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> StudyPage:
@@ -229,7 +235,7 @@ async def get_encoder(request: Request, mine: Mine, modality: Literal["a", "b"])
 async def get_events(
     request: Request,
     caller: Reader,
-    id: str,  # noqa: A002  # the path's
+    id: Id,  # noqa: A002  # the path's
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> EventSourceResponse:
     """Follow a study: `status` and `progress` events, to its end.
