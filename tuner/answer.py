@@ -53,7 +53,7 @@ def answer(
         StudyFailedError: If the baseline could not be trained with fresh seeds.
     """
     confirmation = _Confirmation.of(question, finished)
-    dataset = question.dataset
+    dataset, spec = question.dataset, question.spec
     return StudyResult(
         study=question.study,
         name=question.name,
@@ -80,6 +80,7 @@ def answer(
         ),
         stopped=_stopped(question.validation, finished),
         nuisance=_nuisance(question, finished),
+        warm_start=None if spec.warm_start is None else spec.warm_start.study,
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )

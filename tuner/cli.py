@@ -179,6 +179,13 @@ def run(
             rich_help_panel=SEARCH,
         ),
     ] = _DEFAULTS.halving,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            help="Id of an earlier study of these data: begin where it saw the best λ.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     encoder_a: Annotated[
         str, typer.Option(help=_ENCODERS, rich_help_panel=TRAINING)
     ] = _TRAINING.encoder_a,
@@ -238,9 +245,13 @@ def run(
     The same command on the same data gives the same λ*, however many workers it has.
     """
     known = StudySpec.model_fields | TrainingConfig.model_fields
-    spec = spec_from_options({field: v for field, v in locals().items() if field in known})
-    budget = None if time_budget is None else _seconds(time_budget)
+    given = {field: value for field, value in locals().items() if field in known}
     from tuner import console
+
+    if warm_start is not None:
+        given["warm_start"] = console.warm_start(warm_start, Settings())
+    spec = spec_from_options(given)
+    budget = None if time_budget is None else _seconds(time_budget)
 
     with _output_for_the_answer():
         result = console.run(data, spec, Settings(), workers or _cpus(), budget)

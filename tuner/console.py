@@ -1,7 +1,7 @@
 """What a person sees in the terminal: progress on standard error, the answer on standard output."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from rich.console import Console
 from rich.padding import Padding
@@ -9,10 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from data import PairedDataset, Split, read
+from tuner.errors import SpecError
 from tuner.question import Question
 from tuner.result import Information, Interval, StudyResult
 from tuner.settings import Settings
-from tuner.spec import StudySpec
+from tuner.spec import StudySpec, WarmStart
+from tuner.store import StudyStore
 from tuner.study import Progress as StudyProgress
 from tuner.study import Report, run_study
 from tuner.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
@@ -20,6 +22,20 @@ from tuner.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
 _err = Console(stderr=True, highlight=False)
 _out = Console(highlight=False)
+
+
+def warm_start(study: str, settings: Settings) -> WarmStart:
+    """Begin with the answer of an earlier study in the store.
+
+    Raises:
+        SpecError: If it has none.
+    """
+    with closing(StudyStore(settings.store_url)) as store:
+        row = store.get(study)
+    if row is None or row.result is None:
+        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
+    answer = StudyResult.model_validate(row.result)
+    return WarmStart(study=study, interval=answer.joint.interval)
 
 
 def run(
@@ -120,6 +136,8 @@ def show_answer(result: StudyResult) -> None:
             _out.print(f"       gain on test rows at λ = {part.candidate:.3g}: {gained}")
         _out.print(f"       the best λ is in {_interval(part.interval, '{:.3g}')} (95 %)")
         _out.print(Padding(part.evidence, (0, 0, 1, 7)))
+    if result.warm_start is not None:
+        _out.print(f"The search began where study {result.warm_start} saw the best λ.")
     if result.nuisance is not None:
         _out.print(nuisance_words(result.nuisance))
     for partial in result.stopped:

@@ -101,6 +101,15 @@ class Plan:
         }
 
     @cached_property
+    def _focus(self) -> tuple[float, float] | None:
+        """What an earlier study saw says more than what the profile expects."""
+        warm = self.spec.warm_start
+        if warm is None:
+            return self.focus
+        low, high = (min(1.0, self.spec.space.to_unit(strength)) for strength in warm.interval)
+        return (low, high) if low < high else self.focus
+
+    @cached_property
     def _nuisance(self) -> NuisanceSearch:
         return NuisanceSearch(spec=self.spec, validation=self.validation)
 
@@ -114,13 +123,13 @@ class Plan:
         return Batches(
             total=spec.trials,
             size=spec.trials if spec.sampler == "grid" else spec.batch,
-            first=lambda count: first_strengths(count, spec, self.focus),
+            first=lambda count: first_strengths(count, spec, self._focus),
             propose=self._propose,
         )
 
     @cached_property
     def _laid_out(self) -> list[float]:
-        return first_strengths(self.spec.trials, self.spec, self.focus)
+        return first_strengths(self.spec.trials, self.spec, self._focus)
 
     def _of_lambda(
         self, finished: Sequence[FinishedTrial], running: Collection[TrialRequest], closed: bool

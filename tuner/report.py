@@ -66,6 +66,7 @@ _OPTIONS = {
     "nuisance": "--nuisance",
     "nuisance_trials": "--nuisance-trials",
     "halving": "--halving",
+    "warm_start": "--warm-start",
     "seed": "--seed",
 }
 _TRAINING_OPTIONS = {
@@ -122,7 +123,7 @@ def _differing(settings: BaseModel, options: dict[str, str]) -> list[str]:
         word
         for name, value in values.items()
         if value != getattr(defaults, name)
-        for word in (options[name], str(value))
+        for word in (options[name], str(getattr(value, "study", value)))
     ]
 
 

@@ -274,6 +274,7 @@ class StudyResult(_Part):
     failures: tuple[FailedTrial, ...]
     stopped: tuple[PartialTrial, ...] = ()
     nuisance: Nuisance | None = None
+    warm_start: str | None = None  # the study that this one began from
     cost: Cost
     mlflow: MlflowLinks | None
 

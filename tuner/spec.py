@@ -16,6 +16,20 @@ NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
+class WarmStart(BaseModel):
+    """Where an earlier study of the same data under another spec saw the best λ.
+
+    Attributes:
+        study: Which study that was.
+        interval: Its 95 % interval of the best λ: the first λs tried are denser there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
+
+
 class StudySpec(BaseModel):
     """One question about one data set.
 
@@ -39,6 +53,7 @@ class StudySpec(BaseModel):
         nuisance_trials: Settings tried, the given one included.
         nuisance_parameters: What is searched.
         halving: η of successive halving over epochs, 1 for none: see `tuner.halving`.
+        warm_start: An earlier study whose answer the search begins with.
         training: How encoders are built and trained.
     """
 
@@ -65,6 +80,7 @@ class StudySpec(BaseModel):
         NuisanceName
     )
     halving: Annotated[int, Field(ge=1, le=10)] = 1
+    warm_start: WarmStart | None = None
     training: TrainingConfig = TrainingConfig()
 
     @property

@@ -10,7 +10,7 @@ from tuner.outcome import FinishedTrial
 from tuner.plan import Plan
 from tuner.question import Question
 from tuner.sampler import first_strengths
-from tuner.spec import StudySpec
+from tuner.spec import StudySpec, WarmStart
 
 SPEC = StudySpec(trials=10, batch=4, replicates=3, confirm_replicates=4, sampler="tpe", seed=5)
 DATASET = worlds.null(0, rows=200)
@@ -79,6 +79,17 @@ def test_a_focus_makes_the_first_strengths_denser_there_and_keeps_the_ends():
     assert first_strengths(21, spec, (0.4, 1.0))[0] == 0.0
     grid = spec.model_copy(update={"sampler": "grid"})
     assert first_strengths(21, grid, (0.4, 1.0)) == first_strengths(21, grid)
+
+
+def test_a_warm_start_outweighs_the_profile():
+    question = Question.of(SPEC, DATASET)
+    warm = SPEC.model_copy(update={"warm_start": WarmStart(study="s", interval=(0.3, 1.0))})
+    cold = Plan(spec=SPEC, validation=question.validation, focus=(0.0, 0.2)).next([])
+    first = Plan(spec=warm, validation=question.validation, focus=(0.0, 0.2)).next([])
+    inside = [sum(0.3 <= r.strength <= 1.0 for r in requests) for requests in (cold, first)]
+    assert inside[1] > inside[0]
+    assert first[0].strength == 0
+    assert warm.study_id("f") != SPEC.study_id("f")
 
 
 def test_grid_is_even_in_the_warped_space():

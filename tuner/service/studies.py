@@ -25,6 +25,7 @@ from data.shipped import EXAMPLES
 from data.sources import is_uri
 from tuner.result import Status, StudyResult
 from tuner.service.access import Reader, Writer
+from tuner.service.accounts import Caller
 from tuner.service.check import spec_errors
 from tuner.service.problems import PROBLEMS, ProblemError
 from tuner.service.submissions import (
@@ -88,47 +89,7 @@ async def submit(
     options = _options(spec)
     if (file is None) == (data is None):
         raise ProblemError(422, "send either a file or data, a URI")
-    submissions: Submissions = request.app.state.submissions
-
-    async def accept(source: str, digest: str, name: str | None, path: Path | None) -> Submission:
-        asked = hashlib.sha256(json.dumps([digest, options]).encode()).hexdigest()
-        try:
-            known = await anyio.to_thread.run_sync(
-                submissions.known, caller.user, idempotency_key, asked
-            )
-            if known is not None:
-                return known
-            run = {n: v for n, v in options.items() if n in RUN_OPTIONS}
-            rest = {n: v for n, v in options.items() if n not in RUN_OPTIONS}
-            found = await request.app.state.checker.check(source, rest, name)
-            if path is not None:
-                source = str(
-                    await anyio.to_thread.run_sync(keep, path, found["fingerprint"], settings)
-                )
-            return await anyio.to_thread.run_sync(
-                submissions.submit,
-                Asked(
-                    user=caller.user,
-                    study=found["study"],
-                    name=found["name"],
-                    fingerprint=found["fingerprint"],
-                    spec=found["spec"],
-                    source=source,
-                    options=run,
-                    request=asked,
-                    idempotency_key=idempotency_key,
-                ),
-            )
-        except ConflictError:
-            raise ProblemError(
-                409, "this Idempotency-Key was used for another request: take a new one"
-            ) from None
-        except TooManyError:
-            raise ProblemError(
-                429,
-                f"you have {settings.max_queued} unfinished studies: wait for one, or cancel it",
-            ) from None
-
+    accept = partial(_accept, request, caller, options, idempotency_key)
     if file is not None:
         async with received(file, settings) as path:
             digest = await anyio.to_thread.run_sync(_digest, path)
@@ -142,6 +103,61 @@ async def submit(
             f"with: {allowed}",
         )
     return StudyView.of(await accept(data, data, stem(data), None))
+
+
+async def _accept(
+    request: Request,
+    caller: Caller,
+    options: dict[str, Any],
+    idempotency_key: str | None,
+    source: str,
+    digest: str,
+    name: str | None,
+    path: Path | None,
+) -> Submission:
+    """Check a data set and write the submission down.
+
+    Raises:
+        ProblemError: If it cannot be accepted.
+    """
+    settings: Settings = request.app.state.settings
+    submissions: Submissions = request.app.state.submissions
+    asked = hashlib.sha256(json.dumps([digest, options]).encode()).hexdigest()
+    try:
+        known = await anyio.to_thread.run_sync(
+            submissions.known, caller.user, idempotency_key, asked
+        )
+        if known is not None:
+            return known
+        earlier = await anyio.to_thread.run_sync(_earlier, submissions, caller.user, options)
+        rest = {n: v for n, v in options.items() if n not in RUN_OPTIONS}
+        if earlier is not None and earlier.result is not None:
+            interval = earlier.result["joint"]["interval"]
+            rest["warm_start"] = {"study": earlier.study, "interval": interval}
+        found = await request.app.state.checker.check(source, rest, name)
+        if earlier is not None and earlier.fingerprint != found["fingerprint"]:
+            raise ProblemError(422, f"warm_start: {earlier.id} was a study of other data")
+        if path is not None:
+            place = await anyio.to_thread.run_sync(keep, path, found["fingerprint"], settings)
+            source = str(place)
+        question = Asked(
+            user=caller.user,
+            study=found["study"],
+            name=found["name"],
+            fingerprint=found["fingerprint"],
+            spec=found["spec"],
+            source=source,
+            options={n: v for n, v in options.items() if n in RUN_OPTIONS},
+            request=asked,
+            idempotency_key=idempotency_key,
+        )
+        return await anyio.to_thread.run_sync(submissions.submit, question)
+    except ConflictError:
+        detail = "this Idempotency-Key was used for another request: take a new one"
+        raise ProblemError(409, detail) from None
+    except TooManyError:
+        detail = f"you have {settings.max_queued} unfinished studies: wait for one, or cancel it"
+        raise ProblemError(429, detail) from None
 
 
 @router.get("/studies", response_model=StudyPage)
@@ -286,6 +302,21 @@ def delete(request: Request, caller: Writer, mine: Mine) -> Response:
         for path in settings.uploads.glob(f"{mine.fingerprint}.*"):
             path.unlink(missing_ok=True)
     return Response(status_code=204)
+
+
+def _earlier(submissions: Submissions, user: int, options: dict[str, Any]) -> Submission | None:
+    """Find the study to begin with.
+
+    Raises:
+        ProblemError: If the user has none of that id, or it has no answer.
+    """
+    wanted = options.get("warm_start")
+    if wanted is None:
+        return None
+    found = submissions.get(user, str(wanted)[:64].replace("\0", ""))
+    if found is None or found.result is None:
+        raise ProblemError(422, f"warm_start: you have no study {wanted!r} with an answer")
+    return found
 
 
 def _options(spec: str) -> dict[str, Any]:

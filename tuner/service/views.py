@@ -23,15 +23,22 @@ class _RunOptions(BaseModel):
     ] = None
 
 
+class _SubmitBase(_RunOptions):
+    warm_start: Annotated[
+        str | None,
+        Field(description="id of an earlier study of yours on the same data, to begin with"),
+    ] = None
+
+
 RUN_OPTIONS = tuple(_RunOptions.model_fields)
 
 SubmitOptions = create_model(  # the options of `tuner run`, flat
     "SubmitOptions",
-    __base__=_RunOptions,
+    __base__=_SubmitBase,
     **{  # type: ignore[call-overload]  # fields by name
         name: (field.annotation, field)
         for name, field in (
-            {n: f for n, f in StudySpec.model_fields.items() if n != "training"}
+            {n: f for n, f in StudySpec.model_fields.items() if n not in ("training", "warm_start")}
             | TrainingConfig.model_fields
         ).items()
     },

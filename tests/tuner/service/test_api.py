@@ -68,6 +68,24 @@ def test_a_request_that_is_sent_twice_counts_once(service, data):
         assert "this Idempotency-Key was used for another request" in told
 
 
+def test_an_earlier_answer_warms_a_search(service, data):
+    with service.client() as client:
+        path = data()
+        first = client.submit(path, trials=4)
+        told = refused(lambda: client.submit(path, trials=9, warm_start=first["id"]), 422)
+        assert f"you have no study '{first['id']}' with an answer" in told
+        answer = {"joint": {"lambda": 0.5, "verdict": "align", "interval": [0.3, 0.9]}}
+        service.store.update(first["study"], status="done", result=answer)
+        warm = client.submit(path, trials=9, warm_start=first["id"])
+        wanted = {"study": first["study"], "interval": [0.3, 0.9]}
+        assert warm["spec"]["warm_start"] == wanted
+        other = data("other.npz", seed=5)
+        told = refused(lambda: client.submit(other, trials=9, warm_start=first["id"]), 422)
+        assert "was a study of other data" in told
+    with service.client("grace") as grace:
+        refused(lambda: grace.submit(path, trials=9, warm_start=first["id"]), 422)
+
+
 def test_users_are_apart(service, data):
     with service.client("ada") as ada, service.client("grace") as grace:
         mine = ada.submit(data(), trials=4)
