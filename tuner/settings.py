@@ -5,9 +5,11 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_SECRETS = Path("/run/secrets")  # where containers find them
+
 
 class Settings(BaseSettings):
-    """Settings from the environment.
+    """Settings from the environment, or from files such as `/run/secrets/tuner_database_url`.
 
     Attributes:
         home: Folder of the embedded stores (TUNER_HOME).
@@ -25,7 +27,11 @@ class Settings(BaseSettings):
         mlflow_url: Where people find MLflow's page (TUNER_MLFLOW_URL), for links.
     """
 
-    model_config = SettingsConfigDict(frozen=True, env_prefix="TUNER_")
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_prefix="TUNER_",
+        secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
+    )
 
     home: Path = Path(".tuner")
     database_url: str | None = None
