@@ -21,7 +21,8 @@ def postgres_server(tmp_path_factory):
 
 @pytest.fixture
 def postgres_url(postgres_server):
-    """An empty database on a real PostgreSQL."""
+    """An empty database on a real PostgreSQL, started again should something have stopped it."""
+    postgres_server.ensure_postgres_running()
     admin = create_engine(sqlalchemy_url(postgres_server), isolation_level="AUTOCOMMIT")
     name = f"test_{next(_NUMBERS)}"
     with admin.connect() as connection:
