@@ -8,9 +8,9 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from data import PairedDataset, Split, read
+from data import PairedDataset, Split
 from tuner.errors import SpecError
-from tuner.question import Question
+from tuner.question import Question, dataset_of
 from tuner.result import Information, Interval, StudyResult
 from tuner.settings import Settings
 from tuner.spec import StudySpec, WarmStart
@@ -42,9 +42,7 @@ def run(
     source: str, spec: StudySpec, settings: Settings, workers: int, time_budget: float | None
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
-    dataset = read(
-        source, a=spec.a, b=spec.b, y=spec.y, task=spec.task, seed=spec.seed, name=spec.name
-    )
+    dataset = dataset_of(spec, source)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow")
     question = Question.of(spec, dataset)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from data import PairedDataset, Split
+from data import PairedDataset, Split, read
 from models.config import TrainingConfig
 from models.kinds import is_module, resolve
 from models.metrics import Metric
@@ -77,6 +77,28 @@ class Question:
     def name(self) -> str:
         """Name of the study: the spec's, or else the data set's."""
         return self.spec.name or self.dataset.name
+
+
+def dataset_of(spec: StudySpec, source: str, name: str | None = None) -> PairedDataset:
+    """Read the data set that a spec is about.
+
+    Args:
+        spec: What is asked.
+        source: Path or URI of the data, or a shipped example.
+        name: What to call them if the spec does not say; from the file's name if not given.
+
+    Raises:
+        DataError: If the data cannot be used.
+    """
+    return read(
+        source,
+        a=spec.a,
+        b=spec.b,
+        y=spec.y,
+        task=spec.task,
+        seed=spec.seed,
+        name=spec.name or name,
+    )
 
 
 def _own_code(training: TrainingConfig) -> list[str]:

@@ -16,23 +16,15 @@ _MEMORY = 16 * 2**30
 
 def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
     """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`."""
-    from data import DataError, read
+    from data import DataError
     from models.errors import ModelError
     from tuner.errors import SpecError
-    from tuner.question import Question
+    from tuner.question import Question, dataset_of
     from tuner.spec import spec_from_options
 
     try:
         spec = spec_from_options(options)
-        dataset = read(
-            source,
-            a=spec.a,
-            b=spec.b,
-            y=spec.y,
-            task=spec.task,
-            seed=spec.seed,
-            name=spec.name or name,
-        )
+        dataset = dataset_of(spec, source, name)
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
         question = Question.of(spec, dataset)
     except ValidationError as error:

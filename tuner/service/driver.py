@@ -12,9 +12,8 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from data import read
 from tuner.errors import StudyInUseError
-from tuner.question import Question
+from tuner.question import Question, dataset_of
 from tuner.settings import Settings
 from tuner.spec import StudySpec
 from tuner.store import StudyStore
@@ -58,16 +57,7 @@ def run(study: str, settings: Settings) -> None:
 
 def _question(spec: dict[str, Any], source: str, name: str, study: str) -> Question:
     asked = StudySpec.model_validate(spec)
-    dataset = read(
-        source,
-        a=asked.a,
-        b=asked.b,
-        y=asked.y,
-        task=asked.task,
-        seed=asked.seed,
-        name=asked.name or name,
-    )
-    question = Question.of(asked, dataset)
+    question = Question.of(asked, dataset_of(asked, source, name))
     if question.study != study:
         raise ValueError("the data are no longer those that were submitted")
     return question

@@ -16,6 +16,8 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.lease import clock, is_held
+from tuner.service.submissions import ENDED
+from tuner.service.uploads import discard_unused
 from tuner.settings import Settings
 from tuner.store import StudyStore
 from tuner.tables import StudyRow, SubmissionRow, TrialRow
@@ -57,7 +59,8 @@ class Runner:
         for study in over:
             del self._drivers[study]
             self._store.run(partial(_let_go, study=study))
-        self._store.run(_end_unwanted)
+        for fingerprint in self._store.run(_end_unwanted):
+            discard_unused(self._store, fingerprint, self._settings)
         while len(self._drivers) < self._settings.slots:
             claimed = self._store.run(self._claim)
             if claimed is None:
@@ -140,8 +143,12 @@ def _let_go(session: Session, study: str) -> None:
     session.execute(update(StudyRow).where(StudyRow.id == study).values(starting_until=0.0))
 
 
-def _end_unwanted(session: Session) -> None:
-    """End what was cancelled while no driver was there to hear of it."""
+def _end_unwanted(session: Session) -> list[str]:
+    """End what was cancelled while no driver was there to hear of it.
+
+    Returns:
+        Fingerprints of the data of studies that are gone, because nobody has a submission left.
+    """
     unwanted = select(StudyRow).where(
         StudyRow.cancel_requested.is_(True), StudyRow.status.in_(("queued", "running"))
     )
@@ -150,16 +157,11 @@ def _end_unwanted(session: Session) -> None:
         if not is_held(session, row.id) and (row.starting_until <= now or row.status == "queued"):
             row.status, row.cancel_requested = "cancelled", False
     forgotten = select(StudyRow).where(
-        StudyRow.status == "cancelled",
+        StudyRow.status.in_(ENDED),
         StudyRow.source.is_not(None),
         ~select(SubmissionRow.id).where(SubmissionRow.study_id == StudyRow.id).exists(),
     )
-    for row in session.scalars(forgotten):
+    gone = list(session.scalars(forgotten))
+    for row in gone:
         session.delete(row)
-
-
-def unfinished(store: StudyStore) -> dict[str, int]:
-    """Count queued and running studies."""
-    query = select(StudyRow.status, func.count()).group_by(StudyRow.status)
-    counts = {status: int(count) for status, count in store.run(lambda s: s.execute(query).all())}
-    return {status: counts.get(status, 0) for status in ("queued", "running")}
+    return [row.fingerprint for row in gone]

@@ -17,7 +17,6 @@ from fastapi import APIRouter, Depends, Form, Header, Query, Request, Response, 
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
-from sqlalchemy import text
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.background import BackgroundTask
 
@@ -36,10 +35,9 @@ from tuner.service.submissions import (
     Submissions,
     TooManyError,
 )
-from tuner.service.uploads import keep, received, stem
+from tuner.service.uploads import discard_unused, keep, received, stem
 from tuner.service.views import RUN_OPTIONS, StudyPage, StudyView, SubmitOptions
 from tuner.settings import Settings
-from tuner.store import StudyStore
 
 _log = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between looks for new events
@@ -151,7 +149,12 @@ async def _accept(
             request=asked,
             idempotency_key=idempotency_key,
         )
-        return await anyio.to_thread.run_sync(submissions.submit, question)
+        try:
+            return await anyio.to_thread.run_sync(submissions.submit, question)
+        except (ConflictError, TooManyError):
+            discard = (request.app.state.store, question.fingerprint, settings)
+            await anyio.to_thread.run_sync(discard_unused, *discard)
+            raise
     except ConflictError:
         detail = "this Idempotency-Key was used for another request: take a new one"
         raise ProblemError(409, detail) from None
@@ -290,17 +293,9 @@ def cancel(request: Request, caller: Writer, mine: Mine) -> StudyView:
 @router.delete("/studies/{id}", status_code=204, responses=_ONE)
 def delete(request: Request, caller: Writer, mine: Mine) -> Response:
     """Delete a study, its trials and its data; its MLflow runs and models stay."""
-    settings: Settings = request.app.state.settings
-    request.app.state.submissions.delete(caller.user, mine.id)
-    store: StudyStore = request.app.state.store
-    kept = store.run(
-        lambda session: session.execute(
-            text("SELECT 1 FROM tuner_studies WHERE fingerprint = :f"), {"f": mine.fingerprint}
-        ).first()
-    )
-    if kept is None:
-        for path in settings.uploads.glob(f"{mine.fingerprint}.*"):
-            path.unlink(missing_ok=True)
+    state = request.app.state
+    state.submissions.delete(caller.user, mine.id)
+    discard_unused(state.store, mine.fingerprint, state.settings)
     return Response(status_code=204)
 
 

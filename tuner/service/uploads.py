@@ -13,9 +13,12 @@ from typing import Any
 
 import anyio
 from fastapi import UploadFile
+from sqlalchemy import select
 
 from tuner.service.problems import ProblemError
 from tuner.settings import Settings
+from tuner.store import StudyStore
+from tuner.tables import StudyRow
 
 _CHUNK = 2**20
 _SUFFIXES = (".npz", ".parquet")
@@ -49,6 +52,14 @@ def keep(path: Path, fingerprint: str, settings: Settings) -> Path:
     place = settings.uploads / f"{fingerprint}{path.suffix}"
     path.replace(place)
     return place
+
+
+def discard_unused(store: StudyStore, fingerprint: str, settings: Settings) -> None:
+    """Remove an uploaded data set that no study is about."""
+    about = select(StudyRow.id).where(StudyRow.fingerprint == fingerprint).limit(1)
+    if store.run(lambda session: session.scalar(about)) is None:
+        for path in settings.uploads.glob(f"{fingerprint}.*"):
+            path.unlink(missing_ok=True)
 
 
 def stem(name: str | None) -> str | None:

@@ -191,13 +191,14 @@ def test_too_much_is_refused_before_and_while_it_comes(service):
     assert uploads(service) == []
 
 
-def test_unfinished_studies_are_bounded(service):
+def test_unfinished_studies_are_bounded(service, data):
     with service.client() as client:
         for seed in range(5):
             client.submit("mfeat", seed=seed)
     with service.http() as http:
-        answer = http.post("/studies", data={"data": "mfeat", "spec": '{"seed": 9}'})
+        answer = http.post("/studies", files={"file": ("x.npz", data().read_bytes())})
     assert answer.status_code == 429
+    assert uploads(service) == []
     assert "you have 5 unfinished studies" in answer.json()["detail"]
 
 

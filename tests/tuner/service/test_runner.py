@@ -120,13 +120,19 @@ def test_what_is_cancelled_before_it_runs_never_does(store, runner, started):
     assert store.get("s1").status == "cancelled"
 
 
-def test_what_was_deleted_while_it_ran_is_gone_once_it_stopped(store, runner, started):
+@pytest.mark.parametrize("ended", ["cancelled", "done", "failed"])
+def test_what_was_deleted_while_it_ran_is_gone_once_it_stopped(store, runner, started, ended):
     submissions, users, made = submit(store, ada=["s1"])
     work = runner()
+    data = work._settings.uploads / f"{'f' * 64}.npz"
+    data.touch()
     work.tick()
     store.set_status("s1", "running")
     submissions.delete(users["ada"], made["s1"].id)
-    store.update("s1", status="cancelled", cancel_requested=False)
+    work.tick()
+    assert data.exists()
+    store.update("s1", status=ended, cancel_requested=False)
     started["s1"].code = 0
     work.tick()
     assert store.get("s1") is None
+    assert not data.exists()
