@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 
@@ -61,12 +62,18 @@ class Client:
         self._client.close()
 
     def submit(
-        self, data: str | Path, *, idempotency_key: str | None = None, **options: Any
+        self,
+        data: str | Path,
+        *,
+        webhook: str | None = None,
+        idempotency_key: str | None = None,
+        **options: Any,
     ) -> dict[str, Any]:
         """Submit a data set: a file here, or else a URI or example that the service reads.
 
         Args:
             data: Path, URI or the name of an example.
+            webhook: URL that is told when the study ends: see `webhook_secret`.
             idempotency_key: The same submission sent twice with one key is one submission.
             options: Those of `tuner run`: `trials=12`, `seed=1`, `time_budget=600` (seconds), …
 
@@ -76,7 +83,8 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         spec = json.dumps({name: value for name, value in options.items() if value is not None})
         path = Path(data)
-        arguments: dict[str, Any] = {"data": {"spec": spec}, "headers": headers, "timeout": None}
+        form = {"spec": spec} | ({} if webhook is None else {"webhook": webhook})
+        arguments: dict[str, Any] = {"data": form, "headers": headers, "timeout": None}
         if not path.is_file():
             arguments["data"]["data"] = str(data)
             return self._json("POST", "/studies", **arguments)
@@ -84,7 +92,7 @@ class Client:
             return self._json("POST", "/studies", files={"file": (path.name, file)}, **arguments)
 
     def list(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Yield your studies, the latest first; filters are `status` and `name`."""
+        """Yield the studies that you may see, the latest first; filters: `status`, `name`."""
         cursor: str | None = None
         while True:
             asked = filters | ({"cursor": cursor} if cursor else {})
@@ -141,6 +149,16 @@ class Client:
     def delete(self, study: str) -> None:
         """Delete a study, its trials and its data."""
         self._send("DELETE", f"/studies/{study}")
+
+    def share(self, study: str, user: str, *, remove: bool = False) -> tuple[str, ...]:
+        """Let another user see a study, or with `remove` no more; returns who may see it."""
+        method = "DELETE" if remove else "PUT"
+        path = f"/studies/{study}/shares/{quote(user, safe='')}"
+        return tuple(self._json(method, path)["shared_with"])
+
+    def webhook_secret(self) -> str:
+        """Return what your webhooks are signed with, after standardwebhooks.com."""
+        return str(self._json("GET", "/webhook-secret")["secret"])
 
     def download(self, study: str, modality: str, out: str | Path) -> Path:
         """Write the zipped encoder of a modality, `a` or `b`: an MLflow model."""

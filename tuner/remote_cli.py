@@ -34,6 +34,8 @@ def add_commands(app: typer.Typer) -> None:
         ("encoder", encoder),
         ("cancel", cancel),
         ("delete", delete),
+        ("share", share),
+        ("webhook-secret", webhook_secret),
     ):
         app.command(name, rich_help_panel=SERVICE)(command)
 
@@ -103,12 +105,15 @@ def submit(
             "--option", "-o", metavar="NAME=VALUE", help="Any of `tuner run`: -o trials=12 -o a=fou"
         ),
     ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Is told, signed, when the study ends.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--watch", help="Stay, and follow it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the service said.")] = False,
 ) -> None:
     """Submit a data set to the service at TUNER_URL, and print the study's id."""
     with _service() as client:
-        study = client.submit(data, **_options(option or []))
+        study = client.submit(data, webhook=webhook, **_options(option or []))
         if as_json:
             typer.echo(json.dumps(study, indent=2))
         else:
@@ -180,6 +185,23 @@ def delete(study: Id) -> None:
     """Delete a study, its trials and its data."""
     with _service() as client:
         client.delete(study)
+
+
+def share(
+    study: Id,
+    user: Annotated[str, typer.Argument(help="Who may look at it.")],
+    remove: Annotated[bool, typer.Option("--remove", help="They may no more.")] = False,
+) -> None:
+    """Let another user see a study, its answer and its encoders; print who may."""
+    with _service() as client:
+        for name in client.share(study, user, remove=remove):
+            typer.echo(name)
+
+
+def webhook_secret() -> None:
+    """Print what your webhooks are signed with, after standardwebhooks.com."""
+    with _service() as client:
+        typer.echo(client.webhook_secret())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Where things are kept: the environment, read once at the edge of the program."""
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,8 @@ class Settings(BaseSettings):
         rate_limit: Requests of one key (TUNER_RATE_LIMIT), in the words of `limits`.
         allowed_sources: Prefixes of URIs that the service may read data from, separated by
             commas (TUNER_ALLOWED_SOURCES); none by default.
+        allowed_webhooks: Prefixes of URLs that the service may tell of the end of a study
+            (TUNER_ALLOWED_WEBHOOKS); none by default.
         mlflow_url: Where people find MLflow's page (TUNER_MLFLOW_URL), for links.
     """
 
@@ -44,6 +47,7 @@ class Settings(BaseSettings):
     slots: int = 1
     rate_limit: str = "50/second"
     allowed_sources: str = ""
+    allowed_webhooks: str = ""
     mlflow_url: str | None = None
 
     @property
@@ -77,11 +81,18 @@ class Settings(BaseSettings):
         path.mkdir(exist_ok=True)
         return path
 
-    def allows(self, source: str) -> bool:
-        """Whether the service may read data from a URI."""
-        prefixes = [prefix.strip() for prefix in self.allowed_sources.split(",")]
-        return any(prefix and source.startswith(prefix) for prefix in prefixes)
-
     def reports(self, study: str) -> Path:
         """Where the report of a study is written."""
         return self.folder / "reports" / study
+
+
+def is_under(uri: str, prefixes: str) -> bool:
+    """Whether a URI lies under one of some prefixes, separated by commas, and stays there.
+
+    `s3://data` allows `s3://data/x`, but neither `s3://data-of-others/x` nor `s3://data/../x`.
+    """
+    plain = unquote(unquote(uri)).replace("\\", "/")
+    if ".." in plain.split("/") or "@" in plain.partition("://")[2].partition("/")[0]:
+        return False
+    wanted = (prefix.strip().rstrip("/") for prefix in prefixes.split(","))
+    return any(prefix and uri.startswith(f"{prefix}/") for prefix in wanted)

@@ -127,12 +127,17 @@ class EventRow(Base):
 
 
 class UserRow(Base):
-    """Someone who submits studies."""
+    """Someone who submits studies.
+
+    Attributes:
+        webhook_secret: What the webhooks of this user are signed with, once it was asked for.
+    """
 
     __tablename__ = "tuner_users"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
+    webhook_secret: Mapped[str | None] = mapped_column(String(64), default=None)
     created: Mapped[datetime] = mapped_column(default=_now)
 
 
@@ -165,6 +170,9 @@ class SubmissionRow(Base):
         request: SHA-256 of the request: the same key with another request is an error.
         answered: Whether the study had an answer already.
         cancelled: Whether the user wants it no more.
+        webhook: URL that is told of its end.
+        webhook_due: Seconds since 1970 before which it is not told; None if it need not be.
+        webhook_attempts: How often that was tried.
     """
 
     __tablename__ = "tuner_submissions"
@@ -183,4 +191,20 @@ class SubmissionRow(Base):
     request: Mapped[str] = mapped_column(String(64))
     answered: Mapped[bool]
     cancelled: Mapped[bool] = mapped_column(default=False)
+    webhook: Mapped[str | None] = mapped_column(String(2048), default=None)
+    webhook_due: Mapped[float | None] = mapped_column(default=None, index=True)
+    webhook_attempts: Mapped[int] = mapped_column(default=0, server_default="0")
     created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class ShareRow(Base):
+    """Another user who may see a submission, but not change it."""
+
+    __tablename__ = "tuner_shares"
+
+    submission_id: Mapped[str] = mapped_column(
+        ForeignKey("tuner_submissions.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("tuner_users.id", ondelete="CASCADE"), primary_key=True, index=True
+    )

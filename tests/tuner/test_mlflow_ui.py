@@ -1,16 +1,11 @@
 """What a person sees of a study in MLflow's pages: a real server, a real browser."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from tests.servers import mlflow_ui
 from tuner.mlflow_access import connect
 from tuner.registry import register_encoders
 from tuner.report import write_report
@@ -52,25 +47,8 @@ def home(classification, mlflow_template, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(home):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tuner", "ui", "--port", str(port)],
-        env=os.environ | {"TUNER_HOME": str(home)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    while server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1)
-            break
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            continue
-    yield address
-    server.terminate()
-    server.wait()
+    with mlflow_ui(home) as (_, address):
+        yield address
 
 
 @pytest.fixture(scope="module")

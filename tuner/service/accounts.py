@@ -1,5 +1,6 @@
 """Users and their API keys."""
 
+import base64
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -89,6 +90,24 @@ def caller_of(store: StudyStore, token: str) -> Caller | None:
             return None
         key, user = found
         return Caller(user=user.id, name=user.name, key=key.id, scopes=tuple(key.scopes))
+
+    return store.run(work)
+
+
+def webhook_secret(store: StudyStore, user: int) -> str:
+    """Return what the webhooks of a user are signed with, made when it is first asked for.
+
+    Raises:
+        KeyError: If there is no such user.
+    """
+
+    def work(session: Session) -> str:
+        row = session.get(UserRow, user, with_for_update=True)
+        if row is None:
+            raise KeyError(f"there is no user {user}")
+        if row.webhook_secret is None:
+            row.webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        return row.webhook_secret
 
     return store.run(work)
 

@@ -1,5 +1,6 @@
 """The REST API under `/api/v1`, and the web page at `/`."""
 
+import asyncio
 import logging
 import time
 import uuid
@@ -14,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.service import access, metrics, operations, studies
 from tuner.service.limit import BodyLimit
@@ -22,10 +24,12 @@ from tuner.service.runner import Runner
 from tuner.service.submissions import Submissions
 from tuner.service.uploads import Checker
 from tuner.service.views import Problem, SubmitOptions
+from tuner.service.webhooks import send_due
 from tuner.settings import Settings
 from tuner.store import StudyStore
 
 _log = logging.getLogger(__name__)
+_WEBHOOKS = 2.0  # seconds between looks for studies that ended
 _PATIENCE = 3.0  # seconds that a request waits for a database that is away
 
 _HEADERS = {
@@ -53,9 +57,11 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         runner = Runner(StudyStore(settings.store_url), settings) if run_studies else None
         if runner is not None:
             runner.start()
+        webhooks = asyncio.create_task(_tell_webhooks(store))
         try:
             yield
         finally:
+            webhooks.cancel()
             if runner is not None:
                 await anyio.to_thread.run_sync(runner.stop)
             store.close()
@@ -83,6 +89,15 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
     _add_problem_schema(app)
     app.mount("/", StaticFiles(directory=Path(__file__).with_name("static"), html=True))
     return app
+
+
+async def _tell_webhooks(store: StudyStore) -> None:
+    while True:
+        await asyncio.sleep(_WEBHOOKS)
+        try:
+            await anyio.to_thread.run_sync(send_due, store)
+        except SQLAlchemyError as fault:
+            _log.warning("webhooks wait for the database: %s", fault)
 
 
 async def _observed(request: Request, follow: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -24,7 +24,7 @@ from data.shipped import EXAMPLES
 from data.sources import is_uri
 from tuner.result import Status, StudyResult
 from tuner.service.access import Reader, Writer
-from tuner.service.accounts import Caller
+from tuner.service.accounts import Caller, webhook_secret
 from tuner.service.check import spec_errors
 from tuner.service.problems import PROBLEMS, ProblemError
 from tuner.service.submissions import (
@@ -36,8 +36,15 @@ from tuner.service.submissions import (
     TooManyError,
 )
 from tuner.service.uploads import discard_unused, keep, received, stem
-from tuner.service.views import RUN_OPTIONS, StudyPage, StudyView, SubmitOptions
-from tuner.settings import Settings
+from tuner.service.views import (
+    RUN_OPTIONS,
+    Sharing,
+    StudyPage,
+    StudyView,
+    SubmitOptions,
+    WebhookSecret,
+)
+from tuner.settings import Settings, is_under
 
 _log = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between looks for new events
@@ -55,6 +62,15 @@ def _mine(request: Request, caller: Reader, id: Id) -> Submission:  # noqa: A002
 
 
 Mine = Annotated[Submission, Depends(_mine)]
+
+
+def _own(caller: Writer, mine: Mine) -> Submission:
+    if mine.owner != caller.name:
+        raise ProblemError(403, f"this study is {mine.owner}'s: you may look at it, no more")
+    return mine
+
+
+Own = Annotated[Submission, Depends(_own)]
 
 
 @router.post(
@@ -77,6 +93,13 @@ async def submit(
             examples=['{"trials": 8, "seed": 1}'],
         ),
     ] = "{}",
+    webhook: Annotated[
+        str | None,
+        Form(
+            max_length=2048,
+            description="URL that is told when the study ends, signed with your webhook secret",
+        ),
+    ] = None,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> StudyView:
     """Submit a data set: it is checked before this answers, with all that is wrong with it.
@@ -87,13 +110,16 @@ async def submit(
     options = _options(spec)
     if (file is None) == (data is None):
         raise ProblemError(422, "send either a file or data, a URI")
-    accept = partial(_accept, request, caller, options, idempotency_key)
+    if webhook is not None and not is_under(webhook, settings.allowed_webhooks):
+        allowed = settings.allowed_webhooks or "none (TUNER_ALLOWED_WEBHOOKS)"
+        raise ProblemError(422, f"webhook: this service calls URLs that begin with: {allowed}")
+    accept = partial(_accept, request, caller, options, idempotency_key, webhook)
     if file is not None:
         async with received(file, settings) as path:
             digest = await anyio.to_thread.run_sync(_digest, path)
             return StudyView.of(await accept(str(path), digest, stem(file.filename), path))
     assert data is not None
-    if data not in EXAMPLES and not (is_uri(data) and settings.allows(data)):
+    if data not in EXAMPLES and not (is_uri(data) and is_under(data, settings.allowed_sources)):
         allowed = settings.allowed_sources or "none"
         raise ProblemError(
             422,
@@ -108,6 +134,7 @@ async def _accept(
     caller: Caller,
     options: dict[str, Any],
     idempotency_key: str | None,
+    webhook: str | None,
     source: str,
     digest: str,
     name: str | None,
@@ -120,7 +147,7 @@ async def _accept(
     """
     settings: Settings = request.app.state.settings
     submissions: Submissions = request.app.state.submissions
-    asked = hashlib.sha256(json.dumps([digest, options]).encode()).hexdigest()
+    asked = hashlib.sha256(json.dumps([digest, options, webhook]).encode()).hexdigest()
     try:
         known = await anyio.to_thread.run_sync(
             submissions.known, caller.user, idempotency_key, asked
@@ -148,6 +175,7 @@ async def _accept(
             options={n: v for n, v in options.items() if n in RUN_OPTIONS},
             request=asked,
             idempotency_key=idempotency_key,
+            webhook=webhook,
         )
         try:
             return await anyio.to_thread.run_sync(submissions.submit, question)
@@ -284,19 +312,50 @@ async def get_events(
 
 
 @router.post("/studies/{id}/cancel", response_model=StudyView, responses=_ONE)
-def cancel(request: Request, caller: Writer, mine: Mine) -> StudyView:
+def cancel(request: Request, caller: Writer, mine: Own) -> StudyView:
     """Stop a study within seconds; its finished trials are kept, should it be asked for again."""
     after = request.app.state.submissions.cancel(caller.user, mine.id)
     return StudyView.of(after or mine)
 
 
 @router.delete("/studies/{id}", status_code=204, responses=_ONE)
-def delete(request: Request, caller: Writer, mine: Mine) -> Response:
+def delete(request: Request, mine: Own, caller: Writer) -> Response:
     """Delete a study, its trials and its data; its MLflow runs and models stay."""
     state = request.app.state
     state.submissions.delete(caller.user, mine.id)
     discard_unused(state.store, mine.fingerprint, state.settings)
     return Response(status_code=204)
+
+
+@router.get("/studies/{id}/shares", response_model=Sharing, responses=_ONE)
+def get_shares(request: Request, mine: Mine) -> Sharing:
+    """Tell who else may see a study."""
+    return Sharing(shared_with=request.app.state.submissions.shared_with(mine.id))
+
+
+User = Annotated[str, PathParameter(max_length=64, pattern=r"^[^\x00]+$", description="a name")]
+
+
+@router.put("/studies/{id}/shares/{user}", response_model=Sharing, responses=_ONE)
+def share(request: Request, caller: Writer, mine: Own, user: User) -> Sharing:
+    """Let another user see a study, its answer and its encoders."""
+    submissions: Submissions = request.app.state.submissions
+    if not submissions.share(caller.user, mine.id, user):
+        raise ProblemError(404, f"there is no user {user!r}")
+    return get_shares(request, mine)
+
+
+@router.delete("/studies/{id}/shares/{user}", response_model=Sharing, responses=_ONE)
+def unshare(request: Request, caller: Writer, mine: Own, user: User) -> Sharing:
+    """Show a study to another user no more."""
+    request.app.state.submissions.unshare(caller.user, mine.id, user)
+    return get_shares(request, mine)
+
+
+@router.get("/webhook-secret", response_model=WebhookSecret, responses={403: PROBLEMS[403]})
+def get_webhook_secret(request: Request, caller: Writer) -> WebhookSecret:
+    """Give what your webhooks are signed with (standardwebhooks.com)."""
+    return WebhookSecret(secret=webhook_secret(request.app.state.store, caller.user))
 
 
 def _earlier(submissions: Submissions, user: int, options: dict[str, Any]) -> Submission | None:

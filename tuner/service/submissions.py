@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, select
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer
 
 from tuner.result import Status
 from tuner.store import StudyStore
-from tuner.tables import EventRow, StudyRow, SubmissionRow, TrialRow
+from tuner.tables import EventRow, ShareRow, StudyRow, SubmissionRow, TrialRow, UserRow
 
 ENDED = ("done", "failed", "cancelled")
 
@@ -23,6 +23,7 @@ class Submission:
     Attributes:
         number: Order of arrival.
         id: What it is known by.
+        owner: Name of the user whose it is.
         study: The study that answers it.
         name: Of the study.
         status: How it stands.
@@ -38,6 +39,7 @@ class Submission:
 
     number: int
     id: str
+    owner: str
     study: str
     name: str
     status: Status
@@ -72,6 +74,7 @@ class Asked:
     options: dict[str, Any]
     request: str
     idempotency_key: str | None
+    webhook: str | None = None
 
 
 class Submissions:
@@ -120,15 +123,14 @@ class Submissions:
         return self.get(user, found.id)
 
     def get(self, user: int, submission: str) -> Submission | None:
-        """Return a user's submission, or None if they have none of this id."""
-        mine = (SubmissionRow.user_id == user, SubmissionRow.id == submission)
-        found = self._select(*mine, limit=1)
+        """Return a submission that a user may see, or None if there is none of this id."""
+        found = self._select(_visible_to(user), SubmissionRow.id == submission, limit=1)
         return found[0] if found else None
 
     def page(
         self, user: int, *, before: int | None, limit: int, status: str | None, name: str | None
     ) -> list[Submission]:
-        """Return a user's submissions, the latest first, without their results' curves.
+        """Return what a user submitted or was shown, the latest first.
 
         Args:
             user: Whose.
@@ -137,7 +139,7 @@ class Submissions:
             status: Only such as stand so.
             name: Only such as have this in their name.
         """
-        conditions: list[ColumnElement[bool]] = [SubmissionRow.user_id == user]
+        conditions: list[ColumnElement[bool]] = [_visible_to(user)]
         if before is not None:
             conditions.append(SubmissionRow.number < before)
         if status == "cancelled":
@@ -191,6 +193,51 @@ class Submissions:
 
         return self._store.run(work)
 
+    def share(self, user: int, submission: str, other: str) -> bool:
+        """Let another user see a submission, too; whether there is such a user.
+
+        Nothing happens unless the submission is the user's own.
+        """
+
+        def work(session: Session) -> bool:
+            shown_to = session.scalar(select(UserRow.id).where(UserRow.name == other))
+            if shown_to is None:
+                return False
+            known = session.get(ShareRow, (submission, shown_to))
+            own = _own(session, user, submission)
+            if known is None and own is not None and shown_to != user:
+                session.add(ShareRow(submission_id=submission, user_id=shown_to))
+            return True
+
+        try:
+            return self._store.run(work)
+        except IntegrityError:  # at the same time by another request
+            return True
+
+    def unshare(self, user: int, submission: str, other: str) -> None:
+        """Show a submission to another user no more."""
+
+        def work(session: Session) -> None:
+            if _own(session, user, submission) is not None:
+                them = select(UserRow.id).where(UserRow.name == other).scalar_subquery()
+                session.execute(
+                    delete(ShareRow).where(
+                        ShareRow.submission_id == submission, ShareRow.user_id == them
+                    )
+                )
+
+        self._store.run(work)
+
+    def shared_with(self, submission: str) -> list[str]:
+        """Return the names of those who were shown a submission, in order."""
+        names = (
+            select(UserRow.name)
+            .join(ShareRow)
+            .where(ShareRow.submission_id == submission)
+            .order_by(UserRow.name)
+        )
+        return self._store.run(lambda session: list(session.scalars(names)))
+
     def events(self, study: str, *, after: int, limit: int = 500) -> list[EventRow]:
         """Return what happened to a study after an event."""
         query = (
@@ -236,10 +283,13 @@ class Submissions:
             idempotency_key=asked.idempotency_key,
             request=asked.request,
             answered=study.status == "done",
+            webhook=asked.webhook,
+            webhook_due=None if asked.webhook is None else 0.0,
         )
         session.add(row)
         session.flush()
-        return _submission(row, study, trials=0)
+        owner = session.get_one(UserRow, asked.user).name
+        return _submission(row, study, owner, trials=0)
 
     def _select(self, *conditions: ColumnElement[bool], limit: int) -> list[Submission]:
         trials = (
@@ -249,8 +299,9 @@ class Submissions:
             .scalar_subquery()
         )
         query = (
-            select(SubmissionRow, StudyRow, trials)
+            select(SubmissionRow, StudyRow, UserRow.name, trials)
             .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
+            .join(UserRow, UserRow.id == SubmissionRow.user_id)
             .where(*conditions)
             .order_by(SubmissionRow.number.desc())
             .limit(limit)
@@ -259,6 +310,11 @@ class Submissions:
         return self._store.run(
             lambda session: [_submission(*row) for row in session.execute(query)]
         )
+
+
+def _visible_to(user: int) -> ColumnElement[bool]:
+    shown = select(ShareRow.submission_id).where(ShareRow.user_id == user)
+    return or_(SubmissionRow.user_id == user, SubmissionRow.id.in_(shown))
 
 
 def _own(session: Session, user: int, submission: str) -> SubmissionRow | None:
@@ -271,12 +327,13 @@ def _is_wanted(session: Session, study: str) -> bool:
     return bool(session.scalar(select(live)))
 
 
-def _submission(row: SubmissionRow, study: StudyRow, trials: int) -> Submission:
+def _submission(row: SubmissionRow, study: StudyRow, owner: str, trials: int) -> Submission:
     status: Status = "cancelled" if row.cancelled else study.status  # type: ignore[assignment]
     created = row.created if row.created.tzinfo else row.created.replace(tzinfo=UTC)
     return Submission(
         number=row.number,
         id=row.id,
+        owner=owner,
         study=study.id,
         name=row.name,
         status=status,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from models.config import TrainingConfig
-from tuner.result import Status, StudyResult
+from tuner.result import Status
 from tuner.service.submissions import Submission
 from tuner.spec import StudySpec
 
@@ -54,6 +54,7 @@ class StudyView(BaseModel):
                 "id": "5f0c8e4b9a1d2c37",
                 "study": "83064a307ea61a37",
                 "name": "mfeat",
+                "owner": "ada",
                 "status": "running",
                 "error": None,
                 "answered_from_store": False,
@@ -71,6 +72,7 @@ class StudyView(BaseModel):
     id: str
     study: Annotated[str, Field(description="identifies data and spec: equal questions share it")]
     name: str
+    owner: Annotated[str, Field(description="whose it is; others may have been shown it")]
     status: Status
     error: str | None
     answered_from_store: Annotated[
@@ -94,6 +96,7 @@ class StudyView(BaseModel):
             id=submission.id,
             study=submission.study,
             name=submission.name,
+            owner=submission.owner,
             status=submission.status,
             error=submission.error,
             answered_from_store=submission.answered,
@@ -114,6 +117,18 @@ class StudyPage(BaseModel):
     next: Annotated[str | None, Field(description="cursor of the next page, if there is one")]
 
 
+class Sharing(BaseModel):
+    """Who may see a study besides its owner."""
+
+    shared_with: list[str]
+
+
+class WebhookSecret(BaseModel):
+    """What the webhooks of a user are signed with, after standardwebhooks.com."""
+
+    secret: str
+
+
 class Health(BaseModel):
     """Whether the service can work."""
 
@@ -130,6 +145,3 @@ class Problem(BaseModel):
     findings: Annotated[
         list[str], Field(description="what is wrong with the data set or the spec, one by one")
     ] = []
-
-
-__all__ = ["RUN_OPTIONS", "Health", "Problem", "StudyPage", "StudyResult", "StudyView"]

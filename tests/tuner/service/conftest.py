@@ -1,7 +1,6 @@
 """Services on free ports, each with a home of its own."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import uvicorn
 
+from tests.servers import answers, free_port
 from tuner.client import Client
 from tuner.service.accounts import create_key
 from tuner.service.app import create_app
@@ -20,12 +20,6 @@ from tuner.settings import Settings
 from tuner.store import StudyStore
 
 QUICK = {"trials": 4, "replicates": 2, "confirm_replicates": 2, "epochs": 3, "hidden": 8}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def arrays(seed=0, rows=150):
@@ -107,20 +101,8 @@ def serving(home, port=None, **environment):
     )
     with closing(log):
         try:
-            wait_for(f"http://127.0.0.1:{port}")
+            answers(process, f"http://127.0.0.1:{port}/health/ready")
             yield process, f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(20)
-
-
-def wait_for(url, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if httpx2.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx2.TransportError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.1)

@@ -99,6 +99,21 @@ def test_users_are_apart(service, data):
         assert ada.status(mine["id"])["status"] == "queued"
 
 
+def test_a_study_can_be_shown_to_another(service, data):
+    with service.client("ada") as ada, service.client("grace") as grace:
+        mine = ada.submit(data(), trials=4)
+        assert "there is no user 'alan'" in refused(lambda: ada.share(mine["id"], "alan"), 404)
+        refused(lambda: grace.share(mine["id"], "grace"), 404)
+        assert ada.share(mine["id"], "grace") == ("grace",)
+        assert grace.status(mine["id"]) == mine
+        assert [(each["id"], each["owner"]) for each in grace.list()] == [(mine["id"], "ada")]
+        for call in (grace.cancel, grace.delete, lambda study: grace.share(study, "grace")):
+            told = refused(lambda call=call: call(mine["id"]), 403)
+            assert "this study is ada's: you may look at it, no more" in told
+        assert ada.share(mine["id"], "grace", remove=True) == ()
+        refused(lambda: grace.status(mine["id"]), 404)
+
+
 def test_without_a_key_there_is_nothing(service, data):
     with Client(service.url, "tk_wrong") as stranger:
         for call in (lambda: stranger.submit(data()), lambda: list(stranger.list())):
@@ -331,6 +346,10 @@ def test_the_document_describes_every_route(service):
         "GET /api/v1/studies/{id}/encoders/{modality}",
         "POST /api/v1/studies/{id}/cancel",
         "DELETE /api/v1/studies/{id}",
+        "GET /api/v1/studies/{id}/shares",
+        "PUT /api/v1/studies/{id}/shares/{user}",
+        "DELETE /api/v1/studies/{id}/shares/{user}",
+        "GET /api/v1/webhook-secret",
         "GET /health/live",
         "GET /health/ready",
         "GET /metrics",

@@ -7,7 +7,8 @@ from contextlib import closing
 import psutil
 import pytest
 
-from tests.tuner.service.conftest import QUICK, free_port, serving
+from tests.servers import free_port
+from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
 from tuner.settings import Settings
 from tuner.store import StudyStore

@@ -1,15 +1,21 @@
 """The web page in a real browser, from the login to an encoder that predicts."""
 
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from data import read
+from tests.servers import free_port, mlflow_ui
 from tests.tuner.service.conftest import arrays, serving
+from tuner.service.accounts import create_key
+from tuner.settings import Settings
+from tuner.store import StudyStore
 
 pytestmark = pytest.mark.integration
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -31,7 +37,8 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
     good, bad = tmp_path / "pairs.npz", tmp_path / "bad.npz"
     np.savez(good, **arrays())
     np.savez(bad, **arrays() | {"a": np.full((150, 4), np.nan)})
-    with serving(tmp_path / "home", TUNER_MLFLOW_URL="http://mlflow.example") as (_, url):
+    home, port = tmp_path / "home", free_port()
+    with serving(home, TUNER_MLFLOW_URL=f"http://127.0.0.1:{port}") as (_, url):
         page = browser.new_page(viewport={"width": 1000, "height": 900})
         faults = []
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -39,7 +46,7 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
         page.get_by_label("API key").fill("tk_wrong")
         page.get_by_role("button", name="Log in").click()
         page.get_by_text("this key is unknown, or was revoked").wait_for()
-        page.get_by_label("API key").fill((tmp_path / "home" / "api-key").read_text())
+        page.get_by_label("API key").fill((home / "api-key").read_text())
         page.get_by_role("button", name="Log in").click()
         page.get_by_text("None yet.").wait_for()
 
@@ -60,14 +67,38 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
         assert page.locator("#trials-table tr").count() == 5
         assert page.locator("#curve canvas").count() == 1
         assert page.get_by_text("Information profile").is_visible()
-        link = page.get_by_role("link", name="Runs in MLflow").get_attribute("href")
-        assert link.startswith("http://mlflow.example/#/experiments/")
+        address = page.url
+        with mlflow_ui(home, port):
+            page.get_by_role("link", name="Runs in MLflow").click()
+            page.get_by_text("pairs (a + b, 150 pairs)").first.wait_for(timeout=60_000)
+            page.get_by_text("pairs-a-encoder").first.wait_for(timeout=60_000)
+        page.goto(address)
+        page.locator(".card .verdict").nth(2).wait_for()
 
         with page.expect_download() as download:
             page.get_by_role("link", name="Encoder of A (zip)").click()
         model = tmp_path / "model"
         with zipfile.ZipFile(download.value.path()) as archive:
             archive.extractall(model)
+
+        page.get_by_label("Let another user look at it").fill("grace")
+        page.get_by_role("button", name="Share").click()
+        page.get_by_text("there is no user 'grace'").wait_for()
+        with closing(StudyStore(Settings(home=home).store_url)) as store:
+            key = create_key(store, "grace")
+        page.get_by_role("button", name="Share").click()
+        page.get_by_text("grace may look at it").wait_for()
+        other = browser.new_context().new_page()
+        other.goto(url)
+        other.get_by_label("API key").fill(key)
+        other.get_by_role("button", name="Log in").click()
+        other.get_by_role("link", name="pairs").click()
+        other.get_by_text("shown to you by admin").wait_for()
+        other.locator(".card .verdict").nth(2).wait_for()
+        assert other.get_by_role("button", name="Delete").count() == 0
+        if os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=f"{os.environ['SCREENSHOTS']}/study.png", full_page=True)
+            other.screenshot(path=f"{os.environ['SCREENSHOTS']}/shared.png", full_page=True)
 
         page.set_viewport_size({"width": 375, "height": 800})
         page.wait_for_function("document.documentElement.scrollWidth <= 375", timeout=5000)

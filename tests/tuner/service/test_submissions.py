@@ -24,7 +24,7 @@ def users(store):
     return [caller_of(store, create_key(store, name)).user for name in ("ada", "grace")]
 
 
-def asked(user, study="s1", *, key=None, request="r1"):
+def asked(user, study="s1", *, key=None, request="r1", webhook=None):
     return Asked(
         user=user,
         study=study,
@@ -35,6 +35,7 @@ def asked(user, study="s1", *, key=None, request="r1"):
         options={"workers": 2},
         request=request,
         idempotency_key=key,
+        webhook=webhook,
     )
 
 
@@ -79,6 +80,33 @@ def test_nobody_sees_anothers(submissions, users):
     assert not submissions.delete(users[1], mine.id)
     assert submissions.page(users[1], before=None, limit=9, status=None, name=None) == []
     assert submissions.get(users[0], mine.id).status == "queued"
+
+
+def test_a_shared_study_is_seen_and_not_changed(submissions, store, users):
+    mine = submissions.submit(asked(users[0]))
+    assert not submissions.share(users[0], mine.id, "nobody")
+    for _ in range(2):
+        assert submissions.share(users[0], mine.id, "grace")
+    assert submissions.shared_with(mine.id) == ["grace"]
+    assert submissions.get(users[1], mine.id) == mine
+    assert mine.owner == "ada"
+    assert submissions.page(users[1], before=None, limit=9, status=None, name=None) == [mine]
+    submissions.cancel(users[1], mine.id)
+    assert not submissions.delete(users[1], mine.id)
+    submissions.unshare(users[1], mine.id, "grace")  # it is not hers to change
+    assert submissions.get(users[1], mine.id).status == "queued"
+    submissions.unshare(users[0], mine.id, "grace")
+    assert submissions.get(users[1], mine.id) is None
+
+
+def test_only_ones_own_can_be_shared(submissions, users):
+    mine = submissions.submit(asked(users[0]))
+    submissions.share(users[1], mine.id, "grace")
+    submissions.share(users[0], mine.id, "ada")  # oneself: nothing to do
+    assert submissions.shared_with(mine.id) == []
+    submissions.share(users[0], mine.id, "grace")
+    assert submissions.delete(users[0], mine.id)  # and with it the share
+    assert submissions.get(users[1], mine.id) is None
 
 
 def test_pages_are_complete_and_filtered(submissions, store, users):

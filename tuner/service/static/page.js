@@ -116,13 +116,14 @@ $("submit-form").addEventListener("submit", async (event) => {
   }
 });
 
+const from = (study) => (study.owner === session.user ? "" : ` (${study.owner}’s)`);
 let next = null;
 
 async function list(cursor = null) {
   const page = await call("GET", `/studies${cursor ? `?cursor=${encodeURIComponent(cursor)}` : ""}`);
   const rows = page.studies.map((study) =>
     element("tr", {},
-      element("td", {}, element("a", { href: `#/studies/${study.id}`, textContent: study.name })),
+      element("td", {}, element("a", { href: `#/studies/${study.id}`, textContent: study.name }), from(study)),
       ...[study.status, study.trials, number(study.lambda), study.verdict || "—", new Date(study.created).toLocaleString()]
         .map((text) => element("td", { textContent: text }))));
   if (cursor) $("studies").append(...rows);
@@ -143,6 +144,8 @@ async function open(id) {
   for (const part of ["verdicts", "information", "trials-table", "actions", "curve", "alike"]) $(part).replaceChildren();
   charts = {};
   state(study);
+  $("owner").textContent = study.owner === session.user ? "" : `shown to you by ${study.owner}`;
+  sharing(study);
   if (study.status === "done") return finished(id);
   buttons(study);
   source = new EventSource(`${API}/studies/${id}/events`);
@@ -171,8 +174,33 @@ function state(study) {
   $("bar").hidden = study.status !== "running" && study.status !== "queued";
 }
 
+async function sharing(study) {
+  $("share-form").hidden = study.owner !== session.user;
+  if ($("share-form").hidden) return;
+  $("share-problem").textContent = "";
+  const path = `/studies/${study.id}/shares`;
+  const show = ({ shared_with: users }) => {
+    $("shared").replaceChildren(...users.flatMap((user) => [
+      `${user} may look at it `,
+      element("button", { type: "button", className: "plain", textContent: `Hide it from ${user}`,
+        onclick: async () => show(await call("DELETE", `${path}/${encodeURIComponent(user)}`)) }), " "]));
+  };
+  $("share-form").onsubmit = async (event) => {
+    event.preventDefault();
+    $("share-problem").textContent = "";
+    try {
+      show(await call("PUT", `${path}/${encodeURIComponent($("share-with").value.trim())}`));
+      $("share-with").value = "";
+    } catch (problem) {
+      $("share-problem").textContent = problem.message;
+    }
+  };
+  show(await call("GET", path));
+}
+
 function buttons(study) {
   const made = [];
+  if (study.owner !== session.user) return $("actions").replaceChildren();
   if (study.status === "queued" || study.status === "running")
     made.push(element("button", { type: "button", className: "plain", textContent: "Cancel",
       onclick: async () => state(await call("POST", `/studies/${study.id}/cancel`)) }));
@@ -269,14 +297,17 @@ function chart(id, title, labels, x, lines, errors, joint) {
     });
     context.restore();
   };
+  const reach = (sign) => lines.flatMap((line, index) => line.map((mean, n) => mean + sign * (errors?.[index][n] ?? 0)));
+  const low = Math.min(...reach(-1)), high = Math.max(...reach(1)); // the error bars, too
+  const pad = (high - low || 0.1) * 0.05;
   const box = $(id);
   charts[id]?.destroy();
   charts[id] = new uPlot({
     width: box.clientWidth || 600,
     height: 260,
-    scales: { x: { time: false } },
+    scales: { x: { time: false }, y: { range: () => [low - pad, high + pad] } },
     axes: [
-      { stroke: ink, grid, ticks: grid, label: "λ", splits: (_, __, low, high) => marks.filter((u) => u >= low - 1e-9 && u <= high + 1e-9),
+      { stroke: ink, grid, ticks: grid, label: "λ", splits: (_, __, from, to) => marks.filter((u) => u >= from - 1e-9 && u <= to + 1e-9),
         values: (_, splits) => splits.map((u) => number(unwarp(u), 2)) },
       { stroke: ink, grid, ticks: grid, label: title, size: 60 },
     ],
