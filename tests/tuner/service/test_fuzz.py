@@ -33,9 +33,11 @@ def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
             known = [client.submit("mfeat", seed=seed) for seed in range(4)]
         service.store.update(known[0]["study"], status="failed", error="planted")
         service.store.set_status(known[1]["study"], "cancelled")
+        service.key("other")
         ids = [study["id"] for study in known[:2]]  # ended, so that following them ends, too
         (tmp_path / "schemathesis.toml").write_text(
-            f'[parameters]\n"path.id" = {json.dumps(ids)}\n', encoding="utf-8"
+            f'[parameters]\n"path.id" = {json.dumps(ids)}\n"path.user" = ["other", "nobody"]\n',
+            encoding="utf-8",
         )
         program = Path(sys.executable).with_name("schemathesis")
         told = subprocess.run(
@@ -51,6 +53,6 @@ def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
             cwd=tmp_path,
         )
         assert told.returncode == 0, told.stdout[-6000:]
-        assert "12 selected / 12 total" in told.stdout
+        assert "16 selected / 16 total" in told.stdout
     finally:
         service.stop()
