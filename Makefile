@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup run test check format bench reproduce clean
+.PHONY: setup run test soak check format bench reproduce clean
 .DEFAULT_GOAL := setup
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -18,6 +18,9 @@ run: $(INSTALLED)  ## Find the alignment strength of the shipped example
 
 test: $(INSTALLED)  ## Pass all tests
 	$(BIN)/pytest
+
+soak: $(INSTALLED)  ## Pass the tests that take minutes each: many users, many faults
+	$(BIN)/pytest -m soak
 
 check: $(INSTALLED)  ## Format, lint, types, import direction, dependencies
 	$(BIN)/ruff format --check .

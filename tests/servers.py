@@ -1,6 +1,7 @@
 """Real servers that tests talk to."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def free_port() -> int:
@@ -45,3 +47,30 @@ def answers(server, url, seconds=120.0):
             assert server.poll() is None, f"the server at {url} ended"
             assert time.monotonic() < deadline, f"the server at {url} does not answer"
         time.sleep(0.1)
+
+
+@contextmanager
+def ray_head(folder, cpus, *options):
+    """A Ray cluster of one node that wants a token; yields what has to be in the environment."""
+    token = folder / "ray-token"
+    token.write_text("a" * 64)
+    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    port = free_port()
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
+    command += ["--port", str(port), "--num-cpus", str(cpus), "--temp-dir", f"/tmp/ray-{port}"]
+    with (folder / "ray.log").open("wb") as log:
+        head = subprocess.Popen(
+            [*command, "--disable-usage-stats", *(options or ["--include-dashboard=false"])],
+            env=os.environ | access,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        while b"Ray runtime started" not in (folder / "ray.log").read_bytes():
+            assert head.poll() is None, (folder / "ray.log").read_text()
+            time.sleep(0.1)
+        yield access | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+    finally:
+        head.terminate()
+        head.wait()
+        shutil.rmtree(f"/tmp/ray-{port}", ignore_errors=True)

@@ -8,8 +8,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
 from tuner.outcome import FinishedTrial
 from tuner.question import Question
+from tuner.schema import alone
 from tuner.scores import TARGETS
 
 _log = logging.getLogger(__name__)
@@ -24,34 +28,23 @@ class OptunaMirror:
     """
 
     def __init__(self, question: Question, url: str) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._question = question
-        self._storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-        self._study = optuna.create_study(
-            study_name=f"{question.name}-{question.study}",
-            storage=self._storage,
-            direction=question.metric.direction,
-            load_if_exists=True,
-        )
-        self._study.set_user_attr("metric", f"joint {question.metric.name}")
-        self._study.set_user_attr("fingerprint", question.dataset.fingerprint)
-        self._known = {
-            (trial.user_attrs["phase"], trial.user_attrs["number"])
-            for trial in self._study.get_trials()
-        }
+        self._question, self._url = question, url
+        self._study: Any = None
+        self._known: set[tuple[str, int]] = set()
 
     def close(self) -> None:
         """Let go of every connection."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        if self._study is not None:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
 
     def sync(self, finished: Sequence[FinishedTrial]) -> None:
         """Add what is missing; a storage that is away is told the next time."""
         from optuna.exceptions import StorageInternalError
 
         try:
+            if self._study is None:
+                self._open()
             for trial in finished:
                 request = trial.request
                 if request.phase not in ("search", "rung"):
@@ -60,8 +53,34 @@ class OptunaMirror:
                 if key not in self._known:
                     self._study.add_trial(self._frozen(trial))
                     self._known.add(key)
-        except StorageInternalError as fault:
+        except (StorageInternalError, SQLAlchemyError) as fault:
             _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
+
+    def _open(self) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        question = self._question
+        engine = create_engine(self._url)
+        try:
+            with alone(engine):  # Optuna's tables may be built by one process at a time
+                self._storage = optuna.storages.RDBStorage(
+                    self._url, engine_kwargs={"pool_pre_ping": True}
+                )
+        finally:
+            engine.dispose()
+        study = optuna.create_study(
+            study_name=f"{question.name}-{question.study}",
+            storage=self._storage,
+            direction=question.metric.direction,
+            load_if_exists=True,
+        )
+        study.set_user_attr("metric", f"joint {question.metric.name}")
+        study.set_user_attr("fingerprint", question.dataset.fingerprint)
+        self._known = {
+            (trial.user_attrs["phase"], trial.user_attrs["number"]) for trial in study.get_trials()
+        }
+        self._study = study
 
     def _frozen(self, trial: FinishedTrial) -> Any:
         import optuna

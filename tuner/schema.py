@@ -23,7 +23,7 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         if _version(connection) == VERSION:
             return
-    with _alone(engine) as connection:
+    with alone(engine) as connection:
         if _version(connection) is None:
             _create(connection)
         else:
@@ -40,7 +40,8 @@ def _version(connection: Connection) -> str | None:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
+def alone(engine: Engine) -> Iterator[Connection]:
+    """Keep every other process from building tables in the same database meanwhile."""
     if engine.dialect.name == "sqlite" and engine.url.database:
         with FileLock(Path(engine.url.database).with_suffix(".lock")), engine.begin() as connection:
             yield connection

@@ -1,6 +1,7 @@
 """The copy of a search that Optuna's own tools open."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import optuna
@@ -34,6 +35,28 @@ def test_every_search_trial_is_shown_once_with_its_strength(classification, data
     scores = question.validation.scores(searched[1].outcome.predictions, "joint")
     assert trials[1].value == pytest.approx(scores.mean())
     assert attributes["fingerprint"] == question.dataset.fingerprint
+
+
+def test_many_may_be_the_first(classification, database_url):
+    question = classification.question
+
+    def copy(_):
+        with closing(OptunaMirror(question, database_url)) as mirror:
+            mirror._open()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(copy, range(6)))
+
+
+def test_a_storage_that_is_away_at_first_is_told_later(classification, database_url, caplog):
+    question = classification.question
+    with closing(OptunaMirror(question, "postgresql+psycopg://127.0.0.1:9/away")) as mirror:
+        mirror.sync(classification.finished)
+        assert "Optuna's storage is away" in caplog.text
+        mirror._url = database_url
+        mirror.sync(classification.finished)
+    with study_at(database_url, question) as study:
+        assert len(study.trials) == 5
 
 
 def test_a_partial_training_is_shown_as_pruned(classification, database_url):
