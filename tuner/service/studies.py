@@ -241,11 +241,16 @@ def get_result(mine: Mine) -> StudyResult:
     response_class=FileResponse,
     responses=_ONE | {409: PROBLEMS[409], 200: {"content": {"text/html": {}}}},
 )
-def get_report(request: Request, mine: Mine) -> FileResponse:
+async def get_report(request: Request, mine: Mine) -> FileResponse:
     """Give the self-contained page about the answer."""
-    page = request.app.state.settings.reports(mine.study) / "report.html"
-    if mine.result is None or not page.is_file():
-        raise ProblemError(409, f"there is no report here: the study is {mine.status}")
+    page: Path = request.app.state.settings.reports(mine.study) / "report.html"
+    links = None if mine.result is None else mine.result.get("mlflow")
+    if links is None:
+        raise ProblemError(409, f"there is no report: the study is {mine.status}")
+    if not page.is_file():  # its driver was on another machine
+        page.parent.mkdir(parents=True, exist_ok=True)
+        command = ["-m", "tuner.service.fetch", "report", links["run_id"], str(page)]
+        await _helper(command, "MLflow could not give the report; try again")
     # The page holds its own styles and pictures, and no script.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return FileResponse(page, headers={"Content-Security-Policy": policy})
@@ -264,7 +269,7 @@ async def get_encoder(request: Request, mine: Mine, modality: Literal["a", "b"])
     settings: Settings = request.app.state.settings
     model = side["model"]
     out = settings.uploads / f"outgoing-{uuid.uuid4().hex}.zip"
-    command = ["-m", "tuner.service.encoder", model["name"], model["version"], str(out)]
+    command = ["-m", "tuner.service.fetch", "model", model["name"], model["version"], str(out)]
     await _helper(command, "the registry could not give the encoder; try again")
     return FileResponse(
         out,

@@ -1,20 +1,27 @@
 """Whatever is killed, a submitted study ends with the answer of an undisturbed one."""
 
+import random
 import signal
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import psutil
 import pytest
 
-from tests.servers import free_port
+from tests.conftest import sqlalchemy_url, start_postgres, stop_postgres
+from tests.in_process import answer_in_process
+from tests.servers import free_port, mlflow_ui
 from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
-from tuner.settings import Settings
+from tuner.question import dataset_of
+from tuner.service.accounts import create_key
+from tuner.spec import spec_from_options
 from tuner.store import StudyStore
 
 pytestmark = pytest.mark.integration
-LONGER = QUICK | {"trials": 8, "epochs": 40, "patience": 40, "workers": 1}
+LONGER = QUICK | {"trials": 8, "epochs": 40, "patience": 40}
+FAULTS = ("service", "driver", "worker", "postgres", "mlflow")
+DRIVER = "tuner.service.driver"
 
 
 def drivers(study):
@@ -25,53 +32,117 @@ def drivers(study):
     ]
 
 
-DRIVER = "tuner.service.driver"
+def workers(driver):
+    try:
+        family = driver.children(recursive=True)
+        return [process for process in family if "TrialWorker" in " ".join(process.cmdline())]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def until(true, seconds=90.0):
     deadline = time.monotonic() + seconds
-    while not true():
+    while not (found := true()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    return found
 
 
 def client_of(home, url):
     return Client(url, (home / "api-key").read_text().strip())
 
 
-def test_the_api_and_a_driver_may_be_killed(tmp_path, data):
-    home, port, path = tmp_path / "home", free_port(), data()
-    with serving(home, port) as (process, url), client_of(home, url) as client:
-        study = client.submit(path, **LONGER)
-        until(lambda: client.status(study["id"])["trials"] >= 1)
-        (driver,) = drivers(study["study"])
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert driver.is_running()  # it needs no API
-    with closing(StudyStore(Settings(home=home).store_url)) as store:
-        before = len(store.trials(study["study"]))
-        until(lambda: len(store.trials(study["study"])) > before)
-        driver.send_signal(signal.SIGKILL)
-        driver.wait(10)
-        kept = {t.request.number for t in store.trials(study["study"])}
-        with serving(home, port) as (_, url), client_of(home, url) as client:
-            disturbed = client.result(study["id"], wait=True)
-            again = client.submit(path, **LONGER)
-            assert again["answered_from_store"]
-        assert kept
-    other = tmp_path / "other"
-    with serving(other) as (_, url), client_of(other, url) as client:
-        undisturbed = client.result(client.submit(path, **LONGER)["id"], wait=True)
-    for result in (disturbed, undisturbed):
-        assert result.status == "done"
-    assert disturbed.joint == undisturbed.joint
-    assert disturbed.curve == undisturbed.curve
+class World:
+    """A service, its PostgreSQL and its MLflow, each of which can be made to fail."""
+
+    def __init__(self, folder, stack):
+        self._folder, self._ports = folder, {"service": free_port(), "mlflow": free_port()}
+        self._postgres = start_postgres(folder)
+        stack.callback(self._postgres.cleanup)
+        self.store = stack.enter_context(closing(StudyStore(sqlalchemy_url(self._postgres))))
+        self._running = {name: stack.enter_context(ExitStack()) for name in self._ports}
+        self._processes = {}
+        self.url = f"http://127.0.0.1:{self._ports['service']}"
+        for name in ("mlflow", "service"):
+            self._start(name)
+
+    def fail(self, kind, driver, pause):
+        """Make one part fail for some seconds; a driver, or its worker, is not brought back."""
+        if kind == "driver":
+            driver.kill()
+        elif kind == "worker":
+            until(lambda: workers(driver) or not driver.is_running())
+            for worker in workers(driver)[:1]:
+                worker.kill()
+        elif kind == "postgres":
+            stop_postgres(self._postgres)
+            time.sleep(pause)
+            self._postgres.ensure_postgres_running()
+        else:
+            parts = self._processes[kind].children(recursive=True) if kind == "mlflow" else []
+            for process in (self._processes[kind], *parts):
+                process.send_signal(signal.SIGKILL)
+            self._processes[kind].wait()
+            assert kind != "service" or driver.is_running()  # it needs no API
+            self._running[kind].close()
+            time.sleep(pause)
+            self._start(kind)
+
+    def _start(self, name):
+        port, home = self._ports[name], self._folder / name
+        if name == "mlflow":
+            server = mlflow_ui(home, port)
+        else:
+            environment = {
+                "TUNER_DATABASE_URL": sqlalchemy_url(self._postgres),
+                "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self._ports['mlflow']}",
+            }
+            server = serving(home, port, **environment)
+        process, _ = self._running[name].enter_context(server)
+        self._processes[name] = psutil.Process(process.pid)
+
+
+@pytest.mark.parametrize("count", [len(FAULTS), pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.timeout(3000)
+def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, count):
+    path, chance = data(), random.Random(count)
+    faults = [FAULTS[n % len(FAULTS)] for n in range(count)]
+    chance.shuffle(faults)
+    studies = []
+    with ExitStack() as stack:
+        world = World(tmp_path, stack)
+        client = stack.enter_context(Client(world.url, create_key(world.store, "ada")))
+
+        def some_driver():
+            ended = ("done", "failed", "cancelled")
+            if not studies or client.status(studies[-1]["id"])["status"] in ended:
+                studies.append(client.submit(path, **LONGER, seed=len(studies), workers=1))
+            return drivers(studies[-1]["study"])
+
+        for kind in faults:
+            driver = None
+            while driver is None or not driver.is_running():
+                (driver,) = until(some_driver)
+                time.sleep(chance.uniform(0, 12))
+            world.fail(kind, driver, chance.uniform(1, 6))
+        results = [client.result(study["id"], wait=True) for study in studies]
+        again = client.submit(path, **LONGER, seed=0, workers=1)
+        assert again["answered_from_store"]
+    for seed, result in enumerate(results):
+        spec = spec_from_options(LONGER | {"seed": seed})
+        undisturbed = answer_in_process(spec, dataset_of(spec, str(path)))
+        assert not result.failures
+        assert result.joint == undisturbed.joint
+        assert result.curve == undisturbed.curve
+        assert result.modalities.a.model is not None
 
 
 def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, data):
     home = tmp_path / "home"
     with serving(home) as (_, url), client_of(home, url) as client:
-        study = client.submit(data(), **LONGER | {"epochs": 2000, "patience": 2000, "trials": 30})
+        study = client.submit(
+            data(), **LONGER | {"epochs": 2000, "patience": 2000, "trials": 30}, workers=1
+        )
         until(lambda: client.status(study["id"])["trials"] >= 1)
         client.cancel(study["id"])
         started = time.monotonic()

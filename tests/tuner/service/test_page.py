@@ -33,6 +33,11 @@ def browser():
         browser.close()
 
 
+def report(page):
+    href = page.get_by_role("link", name="Report", exact=True).get_attribute("href")
+    return href.removeprefix("api/v1")
+
+
 def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
     good, bad = tmp_path / "pairs.npz", tmp_path / "bad.npz"
     np.savez(good, **arrays())
@@ -80,6 +85,10 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
         model = tmp_path / "model"
         with zipfile.ZipFile(download.value.path()) as archive:
             archive.extractall(model)
+
+        assert "λ-curve" in page.request.get(f"{url}/api/v1{report(page)}").text()
+        shutil.rmtree(home / "reports")  # as where the study ran on another machine
+        assert "λ-curve" in page.request.get(f"{url}/api/v1{report(page)}").text()
 
         page.get_by_label("Let another user look at it").fill("grace")
         page.get_by_role("button", name="Share").click()

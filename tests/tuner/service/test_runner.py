@@ -101,6 +101,35 @@ def test_a_study_whose_driver_died_is_started_again_but_not_for_ever(store, runn
     assert row.error == "its driver died 5 times; the log of the service says why"
 
 
+def test_a_cluster_that_is_away_costs_a_study_nothing(store, runner, started, monkeypatch):
+    submit(store, ada=["s1"])
+    work = runner()
+    launch = work._launch
+
+    def away(study):
+        raise ConnectionError("planted")
+
+    monkeypatch.setattr(work, "_launch", away)
+    for _ in range(9):
+        with pytest.raises(ConnectionError):
+            work.tick()
+    assert store.get("s1").attempts == 0
+    monkeypatch.setattr(work, "_launch", launch)
+    work.tick()
+    assert list(started) == ["s1"]
+
+
+def test_a_driver_that_takes_long_to_begin_is_waited_for(store, runner, started, monkeypatch):
+    submit(store, ada=["s1"])
+    work, other = runner(), runner()
+    monkeypatch.setattr("tuner.service.runner._STARTING", 0.0)
+    work.tick()
+    assert list(started) == ["s1"]
+    work.tick()
+    other.tick()  # would start it again
+    assert store.get("s1").attempts == 1
+
+
 def test_a_study_that_somebody_works_on_is_left_alone(store, runner, started):
     submit(store, ada=["s1"])
     store.set_status("s1", "running")
