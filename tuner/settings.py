@@ -6,6 +6,8 @@ from urllib.parse import unquote
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from data.sources import is_uri
+
 _SECRETS = Path("/run/secrets")  # where containers find them
 
 
@@ -18,6 +20,8 @@ class Settings(BaseSettings):
         mlflow_tracking_uri: MLflow (MLFLOW_TRACKING_URI), by default in `home`.
         ray_address: Ray cluster (RAY_ADDRESS), by default one started on this machine.
         artifacts: Where MLflow keeps files (TUNER_ARTIFACTS), by default in `home`.
+        kept_uploads: Folder or URI where submitted data sets are kept (TUNER_UPLOADS), by default
+            in `home`; every machine of a cluster has to reach it.
         max_upload: Bytes of a submitted data set, at most (TUNER_MAX_UPLOAD).
         max_queued: Unfinished submissions of one user, at most (TUNER_MAX_QUEUED).
         max_running: Studies of one user that run at a time (TUNER_MAX_RUNNING).
@@ -41,6 +45,7 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="mlflow_tracking_uri")
     ray_address: str | None = Field(default=None, validation_alias="ray_address")
     artifacts: str | None = None
+    kept_uploads: str | None = Field(default=None, validation_alias="tuner_uploads")
     max_upload: int = 2 * 2**30
     max_queued: int = 100
     max_running: int = 2
@@ -76,10 +81,11 @@ class Settings(BaseSettings):
 
     @property
     def uploads(self) -> Path:
-        """Where submitted data sets lie, by fingerprint."""
-        path = self.folder / "uploads"
-        path.mkdir(exist_ok=True)
-        return path
+        """Where data sets arrive, and stay by fingerprint unless `kept_uploads` is a URI."""
+        is_folder = self.kept_uploads is not None and not is_uri(self.kept_uploads)
+        path = Path(self.kept_uploads or "") if is_folder else self.folder / "uploads"
+        path.mkdir(parents=True, exist_ok=True)
+        return path.resolve()
 
     def reports(self, study: str) -> Path:
         """Where the report of a study is written."""

@@ -60,12 +60,14 @@ def test_no_secret_is_in_a_file_that_git_sees(compose):
     for name, service in compose["services"].items():
         told = str(service.get("environment", {})).lower()
         assert "postgresql" not in told, name
+        assert set(service.get("secrets", [])) <= compose["secrets"].keys(), name
+        assert set(service.get("depends_on", [])) <= compose["services"].keys(), name
     for secret in compose["secrets"].values():
         path = (DEPLOY / secret["file"]).relative_to(ROOT)
         run("git", "check-ignore", "--quiet", str(path), cwd=ROOT)
 
 
-def test_secrets_are_made_once_and_read_from_files(tmp_path):
+def test_secrets_are_made_once_and_read_from_files(tmp_path, compose):
     script = tmp_path / "secrets.sh"
     script.write_text((DEPLOY / "secrets.sh").read_text())
     run("bash", script)
@@ -73,6 +75,10 @@ def test_secrets_are_made_once_and_read_from_files(tmp_path):
     run("bash", script)
     assert made == {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
     assert made["postgres_password"] in made["tuner_database_url"]
+    assert made["tuner_database_url"].endswith("/tuner")
+    assert made["mlflow_database_url"].endswith("/mlflow")  # Optuna and MLflow share none
+    assert len(set(made.values())) == len(made)
+    assert made.keys() == compose["secrets"].keys()
     program = (
         "from tuner.settings import Settings\n"
         f"print(Settings(_secrets_dir={str(tmp_path / 'secrets')!r}).store_url)\n"

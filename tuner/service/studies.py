@@ -163,8 +163,7 @@ async def _accept(
         if earlier is not None and earlier.fingerprint != found["fingerprint"]:
             raise ProblemError(422, f"warm_start: {earlier.id} was a study of other data")
         if path is not None:
-            place = await anyio.to_thread.run_sync(keep, path, found["fingerprint"], settings)
-            source = str(place)
+            source = await anyio.to_thread.run_sync(keep, path, found["fingerprint"], settings)
         question = Asked(
             user=caller.user,
             study=found["study"],

