@@ -24,6 +24,7 @@ from models.errors import TrainingDivergedError
 from models.kinds import is_module, resolve
 from models.outcome import CURVES, TrainingOutcome
 from models.pair import Branch, EncoderPair
+from models.ranks import Ranks
 from models.rows import Rows, TrainingData
 from models.similarity import FEWEST_ROWS, similarities
 
@@ -111,7 +112,7 @@ class _StackTraining:
         device: torch.device,
     ) -> None:
         self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
-        self._data = data
+        self._data, self._ranks = data, Ranks()
         self._train = _Tensors.of(data.train, device)
         self._validation = _Tensors.of(data.validation.labelled(), device)
         streams = [random_streams(seed) for seed in seeds]
@@ -155,31 +156,36 @@ class _StackTraining:
         sums = torch.zeros(3, replicates, device=self._device)
         steps = rows // batch
         for step in range(steps):
-            index = orders[:, step * batch : (step + 1) * batch].reshape(-1)
-            sums += self._step(self._train.take(index, replicates))
+            sums += self._step(orders[:, step * batch : (step + 1) * batch])
         self._steps += steps * replicates
         means = (sums / steps).cpu()
         return dict(zip(CURVES[:3], means, strict=True))
 
-    def _step(self, batch: "_Tensors") -> Tensor:
+    def _step(self, order: Tensor) -> Tensor:
+        """Take a step on a batch, of each replicate the rows `order` (replicates, batch)."""
+        replicates, size = order.shape
+        labelled = self._train.labelled[order].sum(-1)
+        batch = self._train.take(order[:, self._ranks.share(size)].reshape(-1), replicates)
         embedding_a, output_a = self._apply("a", batch)
         embedding_b, output_b = self._apply("b", batch)
-        task_a = self._task_loss(output_a, batch)
-        task_b = self._task_loss(output_b, batch)
+        task_a = self._task_loss(output_a, batch, labelled)
+        task_b = self._task_loss(output_b, batch, labelled)
         total = task_a + task_b
         alignment = torch.zeros_like(task_a)
         if self._strength > 0:
             with self._mixed():
                 projections = self._pair.a.project(embedding_a), self._pair.b.project(embedding_b)
             alignment = symmetric_info_nce(
-                *(part.to(total.dtype) for part in projections),
+                *(self._ranks.gather(part.to(total.dtype), size) for part in projections),
                 temperature=self._config.temperature,
             )
             total = total + self._strength * alignment
         self._optimizer.zero_grad(set_to_none=True)
         total.sum().backward()  # type: ignore[no-untyped-call]
+        self._ranks.sum_gradients(self._pair.parameters())
         self._optimizer.step()
-        return torch.stack([task_a.detach(), task_b.detach(), alignment.detach()])
+        tasks = self._ranks.sum(torch.stack([task_a.detach(), task_b.detach()]))
+        return torch.cat([tasks, alignment.detach()[None]])
 
     def _mixed(self) -> torch.autocast:
         return mixed_precision(self._device, self._config.precision)
@@ -190,15 +196,15 @@ class _StackTraining:
             embedding, output = self._branches[modality](*rows.of_modality(modality))
         return embedding.to(rows.labelled.dtype), output.to(rows.labelled.dtype)
 
-    def _task_loss(self, output: Tensor, rows: "_Tensors") -> Tensor:
-        """Return the mean loss of each replicate's labelled rows, (replicates,)."""
+    def _task_loss(self, output: Tensor, rows: "_Tensors", labelled: Tensor) -> Tensor:
+        """Return the loss of each replicate's rows over so many labelled ones, (replicates,)."""
         if self._data.task == "classification":
             each = functional.cross_entropy(
                 output.flatten(0, 1), rows.y.flatten(), reduction="none", ignore_index=-1
             ).view(output.shape[:2])
         else:
             each = (output.squeeze(-1) - rows.y).abs() * rows.labelled
-        return each.sum(-1) / rows.labelled.sum(-1).clamp(min=1)
+        return each.sum(-1) / labelled.clamp(min=1)
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, Tensor]:
@@ -207,7 +213,7 @@ class _StackTraining:
         curves = {}
         for modality in self._branches:
             _, output = self._apply(modality, rows)
-            loss = self._task_loss(output, rows).cpu()
+            loss = self._ranks.agree(self._task_loss(output, rows, rows.labelled.sum(-1))).cpu()
             self._keep_best(modality, loss, epoch)
             curves[f"validation_loss_{modality}"] = loss
         return curves

@@ -1,0 +1,67 @@
+"""Several processes that train one stack together, each on its share of every batch.
+
+All hold the same parameters, the same rows and the same random streams, so each knows which rows of
+the whole batch are whose. The loss is that of the whole batch: InfoNCE contrasts every row with
+every other, so embeddings are gathered, and the gradient with respect to a rank's own embeddings is
+that of the whole loss (as in Radford et al., arXiv 2103.00020, section 2.5). Summed over the ranks,
+gradients are those of one process on the same batch.
+"""
+
+from collections.abc import Iterable
+
+from torch import Tensor, distributed
+
+
+class Ranks:
+    """One process that trains alone, or one rank of a `torch.distributed` group.
+
+    Attributes:
+        count: Processes in the group.
+        own: Which of them this is.
+    """
+
+    def __init__(self) -> None:
+        grouped = distributed.is_available() and distributed.is_initialized()
+        self.count = distributed.get_world_size() if grouped else 1
+        self.own = distributed.get_rank() if grouped else 0
+
+    def share(self, batch: int) -> slice:
+        """Return which rows of a batch of so many are this rank's."""
+        return slice(batch * self.own // self.count, batch * (self.own + 1) // self.count)
+
+    def gather(self, own: Tensor, batch: int) -> Tensor:
+        """Return the embeddings of the whole batch, of which only this rank's carry a gradient.
+
+        Args:
+            own: Of this rank's share, (replicates, share, width).
+            batch: Rows of the whole batch.
+
+        Returns:
+            (replicates, batch, width).
+        """
+        if self.count == 1:
+            return own
+        whole = own.new_zeros(own.shape[0], batch, own.shape[2])
+        whole[:, self.share(batch)] = own.detach()
+        distributed.all_reduce(whole)
+        whole[:, self.share(batch)] = own
+        return whole
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add up values over the ranks, in place."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Add up gradients over the ranks: all use the same parameters."""
+        if self.count > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    distributed.all_reduce(parameter.grad)
+
+    def agree(self, values: Tensor) -> Tensor:
+        """Take the first rank's values, so that all stop at the same epoch."""
+        if self.count > 1:
+            distributed.broadcast(values, src=0)
+        return values
