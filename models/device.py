@@ -28,14 +28,14 @@ def mixed_precision(device: torch.device, precision: Precision) -> torch.autocas
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def prepare_process() -> None:
-    """Make this process fit to run one trial: one thread, and memory kept between steps.
+def prepare_process(threads: int = 1) -> None:
+    """Make this process fit to run one trial: few threads, and memory kept between steps.
 
     Two processes of one thread train faster than one process of two. glibc returns large blocks
     to the system after every step and has to fault them in again: keeping them is 1.2 to 1.7
     times as fast. Where there is no `mallopt` nothing happens.
     """
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # glibc refuses more

@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from models.alignment import symmetric_info_nce
+from models.checkpoint import Checkpoint
 from models.config import TrainingConfig
 from models.device import choose_device, mixed_precision
 from models.errors import TrainingDivergedError
@@ -33,6 +34,8 @@ Floats = NDArray[np.floating]
 # On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
 _CPU_STACK_ROWS = 4096
 
+_PROGRESS = ("active", "best_loss", "best_epoch", "best", "curves")  # of a checkpoint
+
 
 def train(
     data: TrainingData,
@@ -43,6 +46,7 @@ def train(
     test: Rows | None = None,
     stack: int | None = None,
     device: str = "auto",
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingOutcome:
     """Train one encoder pair per seed at λ = `strength`.
 
@@ -57,6 +61,7 @@ def train(
         test: If given, also return the weights and the predictions for these rows.
         stack: Replicates that share one optimizer step; None chooses by shape and device.
         device: `auto`, or a torch device.
+        checkpoint: Where to go on from, and to keep what is not finished; it gives the same result.
 
     Raises:
         TrainingDivergedError: If a loss of any replicate is NaN or infinite.
@@ -67,7 +72,9 @@ def train(
     size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
     started = time.perf_counter()
     parts = (
-        _StackTraining(data, config, strength, seeds[first : first + size], place).run(test)
+        _StackTraining(data, config, strength, seeds[first : first + size], place).run(
+            test, checkpoint, first
+        )
         for first in range(0, len(seeds), size)
     )
     return replace(reduce(_joined, parts), seconds=time.perf_counter() - started)
@@ -135,14 +142,51 @@ class _StackTraining:
         self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in CURVES}
         self._steps = 0
 
-    def run(self, test: Rows | None) -> TrainingOutcome:
-        for epoch in range(self._config.epochs):
+    def run(self, test: Rows | None, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
+        kept = None if checkpoint is None else checkpoint.load(part)
+        epoch = 0 if kept is None else self._restore(kept)
+        while epoch < self._config.epochs and len(self._active):
             self._record(epoch, self._train_epoch())
             self._record(epoch, self._validate(epoch))
             self._retire(epoch)
-            if not len(self._active):
-                break
+            epoch += 1
+            if checkpoint is not None and checkpoint.is_due() and self._ranks.own == 0:
+                checkpoint.save(part, self._state(epoch))
         return self._outcome(test)
+
+    def _state(self, epoch: int) -> dict[str, Any]:
+        """Return all that training goes on from: every tensor, and every source of randomness."""
+        return {
+            "epoch": epoch,
+            "steps": self._steps,
+            "trained": [parameter.detach() for parameter in self._trained()],
+            "buffers": list(self._pair.buffers()),
+            "optimizer": self._optimizer.state_dict(),
+            "orders": [order.get_state() for order in self._orders],
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
+            **{name: getattr(self, f"_{name}") for name in _PROGRESS},
+        }
+
+    def _restore(self, state: dict[str, Any]) -> int:
+        """Go back to a state, and return its epoch."""
+        for parameter, value in zip(self._trained(), state["trained"], strict=True):
+            parameter.data = value.to(self._device)
+        for buffer, value in zip(self._pair.buffers(), state["buffers"], strict=True):
+            buffer.data = value.to(self._device)
+        self._optimizer.load_state_dict(state["optimizer"])
+        for order, value in zip(self._orders, state["orders"], strict=True):
+            order.set_state(value)
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        for name in _PROGRESS:
+            setattr(self, f"_{name}", state[name])
+        self._steps = state["steps"]
+        return int(state["epoch"])
+
+    def _trained(self) -> list[Tensor]:
+        return [parameter for parameter in self._pair.parameters() if parameter.requires_grad]
 
     def _train_epoch(self) -> dict[str, Tensor]:
         self._pair.train()

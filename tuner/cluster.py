@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
+from tuner.spec import StudySpec
+
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -18,8 +20,11 @@ _QUIET = {
 _NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
 
 
+_ENOUGH = 64  # more than a plan ever asks for at a time, unless its batches are huge
+
+
 @contextmanager
-def ray_cluster(address: str | None, workers: int) -> Iterator[Callable[[], None]]:
+def ray_cluster(address: str | None, cpus: int) -> Iterator[Callable[[], None]]:
     """Connect to the Ray cluster at `address`, or start one on this machine and end it after.
 
     Starting takes seconds, most of them waiting: it goes on in the background until the function
@@ -27,12 +32,12 @@ def ray_cluster(address: str | None, workers: int) -> Iterator[Callable[[], None
 
     Args:
         address: A cluster, or None for a local one.
-        workers: Trials at a time on a local cluster, one CPU each.
+        cpus: Of a local cluster: more than the machine has means that trials share them.
     """
     for name, value in (_QUIET | ({} if address else _NO_IDLE_WORKERS)).items():
         os.environ.setdefault(name, value)
     with ThreadPoolExecutor(1) as starter:
-        started = starter.submit(_start, address, workers)
+        started = starter.submit(_start, address, cpus)
         try:
             yield started.result
         finally:
@@ -42,13 +47,25 @@ def ray_cluster(address: str | None, workers: int) -> Iterator[Callable[[], None
             ray.shutdown()
 
 
-def _start(address: str | None, workers: int) -> None:
+def default_workers(address: str | None, spec: StudySpec) -> int:
+    """Return how many trials to run at a time.
+
+    On a cluster that is for Ray to say: trials wait for room, and an autoscaler makes it.
+    """
+    if address is not None:
+        return _ENOUGH
+    known = hasattr(os, "sched_getaffinity")
+    cpus = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return max(1, cpus // (spec.cpus * spec.ranks))
+
+
+def _start(address: str | None, cpus: int) -> None:
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is told by our result
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        options |= {"num_cpus": workers, "include_dashboard": False, "address": "local"}
+        options |= {"num_cpus": cpus, "include_dashboard": False, "address": "local"}
     else:
         options["address"] = address
     ray.init(**options)

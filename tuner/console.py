@@ -39,7 +39,7 @@ def warm_start(study: str, settings: Settings) -> WarmStart:
 
 
 def run(
-    source: str, spec: StudySpec, settings: Settings, workers: int, time_budget: float | None
+    source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
     dataset = dataset_of(spec, source)

@@ -14,11 +14,12 @@ from ray.tune.search import Searcher
 from models.config import TrainingConfig
 from models.rows import Rows, TrainingData
 from tuner.outcome import FinishedTrial, TrialRequest, unpack
-from tuner.trial import Train, TrialWorker, train_request
+from tuner.trial import Resources, Train, TrialWorker, train_request
 
 NextTrials = Callable[[Collection[TrialRequest]], list[TrialRequest]]
 Record = Callable[[FinishedTrial], None]
 
+_ONE_CPU = Resources()
 _RETRIES = 2  # of a trial whose worker died
 
 
@@ -31,6 +32,7 @@ def run_trials(
     *,
     workers: int,
     train: Train = train_request,
+    resources: Resources = _ONE_CPU,
 ) -> None:
     """Run trials until the plan has no more to ask for.
 
@@ -42,12 +44,20 @@ def run_trials(
         record: Called with every finished trial, failed or not, before the next is asked for.
         workers: Trials at a time.
         train: What a worker does.
+        resources: What a trial takes.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # else they start one by one
     searcher = _PlannedSearcher(next_trials, record, workers)
     worker = tune.with_resources(
-        tune.with_parameters(TrialWorker, data=data, test=test, training=config, train=train),
-        {"cpu": 1},
+        tune.with_parameters(
+            TrialWorker,
+            data=data,
+            test=test,
+            training=config,
+            train=train,
+            threads=resources.cpus,
+        ),
+        resources.of_worker(),
     )
     with tempfile.TemporaryDirectory(prefix="tuner-tune-") as scratch:
         tune.Tuner(

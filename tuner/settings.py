@@ -22,6 +22,8 @@ class Settings(BaseSettings):
         artifacts: Where MLflow keeps files (TUNER_ARTIFACTS), by default in `home`.
         kept_uploads: Folder or URI where submitted data sets are kept (TUNER_UPLOADS), by default
             in `home`; every machine of a cluster has to reach it.
+        kept_checkpoints: Folder or URI where unfinished trainings are kept (TUNER_CHECKPOINTS), by
+            default in `home` for trials on this machine, and nowhere for those of a cluster.
         max_upload: Bytes of a submitted data set, at most (TUNER_MAX_UPLOAD).
         max_queued: Unfinished submissions of one user, at most (TUNER_MAX_QUEUED).
         max_running: Studies of one user that run at a time (TUNER_MAX_RUNNING).
@@ -46,6 +48,7 @@ class Settings(BaseSettings):
     ray_address: str | None = Field(default=None, validation_alias="ray_address")
     artifacts: str | None = None
     kept_uploads: str | None = Field(default=None, validation_alias="tuner_uploads")
+    kept_checkpoints: str | None = Field(default=None, validation_alias="tuner_checkpoints")
     max_upload: int = 2 * 2**30
     max_queued: int = 100
     max_running: int = 2
@@ -86,6 +89,12 @@ class Settings(BaseSettings):
         path = Path(self.kept_uploads or "") if is_folder else self.folder / "uploads"
         path.mkdir(parents=True, exist_ok=True)
         return path.resolve()
+
+    def checkpoints(self, study: str) -> str | None:
+        """Where the unfinished trainings of a study are kept, if anywhere."""
+        home = None if self.ray_address else str(self.folder / "checkpoints")
+        place = self.kept_checkpoints or home
+        return None if place is None else f"{place.rstrip('/')}/{study}"
 
     def reports(self, study: str) -> Path:
         """Where the report of a study is written."""

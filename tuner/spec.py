@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from models.config import TrainingConfig
 from tuner.space import LambdaSpace
@@ -54,6 +54,10 @@ class StudySpec(BaseModel):
         nuisance_parameters: What is searched.
         halving: η of successive halving over epochs, 1 for none: see `tuner.halving`.
         warm_start: An earlier study whose answer the search begins with.
+        cpus: CPUs of a process that trains, and so its threads: sums of several threads round
+            differently, hence the last digits depend on it.
+        gpus: GPUs of such a process; .25 packs four on one.
+        ranks: Processes that train one trial together, each on its share of every batch.
         training: How encoders are built and trained.
     """
 
@@ -81,7 +85,17 @@ class StudySpec(BaseModel):
     )
     halving: Annotated[int, Field(ge=1, le=10)] = 1
     warm_start: WarmStart | None = None
+    cpus: Annotated[int, Field(ge=1, description="CPUs of a process that trains")] = 1
+    gpus: Annotated[float, Field(ge=0, description="GPUs of such a process; .25: four on one")] = 0
+    ranks: Annotated[int, Field(ge=1, description="processes that train a trial together")] = 1
     training: TrainingConfig = TrainingConfig()
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_a_part(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("more than one GPU has to be a whole number of them")
+        return gpus
 
     @property
     def space(self) -> LambdaSpace:

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from tuner.answer import answer, curve
-from tuner.cluster import ray_cluster
+from tuner.cluster import default_workers, ray_cluster
 from tuner.errors import StudyInUseError, TrackingError
 from tuner.interrupts import interrupts_wait
 from tuner.lease import Lease
@@ -32,7 +32,7 @@ from tuner.tracking import StudyTracker
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from tuner.trial import Train
+    from tuner.trial import Resources, Train
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def run_study(
     question: Question,
     settings: Settings,
     *,
-    workers: int,
+    workers: int | None = None,
     time_budget: float | None = None,
     step_budget: int | None = None,
     report: Report = lambda _: None,
@@ -78,7 +78,8 @@ def run_study(
     Args:
         question: What is asked.
         settings: Where things are kept.
-        workers: Trials at a time on a local Ray; never changes the answer.
+        workers: Trials at a time; never changes the answer. None for as many as this machine has
+            CPUs for, or as a cluster has room for.
         time_budget: Seconds after which no further search trial starts; None for no limit.
         step_budget: Gradient steps after which none does.
         report: Told of every finished trial.
@@ -112,7 +113,7 @@ def run_study(
             step_budget=step_budget,
             report=report,
         )
-        return driver.run(workers, train)
+        return driver.run(workers or default_workers(settings.ray_address, question.spec), train)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -176,9 +177,13 @@ class _Driver:
 
     def _train_all(self, workers: int, train: "Train | None") -> None:
         question = self.question
-        with ray_cluster(self.settings.ray_address, workers) as wait_until_ready:
+        spec = question.spec
+        cpus = workers * spec.cpus * spec.ranks
+        with ray_cluster(self.settings.ray_address, cpus) as wait_until_ready:
             from tuner.search import run_trials
-            from tuner.trial import train_request
+            from tuner.trial import Resources
+
+            resources = Resources(cpus=spec.cpus, gpus=spec.gpus, ranks=spec.ranks)
 
             self._optuna = OptunaMirror(question, self.settings.store_url)
             self._optuna.sync(self.finished)
@@ -191,7 +196,8 @@ class _Driver:
                 self._next_trials,
                 self._record,
                 workers=workers,
-                train=train or train_request,
+                train=train or _training(resources, self.settings.checkpoints(question.study)),
+                resources=resources,
             )
             self._optuna.sync(self.finished)
             self._optuna.close()
@@ -298,6 +304,15 @@ class _Driver:
         sign = scorer.metric.sign
         if self._best is None or sign * score > sign * self._best[1]:
             self._best = (trial.request.strength, score)
+
+
+def _training(resources: "Resources", checkpoints: str | None) -> "Train":
+    from tuner.together import train_together
+    from tuner.trial import train_request
+
+    if resources.ranks == 1:
+        return partial(train_request, checkpoints=checkpoints)
+    return partial(train_together, resources=resources, checkpoints=checkpoints)
 
 
 def _load_publishing() -> None:

@@ -1,6 +1,7 @@
 """One trial on a Ray Tune worker: a λ, trained with every replicate's seed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
@@ -15,18 +16,63 @@ Train = Callable[[TrialRequest, TrainingData, TrainingConfig, Rows], TrainingOut
 
 
 def train_request(
-    request: TrialRequest, data: TrainingData, config: TrainingConfig, test: Rows
+    request: TrialRequest,
+    data: TrainingData,
+    config: TrainingConfig,
+    test: Rows,
+    *,
+    checkpoints: str | None = None,
 ) -> TrainingOutcome:
-    """Train what was asked for; only a confirmation sees test rows."""
+    """Train what was asked for; only a confirmation sees test rows.
+
+    Args:
+        request: What is asked for.
+        data: Training and validation rows.
+        config: How to train.
+        test: Test rows.
+        checkpoints: Folder or URI of the study's unfinished trainings; None keeps none.
+    """
+    from models.checkpoint import Checkpoint
     from models.training import train
 
-    return train(
-        data,
-        request.training(config),
-        strength=request.strength,
-        seeds=request.seeds,
-        test=test if request.phase == "confirm" else None,
-    )
+    place = f"{checkpoints}/{request.phase}-{request.number}"
+    checkpoint = None if checkpoints is None else Checkpoint(place)
+    try:
+        return train(
+            data,
+            request.training(config),
+            strength=request.strength,
+            seeds=request.seeds,
+            test=test if request.phase == "confirm" else None,
+            checkpoint=checkpoint,
+        )
+    finally:  # a worker that was killed leaves it
+        if checkpoint is not None:
+            checkpoint.remove()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a trial takes of a cluster.
+
+    Attributes:
+        cpus: CPUs, hence threads, of a process that trains.
+        gpus: GPUs of it, or the part of one.
+        ranks: Processes that train the trial together.
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    ranks: int = 1
+
+    def of_worker(self) -> dict[str, float]:
+        """Return what Tune's worker takes.
+
+        Where ranks do the work they have their own, and the worker waits for them: it takes a
+        byte, because Ray wants a trial to take something.
+        """
+        alone = {"cpu": float(self.cpus), "gpu": self.gpus}
+        return alone if self.ranks == 1 else {"memory": 1.0}
 
 
 class TrialWorker(tune.Trainable):
@@ -43,10 +89,11 @@ class TrialWorker(tune.Trainable):
         training: TrainingConfig,
         test: Rows,
         train: Train,
+        threads: int,
     ) -> None:
         from models.device import prepare_process
 
-        prepare_process()
+        prepare_process(threads)
         self._request: TrialRequest = config["request"]
         self._data, self._training, self._test, self._train = data, training, test, train
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,8 @@ from tuner.outcome import TrialRequest
 from tuner.question import Question
 from tuner.search import run_trials
 from tuner.spec import StudySpec
+from tuner.together import train_together
+from tuner.trial import Resources, train_request
 
 pytestmark = pytest.mark.integration
 QUESTION = Question.of(StudySpec(training=TrainingConfig(epochs=2)), worlds.null(0, rows=200))
@@ -36,7 +39,7 @@ def requests(*strengths: float, phase="search") -> list[TrialRequest]:
     ]
 
 
-def run(batches, train=TRAIN, record=None, workers=2):
+def run(batches, train=TRAIN, record=None, workers=2, resources=Resources()):  # noqa: B008
     """Run batches one after another."""
     finished, waiting, known = [], list(batches), []
 
@@ -59,8 +62,24 @@ def run(batches, train=TRAIN, record=None, workers=2):
         keep,
         workers=workers,
         train=train,
+        resources=resources,
     )
     return finished
+
+
+@pytest.mark.usefixtures("cluster")
+def test_two_ray_train_workers_give_the_trial_of_one():
+    asked = [replace(requests(0.5, phase="confirm")[0], seeds=(1, 2, 3))]
+    (alone,) = run([asked], train=train_request)
+    resources = Resources(ranks=2)
+    (together,) = run([asked], partial(train_together, resources=resources), resources=resources)
+    assert together.reason is None
+    one, two = alone.outcome, together.outcome
+    assert one.steps == two.steps
+    for name, weights in one.weights["a"].items():
+        assert two.weights["a"][name] == pytest.approx(weights, abs=1e-4), name
+    for name, curve in one.curves.items():
+        assert two.curves[name] == pytest.approx(curve, rel=1e-3), name
 
 
 @pytest.mark.usefixtures("cluster")

@@ -39,7 +39,7 @@ def run(study: str, settings: Settings) -> None:
             run_study(
                 question,
                 settings,
-                workers=row.options.get("workers") or os.cpu_count() or 1,
+                workers=row.options.get("workers"),
                 time_budget=row.options.get("time_budget"),
                 step_budget=row.options.get("step_budget"),
                 report=lambda progress: store.tell(study, "progress", _content(progress)),

@@ -24,12 +24,14 @@ FAULTS = ("service", "driver", "worker", "postgres", "mlflow")
 DRIVER = "tuner.service.driver"
 
 
-def drivers(study):
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if process.info["cmdline"] and process.info["cmdline"][-2:] == [DRIVER, study]
-    ]
+def drivers(home, study=None):
+    """Processes that a service of that home started, for one study or any."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        command, environment = process.info["cmdline"] or [], process.info["environ"] or {}
+        if DRIVER in command and environment.get("TUNER_HOME") == str(home):
+            found += [process] if study in (None, command[-1]) else []
+    return found
 
 
 def workers(driver):
@@ -59,6 +61,8 @@ class World:
         self._folder, self._ports = folder, {"service": free_port(), "mlflow": free_port()}
         self._postgres = stack.enter_context(postgres())
         self.store = stack.enter_context(closing(StudyStore(sqlalchemy_url(self._postgres))))
+        self.home = folder / "service"
+        stack.callback(lambda: [driver.kill() for driver in drivers(self.home)])
         self._running = {name: stack.enter_context(ExitStack()) for name in self._ports}
         self._processes = {}
         self.url = f"http://127.0.0.1:{self._ports['service']}"
@@ -116,7 +120,7 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, 
             ended = ("done", "failed", "cancelled")
             if not studies or client.status(studies[-1]["id"])["status"] in ended:
                 studies.append(client.submit(path, **LONGER, seed=len(studies), workers=1))
-            return drivers(studies[-1]["study"])
+            return drivers(world.home, studies[-1]["study"])
 
         for kind in faults:
             driver = None
@@ -145,7 +149,7 @@ def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, d
         until(lambda: client.status(study["id"])["trials"] >= 1)
         client.cancel(study["id"])
         started = time.monotonic()
-        until(lambda: not drivers(study["study"]), seconds=30)
+        until(lambda: not drivers(home, study["study"]), seconds=30)
         assert time.monotonic() - started < 15
         after = client.status(study["id"])
         assert (after["status"], after["trials"] >= 1) == ("cancelled", True)

@@ -1,0 +1,72 @@
+"""Trains one trial in several processes, with Ray Train."""
+
+import tempfile
+from typing import Any
+
+import ray
+
+from models.config import TrainingConfig
+from models.outcome import TrainingOutcome
+from models.rows import Rows, TrainingData
+from tuner.outcome import TrialRequest, pack, unpack
+from tuner.trial import Resources, train_request
+
+
+@ray.remote(num_cpus=0)
+class _Mailbox:
+    """Where the first rank leaves what came of the training."""
+
+    def __init__(self) -> None:
+        self._content: Any = None
+
+    def put(self, content: Any) -> None:
+        self._content = content
+
+    def take(self) -> Any:
+        return self._content
+
+
+def train_together(
+    request: TrialRequest,
+    data: TrainingData,
+    config: TrainingConfig,
+    test: Rows,
+    *,
+    resources: Resources,
+    checkpoints: str | None = None,
+) -> TrainingOutcome:
+    """Train what was asked for on several ranks: see `models.ranks` and `train_request`.
+
+    Raises:
+        RuntimeError: If a rank fails.
+    """
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    each = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
+    mailbox = _Mailbox.remote()  # type: ignore[attr-defined]  # ray.remote adds it
+    asked = ray.put((request, data, config, test, resources.cpus, checkpoints))
+    with tempfile.TemporaryDirectory(prefix="tuner-train-") as scratch:
+        TorchTrainer(
+            _train_rank,
+            train_loop_config={"asked": [asked], "mailbox": mailbox},
+            scaling_config=ScalingConfig(
+                num_workers=resources.ranks,
+                use_gpu=resources.gpus > 0,
+                resources_per_worker=each,
+            ),
+            run_config=RunConfig(name="trial", storage_path=scratch),
+        ).fit()
+    return unpack(ray.get(mailbox.take.remote()))
+
+
+def _train_rank(given: dict[str, Any]) -> None:
+    from ray.train import get_context
+
+    from models.device import prepare_process
+
+    request, data, config, test, threads, checkpoints = ray.get(given["asked"][0])
+    prepare_process(threads)
+    outcome = train_request(request, data, config, test, checkpoints=checkpoints)
+    if get_context().get_world_rank() == 0:
+        ray.get(given["mailbox"].put.remote(pack(outcome)))
