@@ -170,19 +170,23 @@ def _mean(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> float:
 
 def curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoint, ...]:
     """Return what the search saw at every λ, in the order of λ."""
-    outcomes = [
-        t.outcome for t in finished if t.request.phase == "search" and t.outcome is not None
-    ]
-    return tuple(
-        CurvePoint(
-            strength=outcome.strength,
-            replicates=len(outcome.seeds),
-            a=_point(scorer, outcome, "a"),
-            b=_point(scorer, outcome, "b"),
-            joint=_point(scorer, outcome, "joint"),
-            similarity=_similarity(outcome),
-        )
-        for outcome in sorted(outcomes, key=lambda outcome: outcome.strength)
+    points = (curve_point(scorer, trial) for trial in finished)
+    seen = (point for point in points if point is not None)
+    return tuple(sorted(seen, key=lambda point: point.strength))
+
+
+def curve_point(scorer: Scorer, trial: FinishedTrial) -> CurvePoint | None:
+    """Return what a trial of the search saw; None if it failed, or was no trial of the search."""
+    outcome = trial.outcome
+    if outcome is None or trial.request.phase != "search":
+        return None
+    return CurvePoint(
+        strength=outcome.strength,
+        replicates=len(outcome.seeds),
+        a=_point(scorer, outcome, "a"),
+        b=_point(scorer, outcome, "b"),
+        joint=_point(scorer, outcome, "joint"),
+        similarity=_similarity(outcome),
     )
 
 

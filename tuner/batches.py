@@ -36,10 +36,11 @@ class Batches(Generic[Point, Result]):
             start = list(self.first(min(2 * self.size, self.total)))
             self._made = [start[: self.size], start[self.size :]]
         batches = [batch for batch in self._made[:2] if batch]
+        unbroken = next((n for n in range(self.total) if n not in results), self.total)
         while len(batches) * self.size < self.total:
             number = len(batches)
             seen = range((number - 1) * self.size)
-            if not all(n in results for n in seen):
+            if seen.stop > unbroken:
                 break
             if number == len(self._made):
                 count = min(self.size, self.total - number * self.size)

@@ -7,7 +7,7 @@ the same λs.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from models.outcome import TrainingOutcome
@@ -38,6 +38,9 @@ class Plan:
     spec: StudySpec
     validation: Scorer
     focus: tuple[float, float] | None = None
+    _chosen: dict[frozenset[int], dict[Target, Choice]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def next(
         self,
@@ -91,6 +94,12 @@ class Plan:
         search = [trial for trial in finished if trial.request.phase == "search"]
         _check_curve(search)
         outcomes = _outcomes(search)
+        seen = frozenset(trial.request.number for trial in search)
+        if seen not in self._chosen:
+            self._chosen[seen] = self._choose(outcomes)
+        return self._chosen[seen]
+
+    def _choose(self, outcomes: Sequence[TrainingOutcome]) -> dict[Target, Choice]:
         return {
             target: choose(
                 self.validation.observations(outcomes, target),
@@ -211,10 +220,14 @@ class Plan:
     def _request(
         self, phase: Phase, number: int, strength: float, settings: Settings
     ) -> TrialRequest:
-        seeds = self.spec.seeds("confirm" if phase == "confirm" else "search")
+        seeds = self._seeds["confirm" if phase == "confirm" else "search"]
         return TrialRequest(
             phase=phase, number=number, strength=strength, seeds=seeds, settings=settings
         )
+
+    @cached_property
+    def _seeds(self) -> dict[str, tuple[int, ...]]:
+        return {"search": self.spec.seeds("search"), "confirm": self.spec.seeds("confirm")}
 
 
 def _longest_first(requests: list[TrialRequest]) -> list[TrialRequest]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 
 from tuner.mlflow_access import TAG_STUDY, connect, log, pages
 from tuner.question import Question
@@ -61,8 +61,8 @@ class RunMirror:
         self._run_id: str | None = None
         self._children: dict[tuple[str, int], str] = {}
 
-    def sync(self) -> str:
-        """Write what is missing and return the id of the study's run."""
+    def sync(self, most: int | None = None) -> str:
+        """Write what is missing, so many trials at most, and return the id of the study's run."""
         if self._run_id is None:
             self._client = connect(self._uri)
             self.experiment_id = self._experiment()
@@ -70,9 +70,17 @@ class RunMirror:
             self._children = self._existing_children(run)
             self._describe(run)
             self._run_id = run
-        for trial in self._untracked():
+        for trial in self._untracked(most):
             self._write(trial, self._run_id)
         return self._run_id
+
+    def is_behind(self) -> bool:
+        """Whether a finished trial waits to be written."""
+        with self._store.session() as session:
+            waiting = exists().where(
+                TrialRow.study_id == self._question.study, TrialRow.run_id.is_(None)
+            )
+            return bool(session.scalar(select(waiting)))
 
     def finish(self, result: StudyResult, artifacts: Path) -> None:
         """Log the answer to the study's run, and end it."""
@@ -176,12 +184,13 @@ class RunMirror:
         spec = question.spec.model_dump(mode="json")
         client.log_text(run_id, json.dumps(spec, indent=2, ensure_ascii=False), "spec.json")
 
-    def _untracked(self) -> list[TrialRow]:
+    def _untracked(self, most: int | None) -> list[TrialRow]:
         with self._store.session() as session:
             rows = session.scalars(
                 select(TrialRow)
                 .where(TrialRow.study_id == self._question.study, TrialRow.run_id.is_(None))
                 .order_by(TrialRow.id)
+                .limit(most)
             )
             return list(rows)
 

@@ -1,7 +1,7 @@
 """From stored predictions to scores: of each modality, and of their mean (`joint`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +48,10 @@ class Scorer:
     metric: Metric
     truth: NDArray[Any]
     weights: Floats
+    # By the id of predictions, which are kept beside: an id may be used again once they are gone.
+    _known: dict[int, tuple[dict[str, NDArray[Any]], dict[Target, Floats]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @classmethod
     def of(cls, dataset: PairedDataset, split: Split, metric: Metric, seed: int) -> "Scorer":
@@ -58,7 +62,13 @@ class Scorer:
         return cls(metric=metric, truth=truth, weights=weights)
 
     def scores(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
-        """Score each replicate in the metric's own units, (replicates,)."""
+        """Score each replicate in the metric's own units, (replicates,); once for an outcome."""
+        _, known = self._known.setdefault(id(predictions), (predictions, {}))
+        if target not in known:
+            known[target] = self._scored(predictions, target)
+        return known[target]
+
+    def _scored(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
         if target == "joint":
             return (self.scores(predictions, "a") + self.scores(predictions, "b")) / 2
         return np.array([self.metric.score(self.truth, p) for p in predictions[target]])

@@ -49,14 +49,7 @@ def run_trials(
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # else they start one by one
     searcher = _PlannedSearcher(next_trials, record, workers)
     worker = tune.with_resources(
-        tune.with_parameters(
-            TrialWorker,
-            data=data,
-            test=test,
-            training=config,
-            train=train,
-            threads=resources.cpus,
-        ),
+        tune.with_parameters(TrialWorker, data=data, test=test, training=config, train=train),
         resources.of_worker(),
     )
     with tempfile.TemporaryDirectory(prefix="tuner-tune-") as scratch:

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tuner.answer import answer, curve
+from tuner.answer import answer, curve_point
 from tuner.cluster import default_workers, ray_cluster
 from tuner.errors import StudyInUseError, TrackingError
 from tuner.interrupts import interrupts_wait
@@ -47,7 +47,7 @@ class Progress:
         total: Trials in all; the confirmations are an upper bound until the search has ended.
         failed: Finished trials that failed.
         best: (λ, joint validation score) of the best search trial so far: not yet the answer.
-        curve: What was seen so far at every λ of the search.
+        point: What the trial that ended added to the λ-curve, if anything.
         seconds_left: Estimate from the trainings so far; None before the first.
     """
 
@@ -56,7 +56,7 @@ class Progress:
     total: int
     failed: int
     best: tuple[float, float] | None
-    curve: tuple[CurvePoint, ...]
+    point: CurvePoint | None
     seconds_left: float | None
 
 
@@ -133,6 +133,9 @@ class _Driver:
     _started: float = field(default_factory=time.monotonic)
     _trained: float = 0.0  # replicates trained by this process
     _best: tuple[float, float] | None = None
+    _offered: list[TrialRequest] = field(default_factory=list)
+    _done: Counter[Phase] = field(default_factory=Counter)
+    _failed: int = 0
     _loading: threading.Thread | None = None
 
     def __post_init__(self) -> None:
@@ -143,8 +146,11 @@ class _Driver:
             tracking_uri=self.settings.tracking_uri,
             artifact_location=self.settings.artifact_location,
         )
+        self._ended = {trial.request for trial in self.finished}
+        self._steps = sum(t.outcome.steps for t in self.finished if t.outcome is not None)
         for trial in self.finished:
             self._note_best(trial)
+            self._count(trial)
 
     @cached_property
     def _plan(self) -> Plan:
@@ -204,15 +210,19 @@ class _Driver:
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
         if self._is_over_budget() and not self.closed:
-            self.closed = True
+            self.closed, self._offered = True, []
             self.store.update(self.question.study, search_closed=True)
-        return self._plan.next(self.finished, running=running, closed=self.closed)
+        waiting = [r for r in self._offered if r not in self._ended and r not in running]
+        # The plan looks at every finished trial: it is asked when nothing is left of its answer.
+        self._offered = waiting or self._plan.next(
+            self.finished, running=running, closed=self.closed
+        )
+        return self._offered
 
     def _is_over_budget(self) -> bool:
         if self.time_budget is not None and self._wall_seconds() > self.time_budget:
             return True
-        steps = sum(trial.outcome.steps for trial in self.finished if trial.outcome is not None)
-        return self.step_budget is not None and steps > self.step_budget
+        return self.step_budget is not None and self._steps > self.step_budget
 
     def _record(self, trial: FinishedTrial) -> None:
         self.lease.check()
@@ -223,11 +233,14 @@ class _Driver:
     def _keep(self, trial: FinishedTrial) -> None:
         self.store.record(self.question.study, trial)
         self.finished.append(trial)
-        self._optuna.sync(self.finished)
+        self._ended.add(trial.request)
+        self._steps += 0 if trial.outcome is None else trial.outcome.steps
+        self._optuna.follow(self.finished)
         self._load_what_comes_later()
         self._tracker.notify()
         self._trained += len(trial.request.seeds)
         self._note_best(trial)
+        self._count(trial)
         self._save_wall_seconds()
 
     def _load_what_comes_later(self) -> None:
@@ -282,19 +295,22 @@ class _Driver:
         spec, totals = self.question.spec, self._plan.totals
         if self.closed:
             totals |= dict.fromkeys(("nuisance", "rung", "search"), 0)
-        done = Counter(trial.request.phase for trial in self.finished)
-        left = {phase: max(0, total - done[phase]) for phase, total in totals.items()}
+        left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
         replicates = {"confirm": spec.confirm_replicates}
         todo = sum(count * replicates.get(p, spec.replicates) for p, count in left.items())
         return Progress(
             phase=next((phase for phase, count in left.items() if count), "confirm"),
             done=len(self.finished),
             total=len(self.finished) + sum(left.values()),
-            failed=sum(t.outcome is None for t in self.finished),
+            failed=self._failed,
             best=self._best,
-            curve=curve(self.question.validation, self.finished),
+            point=curve_point(self.question.validation, self.finished[-1]),
             seconds_left=todo * (time.monotonic() - self._started) / self._trained,
         )
+
+    def _count(self, trial: FinishedTrial) -> None:
+        self._done[trial.request.phase] += 1
+        self._failed += trial.outcome is None
 
     def _note_best(self, trial: FinishedTrial) -> None:
         if trial.outcome is None or trial.request.phase != "search":
@@ -308,10 +324,10 @@ class _Driver:
 
 def _training(resources: "Resources", checkpoints: str | None) -> "Train":
     from tuner.together import train_together
-    from tuner.trial import train_request
+    from tuner.trial import train_in_worker
 
     if resources.ranks == 1:
-        return partial(train_request, checkpoints=checkpoints)
+        return partial(train_in_worker, threads=resources.cpus, checkpoints=checkpoints)
     return partial(train_together, resources=resources, checkpoints=checkpoints)
 
 

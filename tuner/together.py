@@ -9,7 +9,7 @@ from models.config import TrainingConfig
 from models.outcome import TrainingOutcome
 from models.rows import Rows, TrainingData
 from tuner.outcome import TrialRequest, pack, unpack
-from tuner.trial import Resources, train_request
+from tuner.trial import Resources, train_in_worker
 
 
 @ray.remote(num_cpus=0)
@@ -35,7 +35,7 @@ def train_together(
     resources: Resources,
     checkpoints: str | None = None,
 ) -> TrainingOutcome:
-    """Train what was asked for on several ranks: see `models.ranks` and `train_request`.
+    """Train what was asked for on several ranks: see `models.ranks` and `train_in_worker`.
 
     Raises:
         RuntimeError: If a rank fails.
@@ -63,10 +63,7 @@ def train_together(
 def _train_rank(given: dict[str, Any]) -> None:
     from ray.train import get_context
 
-    from models.device import prepare_process
-
     request, data, config, test, threads, checkpoints = ray.get(given["asked"][0])
-    prepare_process(threads)
-    outcome = train_request(request, data, config, test, checkpoints=checkpoints)
+    outcome = train_in_worker(request, data, config, test, threads=threads, checkpoints=checkpoints)
     if get_context().get_world_rank() == 0:
         ray.get(given["mailbox"].put.remote(pack(outcome)))

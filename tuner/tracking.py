@@ -15,6 +15,7 @@ from tuner.store import StudyStore
 _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts of the background thread
+_REST = 4.0  # times as long as it took to write a trial
 _JOIN = 10.0  # seconds that `close` waits for it
 
 
@@ -61,11 +62,11 @@ class StudyTracker:
         """Say that the store has something new; returns at once."""
         self._wake.set()
 
-    def sync(self) -> MlflowLinks:
-        """Write what is missing, now; whatever MLflow raises is raised."""
+    def sync(self, most: int | None = None) -> MlflowLinks:
+        """Write what is missing, now, so many trials at most; what MLflow raises is raised."""
         with self._lock:
             try:
-                run_id = self._mirror.sync()
+                run_id = self._mirror.sync(most)
             except Exception:
                 self._mirror.forget()  # what was half done is looked up afresh
                 raise
@@ -117,18 +118,26 @@ class StudyTracker:
             self._thread.join(_JOIN)
 
     def _work(self) -> None:
+        """Write one trial after another, and rest: the driver has other things to do."""
         delay = 0.0
         while True:
             self._wake.wait()
             self._wake.clear()
             if self._closing.is_set():
                 return
-            if self._attempt(self.sync):
+            started = time.monotonic()
+            if self._attempt(self._write_one):
                 delay = 0.0
+                self._closing.wait(_REST * (time.monotonic() - started))
             else:
                 delay = min(_LONGEST_WAIT, max(1.0, 2 * delay))
                 self._closing.wait(delay)
                 self._wake.set()
+
+    def _write_one(self) -> None:
+        self.sync(most=1)
+        if self._mirror.is_behind():
+            self._wake.set()
 
     def _conclude(self, end: Callable[[], None]) -> None:
         self.close()

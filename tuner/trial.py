@@ -51,6 +51,22 @@ def train_request(
             checkpoint.remove()
 
 
+def train_in_worker(
+    request: TrialRequest,
+    data: TrainingData,
+    config: TrainingConfig,
+    test: Rows,
+    *,
+    threads: int,
+    checkpoints: str | None,
+) -> TrainingOutcome:
+    """Train in a process that does nothing else: see `train_request`."""
+    from models.device import prepare_process
+
+    prepare_process(threads)
+    return train_request(request, data, config, test, checkpoints=checkpoints)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """What a trial takes of a cluster.
@@ -89,11 +105,7 @@ class TrialWorker(tune.Trainable):
         training: TrainingConfig,
         test: Rows,
         train: Train,
-        threads: int,
     ) -> None:
-        from models.device import prepare_process
-
-        prepare_process(threads)
         self._request: TrialRequest = config["request"]
         self._data, self._training, self._test, self._train = data, training, test, train
 

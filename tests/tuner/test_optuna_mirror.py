@@ -38,6 +38,28 @@ def test_every_search_trial_is_shown_once_with_its_strength(classification, data
     assert attributes["fingerprint"] == question.dataset.fingerprint
 
 
+def test_copying_takes_a_small_part_of_the_time(classification, database_url, monkeypatch):
+    question, now = classification.question, [100.0]
+    monkeypatch.setattr("tuner.optuna_mirror.time.monotonic", lambda: now[0])
+    with closing(OptunaMirror(question, database_url)) as mirror:
+        sync = mirror.sync
+
+        def slow(finished):
+            sync(finished)
+            now[0] += 2.0  # seconds
+
+        monkeypatch.setattr(mirror, "sync", slow)
+        copied = []
+        for _ in range(4):
+            mirror.follow(classification.finished)
+            copied.append(mirror._copied)
+            now[0] += 15.0
+        assert copied == [1, 1, 1, 2]  # at 100 s and, 19 times 2 s after the first, at 147 s
+        sync(classification.finished)
+    with study_at(database_url, question) as study:
+        assert len(study.trials) == 5
+
+
 def test_many_may_be_the_first(classification, database_url):
     question = classification.question
 

@@ -235,3 +235,17 @@ def wait_until(holds, seconds=20.0):
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+
+
+def test_the_background_writes_trial_after_trial_to_the_end(tracker, client, classification):
+    tracker.start()
+    tracker.notify()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if client.get_experiment_by_name(classification.question.dataset.name) is not None:
+            _, trials = runs(client, classification.question)
+            if len(trials) == len(classification.finished):
+                break
+        time.sleep(0.1)
+    tracker.close()
+    assert len(trials) == len(classification.finished)

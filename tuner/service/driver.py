@@ -65,7 +65,7 @@ def _question(spec: dict[str, Any], source: str, name: str, study: str) -> Quest
 
 def _content(progress: Progress) -> dict[str, Any]:
     content = asdict(progress)
-    content["curve"] = [point.model_dump(mode="json") for point in progress.curve]
+    content["point"] = progress.point and progress.point.model_dump(mode="json")
     return content
 
 

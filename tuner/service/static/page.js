@@ -148,13 +148,15 @@ async function open(id) {
   sharing(study);
   if (study.status === "done") return finished(id);
   buttons(study);
+  const points = new Map();
   source = new EventSource(`${API}/studies/${id}/events`);
   source.addEventListener("progress", (event) => {
     const told = JSON.parse(event.data);
     $("bar").value = told.done / told.total;
     const left = told.seconds_left === null ? "" : `, about ${Math.ceil(told.seconds_left)} s left`;
     $("progress").textContent = `${told.phase} ${told.done} of ${told.total}${left}`;
-    draw(told.curve, null);
+    if (told.point) points.set(told.point.lambda, told.point);
+    draw([...points.values()].sort((one, other) => one.lambda - other.lambda), null);
   });
   source.addEventListener("status", (event) => state(JSON.parse(event.data)));
   source.addEventListener("end", async () => {

@@ -1,0 +1,146 @@
+"""A simulated cluster: trials of a second that only sleep, and a driver that does all it does.
+
+Usage: python -m tests.benchmarks.scale [TRIALS-FOR-THE-DRIVER-ALONE]
+
+Utilisation is the share of their time that workers spend in trials, once all have begun and until
+the plan runs out. The driver's seconds are those between a trial's end and the next one's start:
+writing it down, the copies for Optuna and MLflow, and asking the plan.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from models.config import TrainingConfig
+from tests import worlds
+from tests.simulated import simulate
+from tuner.outcome import FinishedTrial
+from tuner.question import Question
+from tuner.settings import Settings
+from tuner.spec import StudySpec
+
+SECONDS = 1.0
+WORKERS = (1, 4, 16, 64)
+ROUNDS = 12  # trials of each worker
+
+
+def main() -> None:
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    cluster = Table("workers", "trials", "utilisation", "driver, ms a trial")
+    for workers in WORKERS:
+        found = _measured("cluster", workers, ROUNDS * workers)
+        cluster.add_row(
+            str(workers), str(ROUNDS * workers), f"{found['utilisation']:.0%}",
+            f"{found['driver'] * 1e3:.0f}",
+        )  # fmt: skip
+    alone = Table("trials so far", "driver, ms a trial")
+    for until, seconds in _measured("driver", 64, most)["driver"]:
+        alone.add_row(str(until), f"{seconds * 1e3:.0f}")
+    Console(width=100).print(cluster, alone)
+
+
+def _measured(what: str, workers: int, trials: int) -> dict:
+    command = [sys.executable, "-c", "import sys; from tests.benchmarks.scale import work; work()"]
+    told = subprocess.run(
+        [*command, what, str(workers), str(trials)], check=True, capture_output=True, text=True
+    )
+    return json.loads(told.stdout.splitlines()[-1])
+
+
+def work() -> None:
+    """Measure one line, in a process of its own."""
+    what, workers, trials = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    spec = StudySpec(
+        trials=trials,
+        batch=max(4, workers),
+        replicates=2,
+        sampler="random",
+        training=TrainingConfig(epochs=2),
+    )
+    question = Question.of(spec, worlds.null(0, rows=200))
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), ray_address=None)
+        measure = _on_a_cluster if what == "cluster" else _driver_alone
+        print(json.dumps(measure(question, settings, workers)))
+
+
+class _EnoughError(Exception):
+    """The search is over: nothing after it is measured."""
+
+
+def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
+    from tuner import study
+
+    ends: list[float] = []
+    spent = 0.0
+    record, next_trials = study._Driver._record, study._Driver._next_trials
+
+    def timed(call, driver, argument):
+        nonlocal spent
+        started = time.perf_counter()
+        found = call(driver, argument)
+        spent += time.perf_counter() - started
+        return found
+
+    def recorded(driver, trial):
+        ends.append(time.perf_counter())
+        timed(record, driver, trial)
+        if len(ends) == question.spec.trials:
+            raise _EnoughError
+
+    study._Driver._record = recorded
+    study._Driver._next_trials = lambda *given: timed(next_trials, *given)
+    simulated = simulate(lambda strength: 0.6 + strength / 20)
+
+    def train(*arguments):
+        time.sleep(SECONDS)
+        return simulated(*arguments)
+
+    with contextlib.suppress(_EnoughError):
+        study.run_study(question, settings, workers=workers, train=train)
+    window = ends[2 * workers : -workers]  # all have begun, and none waits for the end
+    rate = (len(window) - 1) / (window[-1] - window[0])
+    return {"utilisation": rate * SECONDS / workers, "driver": spent / len(ends)}
+
+
+def _driver_alone(question: Question, settings: Settings, workers: int) -> dict:
+    import tuner.search
+    from tuner import study
+
+    simulated = simulate(lambda strength: 0.6 + strength / 20)
+    spent: list[float] = []
+
+    @contextlib.contextmanager
+    def no_cluster(*_):
+        yield lambda: None
+
+    def run_trials(data, test, config, next_trials, record, **_):
+        waiting = next_trials(())
+        while waiting and len(spent) < question.spec.trials:
+            request = waiting[0]
+            finished = FinishedTrial(
+                request=request, outcome=simulated(request, data, config, test)
+            )
+            started = time.perf_counter()
+            record(finished)
+            waiting = next_trials(())
+            spent.append(time.perf_counter() - started)
+        raise _EnoughError
+
+    study.ray_cluster, tuner.search.run_trials = no_cluster, run_trials
+    with contextlib.suppress(_EnoughError):
+        study.run_study(question, settings, workers=workers)
+    marks = [n for n in (10, 100, 300, 1000, 3000, 10_000) if n <= len(spent)]
+    parts = zip([0, *marks], marks, strict=False)
+    return {"driver": [(end, sum(spent[start:end]) / (end - start)) for start, end in parts]}
+
+
+if __name__ == "__main__":
+    main()
