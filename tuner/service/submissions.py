@@ -298,13 +298,19 @@ class Submissions:
             .where(TrialRow.study_id == StudyRow.id)
             .scalar_subquery()
         )
+        wanted = (  # by number first: results are large, and most are on other pages
+            select(SubmissionRow.number)
+            .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
+            .where(*conditions)
+            .order_by(SubmissionRow.number.desc())
+            .limit(limit)
+        )
         query = (
             select(SubmissionRow, StudyRow, UserRow.name, trials)
             .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
             .join(UserRow, UserRow.id == SubmissionRow.user_id)
-            .where(*conditions)
+            .where(SubmissionRow.number.in_(wanted))
             .order_by(SubmissionRow.number.desc())
-            .limit(limit)
             .options(defer(StudyRow.source))
         )
         return self._store.run(

@@ -1,0 +1,54 @@
+"""Studies as jobs on a Ray cluster, which the service reaches over HTTP alone."""
+
+import json
+import os
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.in_process import answer_in_process
+from tests.servers import free_port, ray_head
+from tests.tuner.service.conftest import QUICK, serving
+from tuner.client import Client
+from tuner.question import dataset_of
+from tuner.settings import Settings
+from tuner.spec import spec_from_options
+from tuner.store import StudyStore
+
+
+@pytest.mark.integration
+@pytest.mark.soak
+def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
+    home, path, port = tmp_path / "home", data(), free_port()
+    shared = {"TUNER_HOME": str(home)}
+    dashboard = ("--include-dashboard=true", "--dashboard-port", str(port))
+    monkeypatch.setenv("TUNER_HOME", str(home))  # of the cluster's machines, too
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    with ray_head(tmp_path, 2, *dashboard) as ray:
+        jobs = ray | shared | {"RAY_ADDRESS": f"http://127.0.0.1:{port}"}
+        with (
+            serving(home, **jobs) as (_, url),
+            Client(url, (home / "api-key").read_text().strip()) as client,
+        ):
+            study = client.submit(path, **QUICK)
+            result = client.result(study["id"], wait=True)
+            told = client.submit(path, **QUICK | {"epochs": 3000, "patience": 3000, "seed": 1})
+            for event in client.watch(told["id"]):
+                if event.kind == "progress":
+                    break
+            client.cancel(told["id"])
+            assert list(client.watch(told["id"]))[-1].content["status"] == "cancelled"
+            token = (tmp_path / "ray-token").read_text()
+            listed = httpx2.get(
+                f"http://127.0.0.1:{port}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
+            )
+    spec = spec_from_options(QUICK)
+    expected = answer_in_process(spec, dataset_of(spec, str(path)))
+    assert (result.joint, result.curve) == (expected.joint, expected.curve)
+    assert {job["metadata"]["study"] for job in listed.json()} == {study["study"], told["study"]}
+    assert "postgres" not in json.dumps(listed.json())
+    with closing(StudyStore(Settings(home=home).store_url)) as store:
+        assert store.get(study["study"]).attempts == 1
