@@ -3,9 +3,11 @@
 import boto3
 import pytest
 import s3fs
+import torch
 from moto.server import ThreadedMotoServer
 
 from data import read
+from models.checkpoint import Checkpoint
 from tests.tuner.service.conftest import QUICK, Service, arrays
 from tuner.question import dataset_of
 from tuner.settings import Settings
@@ -62,6 +64,18 @@ def test_a_folder_may_be_shared_instead(tmp_path, data):
             assert service.store.get(study["study"]).source == str(kept)
     finally:
         service.stop()
+
+
+def test_checkpoints_are_kept_there_too(s3):
+    checkpoint = Checkpoint("s3://shared/checkpoints/s1/search-0")
+    assert checkpoint.load(0) is None
+    checkpoint.save(0, {"epoch": 1})
+    checkpoint.save(0, {"epoch": 2, "values": torch.arange(3)})
+    assert keys(s3) == ["checkpoints/s1/search-0/part-0.pt"]
+    state = checkpoint.load(0)
+    assert (state["epoch"], state["values"].tolist()) == (2, [0, 1, 2])
+    checkpoint.remove()
+    assert keys(s3) == []
 
 
 def test_a_service_reads_data_from_where_it_may(s3, tmp_path, data):
