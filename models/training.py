@@ -142,7 +142,9 @@ class _StackTraining:
         self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in CURVES}
         self._steps = 0
 
-    def run(self, test: Rows | None, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
+    def run(
+        self, test: Rows | None, checkpoint: Checkpoint | None = None, part: int = 0
+    ) -> TrainingOutcome:
         kept = None if checkpoint is None else checkpoint.load(part)
         epoch = 0 if kept is None else self._restore(kept)
         while epoch < self._config.epochs and len(self._active):
