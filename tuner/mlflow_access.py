@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.errors import TrackingError
+from tuner.schema import alone
 
 TAG_STUDY = "tuner.study"
 TAG_FINGERPRINT = "tuner.fingerprint"
@@ -36,6 +38,9 @@ class Point(NamedTuple):
     step: int = 0
 
 
+_DATABASES = ("sqlite:", "postgresql:", "postgresql+")
+
+
 def connect(tracking_uri: str) -> Any:
     """Return an `MlflowClient` for a tracking server or database."""
     for name, value in _ENVIRONMENT.items():
@@ -44,7 +49,22 @@ def connect(tracking_uri: str) -> Any:
 
     if os.environ["MLFLOW_LOGGING_LEVEL"] == "WARNING":  # mlflow may have been imported before
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with _alone(tracking_uri):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def _alone(tracking_uri: str) -> Iterator[None]:
+    """Let one process at a time build MLflow's tables in a database: two break each other's."""
+    if not tracking_uri.startswith(_DATABASES):
+        yield
+        return
+    engine = create_engine(tracking_uri)
+    try:
+        with alone(engine):
+            yield
+    finally:
+        engine.dispose()
 
 
 def log(

@@ -249,3 +249,12 @@ def test_the_background_writes_trial_after_trial_to_the_end(tracker, client, cla
         time.sleep(0.1)
     tracker.close()
     assert len(trials) == len(classification.finished)
+
+
+def test_many_may_be_the_first(tmp_path):
+    """In processes, as drivers are: MLflow's own locks hold within one of them."""
+    code = "import sys; from tuner.mlflow_access import connect; connect(sys.argv[1])"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new.db'}"]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    told = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], told
