@@ -10,7 +10,6 @@ from tuner.service.accounts import caller_of, create_key
 from tuner.service.runner import Runner
 from tuner.service.submissions import Submissions
 from tuner.settings import Settings
-from tuner.store import StudyStore
 
 
 class Driver:
@@ -21,13 +20,6 @@ class Driver:
 
     def poll(self):
         return self.code
-
-
-@pytest.fixture
-def store(database_url):
-    store = StudyStore(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -4,14 +4,6 @@ import pytest
 
 from tuner.service.accounts import caller_of, create_key
 from tuner.service.submissions import Asked, ConflictError, Submissions, TooManyError
-from tuner.store import StudyStore
-
-
-@pytest.fixture
-def store(database_url):
-    store = StudyStore(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

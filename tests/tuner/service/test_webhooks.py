@@ -15,7 +15,6 @@ from tuner.service.accounts import caller_of, create_key, webhook_secret
 from tuner.service.submissions import Submissions
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
-from tuner.store import StudyStore
 from tuner.tables import SubmissionRow
 
 
@@ -51,13 +50,6 @@ def receiver():
     receiver = Receiver()
     yield receiver
     receiver.close()
-
-
-@pytest.fixture
-def store(database_url):
-    store = StudyStore(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture
