@@ -105,7 +105,7 @@ def is_trouble(error: BaseException) -> bool:
     from mlflow.exceptions import MlflowException
 
     # What requests raises is an OSError too.
-    return isinstance(error, (MlflowException, SQLAlchemyError, OSError))
+    return isinstance(error, (MlflowException, SQLAlchemyError, OSError, TrackingError))
 
 
 @contextmanager

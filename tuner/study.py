@@ -267,12 +267,14 @@ class _Driver:
         from tuner.report import write_report
 
         links = self._tracker.flush()
-        models = register_encoders(
-            self.question,
-            result,
-            self.finished,
-            tracking_uri=self.settings.tracking_uri,
-            run_id=links.run_id,
+        models = self._tracker.retried(
+            lambda: register_encoders(
+                self.question,
+                result,
+                self.finished,
+                tracking_uri=self.settings.tracking_uri,
+                run_id=links.run_id,
+            )
         )
         sides = {
             side: getattr(result.modalities, side).model_copy(update={"model": models[side]})

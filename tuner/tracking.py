@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from tuner.mlflow_access import as_tracking_error, is_trouble, redacted, summary
 from tuner.question import Question
@@ -13,6 +14,7 @@ from tuner.run_mirror import RunMirror
 from tuner.store import StudyStore
 
 _log = logging.getLogger(__name__)
+_Given = TypeVar("_Given")
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts of the background thread
 _REST = 4.0  # times as long as it took to write a trial
@@ -82,7 +84,7 @@ class StudyTracker:
         Raises:
             TrackingError: If MLflow could not be reached in that time.
         """
-        return self._retried(self.sync)
+        return self.retried(self.sync)
 
     def finish(self, result: StudyResult, artifacts: Path) -> MlflowLinks:
         """Log the answer and end the study's run.
@@ -100,7 +102,7 @@ class StudyTracker:
             self._mirror.finish(result, artifacts)
             return links
 
-        return self._retried(conclude)
+        return self.retried(conclude)
 
     def fail(self, reason: str) -> None:
         """End the study's run as failed; never raises."""
@@ -168,7 +170,12 @@ class StudyTracker:
         self._in_trouble = False
         return True
 
-    def _retried(self, action: Callable[[], MlflowLinks]) -> MlflowLinks:
+    def retried(self, action: Callable[[], _Given]) -> _Given:
+        """Do something that MLflow is needed for, retrying for a while.
+
+        Raises:
+            TrackingError: If MLflow could not be reached in that time.
+        """
         deadline, delay = time.monotonic() + self._patience, 0.5
         with as_tracking_error(self._uri):
             while True:

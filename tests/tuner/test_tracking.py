@@ -258,3 +258,18 @@ def test_many_may_be_the_first(tmp_path):
     started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     told = [process.communicate()[1].decode() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], told
+
+
+def test_what_mlflow_is_needed_for_is_tried_again(classification, store, tracking_uri):
+    question = classification.question
+    tracker = StudyTracker(question, store, tracking_uri=tracking_uri, artifact_location=None)
+    faults = [ConnectionError("planted"), TrackingError("planted")]
+
+    def register():
+        if faults:
+            raise faults.pop()
+        return "registered"
+
+    assert tracker.retried(register) == "registered"
+    with pytest.raises(ValueError, match="a fault of ours"):
+        tracker.retried(lambda: int("a fault of ours"))

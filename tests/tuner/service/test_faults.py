@@ -137,6 +137,7 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, 
         assert not result.failures
         assert result.joint == undisturbed.joint
         assert result.curve == undisturbed.curve
+        assert result.modalities.a.model is not None
 
 
 def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, data):
