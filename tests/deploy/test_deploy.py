@@ -1,12 +1,16 @@
 """The image and the compose file, as far as can be told without a container engine."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
+
+from tests.servers import answers, free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -60,7 +64,8 @@ def test_no_secret_is_in_a_file_that_git_sees(compose):
     for name, service in compose["services"].items():
         told = str(service.get("environment", {})).lower()
         assert "postgresql" not in told, name
-        assert set(service.get("secrets", [])) <= compose["secrets"].keys(), name
+        wanted = {s if isinstance(s, str) else s["source"] for s in service.get("secrets", [])}
+        assert wanted <= compose["secrets"].keys(), name
         assert set(service.get("depends_on", [])) <= compose["services"].keys(), name
     for secret in compose["secrets"].values():
         path = (DEPLOY / secret["file"]).relative_to(ROOT)
@@ -78,7 +83,8 @@ def test_secrets_are_made_once_and_read_from_files(tmp_path, compose):
     assert made["tuner_database_url"].endswith("/tuner")
     assert made["mlflow_database_url"].endswith("/mlflow")  # Optuna and MLflow share none
     assert len(set(made.values())) == len(made)
-    assert made.keys() == compose["secrets"].keys()
+    wanted = {Path(secret["file"]).name for secret in compose["secrets"].values()}
+    assert made.keys() == wanted | {"aws_access_key_id", "redis_password"}  # those of Kubernetes
     program = (
         "from tuner.settings import Settings\n"
         f"print(Settings(_secrets_dir={str(tmp_path / 'secrets')!r}).store_url)\n"
@@ -86,3 +92,61 @@ def test_secrets_are_made_once_and_read_from_files(tmp_path, compose):
     clean = {k: v for k, v in os.environ.items() if k != "TUNER_DATABASE_URL"}
     told = run(sys.executable, "-c", program, cwd=ROOT, env=clean)
     assert told.strip() == made["tuner_database_url"]
+
+
+@pytest.mark.integration
+def test_mlflow_started_as_in_the_compose_file_opens_to_its_users_alone(tmp_path, compose):
+    script = tmp_path / "secrets.sh"
+    script.write_text((DEPLOY / "secrets.sh").read_text())
+    run("bash", script)
+    secrets, port = tmp_path / "secrets", free_port()
+    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (secrets / "mlflow_database_url").write_text(database)
+    config = secrets / "mlflow_auth.ini"
+    config.write_text(
+        re.sub("(?m)^database_uri = .*", f"database_uri = {database}", config.read_text())
+    )
+    service = compose["services"]["mlflow"]
+    *shell, command = service["command"]
+    for container, here in {
+        "$$": "$",
+        "/run/secrets/": f"{secrets}/",
+        "0.0.0.0": "127.0.0.1",
+        "5000": str(port),
+        "s3://alignment-tuner/mlflow": str(tmp_path / "artifacts"),
+    }.items():
+        command = command.replace(container, here)
+    home = tmp_path / "home" / ".mlflow"
+    home.mkdir(parents=True)
+    (home / "credentials").write_text((secrets / "mlflow_credentials").read_text())
+    environment = os.environ | {
+        "PATH": f"{TOOLS}:{os.environ['PATH']}",
+        "HOME": str(home.parent),
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+        "TUNER_HOME": str(tmp_path / "tuner"),
+    }
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen([*shell, command], env=environment, stdout=log, stderr=log)
+    try:
+        answers(server, f"http://127.0.0.1:{port}/health")
+        api = f"http://127.0.0.1:{port}/api/2.0/mlflow"
+        assert requests.get(f"{api}/experiments/get?experiment_id=0", timeout=60).status_code == 401
+        options = ("--trials", "4", "--epochs", "1", "--replicates", "3", "--workers", "1")
+        tuner = (sys.executable, "-m", "tuner", "run", "mfeat", *options)
+        assert "models:/mfeat-a-encoder/1" in run(*tuner, cwd=ROOT, env=environment)
+        password = re.search("admin_password = (.*)", config.read_text()).group(1)
+        ada = {"username": "ada", "password": "a password of ada"}
+        requests.post(
+            f"{api}/users/create", json=ada, auth=("tuner", password), timeout=60
+        ).raise_for_status()
+        search = f"{api}/registered-models/search"
+        of_ada = requests.get(search, auth=tuple(ada.values()), timeout=60)
+        of_tuner = requests.get(search, auth=("tuner", password), timeout=60)
+        assert of_ada.json() == {}
+        assert len(of_tuner.json()["registered_models"]) == 2
+    finally:
+        server.terminate()
+        server.wait()

@@ -114,12 +114,12 @@ def test_pods_are_pinned_bounded_probed_and_have_no_rights(overlay):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_what_is_referred_to_is_there(overlay):
     text = json.dumps(build(overlay))
-    readme = (ROOT / "deploy" / "README.md").read_text()
-    for key in set(re.findall(r'"key": "(\w+)", "name": "tuner-secrets"', text)):
-        assert f"--from-literal={key}=" in readme, key
-    for key in ("tuner_database_url", "mlflow_database_url"):  # mounted as files
-        assert key in text
-        assert f"--from-literal={key}=" in readme, key
+    made = set(re.findall(r">\"?secrets/([\w.]+)", (ROOT / "deploy" / "secrets.sh").read_text()))
+    made |= {"tuner_database_url", "mlflow_database_url"}
+    keys = set(re.findall(r'"key": "(\w+)", "name": "tuner-secrets"', text))
+    mounted = set(re.findall(r'"name": "secrets", "readOnly": true, "subPath": "([\w.]+)"', text))
+    assert mounted >= {"tuner_database_url", "mlflow_auth.ini", "mlflow_credentials"}
+    assert keys | mounted <= made
     maps = {each["metadata"]["name"] for each in of_kind(overlay, "ConfigMap")}
     wanted = set(re.findall(r'"configMapRef": \{"name": "([\w-]+)"\}', text))
     assert wanted
