@@ -15,7 +15,7 @@ import httpx2
 from tuner.errors import ServiceError
 from tuner.result import StudyResult
 
-_ATTEMPTS = 6
+_LONGEST_PAUSE = 5.0  # seconds between two attempts
 _AGAIN = (429, 502, 503, 504)
 
 
@@ -41,10 +41,13 @@ class Client:
         url: Of the service, such as `http://127.0.0.1:8080`.
         key: An API key.
         timeout: Seconds to wait for an answer.
+        patience: Seconds for which a service that is away or busy is asked again.
     """
 
-    def __init__(self, url: str, key: str, *, timeout: float = 60.0) -> None:
-        self._base = url.rstrip("/")
+    def __init__(
+        self, url: str, key: str, *, timeout: float = 60.0, patience: float = 60.0
+    ) -> None:
+        self._base, self._patience = url.rstrip("/"), patience
         self._client = httpx2.Client(
             base_url=f"{self._base}/api/v1",
             headers={"Authorization": f"Bearer {key}"},
@@ -128,19 +131,18 @@ class Client:
             study: Its id.
             after: Only events of higher numbers.
         """
-        faults = 0
+        attempts = _Attempts(self._patience)
         while True:
             try:
                 for event in self._events(study, after):
-                    faults, after = 0, event.number or after
+                    attempts, after = _Attempts(self._patience), event.number or after
                     yield event
                     if event.kind == "end":
                         return
             except httpx2.TransportError as error:
-                faults += 1
-                if faults == _ATTEMPTS:
+                if attempts.are_over:
                     raise ServiceError(f"lost the service at {self._base}: {error}") from error
-            time.sleep(min(2.0**faults / 4, 5.0))
+            attempts.pause()
 
     def cancel(self, study: str) -> dict[str, Any]:
         """Stop a study; its finished trials are kept."""
@@ -197,23 +199,37 @@ class Client:
         Raises:
             ServiceError: If it is refused, or there is no answer.
         """
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
+        attempts = _Attempts(self._patience)
+        while True:
             for _, file in arguments.get("files", {}).values():
                 file.seek(0)
             try:
                 answer = self._client.request(method, path, **arguments)
             except httpx2.TransportError as error:
-                if last:
+                if attempts.are_over:
                     reason = f"the service at {self._base} does not answer: {error}"
                     raise ServiceError(reason) from error
             else:
                 if not answer.is_error:
                     return answer
-                if last or answer.status_code not in _AGAIN:
+                if attempts.are_over or answer.status_code not in _AGAIN:
                     raise _refusal(answer)
-            time.sleep(2.0**attempt / 4)
-        raise AssertionError("the last attempt returns or raises")
+            attempts.pause()
+
+
+class _Attempts:
+    """Attempts at something, ever longer apart, for so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._pause, self._end = 0.25, time.monotonic() + seconds
+
+    @property
+    def are_over(self) -> bool:
+        return time.monotonic() + self._pause > self._end
+
+    def pause(self) -> None:
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
 
 def _refusal(answer: httpx2.Response) -> ServiceError:

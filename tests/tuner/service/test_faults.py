@@ -1,10 +1,13 @@
 """Whatever is killed, a submitted study ends with the answer of an undisturbed one."""
 
+import json
 import random
 import signal
+import threading
 import time
 from contextlib import ExitStack, closing
 
+import httpx2
 import psutil
 import pytest
 
@@ -153,3 +156,50 @@ def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, d
         assert time.monotonic() - started < 15
         after = client.status(study["id"])
         assert (after["status"], after["trials"] >= 1) == ("cancelled", True)
+
+
+def test_a_service_told_to_stop_ends_what_it_was_asked_and_leaves_studies_alone(tmp_path, data):
+    home, port = tmp_path / "home", free_port()
+    path = data()
+    with serving(home, port) as (process, url), client_of(home, url) as client:
+        study = client.submit(path, **LONGER, seed=3, workers=1)
+        (driver,) = until(lambda: drivers(home, study["study"]))
+        until(lambda: client.status(study["id"])["trials"] >= 1)
+        answers, heard = [], []
+
+        def slowly():
+            content = path.read_bytes()
+            part = "--x\r\nContent-Disposition: form-data; name="
+            spec = f'{part}"spec"\r\n\r\n{json.dumps(QUICK)}\r\n'
+            yield f'{spec}{part}"file"; filename="slow.npz"\r\n\r\n'.encode() + content[:1000]
+            process.terminate()
+            time.sleep(3)
+            yield content[1000:] + b"\r\n--x--\r\n"
+
+        def upload():
+            key = {"Authorization": f"Bearer {(home / 'api-key').read_text().strip()}"}
+            kind = {"Content-Type": "multipart/form-data; boundary=x"}
+            target = f"{url}/api/v1/studies"
+            answers.append(httpx2.post(target, content=slowly(), headers=key | kind, timeout=60))
+
+        def follow():
+            heard.extend(client.watch(study["id"]))
+
+        threads = [threading.Thread(target=each) for each in (follow, upload)]
+        for thread in threads:
+            thread.start()
+        assert process.wait(30) == 0
+        threads[1].join()
+        assert answers[0].status_code == 201, answers[0].text
+        assert driver.is_running()
+        driver.terminate()  # as a machine that is drained does
+        driver.wait(30)
+        with serving(home, port):
+            result = client.result(study["id"], wait=True)
+            threads[0].join()  # what was followed goes on with the new one
+            client.cancel(answers[0].json()["id"])
+    assert [event.kind for event in heard].count("end") == 1
+    numbers = [event.number for event in heard if event.kind != "end"]
+    assert numbers == sorted(set(numbers))
+    spec = spec_from_options(LONGER | {"seed": 3})
+    assert result.joint == answer_in_process(spec, dataset_of(spec, str(path))).joint
