@@ -1,7 +1,13 @@
-"""Runs the trials that a plan asks for on Ray Tune workers."""
+"""Runs the trials that a plan asks for on Ray Tune workers.
+
+What Tune calls a trial is a worker here, which trains one of the plan's trials after another. To
+Tune a trial is an event a tenth of a second long, and where an actor is free it ends another that
+is still being started: with short trials, most of what it starts.
+"""
 
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -9,6 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import RayActorError, RayTaskError
+from ray.tune.execution import tune_controller
+from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from models.config import TrainingConfig
@@ -21,6 +33,8 @@ Record = Callable[[FinishedTrial], None]
 
 _ONE_CPU = Resources()
 _RETRIES = 2  # of a trial whose worker died
+_IDLE = 30.0  # seconds after which a worker that has nothing to do leaves its CPUs to others
+_NODE_DIED = "node has died"  # what Ray says then: no fault of the trial
 
 
 def run_trials(
@@ -47,7 +61,7 @@ def run_trials(
         resources: What a trial takes.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # else they start one by one
-    searcher = _PlannedSearcher(next_trials, record, workers)
+    crew = _Crew(next_trials, record, workers)
     worker = tune.with_resources(
         tune.with_parameters(TrialWorker, data=data, test=test, training=config, train=train),
         resources.of_worker(),
@@ -56,9 +70,7 @@ def run_trials(
         tune.Tuner(
             worker,
             tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=-1,
-                reuse_actors=True,
+                search_alg=_Recruiter(crew), scheduler=crew, num_samples=-1, reuse_actors=False
             ),
             run_config=tune.RunConfig(
                 name="study",
@@ -66,64 +78,118 @@ def run_trials(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Causes(searcher)],
+                callbacks=[_Starts(crew)],
             ),
         ).fit()
-    if searcher.error is not None:
-        raise searcher.error
+    if crew.error is not None:
+        raise crew.error
 
 
-class _PlannedSearcher(Searcher):
-    """Hands a plan's requests to Tune, and their outcomes back.
+class _Crew(FIFOScheduler):
+    """Hands a plan's requests to workers, and their outcomes back.
 
     A trial whose worker died is handed out again from here: Tune's own retries count one death
     twice when it hears of it twice.
+
+    Attributes:
+        error: What the plan or the record raised, if anything.
     """
 
     def __init__(self, next_trials: NextTrials, record: Record, workers: int) -> None:
-        super().__init__(metric="done", mode="max")
+        super().__init__()  # type: ignore[no-untyped-call]
         self._next_trials, self._record, self._workers = next_trials, record, workers
         self._waiting: list[TrialRequest] | None = None  # None: the plan has to be asked
+        self._crew: set[str] = set()
         self._running: dict[str, TrialRequest] = {}
+        self._idle: dict[Trial, float] = {}  # since when
         self._deaths: Counter[TrialRequest] = Counter()
-        self.cause = "no cause is known"
         self.error: Exception | None = None
 
-    def suggest(  # type: ignore[override]  # Ray's signature leaves out FINISHED, a string
-        self, trial_id: str
-    ) -> dict[str, Any] | str | None:
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return not self._running and not self._requests()
+
+    def recruit(self, worker: str) -> bool:
+        """Take another worker on, if there is work for it."""
+        wanted = min(self._workers, len(self._running) + len(self._requests()))
+        if len(self._crew) >= wanted:
+            return False
+        self._crew.add(worker)
+        return True
+
+    def assign(self, trial: Trial) -> bool:
+        """Give a worker its next request, if there is one."""
+        requests = self._requests()
+        if not requests:
+            return False
+        request = self._running[trial.trial_id] = requests.pop(0)
+        actor: Any = trial.temporary_state.ray_actor
+        actor.assign.remote(request)  # comes before the next step
+        return True
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        request = self._running.pop(trial.trial_id, None)
+        if request is not None:
+            self._finished(_finished(request, result))
+        if self.assign(trial):
+            self._spread(tune_controller)
+            return FIFOScheduler.CONTINUE
+        self._idle[trial] = time.monotonic()
+        self._spread(tune_controller, but=trial)
+        return FIFOScheduler.STOP if self.is_done else FIFOScheduler.NOOP
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        if trial.trial_id not in self._crew:
+            return  # Tune tells some failures twice
+        self._leave(trial)
+        request = self._running.pop(trial.trial_id, None)
+        told = Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")[-1]
+        self._lost(request, told.partition("\n")[2])
+        self._spread(tune_controller)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        del tune_controller, result
+        self._leave(trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        del tune_controller
+        self._leave(trial)
+
+    def _leave(self, trial: Trial) -> None:
+        self._crew.discard(trial.trial_id)
+        self._idle.pop(trial, None)
+
+    def _spread(self, tune_controller: Any, but: Trial | None = None) -> None:
+        """Give idle workers what waits; have those go who will not be needed, but for one."""
+        for trial in list(self._idle):
+            if not self.assign(trial):
+                break
+            del self._idle[trial]
+            tune_controller._schedule_trial_train(trial)
+        late = time.monotonic() - _IDLE
+        unneeded = [trial for trial, since in self._idle.items() if since < late]
+        for trial in list(tune_controller.get_live_trials()) if self.is_done else unneeded:
+            if trial is not but:
+                tune_controller.stop_trial(trial)
+
+    def _requests(self) -> list[TrialRequest]:
         if self._waiting is None:
             self._waiting = []
             with self._held():
                 self._waiting = self._next_trials(self._running.values())
-        if not self._waiting:
-            return None if self._running else Searcher.FINISHED
-        if len(self._running) >= self._workers:
-            return None
-        request = self._running[trial_id] = self._waiting.pop(0)
-        return {"request": request}
+        return self._waiting
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        del error  # told apart by what the result holds
-        request = self._running.pop(trial_id, None)
+    def _lost(self, request: TrialRequest | None, cause: str) -> None:
+        """Have a request trained again; one that no worker lives to begin counts as begun."""
+        request = request or next(iter(self._requests()), None)
         if request is None:
-            return  # Tune tells some failures twice
-        result = result or {}
-        if "outcome" in result:
-            self._finished(FinishedTrial(request=request, outcome=unpack(result["outcome"])))
-        elif "reason" in result:
-            self._finished(FinishedTrial(request=request, outcome=None, reason=result["reason"]))
-        else:
-            self._lost(request)
-
-    def _lost(self, request: TrialRequest) -> None:
-        self._deaths[request] += 1
+            return
+        self._deaths[request] += _NODE_DIED not in cause
         if self._deaths[request] <= _RETRIES:
             self._ask_again()
             return
-        reason = f"its worker died {self._deaths[request]} times, lately for: {self.cause}"
+        reason = f"its worker died {self._deaths[request]} times, lately for: {_first_line(cause)}"
         self._finished(FinishedTrial(request=request, outcome=None, reason=reason))
 
     def _finished(self, trial: FinishedTrial) -> None:
@@ -148,6 +214,40 @@ class _PlannedSearcher(Searcher):
         """Keep nothing when Tune pickles itself: a study goes on from its store."""
         return {}
 
+
+def _finished(request: TrialRequest, result: dict[str, Any]) -> FinishedTrial:
+    if "reason" in result:
+        return FinishedTrial(request=request, outcome=None, reason=result["reason"])
+    return FinishedTrial(request=request, outcome=unpack(result["outcome"]))
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+class _Recruiter(Searcher):
+    """Has Tune start a worker when there is work for one more."""
+
+    def __init__(self, crew: _Crew) -> None:
+        super().__init__(metric="done", mode="max")
+        self._crew = crew
+
+    def suggest(  # type: ignore[override]  # Ray's signature leaves out FINISHED, a string
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        if self._crew.is_done:
+            return Searcher.FINISHED
+        return {} if self._crew.recruit(trial_id) else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Do nothing: the crew hears of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep nothing when Tune pickles itself: a study goes on from its store."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: a study goes on from its store."""
 
@@ -155,13 +255,31 @@ class _PlannedSearcher(Searcher):
         """Restore nothing: a study goes on from its store."""
 
 
-class _Causes(tune.Callback):
-    """Notes why a worker was lost, which Tune does not tell a searcher."""
+class _Starts(TrialProgressCallback):
+    """Tells when a worker is there, which Tune does not tell a scheduler; prints nothing."""
 
-    def __init__(self, searcher: _PlannedSearcher) -> None:
-        self._searcher = searcher
+    def __init__(self, crew: _Crew) -> None:
+        super().__init__()
+        self._crew = crew
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         del iteration, trials, info
-        told = Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")[-1]
-        self._searcher.cause = told.splitlines()[1].strip()
+        self._crew.assign(trial)
+
+    def log_result(self, trial: Trial, result: dict[str, Any], error: bool = False) -> None:
+        """Print nothing."""
+
+    def _print(self, msg: str) -> None:
+        """Print nothing."""
+
+
+class _ActorManager(RayActorManager):
+    """Takes for lost an actor that was ended because memory ran out: Tune itself would fail."""
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
+tune_controller.RayActorManager = _ActorManager  # type: ignore[attr-defined]

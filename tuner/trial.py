@@ -92,9 +92,9 @@ class Resources:
 
 
 class TrialWorker(tune.Trainable):
-    """Trains one request per Tune trial; the actor is used again for the next.
+    """Trains one request a step.
 
-    What training raises is the trial's result, not a fault of the worker: the same seeds would
+    What training raises is the request's result, not a fault of the worker: the same seeds would
     raise it again. Only the death of the process is worth another attempt.
     """
 
@@ -106,16 +106,20 @@ class TrialWorker(tune.Trainable):
         test: Rows,
         train: Train,
     ) -> None:
-        self._request: TrialRequest = config["request"]
+        del config
         self._data, self._training, self._test, self._train = data, training, test, train
+        self._request: TrialRequest | None = None
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: D102
-        self._request = new_config["request"]
-        return True
+    def assign(self, request: TrialRequest) -> None:
+        """Say what the next step trains."""
+        self._request = request
 
     def step(self) -> dict[str, Any]:  # noqa: D102
+        request, self._request = self._request, None
+        if request is None:  # others were faster
+            return {}
         try:
-            outcome = self._train(self._request, self._data, self._training, self._test)
+            outcome = self._train(request, self._data, self._training, self._test)
         except Exception as error:  # noqa: BLE001  # reported, with its kind and message
-            return {"done": True, "reason": f"{type(error).__name__}: {error}"}
-        return {"done": True, "outcome": pack(outcome)}
+            return {"reason": f"{type(error).__name__}: {error}"}
+        return {"outcome": pack(outcome)}
