@@ -113,3 +113,15 @@ def serving(home, port=None, **environment):
         finally:
             process.terminate()
             process.wait(20)
+
+
+def until(true, seconds=300.0):
+    deadline = time.monotonic() + seconds
+    while not (found := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def client_of(home, url):
+    return Client(url, (home / "api-key").read_text().strip())

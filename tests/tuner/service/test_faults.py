@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import postgres, sqlalchemy_url, stop_postgres
 from tests.in_process import answer_in_process
 from tests.servers import free_port, mlflow_ui
-from tests.tuner.service.conftest import QUICK, serving
+from tests.tuner.service.conftest import QUICK, client_of, serving, until
 from tuner.client import Client
 from tuner.question import dataset_of
 from tuner.service.accounts import create_key
@@ -43,18 +43,6 @@ def workers(driver):
         return [process for process in family if "TrialWorker" in " ".join(process.cmdline())]
     except psutil.NoSuchProcess:
         return []
-
-
-def until(true, seconds=90.0):
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found
-
-
-def client_of(home, url):
-    return Client(url, (home / "api-key").read_text().strip())
 
 
 class World:
