@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, delete, event, select
+from sqlalchemy import Engine, create_engine, delete, event, select, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -97,8 +97,16 @@ class StudyStore:
         """Say how a study stands."""
         self.update(study, status=status, error=error)
 
-    def record(self, study: str, trial: FinishedTrial) -> None:
-        """Write down a finished trial, durably; once, however often it is called."""
+    def record(
+        self, study: str, trial: FinishedTrial, *, wall_seconds: float | None = None
+    ) -> None:
+        """Write down a finished trial, durably; once, however often it is called.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            wall_seconds: How long the study has taken so far.
+        """
         request = trial.request
         outcome = None if trial.outcome is None else pack(trial.outcome)
 
@@ -110,6 +118,9 @@ class StudyStore:
             )
             if session.scalar(known) is not None:
                 return
+            if wall_seconds is not None:
+                values = {"wall_seconds": wall_seconds}
+                session.execute(update(StudyRow).where(StudyRow.id == study).values(values))
             session.add(
                 TrialRow(
                     study_id=study,

@@ -178,7 +178,7 @@ class _Driver:
             self._tracker.interrupt()
             raise
         finally:
-            self._save_wall_seconds()
+            self.store.update(study, wall_seconds=self._wall_seconds())
             self._tracker.close()
 
     def _train_all(self, workers: int, train: "Train | None") -> None:
@@ -231,7 +231,7 @@ class _Driver:
         self.report(self._progress())
 
     def _keep(self, trial: FinishedTrial) -> None:
-        self.store.record(self.question.study, trial)
+        self.store.record(self.question.study, trial, wall_seconds=self._wall_seconds())
         self.finished.append(trial)
         self._ended.add(trial.request)
         self._steps += 0 if trial.outcome is None else trial.outcome.steps
@@ -241,7 +241,6 @@ class _Driver:
         self._trained += len(trial.request.seeds)
         self._note_best(trial)
         self._count(trial)
-        self._save_wall_seconds()
 
     def _load_what_comes_later(self) -> None:
         """Begin to load MLflow, torch and Matplotlib: seconds, but not before the first trial."""
@@ -289,9 +288,6 @@ class _Driver:
 
     def _wall_seconds(self) -> float:
         return self.spent + time.monotonic() - self._started
-
-    def _save_wall_seconds(self) -> None:
-        self.store.update(self.question.study, wall_seconds=self._wall_seconds())
 
     def _progress(self) -> Progress:
         spec, totals = self.question.spec, self._plan.totals

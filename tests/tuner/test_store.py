@@ -89,6 +89,12 @@ def test_opening_a_known_study_keeps_what_is_written(store):
     assert (row.wall_seconds, row.status) == (3.5, "running")
 
 
+def test_a_trial_brings_the_time_that_its_study_has_taken(store):
+    store.record("s1", trial(0), wall_seconds=7.5)
+    store.record("s1", trial(1))
+    assert store.get("s1").wall_seconds == 7.5
+
+
 def test_an_unknown_study_cannot_be_updated(store):
     with pytest.raises(KeyError, match="no study s2"):
         store.update("s2", status="done")

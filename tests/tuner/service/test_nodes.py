@@ -18,7 +18,7 @@ from tuner.spec import spec_from_options
 
 LONGER = QUICK | {"trials": 20, "batch": 5, "epochs": 500, "patience": 500}
 _GIVEN_UP = 12.0  # seconds after which a node that does not answer is given up, and more
-_ROOM = 3 * 2**30  # bytes that nodes may use besides what the machine uses already
+_ROOM = 6 * 2**30  # bytes that nodes may use besides what the machine uses already
 
 
 @contextmanager
