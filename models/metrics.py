@@ -40,11 +40,12 @@ class Metric:
         """Score predictions (rows,) against labels (rows,)."""
         from sklearn import metrics
 
-        scorers: dict[str, Callable[[Array, Array], float]] = {
-            "accuracy": metrics.accuracy_score,
+        scorers: dict[str, Callable[[Array, Array], Any]] = {
+            # The defaults are means; scikit-learn takes a millisecond to check its arguments.
+            "accuracy": lambda y, p: np.mean(y == p),
             "balanced_accuracy": metrics.balanced_accuracy_score,
             "macro_f1": lambda y, p: metrics.f1_score(y, p, average="macro"),
-            "mae": metrics.mean_absolute_error,
+            "mae": lambda y, p: np.mean(np.abs(y - p)),
             "r2": metrics.r2_score,
         }
         return float(scorers[self.name](truth, prediction))

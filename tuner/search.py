@@ -33,8 +33,10 @@ Record = Callable[[FinishedTrial], None]
 
 _ONE_CPU = Resources()
 _RETRIES = 2  # of a trial whose worker died
+_MEMORY_RETRIES = 9  # where memory ran out: others may have taken it, for a while
 _IDLE = 30.0  # seconds after which a worker that has nothing to do leaves its CPUs to others
 _NODE_DIED = "node has died"  # what Ray says then: no fault of the trial
+_LOW_MEMORY = "low on memory"
 
 
 def run_trials(
@@ -186,7 +188,7 @@ class _Crew(FIFOScheduler):
         if request is None:
             return
         self._deaths[request] += _NODE_DIED not in cause
-        if self._deaths[request] <= _RETRIES:
+        if self._deaths[request] <= (_MEMORY_RETRIES if _LOW_MEMORY in cause else _RETRIES):
             self._ask_again()
             return
         reason = f"its worker died {self._deaths[request]} times, lately for: {_first_line(cause)}"

@@ -18,6 +18,7 @@ _Given = TypeVar("_Given")
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts of the background thread
 _REST = 4.0  # times as long as it took to write a trial
+_MOST_AT_THE_END = 20  # trials of a study that stops: whoever stopped it does not wait for more
 _JOIN = 10.0  # seconds that `close` waits for it
 
 
@@ -147,7 +148,7 @@ class StudyTracker:
             return  # the run stays as it is, and is found again when the study goes on
 
         def conclude() -> None:
-            self.sync()
+            self.sync(_MOST_AT_THE_END)
             end()
 
         self._attempt(conclude)

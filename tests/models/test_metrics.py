@@ -42,6 +42,8 @@ def test_weighted_scores_are_scikit_learns(name, rows, classes, replicates, seed
     flat = METRICS[name].mean_scores(truth, predictions, np.ones((1, rows)))
     scores = [METRICS[name].score(truth, p) for p in predictions]
     np.testing.assert_allclose(flat, np.mean(scores), rtol=1e-6)
+    plain = [SKLEARN[name](truth, p, sample_weight=None) for p in predictions]
+    np.testing.assert_allclose(scores, plain, rtol=1e-6)
 
 
 def test_a_class_that_a_resample_lost_does_not_count_in_balanced_accuracy():

@@ -93,6 +93,23 @@ def test_batches_run_one_after_another_and_all_is_recorded():
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_worker_trains_one_trial_after_another(tmp_path):
+    def train(*arguments):
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(0.02)
+        return TRAIN(*arguments)
+
+    batches = [
+        requests(*map(float, range(20))),
+        requests(20.0),
+        requests(*map(float, range(21, 40))),
+    ]
+    finished = run(batches, train=train)
+    assert sorted(t.request.strength for t in finished) == list(range(40))
+    assert len(list(tmp_path.iterdir())) <= 2
+
+
+@pytest.mark.usefixtures("cluster")
 def test_only_a_confirmation_sees_test_rows():
     def spy(request, data, config, test):
         outcome = TRAIN(request, data, config, test)
