@@ -203,6 +203,40 @@ def _panel(
     )
 
 
+def draw_result(result: StudyResult) -> Figure:
+    """Draw what a result holds: means, standard errors, λ = 0, and λ* with its interval."""
+    palette = PALETTES["light"]
+    strengths = np.array([point.strength for point in result.curve])
+    space = LambdaSpace(maximum=float(strengths.max()))
+    figure = Figure(figsize=(5.2 * len(TARGETS), 4.6), dpi=110, layout="constrained")
+    axes = figure.subplots(1, len(TARGETS), squeeze=False)[0]
+    for axis, target in zip(axes, TARGETS, strict=True):
+        answer = answers(result)[target]
+        scores = [getattr(point, target) for point in result.curve]
+        means = np.array([score.mean for score in scores])
+        _draw_choice(axis, answer, space, palette)
+        axis.axhline(means[strengths == 0][0], color=palette.ink, ls=(0, (1, 2)), label="λ = 0")
+        axis.errorbar(
+            np.asarray(space.to_unit(strengths)),
+            means,
+            yerr=[score.sem for score in scores],
+            marker="o",
+            ms=4.5,
+            lw=1.2,
+            elinewidth=1,
+            color=palette.curve,
+            label="mean ± standard error",
+        )
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_title(f"{TITLES[target]}: {answer.verdict}", color=palette.ink)
+        axis.set_xlabel("alignment strength λ", color=palette.ink)
+        axis.set_ylabel(f"{metric_name(result.metric.name)} on validation rows", color=palette.ink)
+        _set_ticks(axis, space)
+        _dress(axis, palette)
+    _legend(figure, axes[0], palette, columns=5)
+    return figure
+
+
 def _draw(axis: Axes, panel: Panel, question: Question, palette: Palette) -> None:
     space, answer = question.spec.space, panel.answer
     _draw_choice(axis, answer, space, palette)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data.information.atoms import NAMES
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pandas import DataFrame
 
     from data.information import Profile
@@ -283,3 +284,9 @@ class StudyResult(_Part):
         import pandas as pd
 
         return pd.json_normalize([point.model_dump() for point in self.curve], sep="_")
+
+    def plot(self) -> "Figure":
+        """Draw what was measured at each λ, and λ*: a figure of Matplotlib's."""
+        from tuner.curve_figure import draw_result
+
+        return draw_result(self)

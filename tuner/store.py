@@ -118,9 +118,11 @@ class StudyStore:
             )
             if session.scalar(known) is not None:
                 return
+            trained = 0.0 if trial.outcome is None else trial.outcome.seconds
+            values: dict[str, Any] = {"training_seconds": StudyRow.training_seconds + trained}
             if wall_seconds is not None:
-                values = {"wall_seconds": wall_seconds}
-                session.execute(update(StudyRow).where(StudyRow.id == study).values(values))
+                values["wall_seconds"] = wall_seconds
+            session.execute(update(StudyRow).where(StudyRow.id == study).values(values))
             session.add(
                 TrialRow(
                     study_id=study,

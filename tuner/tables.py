@@ -34,6 +34,7 @@ class StudyRow(Base):
         id: See `StudySpec.study_id`.
         search_closed: No further search trial is to start.
         wall_seconds: Spent on it so far.
+        training_seconds: Of that in trainings, those of all workers together.
         run_id: Of MLflow.
         source: Path or URI of its data, where a service runs it.
         options: What a service runs it with that does not identify it: workers, budgets.
@@ -52,6 +53,7 @@ class StudyRow(Base):
     error: Mapped[str | None] = mapped_column(default=None)
     search_closed: Mapped[bool] = mapped_column(default=False)
     wall_seconds: Mapped[float] = mapped_column(default=0.0)
+    training_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
     run_id: Mapped[str | None] = mapped_column(String(64), default=None)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
     source: Mapped[str | None] = mapped_column(default=None)

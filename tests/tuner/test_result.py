@@ -49,6 +49,15 @@ def test_the_curve_opens_as_a_table(result):
     assert len(table) == 6
 
 
+def test_the_curve_plots_itself(result, tmp_path):
+    figure = result.plot()
+    figure.savefig(tmp_path / "curve.png")
+    table = result.frame()
+    for axis, target in zip(figure.axes, ("a", "b", "joint"), strict=True):
+        (measured,) = (c for c in axis.containers if c.get_label() == "mean ± standard error")
+        assert list(measured.lines[0].get_ydata()) == list(table[f"{target}_mean"])
+
+
 def test_gain_is_the_difference_of_fresh_scores_on_test_rows(result):
     for side in (result.modalities.a, result.modalities.b):
         assert side.test.gain == pytest.approx(side.test.best - side.test.baseline)

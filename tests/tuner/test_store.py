@@ -92,7 +92,10 @@ def test_opening_a_known_study_keeps_what_is_written(store):
 def test_a_trial_brings_the_time_that_its_study_has_taken(store):
     store.record("s1", trial(0), wall_seconds=7.5)
     store.record("s1", trial(1))
-    assert store.get("s1").wall_seconds == 7.5
+    store.record("s1", trial(1))
+    study = store.get("s1")
+    assert study.wall_seconds == 7.5
+    assert study.training_seconds == trial(0).outcome.seconds + trial(1).outcome.seconds > 0
 
 
 def test_an_unknown_study_cannot_be_updated(store):

@@ -24,6 +24,9 @@ _seconds = Histogram("tuner_request_seconds", "Seconds of a request", ["route"],
 _studies = Gauge("tuner_studies", "Studies by status", ["status"], registry=_registry)
 _trials = Gauge("tuner_trials", "Finished trials by outcome", ["outcome"], registry=_registry)
 _spent = Gauge("tuner_study_seconds", "Wall-clock seconds of all studies", registry=_registry)
+_trained = Gauge(
+    "tuner_training_seconds", "Seconds that workers trained, of all studies", registry=_registry
+)
 
 
 def observe(method: str, route: str, status: int, seconds: float) -> None:
@@ -40,10 +43,12 @@ def exposition(store: StudyStore) -> tuple[bytes, str]:
         )
         failed = session.scalar(select(func.count()).where(TrialRow.reason.is_not(None))) or 0
         trials = session.scalar(select(func.count()).select_from(TrialRow)) or 0
-        spent = session.scalar(select(func.sum(StudyRow.wall_seconds))) or 0.0
+        sums = select(func.sum(StudyRow.wall_seconds), func.sum(StudyRow.training_seconds))
+        spent, trained = session.execute(sums).one()
     for status in ("queued", "running", "done", "failed", "cancelled"):
         _studies.labels(status).set(by_status.get(status, 0))
     _trials.labels("failed").set(failed)
     _trials.labels("trained").set(trials - failed)
-    _spent.set(spent)
+    _spent.set(spent or 0.0)
+    _trained.set(trained or 0.0)
     return generate_latest(_registry), CONTENT_TYPE_LATEST

@@ -329,6 +329,7 @@ def test_operations_see_what_goes_on(service):
         told = httpx2.get(f"{service.url}{prefix}/metrics").text
         assert 'tuner_studies{status="queued"} 1.0' in told
         assert "tuner_requests_total" in told
+        assert "tuner_training_seconds 0.0" in told
 
 
 def test_the_document_describes_every_route(service):
