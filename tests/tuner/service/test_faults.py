@@ -146,6 +146,7 @@ def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, d
         assert (after["status"], after["trials"] >= 1) == ("cancelled", True)
 
 
+@pytest.mark.soak
 def test_a_service_told_to_stop_ends_what_it_was_asked_and_leaves_studies_alone(tmp_path, data):
     home, port = tmp_path / "home", free_port()
     path = data()
