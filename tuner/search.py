@@ -148,7 +148,7 @@ class _Crew(FIFOScheduler):
         request = self._running.pop(trial.trial_id, None)
         told = Path(trial.error_file).read_text(encoding="utf-8").split("Failure #")[-1]
         self._lost(request, told.partition("\n")[2])
-        self._spread(tune_controller)
+        self._spread(tune_controller, but=trial)  # which Tune ends itself
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         del tune_controller, result

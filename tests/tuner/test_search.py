@@ -158,7 +158,8 @@ def test_a_trial_that_always_kills_its_worker_fails_with_the_cause():
             os.kill(os.getpid(), signal.SIGKILL)
         return TRAIN(request, *rest)
 
-    finished = {t.request.strength: t for t in run([requests(0.0, 1.0, 2.0)], train=train)}
+    batches = [requests(0.0, 2.0), requests(1.0)]  # so that its end is that of all
+    finished = {t.request.strength: t for t in run(batches, train=train)}
     assert finished[1.0].reason.startswith("its worker died 3 times, lately for: The actor died")
     assert finished[2.0].outcome is not None
 
