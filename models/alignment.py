@@ -68,7 +68,7 @@ def symmetric_info_nce(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
 
 
 def _loss(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    loss: Tensor = _SymmetricInfoNCE.apply(a, b, temperature)  # type: ignore[no-untyped-call]
+    loss: Tensor = _SymmetricInfoNCE.apply(a, b, temperature)  # type: ignore[no-untyped-call]  # torch's
     return loss
 
 

@@ -227,7 +227,7 @@ class _StackTraining:
             )
             total = total + self._strength * alignment
         self._optimizer.zero_grad(set_to_none=True)
-        total.sum().backward()  # type: ignore[no-untyped-call]
+        total.sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
         self._ranks.sum_gradients(self._pair.parameters())
         self._optimizer.step()
         tasks = self._ranks.sum(torch.stack([task_a.detach(), task_b.detach()]))

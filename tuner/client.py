@@ -134,8 +134,8 @@ class Client:
         attempts = _Attempts(self._patience)
         while True:
             try:
-                for event in self._events(study, after):
-                    attempts, after = _Attempts(self._patience), event.number or after
+                for event in self._events(study, after, attempts):
+                    after = event.number or after
                     yield event
                     if event.kind == "end":
                         return
@@ -173,9 +173,10 @@ class Client:
         partial.replace(target)
         return target
 
-    def _events(self, study: str, after: int) -> Iterator[Event]:
+    def _events(self, study: str, after: int, attempts: "_Attempts") -> Iterator[Event]:
         headers = {"Last-Event-ID": str(after)}
         with self._stream(f"/studies/{study}/events", headers=headers) as answer:
+            attempts.succeeded()
             for sent in httpx2.EventSource(answer):
                 if sent.data:
                     number = int(sent.id) if sent.event != "end" and sent.id else 0
@@ -218,14 +219,20 @@ class Client:
 
 
 class _Attempts:
-    """Attempts at something, ever longer apart, for so many seconds."""
+    """Attempts at something, ever longer apart, for so many seconds from the first that failed."""
 
     def __init__(self, seconds: float) -> None:
-        self._pause, self._end = 0.25, time.monotonic() + seconds
+        self._seconds = seconds
+        self.succeeded()
+
+    def succeeded(self) -> None:
+        self._pause, self._end = 0.25, float("inf")
 
     @property
     def are_over(self) -> bool:
-        return time.monotonic() + self._pause > self._end
+        now = time.monotonic()
+        self._end = min(self._end, now + self._seconds)
+        return now + self._pause > self._end
 
     def pause(self) -> None:
         time.sleep(self._pause)

@@ -98,7 +98,7 @@ class _Crew(FIFOScheduler):
     """
 
     def __init__(self, next_trials: NextTrials, record: Record, workers: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's has no types
         self._next_trials, self._record, self._workers = next_trials, record, workers
         self._waiting: list[TrialRequest] | None = None  # None: the plan has to be asked
         self._crew: set[str] = set()
@@ -284,4 +284,5 @@ class _ActorManager(RayActorManager):
         super()._actor_task_failed(tracked_actor_task, exception)
 
 
+# Tune has no other way to be told of an actor manager.
 tune_controller.RayActorManager = _ActorManager  # type: ignore[attr-defined]

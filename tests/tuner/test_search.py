@@ -39,7 +39,7 @@ def requests(*strengths: float, phase="search") -> list[TrialRequest]:
     ]
 
 
-def run(batches, train=TRAIN, record=None, workers=2, resources=Resources()):  # noqa: B008
+def run(batches, train=TRAIN, record=None, workers=2, resources=Resources()):  # noqa: B008  # it is frozen
     """Run batches one after another."""
     finished, waiting, known = [], list(batches), []
 

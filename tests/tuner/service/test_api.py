@@ -7,6 +7,7 @@ import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 import numpy as np
@@ -424,3 +425,34 @@ def test_a_hundred_hostile_uploads_are_refused_and_leave_nothing(service, tmp_pa
     assert grown < 100 * 1024  # KiB
     with service.client() as client:
         assert list(client.list()) == []
+
+
+def test_a_study_that_was_silent_for_long_is_followed_through_a_lost_connection():
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            asked.append(self.headers["Last-Event-ID"])
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            kind, number = ("end", 0) if len(asked) > 2 else ("progress", len(asked))
+            event = f"event: {kind}\nid: {number}\ndata: {{}}\n\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+            self.wfile.flush()
+            time.sleep(0.0 if kind == "end" else 1.5)
+            self.close_connection = True  # in the middle of what it said it would send
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Client(f"http://127.0.0.1:{server.server_port}", "key", patience=1.0) as client:
+            kinds = [event.kind for event in client.watch("s")]
+        server.shutdown()
+    assert kinds == ["progress", "progress", "end"]
+    assert asked == ["0", "1", "2"]
