@@ -1,5 +1,6 @@
 """The image and the compose file, as far as can be told without a container engine."""
 
+import json
 import os
 import re
 import subprocess
@@ -147,6 +148,23 @@ def test_mlflow_started_as_in_the_compose_file_opens_to_its_users_alone(tmp_path
         of_tuner = requests.get(search, auth=("tuner", password), timeout=60)
         assert of_ada.json() == {}
         assert len(of_tuner.json()["registered_models"]) == 2
+        readme = (DEPLOY / "README.md").read_text()
+        granted = re.findall(r"call 3.0/mlflow/(\S+) --json '(.*)'", readme)
+        assert len(granted) == 2
+        for path, body in granted:
+            requests.post(
+                f"http://127.0.0.1:{port}/api/3.0/mlflow/{path}",
+                json=json.loads(body),
+                auth=("tuner", password),
+                timeout=60,
+            ).raise_for_status()
+        of_ada = requests.get(search, auth=tuple(ada.values()), timeout=60)
+        assert [m["name"] for m in of_ada.json()["registered_models"]] == ["mfeat-a-encoder"]
+        runs = {"experiment_ids": ["1"]}
+        found = requests.post(
+            f"{api}/runs/search", json=runs, auth=tuple(ada.values()), timeout=60
+        ).json()
+        assert len(found["runs"]) > 1
     finally:
         server.terminate()
         server.wait()
