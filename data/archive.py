@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import IO, Any
 
-import numpy as np
 import numpy.typing as npt
 
+from data.errors import NoRoomError
 from data.findings import Findings, counted, listing
 from data.npy import MAGIC, NpyError, read_npy
 from data.roles import Roles
@@ -112,7 +112,7 @@ def _size_faults(members: list[zipfile.ZipInfo], max_bytes: int) -> Iterable[str
     if total > max_bytes:
         yield (
             f"would unpack to {_size(total)}, over the limit of {_size(max_bytes)}. "
-            "Save only the arrays that are needed, as float32."
+            "Save only the arrays that are needed, as float32, or raise the limit (TUNER_MAX_DATA)."
         )
     for member in members:
         if member.file_size > max(RATIO_COUNTS_FROM_BYTES, MAX_RATIO * member.compress_size):
@@ -142,6 +142,8 @@ def _read_member(
         with archive.open(member) as stream:
             array = read_npy(stream, member_bytes=member.file_size)
             stream.read(1)  # at the end of the member its checksum is compared
+    except NoRoomError:
+        raise
     except NpyError as error:
         findings.error(f"array {name!r} cannot be read: {error}")
     except _DAMAGE as error:
@@ -149,7 +151,7 @@ def _read_member(
             f"array {name!r} is damaged ({_reason(error)}). Copy the file or save it again."
         )
     else:
-        return np.asarray(array)
+        return array
     return None
 
 

@@ -25,7 +25,14 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def assemble(
-    arrays: Arrays, *, roles: Roles, task: TaskChoice, seed: int, name: str, findings: Findings
+    arrays: Arrays,
+    *,
+    roles: Roles,
+    task: TaskChoice,
+    seed: int,
+    name: str,
+    findings: Findings,
+    max_bytes: int,
 ) -> PairedDataset:
     """Validate arrays and make a data set of them.
 
@@ -36,11 +43,12 @@ def assemble(
         seed: Where a split comes from if none is given.
         name: Name of the data set.
         findings: What was found so far.
+        max_bytes: Limit on the size of a modality as float32.
 
     Raises:
         DataError: With everything that is wrong.
     """
-    a, b = (_modality(role, arrays, findings) for role in (roles.a, roles.b))
+    a, b = (_modality(role, arrays, findings, max_bytes) for role in (roles.a, roles.b))
     labels = read_labels(roles.y, arrays[roles.y], task, findings) if roles.y in arrays else None
     optional = {key: arrays[key] for key in (SPLIT, GROUP) if key in arrays}
     optional = {key: array for key, array in optional.items() if key not in roles.required}
@@ -73,10 +81,11 @@ def assemble(
     )
 
 
-def _modality(name: str, arrays: Arrays, findings: Findings) -> Modality | None:
+def _modality(name: str, arrays: Arrays, findings: Findings, max_bytes: int) -> Modality | None:
     if name not in arrays:
         return None
-    return read_modality(name, arrays[name], arrays.get(f"{name}_mask"), findings)
+    mask = arrays.get(f"{name}_mask")
+    return read_modality(name, arrays[name], mask, findings, max_bytes=max_bytes)
 
 
 def _made_split(

@@ -2,6 +2,7 @@
 
 ValueError
 └── DataError            a data set cannot be used; `.findings` lists every reason
+    └── NoRoomError      the folder for temporary files is full
 """
 
 from collections.abc import Sequence
@@ -22,3 +23,7 @@ class DataError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join(f"{self.source}: {finding}" for finding in self.findings)
+
+
+class NoRoomError(DataError):
+    """The folder for temporary files, which is the `source`, is full."""

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data.blocks import observations, row_blocks
 from data.dataset import Modality
 from data.findings import Findings, counted, listing, rows_where
+from data.storage import Spool
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +32,7 @@ def unusable_kind(array: Array, allowed: str) -> str | None:
 
 
 def read_modality(
-    name: str, array: Array, mask: Array | None, findings: Findings
+    name: str, array: Array, mask: Array | None, findings: Findings, *, max_bytes: int
 ) -> Modality | None:
     """Check one modality.
 
@@ -40,12 +42,18 @@ def read_modality(
             (rows, channels, height, width).
         mask: (rows, time), true where a step is real; steps that are not may hold anything.
         findings: Where faults are noted.
+        max_bytes: Limit on its size as float32.
 
     Returns:
         The modality, or None if a fault was noted.
     """
     before = len(findings.errors)
     _check_form(name, array, findings)
+    if 4 * array.size > max_bytes:
+        findings.error(
+            f"array {name!r} takes {4 * array.size:,} bytes as float32, over the limit of "
+            f"{max_bytes:,}. Save less, or raise the limit (TUNER_MAX_DATA)."
+        )
     steps = None if mask is None else _read_mask(name, array, mask, findings)
     if len(findings.errors) > before:
         return None
@@ -111,29 +119,40 @@ def _read_mask(
 
 def _to_float32(array: Array, steps: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
     """Copy to float32, C order; padded steps become 0, whatever they held."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported as infinite
-        values = np.array(array, dtype=np.float32, order="C", subok=False)
-    if steps is not None:
-        values[~steps] = 0
-    return values
+    spool = Spool()
+    for rows in row_blocks(array):
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found infinite
+            block = np.array(array[rows], dtype=np.float32, order="C", subok=False)
+        if steps is not None:
+            block[~steps[rows]] = 0
+        spool.append(block)
+    return spool.array(np.float32, array.shape)
 
 
 def _check_finite(
     name: str, array: Array, values: npt.NDArray[np.float32], findings: Findings
 ) -> None:
-    finite = np.isfinite(values)
-    if finite.all():
+    nan = infinite = 0
+    too_large = False
+    bad = np.zeros(len(values), dtype=np.bool_)
+    for rows in row_blocks(values):
+        block = values[rows]
+        finite = np.isfinite(block)
+        if finite.all():
+            continue
+        is_nan = np.isnan(block)
+        nan += int(is_nan.sum())
+        infinite += int((~finite & ~is_nan).sum())
+        too_large |= bool((np.isfinite(array[rows]) & np.isinf(block)).any())
+        bad[rows] = np.any(~finite.reshape(len(block), -1), axis=1)
+    if not bad.any():
         return
-    nan = int(np.isnan(values).sum())
-    infinite = int((~finite).sum()) - nan
     parts = [f"{nan:,} NaN"] if nan else []
     if infinite:
         parts.append(counted(infinite, "infinite value"))
-    rows = np.any(~finite.reshape(len(values), -1), axis=1)
-    too_large = infinite and bool((np.isfinite(array) & np.isinf(values)).any())
     reason = " (numbers beyond 3.4e38 do not fit into float32)" if too_large else ""
     findings.error(
-        f"array {name!r} holds {' and '.join(parts)}{reason} in {rows_where(rows)}. Fill them in, "
+        f"array {name!r} holds {' and '.join(parts)}{reason} in {rows_where(bad)}. Fill them in, "
         "or drop these rows from every array."
     )
 
@@ -145,10 +164,8 @@ def _check_constant(
     findings: Findings,
 ) -> None:
     """Look for features (image: channels) that have the same value everywhere."""
-    observed = values if steps is None else values[steps]
-    axis = 1 if values.ndim == 4 else observed.ndim - 1
-    others = tuple(i for i in range(observed.ndim) if i != axis)
-    constant = observed.min(axis=others) == observed.max(axis=others)
+    ranges = [(b.min(0), b.max(0)) for b in observations(values, steps) if len(b)]
+    constant = np.min([low for low, _ in ranges], 0) == np.max([high for _, high in ranges], 0)
     if constant.all():
         findings.error(
             f"array {name!r} is constant: none of its features ever changes, so nothing can be "

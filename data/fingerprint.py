@@ -7,12 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from data.blocks import row_blocks
 from data.dataset import Modality
 from data.labels import Labels
 from data.splits import Splits
 from data.validation import Groups
-
-BLOCK_VALUES = 2**20
 
 
 class _Hash(Protocol):
@@ -46,9 +45,8 @@ def fingerprint(
 
 def _add(digest: _Hash, role: str, array: npt.NDArray[Any], dtype: str) -> None:
     digest.update(f"{role} {dtype} {array.shape}\n".encode())
-    rows = max(1, BLOCK_VALUES // max(1, array[:1].size))
-    for start in range(0, len(array), rows):
-        block = np.ascontiguousarray(array[start : start + rows], dtype=dtype)
+    for rows in row_blocks(array):
+        block = np.ascontiguousarray(array[rows], dtype=dtype)
         if block.dtype.kind == "f":
             block = block + block.dtype.type(0)  # -0.0 and 0.0 are the same value
         digest.update(block.tobytes())

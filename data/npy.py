@@ -1,7 +1,7 @@
 """Reads the .npy format without trust: nothing is unpickled, and no declared size is believed.
 
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
-NumPy's own reader allocates what the header declares; this one never holds more than was read.
+NumPy's own reader allocates what the header declares; this one never keeps more than was read.
 """
 
 import ast
@@ -9,6 +9,7 @@ import math
 import re
 import struct
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.findings import counted
+from data.storage import Spool
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000  # NumPy's own limit; a header of numbers or text needs under 200
@@ -74,9 +76,10 @@ def read_npy(stream: Readable, *, member_bytes: int) -> npt.NDArray[Any]:
             f"{counted(header.data_bytes, 'byte')}, but {counted(follow, 'byte')} follow. "
             "The file is damaged or was made by hand; save it again with numpy.savez."
         )
-    data = _read_all(stream, header.data_bytes)
-    flat: npt.NDArray[Any] = np.frombuffer(data, dtype=header.dtype)
-    return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+    spool = Spool()
+    for chunk in _chunks(stream, header.data_bytes):
+        spool.write(chunk)
+    return spool.array(header.dtype, header.shape, order="F" if header.fortran_order else "C")
 
 
 def read_header(stream: Readable) -> tuple[Header, int]:
@@ -152,15 +155,19 @@ def _shape(shape: object) -> tuple[int, ...]:
     return shape
 
 
-def _read_all(stream: Readable, size: int) -> bytearray:
-    """Read exactly `size` bytes; memory grows with what comes, not with what was declared."""
-    data = bytearray()
-    while len(data) < size:
-        chunk = stream.read(min(CHUNK_BYTES, size - len(data)))
+def _read_all(stream: Readable, size: int) -> bytes:
+    return b"".join(_chunks(stream, size))
+
+
+def _chunks(stream: Readable, size: int) -> Iterator[bytes]:
+    """Read exactly `size` bytes, bit by bit: what was declared is not believed."""
+    done = 0
+    while done < size:
+        chunk = stream.read(min(CHUNK_BYTES, size - done))
         if not chunk:
             raise NpyError(
-                f"it ends after {counted(len(data), 'byte')} of {size:,}. "
+                f"it ends after {counted(done, 'byte')} of {size:,}. "
                 "The file was cut short; copy or save it again."
             )
-        data += chunk
-    return data
+        done += len(chunk)
+        yield chunk

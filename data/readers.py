@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,7 +44,8 @@ def read(
         task: What the labels ask for; "auto" takes floats for regression, all else for classes.
         seed: Where a split comes from if the data set has none.
         name: What to call the data set; from the file's name if not given.
-        max_bytes: Limit on the download, the unpacked archive, or one unpacked Parquet column.
+        max_bytes: Limit on the download, the unpacked archive, one unpacked Parquet column, and
+            a modality as float32.
 
     Raises:
         DataError: If the data set cannot be used, with everything that is wrong with it.
@@ -54,7 +56,15 @@ def read(
     findings = Findings(os.fspath(source))
     arrays = _read_arrays(location, roles, findings, max_bytes)
     name = safe_name(name or file_name(location).stem)
-    return assemble(arrays, roles=roles, task=task, seed=seed, name=name, findings=findings)
+    return assemble(
+        arrays,
+        roles=roles,
+        task=task,
+        seed=seed,
+        name=name,
+        findings=findings,
+        max_bytes=max_bytes,
+    )
 
 
 def from_arrays(
@@ -94,6 +104,7 @@ def from_arrays(
         seed=seed,
         name=safe_name(name or source),
         findings=findings,
+        max_bytes=sys.maxsize,
     )
 
 

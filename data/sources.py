@@ -94,5 +94,8 @@ def _download(source: str, copy: IO[bytes], findings: Findings, max_bytes: int) 
         text = f"cannot be downloaded: {reason}. {mend}"
         raise DataError(findings.source, [*findings.errors, text]) from error
     if copy.tell() > max_bytes:
-        findings.fail(f"is larger than the limit of {max_bytes:,} bytes.")
+        findings.fail(
+            f"is larger than the limit of {max_bytes:,} bytes. Save less, or raise the limit "
+            "(TUNER_MAX_DATA)."
+        )
     copy.seek(0)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-BLOCK_VALUES = 2**20  # values held in float64 at a time, so that large modalities need no copy
+from data.blocks import observations, row_blocks
+from data.storage import Spool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +33,10 @@ class Standardizer:
 
     @classmethod
     def fit(
-        cls, values: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None = None
+        cls,
+        values: npt.NDArray[np.float32],
+        mask: npt.NDArray[np.bool_] | None = None,
+        index: npt.NDArray[np.int64] | None = None,
     ) -> "Standardizer":
         """Fit to training rows.
 
@@ -39,45 +44,53 @@ class Standardizer:
             values: (rows, features), (rows, time, features) or
                 (rows, channels, height, width), finite.
             mask: (rows, time), True where a step counts.
+            index: Which rows are those of training; all if not given.
 
         Raises:
             ValueError: If there is nothing to fit to, or the shape is none of the above.
         """
         if values.ndim not in (2, 3, 4):
             raise ValueError(f"cannot standardise values of shape {values.shape}")
-        count = sum(len(block) for block in _observations(values, mask))
+        count = sum(len(block) for block in observations(values, mask, index))
         if count == 0:
             raise ValueError("cannot fit a standardizer to no rows")
-        mean = sum(block.sum(axis=0) for block in _observations(values, mask)) / count
+        blocks = partial(_in_float64, values, mask, index)
+        mean = sum(block.sum(axis=0) for block in blocks()) / count
         # Two passes: the textbook difference of squares cancels where the mean is large.
-        squares = sum(((block - mean) ** 2).sum(axis=0) for block in _observations(values, mask))
+        squares = sum(((block - mean) ** 2).sum(axis=0) for block in blocks())
         scale = np.sqrt(squares / count).astype(np.float32)
         return cls(mean=mean.astype(np.float32), scale=np.where(scale > 0, scale, np.float32(1)))
 
-    def __call__(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Standardise values of the shape that it was fitted to, with any number of rows."""
+    def __call__(
+        self,
+        values: npt.NDArray[Any],
+        mask: npt.NDArray[np.bool_] | None = None,
+        index: npt.NDArray[np.int64] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Standardise values of the shape that it was fitted to, with any number of rows.
+
+        Args:
+            values: As in `fit`.
+            mask: As in `fit`; steps that do not count become 0.
+            index: Which rows; all if not given.
+        """
         axes = (-1, 1, 1) if values.ndim == 4 else (-1,)
         mean, scale = self.mean.reshape(axes), self.scale.reshape(axes)
-        result = np.empty(values.shape, dtype=np.float32)
-        for rows in _row_blocks(values):
-            result[rows] = (values[rows].astype(np.float64) - mean) / scale
-        return result
+        count = len(values) if index is None else len(index)
+        spool = Spool()
+        for block in row_blocks(values, count):
+            rows = block if index is None else index[block]
+            scaled = ((values[rows].astype(np.float64) - mean) / scale).astype(np.float32)
+            if mask is not None:
+                scaled[~mask[rows]] = 0
+            spool.append(scaled)
+        return spool.array(np.float32, (count, *values.shape[1:]))
 
 
-def _observations(
-    values: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None
+def _in_float64(
+    values: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.bool_] | None,
+    index: npt.NDArray[np.int64] | None,
 ) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield blocks of (observations, features) in float64."""
-    for rows in _row_blocks(values):
-        block = values[rows].astype(np.float64)
-        if mask is not None:
-            block = block[mask[rows]]
-        if values.ndim == 4:
-            block = np.moveaxis(block, 1, -1)
-        yield block.reshape(-1, block.shape[-1])
-
-
-def _row_blocks(values: npt.NDArray[Any]) -> Iterator[slice]:
-    rows = max(1, BLOCK_VALUES // max(1, values[:1].size))
-    for start in range(0, len(values), rows):
-        yield slice(start, start + rows)
+    for block in observations(values, mask, index):
+        yield block.astype(np.float64)

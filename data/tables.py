@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from data.archive import Arrays
+from data.errors import NoRoomError
 from data.findings import Findings, counted
 from data.roles import Roles
+from data.storage import Spool
 from data.text import MAX_LETTERS
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes
         try:
             chunks = _chunks(table, name, max_bytes)
             arrays[name] = _labels(chunks) if name == roles.y else _stack(chunks)
+        except NoRoomError:
+            raise
         except ColumnError as error:
             findings.error(f"array {name!r} cannot be read: {error}")
         except (pa.ArrowException, OSError, ValueError, LookupError) as error:
@@ -119,7 +123,10 @@ def _chunks(table: Any, name: str, max_bytes: int) -> Iterator["pa.Array"]:
         column.validate(full=True)  # damaged offsets would be followed without a check
         rows, used = rows + len(column), used + column.nbytes
         if used > max_bytes:
-            raise ColumnError(f"it unpacks to more than the limit of {max_bytes:,} bytes.")
+            raise ColumnError(
+                f"it unpacks to more than the limit of {max_bytes:,} bytes. Save less, or raise "
+                "the limit (TUNER_MAX_DATA)."
+            )
         yield column
     if rows == 0:
         raise ColumnError("it has no rows. Save it with values.")
@@ -127,18 +134,22 @@ def _chunks(table: Any, name: str, max_bytes: int) -> Iterator["pa.Array"]:
 
 def _stack(chunks: Iterator["pa.Array"]) -> Array:
     """Join pieces of a column to (rows, ...)."""
-    arrays: list[Array] = []
-    row = 0
+    spool, texts, first, row = Spool(), [], None, 0
     for chunk in chunks:
         array = _to_numpy(chunk, row)
-        if arrays and array.shape[1:] != arrays[0].shape[1:]:
+        first = array[:1] if first is None else first
+        if array.shape[1:] != first.shape[1:]:
             raise ColumnError(
-                f"its lists differ in shape: {arrays[0].shape[1:]} in row 0, {array.shape[1:]} in "
+                f"its lists differ in shape: {first.shape[1:]} in row 0, {array.shape[1:]} in "
                 f"row {row} (counting from 0). Pad them, or drop these rows."
             )
-        arrays.append(array)
+        if array.dtype.kind == "U":  # each piece is as wide as its longest
+            texts.append(array)
+        else:
+            spool.append(array)
         row += len(array)
-    return np.concatenate(arrays)
+    assert first is not None  # `_chunks` yields a row or raises
+    return np.concatenate(texts) if texts else spool.array(first.dtype, (row, *first.shape[1:]))
 
 
 def _to_numpy(column: "pa.Array", first_row: int) -> Array:

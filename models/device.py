@@ -16,6 +16,16 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def place_of_rows(device: torch.device, size: int) -> torch.device:
+    """Return where rows of so many bytes lie for training on a device: there, or else in memory.
+
+    Half of a GPU's free memory is left to parameters and activations.
+    """
+    if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] // 2:
+        return torch.device("cpu")
+    return device
+
+
 def mixed_precision(device: torch.device, precision: Precision) -> torch.autocast:
     """Return a context in which products are computed in the wanted precision.
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import Modality, PairedDataset, Split, Standardizer
+from data.storage import select
 
 Array = NDArray[Any]
 
@@ -42,7 +43,8 @@ class Rows:
         if self.is_labelled.all():
             return self
         arrays = {name: values for name, values in vars(self).items() if values is not None}
-        return replace(self, **{name: values[self.is_labelled] for name, values in arrays.items()})
+        rows = np.flatnonzero(self.is_labelled)
+        return replace(self, **{name: select(values, rows) for name, values in arrays.items()})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,10 +67,7 @@ class Scaling:
     def of(cls, dataset: PairedDataset) -> "Scaling":
         """Fit to the training rows of a data set."""
         seen = dataset.indices(Split.TRAIN)
-        a, b = (
-            Standardizer.fit(side.values[seen], mask=None if side.mask is None else side.mask[seen])
-            for side in (dataset.a, dataset.b)
-        )
+        a, b = (Standardizer.fit(side.values, side.mask, seen) for side in (dataset.a, dataset.b))
         if dataset.task == "classification":
             return cls(a=a, b=b)
         known = dataset.y[dataset.indices(Split.TRAIN, labelled_only=True)].astype(np.float64)
@@ -90,12 +89,8 @@ class Scaling:
 def _side(
     side: Modality, standardizer: Standardizer, index: NDArray[np.int64]
 ) -> tuple[Array, NDArray[np.bool_] | None]:
-    values = standardizer(side.values[index])
-    if side.mask is None:
-        return values, None
-    real = side.mask[index]
-    values[~real] = 0
-    return values, real
+    values = standardizer(side.values, side.mask, index)
+    return values, None if side.mask is None else side.mask[index]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,9 +20,15 @@ def similarities(x: Floats, y: Floats) -> dict[str, float]:
 
     Uses at most 512 rows, evenly spread, because the cost grows with their square.
     """
-    rows = np.unique(np.linspace(0, len(x) - 1, min(len(x), _ROWS)).round().astype(int))
+    rows = spread_rows(len(x))
     x, y = x[rows].astype(np.float64), y[rows].astype(np.float64)
     return {"cka": cka(x, y), "svcca": svcca(x, y), "mutual_knn": mutual_knn(x, y)}
+
+
+def spread_rows(count: int) -> NDArray[np.int64]:
+    """Return which of so many rows are compared, ascending."""
+    rows = np.linspace(0, count - 1, min(count, _ROWS)).round()
+    return np.unique(rows).astype(np.int64)
 
 
 def cka(x: Floats, y: Floats) -> float:

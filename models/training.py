@@ -6,8 +6,8 @@ have.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -27,12 +27,16 @@ from models.outcome import CURVES, TrainingOutcome
 from models.pair import Branch, EncoderPair
 from models.ranks import Ranks
 from models.rows import Rows, TrainingData
-from models.similarity import FEWEST_ROWS, similarities
+from models.similarity import FEWEST_ROWS, similarities, spread_rows
+from models.tensors import RowTensors
 
 Floats = NDArray[np.floating]
 
 # On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
 _CPU_STACK_ROWS = 4096
+
+# Rows that are evaluated at a time, in batches: without gradients, less memory than a step takes.
+_EVALUATED = 4
 
 _PROGRESS = ("active", "best_loss", "best_epoch", "best", "curves")  # of a checkpoint
 
@@ -120,8 +124,9 @@ class _StackTraining:
     ) -> None:
         self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
         self._data, self._ranks = data, Ranks()
-        self._train = _Tensors.of(data.train, device)
-        self._validation = _Tensors.of(data.validation.labelled(), device)
+        self._at_a_time = _EVALUATED * config.batch_size
+        self._train = self._tensors(data.train)
+        self._validation = self._tensors(data.validation.labelled())
         streams = [random_streams(seed) for seed in seeds]
         self._orders = [order for _, order in streams]
         torch.manual_seed(seeds[0])  # of what a user's own encoder draws while it trains
@@ -192,17 +197,20 @@ class _StackTraining:
 
     def _train_epoch(self) -> dict[str, Tensor]:
         self._pair.train()
-        rows = self._train.a.shape[0]
+        rows = self._train.count
         batch = min(self._config.batch_size, rows)
         replicates = len(self._active)
         orders = torch.stack(
             [torch.randperm(rows, generator=self._orders[k]) for k in self._active]
         )
-        orders = orders.to(self._device)
         sums = torch.zeros(3, replicates, device=self._device)
         steps = rows // batch
-        for step in range(steps):
-            sums += self._step(orders[:, step * batch : (step + 1) * batch])
+        orders = orders.to(self._train.place)
+        batches = [orders[:, step * batch : (step + 1) * batch] for step in range(steps)]
+        for order, following in zip(batches, [*batches[1:], None], strict=True):
+            if following is not None:
+                self._train.will_take(self._own(following))
+            sums += self._step(order)
         self._steps += steps * replicates
         means = (sums / steps).cpu()
         return dict(zip(CURVES[:3], means, strict=True))
@@ -210,8 +218,8 @@ class _StackTraining:
     def _step(self, order: Tensor) -> Tensor:
         """Take a step on a batch, of each replicate the rows `order` (replicates, batch)."""
         replicates, size = order.shape
-        labelled = self._train.labelled[order].sum(-1)
-        batch = self._train.take(order[:, self._ranks.share(size)].reshape(-1), replicates)
+        labelled = self._train.labelled[order].sum(-1).to(self._device)
+        batch = self._train.take(self._own(order), replicates)
         embedding_a, output_a = self._apply("a", batch)
         embedding_b, output_b = self._apply("b", batch)
         task_a = self._task_loss(output_a, batch, labelled)
@@ -233,16 +241,23 @@ class _StackTraining:
         tasks = self._ranks.sum(torch.stack([task_a.detach(), task_b.detach()]))
         return torch.cat([tasks, alignment.detach()[None]])
 
+    def _tensors(self, rows: Rows) -> RowTensors:
+        return RowTensors.of(rows, self._device)
+
+    def _own(self, order: Tensor) -> Tensor:
+        """Return what this rank takes of a batch, one replicate after another."""
+        return order[:, self._ranks.share(order.shape[1])].reshape(-1)
+
     def _mixed(self) -> torch.autocast:
         return mixed_precision(self._device, self._config.precision)
 
-    def _apply(self, modality: str, rows: "_Tensors") -> tuple[Tensor, Tensor]:
+    def _apply(self, modality: str, rows: RowTensors) -> tuple[Tensor, Tensor]:
         """Embed and predict; the answers come in full precision, whatever the products were in."""
         with self._mixed():
             embedding, output = self._branches[modality](*rows.of_modality(modality))
         return embedding.to(rows.labelled.dtype), output.to(rows.labelled.dtype)
 
-    def _task_loss(self, output: Tensor, rows: "_Tensors", labelled: Tensor) -> Tensor:
+    def _task_loss(self, output: Tensor, rows: RowTensors, labelled: Tensor) -> Tensor:
         """Return the loss of each replicate's rows over so many labelled ones, (replicates,)."""
         if self._data.task == "classification":
             each = functional.cross_entropy(
@@ -255,14 +270,17 @@ class _StackTraining:
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, Tensor]:
         self._pair.eval()
-        rows = self._validation.stacked(len(self._active))
-        curves = {}
-        for modality in self._branches:
-            _, output = self._apply(modality, rows)
-            loss = self._ranks.agree(self._task_loss(output, rows, rows.labelled.sum(-1))).cpu()
+        replicates, rows = len(self._active), self._validation
+        labelled = rows.labelled.sum().to(self._device)
+        sums = {m: torch.zeros(replicates, device=self._device) for m in self._branches}
+        for part in rows.parts(self._at_a_time, replicates):
+            for modality in self._branches:
+                _, output = self._apply(modality, part)
+                sums[modality] += self._task_loss(output, part, labelled)
+        losses = {modality: self._ranks.agree(loss).cpu() for modality, loss in sums.items()}
+        for modality, loss in losses.items():
             self._keep_best(modality, loss, epoch)
-            curves[f"validation_loss_{modality}"] = loss
-        return curves
+        return {f"validation_loss_{modality}": loss for modality, loss in losses.items()}
 
     def _keep_best(self, modality: str, loss: Tensor, epoch: int) -> None:
         better = loss < self._best_loss[modality][self._active]
@@ -305,13 +323,12 @@ class _StackTraining:
         for modality, branch in self._branches.items():
             for name, value in branch.trained_state().items():
                 value.data = self._best[modality][name]
+        tested = None if test is None else self._tensors(test.labelled())
         return TrainingOutcome(
             strength=self._strength,
             seeds=np.asarray(self._seeds, dtype=np.int64),
             predictions=self._predict(self._validation),
-            test_predictions=(
-                None if test is None else self._predict(_Tensors.of(test.labelled(), self._device))
-            ),
+            test_predictions=None if tested is None else self._predict(tested),
             best_epoch={m: epochs.numpy() for m, epochs in self._best_epoch.items()},
             curves={name: values.numpy() for name, values in self._curves.items()},
             similarity=self._similarity(),
@@ -328,63 +345,20 @@ class _StackTraining:
     def _similarity(self) -> dict[str, Floats]:
         if self._data.validation.count < FEWEST_ROWS:
             return {}
-        rows = _Tensors.of(self._data.validation, self._device).stacked(len(self._seeds))
+        rows = self._tensors(self._data.validation)
+        index = torch.from_numpy(spread_rows(rows.count)).to(rows.place)
+        rows = rows.take(index, 1).stacked(len(self._seeds))
         a, b = (self._apply(modality, rows)[0].cpu().numpy() for modality in self._branches)
         measured = [similarities(one, other) for one, other in zip(a, b, strict=True)]
         return {name: np.array([m[name] for m in measured]) for name in measured[0]}
 
-    def _predict(self, rows: "_Tensors") -> dict[str, NDArray[np.generic]]:
-        stacked = rows.stacked(len(self._seeds))
-        return {
-            modality: self._data.decode(self._apply(modality, stacked)[1].cpu().numpy())
-            for modality in self._branches
-        }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Tensors:
-    """Rows on the device: `a` and `b` (…, rows, …), `y` and `labelled` (…, rows).
-
-    `a_real` and `b_real` are (…, rows, time) for padded sequences, else None.
-    """
-
-    a: Tensor
-    b: Tensor
-    y: Tensor
-    labelled: Tensor
-    a_real: Tensor | None
-    b_real: Tensor | None
-
-    @classmethod
-    def of(cls, rows: Rows, device: torch.device) -> "_Tensors":
-        dtype = torch.get_default_dtype()
-        target = torch.tensor(rows.target, device=device)
-        return cls(
-            a=torch.tensor(rows.a, device=device, dtype=dtype),
-            b=torch.tensor(rows.b, device=device, dtype=dtype),
-            y=target if target.dtype == torch.int64 else target.to(dtype),
-            labelled=torch.tensor(rows.is_labelled, device=device, dtype=dtype),
-            a_real=None if rows.a_real is None else torch.tensor(rows.a_real, device=device),
-            b_real=None if rows.b_real is None else torch.tensor(rows.b_real, device=device),
-        )
-
-    def of_modality(self, modality: str) -> tuple[Tensor, Tensor | None]:
-        """What the encoder of a modality is called with."""
-        return (self.a, self.a_real) if modality == "a" else (self.b, self.b_real)
-
-    def take(self, index: Tensor, replicates: int) -> "_Tensors":
-        """Gather each replicate's batch: `index` is (replicates · batch,)."""
-        return self._each(
-            lambda values: values.index_select(0, index).view(replicates, -1, *values.shape[1:])
-        )
-
-    def stacked(self, replicates: int) -> "_Tensors":
-        """Show the same rows to every replicate, without copying them."""
-        return self._each(lambda values: values.expand(replicates, *values.shape))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "_Tensors":
-        held = {name: values for name, values in vars(self).items() if values is not None}
-        return replace(self, **{name: change(values) for name, values in held.items()})
+    def _predict(self, rows: RowTensors) -> dict[str, NDArray[np.generic]]:
+        parts = [
+            [self._data.decode(self._apply(m, part)[1].cpu().numpy()) for m in self._branches]
+            for part in rows.parts(self._at_a_time, len(self._seeds))
+        ]
+        whole = [np.concatenate(side, axis=1) for side in zip(*parts, strict=True)]
+        return dict(zip(self._branches, whole, strict=True))
 
 
 def _copy_of(branch: Branch) -> dict[str, Tensor]:

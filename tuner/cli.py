@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted.
 
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +14,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
-from data import DataError
+from data import DataError, PairedDataset
 from data.information.atoms import NAMES as ATOMS
 from data.synthetic import WorldConfig, make_world
 from models.config import TrainingConfig
 from models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.errors import SpecError, TunerError
+from tuner.interrupts import raise_on_interrupt
 from tuner.remote_cli import add_commands
 from tuner.settings import Settings
 from tuner.spec import StudySpec, spec_from_options
@@ -270,6 +270,15 @@ def run(
         console.show(result, Settings())
 
 
+def _read(
+    source: str, a: str | None, b: str | None, y: str | None, task: str, seed: int
+) -> PairedDataset:
+    from data import read
+
+    limit = Settings().max_data
+    return read(source, a=a, b=b, y=y, task=_task(task), seed=seed, max_bytes=limit)
+
+
 @app.command()
 @_exit_codes()
 def validate(
@@ -281,10 +290,9 @@ def validate(
     seed: Seed = _DEFAULTS.seed,
 ) -> None:
     """Check DATA and say everything that is wrong with it; exit 2 if anything is."""
-    from data import read
     from tuner import console
 
-    console.show_dataset(read(data, a=a, b=b, y=y, task=_task(task), seed=seed))
+    console.show_dataset(_read(data, a, b, y, task, seed))
 
 
 @app.command()
@@ -302,12 +310,11 @@ def profile(
 
     Takes seconds. The shares tell what to expect of alignment, not λ*: `tuner run` finds that.
     """
-    from data import read
     from data.information import information_profile
     from tuner import console
     from tuner.result import Information
 
-    dataset = read(data, a=a, b=b, y=y, task=_task(task), seed=seed)
+    dataset = _read(data, a, b, y, task, seed)
     information = Information.of(information_profile(dataset, seed=seed))
     if as_json:
         sys.stdout.write(information.model_dump_json(indent=2) + "\n")
@@ -396,14 +403,10 @@ add_commands(app)
 
 def main() -> NoReturn:
     """Run the command and exit with its code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    raise_on_interrupt()
     sys.path.insert(0, str(Path.cwd()))  # where MODULE:NAME is looked for, by workers too
     app()
     raise AssertionError("a command ends by exiting")
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _task(name: str) -> Any:

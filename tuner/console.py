@@ -42,7 +42,7 @@ def run(
     source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
-    dataset = dataset_of(spec, source)
+    dataset = dataset_of(spec, source, max_bytes=settings.max_data)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow")
     question = Question.of(spec, dataset)

@@ -5,6 +5,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_swallowed = threading.Event()
+
+
+def raise_on_interrupt() -> None:
+    """Have SIGINT and SIGTERM raise KeyboardInterrupt, once more if nobody heard of the first.
+
+    Python drops what is raised while it destroys an object or calls back from C, as Ray's often
+    does: then the next `interrupts_wait` raises it again.
+    """
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        _swallowed.set()
+        raise KeyboardInterrupt
+
+    _swallowed.clear()
+    for number in _SIGNALS:
+        signal.signal(number, interrupt)
+
 
 @contextmanager
 def interrupts_wait() -> Iterator[None]:
@@ -18,12 +37,11 @@ def interrupts_wait() -> Iterator[None]:
         yield
         return
     pending: list[int] = []
-    held = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *a: pending.append(a[0])) for number in held}
+    before = {n: signal.signal(n, lambda *a: pending.append(a[0])) for n in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if pending:
+    if pending or _swallowed.is_set():
         raise KeyboardInterrupt

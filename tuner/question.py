@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from data import PairedDataset, Split, read
+from data.archive import MAX_BYTES
 from models.config import TrainingConfig
 from models.kinds import is_module, resolve
 from models.metrics import Metric
@@ -79,13 +80,16 @@ class Question:
         return self.spec.name or self.dataset.name
 
 
-def dataset_of(spec: StudySpec, source: str, name: str | None = None) -> PairedDataset:
+def dataset_of(
+    spec: StudySpec, source: str, name: str | None = None, *, max_bytes: int = MAX_BYTES
+) -> PairedDataset:
     """Read the data set that a spec is about.
 
     Args:
         spec: What is asked.
         source: Path or URI of the data, or a shipped example.
         name: What to call them if the spec does not say; from the file's name if not given.
+        max_bytes: Limit on their size, as in `data.read`.
 
     Raises:
         DataError: If the data cannot be used.
@@ -98,6 +102,7 @@ def dataset_of(spec: StudySpec, source: str, name: str | None = None) -> PairedD
         task=spec.task,
         seed=spec.seed,
         name=spec.name or name,
+        max_bytes=max_bytes,
     )
 
 

@@ -26,6 +26,7 @@ from ray.tune.search import Searcher
 from models.config import TrainingConfig
 from models.rows import Rows, TrainingData
 from tuner.outcome import FinishedTrial, TrialRequest, unpack
+from tuner.sharing import SharedRows
 from tuner.trial import Resources, Train, TrialWorker, train_request
 
 NextTrials = Callable[[Collection[TrialRequest]], list[TrialRequest]]
@@ -53,7 +54,7 @@ def run_trials(
     """Run trials until the plan has no more to ask for.
 
     Args:
-        data: Training and validation rows, put once into the object store.
+        data: Training and validation rows, which reach each machine once.
         test: Test rows, which only confirmations see.
         config: How to train.
         next_trials: Given what is running, what to run besides; asked again when a trial ends.
@@ -64,8 +65,9 @@ def run_trials(
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # else they start one by one
     crew = _Crew(next_trials, record, workers)
+    rows = SharedRows.of(data, test)
     worker = tune.with_resources(
-        tune.with_parameters(TrialWorker, data=data, test=test, training=config, train=train),
+        tune.with_parameters(TrialWorker, rows=rows, training=config, train=train),
         resources.of_worker(),
     )
     with tempfile.TemporaryDirectory(prefix="tuner-tune-") as scratch:

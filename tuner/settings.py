@@ -6,6 +6,7 @@ from urllib.parse import unquote
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from data.archive import MAX_BYTES
 from data.sources import is_uri
 
 _SECRETS = Path("/run/secrets")  # where containers find them
@@ -24,6 +25,8 @@ class Settings(BaseSettings):
             in `home`; every machine of a cluster has to reach it.
         kept_checkpoints: Folder or URI where unfinished trainings are kept (TUNER_CHECKPOINTS), by
             default in `home` for trials on this machine, and nowhere for those of a cluster.
+        max_data: Bytes that a data set may take once it is unpacked (TUNER_MAX_DATA). What does
+            not fit into memory lies in a folder for temporary files (TMPDIR).
         max_upload: Bytes of a submitted data set, at most (TUNER_MAX_UPLOAD).
         max_queued: Unfinished submissions of one user, at most (TUNER_MAX_QUEUED).
         max_running: Studies of one user that run at a time (TUNER_MAX_RUNNING).
@@ -49,6 +52,7 @@ class Settings(BaseSettings):
     artifacts: str | None = None
     kept_uploads: str | None = Field(default=None, validation_alias="tuner_uploads")
     kept_checkpoints: str | None = Field(default=None, validation_alias="tuner_checkpoints")
+    max_data: int = MAX_BYTES
     max_upload: int = 2 * 2**30
     max_queued: int = 100
     max_running: int = 2

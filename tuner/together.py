@@ -9,6 +9,7 @@ from models.config import TrainingConfig
 from models.outcome import TrainingOutcome
 from models.rows import Rows, TrainingData
 from tuner.outcome import TrialRequest, pack, unpack
+from tuner.sharing import SharedRows
 from tuner.trial import Resources, train_in_worker
 
 
@@ -45,7 +46,8 @@ def train_together(
 
     each = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
     mailbox = _Mailbox.remote()  # type: ignore[attr-defined]  # ray.remote adds it
-    asked = ray.put((request, data, config, test, resources.cpus, checkpoints))
+    rows = SharedRows.of(data, test)
+    asked = ray.put((request, rows, config, resources.cpus, checkpoints))
     with tempfile.TemporaryDirectory(prefix="tuner-train-") as scratch:
         TorchTrainer(
             _train_rank,
@@ -63,7 +65,8 @@ def train_together(
 def _train_rank(given: dict[str, Any]) -> None:
     from ray.train import get_context
 
-    request, data, config, test, threads, checkpoints = ray.get(given["asked"][0])
+    request, rows, config, threads, checkpoints = ray.get(given["asked"][0])
+    data, test = rows.get()
     outcome = train_in_worker(request, data, config, test, threads=threads, checkpoints=checkpoints)
     if get_context().get_world_rank() == 0:
         ray.get(given["mailbox"].put.remote(pack(outcome)))

@@ -10,6 +10,7 @@ from models.config import TrainingConfig
 from models.outcome import TrainingOutcome
 from models.rows import Rows, TrainingData
 from tuner.outcome import TrialRequest, pack
+from tuner.sharing import SharedRows
 
 # A seam: tests put a stand-in for training here.
 Train = Callable[[TrialRequest, TrainingData, TrainingConfig, Rows], TrainingOutcome]
@@ -101,13 +102,13 @@ class TrialWorker(tune.Trainable):
     def setup(  # type: ignore[override]  # noqa: D102  # `with_parameters` adds the others
         self,
         config: dict[str, Any],
-        data: TrainingData,
+        rows: SharedRows,
         training: TrainingConfig,
-        test: Rows,
         train: Train,
     ) -> None:
         del config
-        self._data, self._training, self._test, self._train = data, training, test, train
+        self._rows, self._training, self._train = rows, training, train
+        self._data, self._test = rows.get()
         self._request: TrialRequest | None = None
 
     def assign(self, request: TrialRequest) -> None:
@@ -123,3 +124,6 @@ class TrialWorker(tune.Trainable):
         except Exception as error:  # noqa: BLE001  # reported, with its kind and message
             return {"reason": f"{type(error).__name__}: {error}"}
         return {"outcome": pack(outcome)}
+
+    def cleanup(self) -> None:  # noqa: D102
+        self._rows.close()

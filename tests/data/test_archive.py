@@ -195,6 +195,14 @@ def test_a_declared_size_over_the_limit_is_refused(arrays, path):
     assert "over the limit of 1.0 KiB" in findings_of(path, max_bytes=1024)
 
 
+def test_numbers_that_grow_on_the_way_to_float32_are_bounded(arrays, path):
+    arrays["a"] = np.arange(60 * 200, dtype=np.uint8).reshape(60, 200)
+    write(path, arrays)
+    assert data.read(path, max_bytes=4 * 60 * 200).rows == 60
+    text = findings_of(path, max_bytes=4 * 60 * 200 - 1)
+    assert "array 'a' takes 48,000 bytes as float32, over the limit of 47,999" in text
+
+
 def test_a_declared_size_that_the_bytes_do_not_back_is_refused(arrays, path):
     write(path, arrays)
     path.write_bytes(patched(path.read_bytes(), "a.npy", 24, (2**25).to_bytes(4, "little")))

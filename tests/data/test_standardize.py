@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from data import Standardizer
-from data import standardize as module
+from data import Standardizer, blocks
 
 shapes = st.sampled_from([(50, 3), (20, 4, 3), (10, 3, 4, 5)])
 seeds = st.integers(0, 2**32 - 1)
@@ -79,7 +78,7 @@ def test_blocks_make_no_difference(monkeypatch):
     values = np.random.default_rng(0).normal(size=(37, 4, 3)).astype(np.float32)
     mask = np.random.default_rng(1).random((37, 4)) < 0.5
     whole = Standardizer.fit(values, mask)
-    monkeypatch.setattr(module, "BLOCK_VALUES", 60)
+    monkeypatch.setattr(blocks, "BLOCK_VALUES", 60)
     parts = Standardizer.fit(values, mask)
     np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-6)
     np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-6)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-_MEMORY = 16 * 2**30
+from data.storage import memory
 
 
 def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -20,11 +20,12 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     from models.errors import ModelError
     from tuner.errors import SpecError
     from tuner.question import Question, dataset_of
+    from tuner.settings import Settings
     from tuner.spec import spec_from_options
 
     try:
         spec = spec_from_options(options)
-        dataset = dataset_of(spec, source, name)
+        dataset = dataset_of(spec, source, name, max_bytes=Settings().max_data)
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
         question = Question.of(spec, dataset)
     except ValidationError as error:
@@ -51,7 +52,8 @@ def spec_errors(error: ValidationError) -> list[str]:
 
 def main() -> None:
     """Check what standard input asks for."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    limit = memory() // 2
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # mapped files do not count
     asked = json.load(sys.stdin)
     try:
         found = check(asked["source"], asked["options"], asked["name"])

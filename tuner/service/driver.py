@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tuner.errors import StudyInUseError
+from tuner.interrupts import raise_on_interrupt
 from tuner.question import Question, dataset_of
 from tuner.settings import Settings
 from tuner.spec import StudySpec
@@ -35,7 +36,7 @@ def run(study: str, settings: Settings) -> None:
             raise KeyError(f"there is no submitted study {study}")
         threading.Thread(target=_stop_if_cancelled, args=(store, study), daemon=True).start()
         try:
-            question = _question(row.spec, row.source, row.name, study)
+            question = _question(row.spec, row.source, row.name, study, settings.max_data)
             run_study(
                 question,
                 settings,
@@ -55,9 +56,9 @@ def run(study: str, settings: Settings) -> None:
             raise
 
 
-def _question(spec: dict[str, Any], source: str, name: str, study: str) -> Question:
+def _question(spec: dict[str, Any], source: str, name: str, study: str, max_bytes: int) -> Question:
     asked = StudySpec.model_validate(spec)
-    question = Question.of(asked, dataset_of(asked, source, name))
+    question = Question.of(asked, dataset_of(asked, source, name, max_bytes=max_bytes))
     if question.study != study:
         raise ValueError("the data are no longer those that were submitted")
     return question
@@ -81,12 +82,8 @@ def _stop_if_cancelled(store: StudyStore, study: str) -> None:
 def main() -> None:
     """Run the study that the command line names."""
     logging.basicConfig(level=logging.INFO)
-    signal.signal(signal.SIGTERM, _interrupt)
+    raise_on_interrupt()
     run(sys.argv[1], Settings())
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
