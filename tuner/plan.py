@@ -63,13 +63,12 @@ class Plan:
         Raises:
             StudyFailedError: If the baseline, or all λs but a few, could not be trained.
         """
-        taken = {_key(trial.request) for trial in finished} | {_key(r) for r in running}
-        waiting = [r for r in self._nuisance.wanted(finished) if _key(r) not in taken]
+        waiting = _not_taken(self._nuisance.wanted(finished), finished, running)
         if closed or not waiting:
             if any(request.phase == "nuisance" for request in running):
                 return []
             wanted = self._of_lambda(finished, running, closed)
-            waiting = [request for request in wanted if _key(request) not in taken]
+            waiting = _not_taken(wanted, finished, running)
         return waiting
 
     @property
@@ -177,14 +176,17 @@ class Plan:
         finished: Sequence[FinishedTrial],
         settings: Settings,
     ) -> list[TrialRequest]:
-        """Every batch that can be known; the last comes with what needs no more of the search."""
-        batches = self._batches.known({trial.request.number: trial for trial in search})
+        """What is not finished of every batch that can be known.
+
+        The last comes with what needs no more of the search.
+        """
+        done = {trial.request.number: trial for trial in search}
         requests: list[TrialRequest] = []
         number = 0
-        for batch in batches:
+        for batch in self._batches.known(done):
             numbered = enumerate(batch, start=number)
             requests += _longest_first(
-                [self._request("search", n, s, settings) for n, s in numbered]
+                [self._request("search", n, s, settings) for n, s in numbered if n not in done]
             )
             number += len(batch)
         if number < self.spec.trials:
@@ -238,6 +240,17 @@ def _longest_first(requests: list[TrialRequest]) -> list[TrialRequest]:
     first = [r for r in requests if r.phase == "search" and r.strength == 0]
     rest = [r for r in requests if r not in first]
     return first + sorted(rest, key=lambda r: -r.strength)
+
+
+def _not_taken(
+    requests: Sequence[TrialRequest],
+    finished: Sequence[FinishedTrial],
+    running: Collection[TrialRequest],
+) -> list[TrialRequest]:
+    if not requests:  # most times that a trial of thousands ends
+        return []
+    taken = {_key(trial.request) for trial in finished} | {_key(r) for r in running}
+    return [request for request in requests if _key(request) not in taken]
 
 
 def _key(request: TrialRequest) -> tuple[Phase, int]:

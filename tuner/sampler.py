@@ -97,6 +97,8 @@ def propose(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if sampler == "random":  # it looks at nothing, and thousands of trials take a second to add
+        finished, pending = [], []
     # A fresh in-memory study: nothing but `finished` can reach the sampler.
     study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, _seed_of(*seed)))
     study.add_trials(
