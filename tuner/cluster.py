@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,12 +23,27 @@ _NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_firs
 _ENOUGH = 64  # more than a plan ever asks for at a time, unless its batches are huge
 
 
-@contextmanager
-def ray_cluster(address: str | None, cpus: int) -> Iterator[Callable[[], None]]:
-    """Connect to the Ray cluster at `address`, or start one on this machine and end it after.
+class Cluster:
+    """A Ray cluster that starts, and ends, in the background: seconds, most of them waiting."""
 
-    Starting takes seconds, most of them waiting: it goes on in the background until the function
-    that this yields is called, which returns when the cluster is ready.
+    def __init__(self, address: str | None, cpus: int, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._started = thread.submit(_start, address, cpus)
+        self._ended: Future[None] | None = None
+
+    def wait_until_ready(self) -> None:
+        """Return when it is ready."""
+        self._started.result()
+
+    def end(self) -> None:
+        """Begin to end it, or the connection to it."""
+        if self._ended is None:
+            self._ended = self._thread.submit(_end)
+
+
+@contextmanager
+def ray_cluster(address: str | None, cpus: int) -> Iterator[Cluster]:
+    """Connect to the Ray cluster at `address`, or start one on this machine and end it after.
 
     Args:
         address: A cluster, or None for a local one.
@@ -36,15 +51,12 @@ def ray_cluster(address: str | None, cpus: int) -> Iterator[Callable[[], None]]:
     """
     for name, value in (_QUIET | ({} if address else _NO_IDLE_WORKERS)).items():
         os.environ.setdefault(name, value)
-    with ThreadPoolExecutor(1) as starter:
-        started = starter.submit(_start, address, cpus)
+    with ThreadPoolExecutor(1) as thread:
+        cluster = Cluster(address, cpus, thread)
         try:
-            yield started.result
+            yield cluster
         finally:
-            wait([started])
-            import ray
-
-            ray.shutdown()
+            cluster.end()
 
 
 def default_workers(address: str | None, spec: StudySpec) -> int:
@@ -57,6 +69,12 @@ def default_workers(address: str | None, spec: StudySpec) -> int:
     known = hasattr(os, "sched_getaffinity")
     cpus = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     return max(1, cpus // (spec.cpus * spec.ranks))
+
+
+def _end() -> None:
+    import ray
+
+    ray.shutdown()
 
 
 def _start(address: str | None, cpus: int) -> None:

@@ -5,8 +5,10 @@ Only finished trials are written, so none is ever left RUNNING by a driver that 
 """
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import create_engine
@@ -20,6 +22,16 @@ from tuner.scores import TARGETS
 _log = logging.getLogger(__name__)
 
 
+@contextmanager
+def _absence_is_told() -> Iterator[None]:
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as fault:
+        _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
+
+
 class OptunaMirror:
     """Copies the finished search trials of a study into an Optuna study.
 
@@ -31,6 +43,7 @@ class OptunaMirror:
     def __init__(self, question: Question, url: str) -> None:
         self._question, self._url = question, url
         self._study: Any = None
+        self._opening = threading.Lock()
         self._known: set[tuple[str, int]] = set()
         self._copied, self._rests_until = 0, 0.0
 
@@ -41,9 +54,12 @@ class OptunaMirror:
             self._storage.engine.dispose()
 
     def follow(self, finished: Sequence[FinishedTrial]) -> None:
-        """Add the next trial, unless that took more than a twentieth of the time: see `sync`."""
+        """Add the next trial, unless that took more than a twentieth of the time: see `sync`.
+
+        Nothing is added before the study is open.
+        """
         started = time.monotonic()
-        if started >= self._rests_until:
+        if self._study is not None and started >= self._rests_until:
             self.sync(finished[: self._copied + 1])
             ended = time.monotonic()
             self._rests_until = ended + 19 * (ended - started)
@@ -54,19 +70,22 @@ class OptunaMirror:
         Args:
             finished: All finished trials, those of the last time first.
         """
-        from optuna.exceptions import StorageInternalError
-
-        try:
-            if self._study is None:
-                self._open()
+        self.open()
+        if self._study is None:
+            return
+        with _absence_is_told():
             for trial in finished[self._copied :]:
                 key = (trial.request.phase, trial.request.number)
                 if key[0] in ("search", "rung") and key not in self._known:
                     self._study.add_trial(self._frozen(trial))
                     self._known.add(key)
                 self._copied += 1
-        except (StorageInternalError, SQLAlchemyError) as fault:
-            _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
+
+    def open(self) -> None:
+        """Make the study if it is not there: a second. A storage that is away is asked later."""
+        with self._opening, _absence_is_told():
+            if self._study is None:
+                self._open()
 
     def _open(self) -> None:
         import optuna

@@ -64,6 +64,7 @@ def run_trials(
         resources: What a trial takes.
     """
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # else they start one by one
+    os.environ["RAY_TUNE_CALLBACKS"] = f"{Quiet.__module__}.{Quiet.__name__}"
     crew = _Crew(next_trials, record, workers)
     rows = SharedRows.of(data, test)
     worker = tune.with_resources(
@@ -82,7 +83,6 @@ def run_trials(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[_Starts(crew)],
             ),
         ).fit()
     if crew.error is not None:
@@ -259,16 +259,12 @@ class _Recruiter(Searcher):
         """Restore nothing: a study goes on from its store."""
 
 
-class _Starts(TrialProgressCallback):
-    """Tells when a worker is there, which Tune does not tell a scheduler; prints nothing."""
+class Quiet(TrialProgressCallback):
+    """Takes the place of what prints progress.
 
-    def __init__(self, crew: _Crew) -> None:
-        super().__init__()
-        self._crew = crew
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        del iteration, trials, info
-        self._crew.assign(trial)
+    Tune makes it by its name: one that it is given costs the import of every other kind, half a
+    second.
+    """
 
     def log_result(self, trial: Trial, result: dict[str, Any], error: bool = False) -> None:
         """Print nothing."""

@@ -136,7 +136,7 @@ class _Driver:
     _offered: list[TrialRequest] = field(default_factory=list)
     _done: Counter[Phase] = field(default_factory=Counter)
     _failed: int = 0
-    _loading: threading.Thread | None = None
+    _begun: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         question = self.question
@@ -165,7 +165,7 @@ class _Driver:
         self.store.set_status(study, "running")
         try:
             if len(self.finished) <= self.question.spec.trials or self._next_trials(()):
-                self._train_all(workers, train)
+                return self._train_all(workers, train)
             return self._finish()
         except StudyInUseError:  # whoever has it now says how it stands
             raise
@@ -181,20 +181,19 @@ class _Driver:
             self.store.update(study, wall_seconds=self._wall_seconds())
             self._tracker.close()
 
-    def _train_all(self, workers: int, train: "Train | None") -> None:
+    def _train_all(self, workers: int, train: "Train | None") -> StudyResult:
         question = self.question
         spec = question.spec
         cpus = workers * spec.cpus * spec.ranks
-        with ray_cluster(self.settings.ray_address, cpus) as wait_until_ready:
+        with ray_cluster(self.settings.ray_address, cpus) as cluster:
             from tuner.search import run_trials
             from tuner.trial import Resources
 
             resources = Resources(cpus=spec.cpus, gpus=spec.gpus, ranks=spec.ranks)
 
             self._optuna = OptunaMirror(question, self.settings.store_url)
-            self._optuna.sync(self.finished)
             self._next_trials(())
-            wait_until_ready()
+            cluster.wait_until_ready()
             run_trials(
                 question.data,
                 question.test_rows,
@@ -205,8 +204,10 @@ class _Driver:
                 train=train or _training(resources, self.settings.checkpoints(question.study)),
                 resources=resources,
             )
+            cluster.end()
             self._optuna.sync(self.finished)
             self._optuna.close()
+            return self._finish()
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
         if self._is_over_budget() and not self.closed:
@@ -217,6 +218,8 @@ class _Driver:
         self._offered = waiting or self._plan.next(
             self.finished, running=running, closed=self.closed
         )
+        if not self._offered and any(request.phase == "confirm" for request in running):
+            self._once(_load_publishing)  # a core has nothing left to do
         return self._offered
 
     def _is_over_budget(self) -> bool:
@@ -236,18 +239,18 @@ class _Driver:
         self._ended.add(trial.request)
         self._steps += 0 if trial.outcome is None else trial.outcome.steps
         self._optuna.follow(self.finished)
-        self._load_what_comes_later()
+        self._tracker.start()  # from here on: it takes seconds, and the first trial none
+        self._once(self._optuna.open)
         self._tracker.notify()
         self._trained += len(trial.request.seeds)
         self._note_best(trial)
         self._count(trial)
 
-    def _load_what_comes_later(self) -> None:
-        """Begin to load MLflow, torch and Matplotlib: seconds, but not before the first trial."""
-        self._tracker.start()
-        if self._loading is None:
-            self._loading = threading.Thread(target=_load_publishing, daemon=True)
-            self._loading.start()
+    def _once(self, work: Callable[[], None]) -> None:
+        """Do something that takes seconds in the background, the first time that it is asked."""
+        if work not in self._begun:
+            self._begun.append(work)
+            threading.Thread(target=work, daemon=True).start()
 
     def _finish(self) -> StudyResult:
         question, study = self.question, self.question.study
@@ -330,5 +333,6 @@ def _training(resources: "Resources", checkpoints: str | None) -> "Train":
 
 
 def _load_publishing() -> None:
-    for module in ("tuner.registry", "tuner.report", "torch.export"):
+    """Load what the end of a study needs."""
+    for module in ("tuner.registry", "tuner.report", "mlflow.pytorch", "torch._dynamo"):
         import_module(module)

@@ -117,7 +117,7 @@ class TrialWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:  # noqa: D102
         request, self._request = self._request, None
-        if request is None:  # others were faster
+        if request is None:  # it is new, and says so; or others were faster
             return {}
         try:
             outcome = self._train(request, self._data, self._training, self._test)

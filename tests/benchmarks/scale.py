@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 from rich.console import Console
 from rich.table import Table
@@ -131,7 +132,7 @@ def _driver_alone(question: Question, settings: Settings, workers: int) -> dict:
 
     @contextlib.contextmanager
     def no_cluster(*_):
-        yield lambda: None
+        yield mock.Mock()
 
     def run_trials(data, test, config, next_trials, record, **_):
         waiting = next_trials(())

@@ -43,6 +43,9 @@ def test_copying_takes_a_small_part_of_the_time(classification, database_url, mo
     monkeypatch.setattr("tuner.optuna_mirror.time.monotonic", lambda: now[0])
     with closing(OptunaMirror(question, database_url)) as mirror:
         sync = mirror.sync
+        mirror.follow(classification.finished)
+        assert mirror._copied == 0  # the study is not open yet: that takes a second
+        mirror.open()
 
         def slow(finished):
             sync(finished)

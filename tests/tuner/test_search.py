@@ -27,8 +27,8 @@ TRAIN = simulate(lambda strength: 0.6 + strength / 20)
 
 @pytest.fixture(scope="module")
 def cluster():
-    with ray_cluster(None, 2) as wait_until_ready:
-        wait_until_ready()
+    with ray_cluster(None, 2) as started:
+        started.wait_until_ready()
         yield
 
 

@@ -30,8 +30,8 @@ SPEC = StudySpec(training=TrainingConfig(epochs=2))
 
 @pytest.fixture(scope="module")
 def cluster():
-    with ray_cluster(None, 3) as wait_until_ready:
-        wait_until_ready()
+    with ray_cluster(None, 3) as started:
+        started.wait_until_ready()
         yield
 
 
