@@ -25,6 +25,8 @@ _SOON = {  # how soon a node that does not answer is given up: seconds, not a mi
     "RAY_health_check_failure_threshold": "3",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
 }
+_REDIS = "redis-server"
+_PASSWORD = "p" * 32
 _OBJECTS = 100 * 2**20  # bytes of a node's object store
 
 
@@ -112,6 +114,7 @@ class Nodes:
         head: The head.
         workers: The others.
         jobs: URL of its Jobs API.
+        remembers: Whether what the head knows outlives it, in a Redis, where there is one.
         access: What has to be in the environment of who uses it.
     """
 
@@ -133,14 +136,30 @@ class Nodes:
         token.write_text("a" * 64)
         self.access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         self._environment = _SOON | self.access | environment
+        self.remembers = shutil.which(_REDIS) is not None
+        knowledge = self._redis(f"{subnet}.254" if self._bridge else "127.0.0.1")
         port, dashboard = (6379, 8265) if self._bridge else (free_port(), free_port())
         self.jobs = f"http://{addresses[0]}:{dashboard}"
         head = ["--head", "--port", port, "--num-cpus", 0, "--temp-dir", _files()]
         head += ["--dashboard-host", "0.0.0.0", "--dashboard-port", dashboard]
-        self.head = self._node(addresses[0], head, {})
+        head += ["--redis-password", _PASSWORD] if knowledge else []
+        self.head = self._node(addresses[0], head, knowledge)
         worker = ["--address", f"{addresses[0]}:{port}", "--num-cpus", 1]
         full = {"RAY_memory_usage_threshold": str(memory)}  # the head's processes are left alone
         self.workers = [self._node(address, worker, full) for address in addresses[1:]]
+
+    def _redis(self, address):
+        """Start what the head keeps its knowledge in; return how the head is told."""
+        if not self.remembers:
+            return {}
+        port = free_port()
+        command = [_REDIS, "--bind", address, "--port", str(port), "--save", ""]
+        with (self._folder / "redis.log").open("wb") as log:
+            server = psutil.Popen([*command, "--requirepass", _PASSWORD], stdout=log, stderr=log)
+        self._stack.callback(server.wait, 20)
+        self._stack.callback(server.terminate)
+        self._environment |= {"RAY_gcs_rpc_server_reconnect_timeout_s": "120"}
+        return {"RAY_REDIS_ADDRESS": f"{address}:{port}", "RAY_external_storage_namespace": "tests"}
 
     def _node(self, address, options, environment):
         namespace = None

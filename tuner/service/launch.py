@@ -26,6 +26,9 @@ class Driver(Protocol):
     def poll(self) -> int | None:
         """Return None while it runs, as far as is known, and its exit code afterwards."""
 
+    def terminate(self) -> None:
+        """Have it end, should it run."""
+
 
 Launch = Callable[[str], Driver]
 
@@ -97,3 +100,9 @@ class _Job:
         if not status.is_terminal():
             return None
         return 0 if status == JobStatus.SUCCEEDED else 1
+
+    def terminate(self) -> None:
+        try:
+            self._client.stop_job(self._job)
+        except (RuntimeError, OSError) as fault:
+            _log.warning("job %s: %s", self._job, fault)

@@ -8,6 +8,7 @@ died is started again, and goes on from its finished trials.
 import logging
 import threading
 import time
+from dataclasses import dataclass, field
 from functools import partial
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -25,7 +26,37 @@ _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds
 _STARTING = 60.0  # seconds that a driver has to take its study's lease
 _KEPT = 10.0  # seconds that a study is kept for a driver that runs
+_LAPSED = 15.0  # seconds without its lease after which a driver that had it is given up
+_BEGINS = 3600.0  # seconds after which one is that never had it: large data take minutes to read
 _PATIENCE = 5  # starts without a single finished trial more
+
+
+@dataclass
+class _Watched:
+    """A driver, and what its study's lease tells of it.
+
+    A cluster can take a job for running whose machine is gone: a head that was started again knows
+    of its jobs from Redis.
+    """
+
+    driver: Driver
+    launched: float = field(default_factory=lambda: time.monotonic())
+    has_begun: bool = False
+    silent_since: float | None = None
+
+    def is_over(self, *, holds: bool) -> bool:
+        """Whether it ended, or has to be given up; `holds` is whether it has the lease."""
+        now = time.monotonic()
+        if self.driver.poll() is not None:
+            return True
+        if holds:
+            self.has_begun, self.silent_since = True, None
+            return False
+        if not self.has_begun:
+            return now - self.launched > _BEGINS
+        if self.silent_since is None:  # perhaps the database was away, and it will be heard soon
+            self.silent_since = now
+        return now - self.silent_since > _LAPSED
 
 
 class Runner:
@@ -41,7 +72,7 @@ class Runner:
     def __init__(self, store: StudyStore, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._launch = launcher(settings)
-        self._drivers: dict[str, Driver] = {}
+        self._drivers: dict[str, _Watched] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="runner")
 
@@ -56,9 +87,13 @@ class Runner:
 
     def tick(self) -> None:
         """Look once at what has ended and what is to be started."""
-        over = [study for study, driver in self._drivers.items() if driver.poll() is not None]
+        held = self._store.run(partial(_held, studies=list(self._drivers)))
+        over = [s for s, watched in self._drivers.items() if watched.is_over(holds=s in held)]
         for study in over:
-            del self._drivers[study]
+            driver = self._drivers.pop(study).driver
+            if driver.poll() is None:
+                _log.warning("study %s: its driver fell silent, another is started", study)
+                driver.terminate()
             self._store.run(partial(_let_go, study=study))
         if self._drivers:
             self._store.run(partial(_keep_hold, studies=list(self._drivers)))
@@ -70,7 +105,7 @@ class Runner:
                 return
             _log.info("study %s: starting its driver", claimed)
             try:
-                self._drivers[claimed] = self._launch(claimed)
+                self._drivers[claimed] = _Watched(self._launch(claimed))
             except Exception:  # it was not the study's fault: the attempt does not count
                 self._store.run(partial(_let_go, study=claimed, attempts=-1))
                 raise
@@ -110,6 +145,10 @@ class Runner:
             if already < self._settings.max_running and _take(session, study, now):
                 return study
         return None
+
+
+def _held(session: Session, studies: list[str]) -> set[str]:
+    return {study for study in studies if is_held(session, study)}
 
 
 def _is_live() -> ColumnElement[bool]:

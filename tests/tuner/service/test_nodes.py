@@ -3,7 +3,9 @@
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from tests.tuner.service.conftest import QUICK, client_of, serving, until
 from tuner.question import dataset_of
 from tuner.spec import spec_from_options
 
-LONGER = QUICK | {"trials": 20, "batch": 5, "epochs": 500, "patience": 500}
+LONGER = QUICK | {"trials": 20, "batch": 5, "epochs": 2000, "patience": 2000}
 _GIVEN_UP = 12.0  # seconds after which a node that does not answer is given up, and more
 _ROOM = 6 * 2**30  # bytes that nodes may use besides what the machine uses already
 
@@ -30,6 +32,11 @@ def memory_runs_out(threshold):
     del held
 
 
+def undisturbed(path):
+    spec = spec_from_options(LONGER)
+    return answer_in_process(spec, dataset_of(spec, path))
+
+
 @pytest.mark.integration
 @pytest.mark.timeout(900)
 def test_a_study_outlives_what_happens_to_nodes(tmp_path, data):
@@ -40,7 +47,11 @@ def test_a_study_outlives_what_happens_to_nodes(tmp_path, data):
         "TUNER_HOME": str(home),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    with ray_nodes(tmp_path, 2, threshold, environment) as nodes:
+    with (
+        ProcessPoolExecutor(1, get_context("spawn")) as beside,
+        ray_nodes(tmp_path, 2, threshold, environment) as nodes,
+    ):
+        expecting = beside.submit(undisturbed, str(path))
         access = nodes.access | {"RAY_ADDRESS": nodes.jobs}
         with serving(home, **access) as (_, url), client_of(home, url) as client:
             study = client.submit(path, **LONGER)
@@ -72,10 +83,12 @@ def test_a_study_outlives_what_happens_to_nodes(tmp_path, data):
             with memory_runs_out(threshold):
                 until(lambda: not victim.is_running())
             goes_on()
+            raylets = [node.processes("raylet/raylet") for node in nodes.workers]
             nodes.head.kill()
             nodes.head.start()
             result = client.result(study["id"], wait=True)
-    spec = spec_from_options(LONGER)
-    expected = answer_in_process(spec, dataset_of(spec, str(path)))
+            if nodes.remembers:  # the others waited for it
+                assert raylets == [node.processes("raylet/raylet") for node in nodes.workers]
+        expected = expecting.result()
     assert not result.failures
     assert (result.joint, result.curve) == (expected.joint, expected.curve)

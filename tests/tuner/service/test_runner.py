@@ -21,6 +21,9 @@ class Driver:
     def poll(self):
         return self.code
 
+    def terminate(self):
+        self.code = -15
+
 
 @pytest.fixture
 def started():
@@ -157,3 +160,31 @@ def test_what_was_deleted_while_it_ran_is_gone_once_it_stopped(store, runner, st
     work.tick()
     assert store.get("s1") is None
     assert not data.exists()
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_a_driver_that_fell_silent_is_given_up_though_it_is_said_to_run(
+    store, runner, started, monkeypatch, has_begun
+):
+    submit(store, ada=["s1"])
+    now = [1000.0]
+    monkeypatch.setattr("tuner.service.runner.time.monotonic", lambda: now[0])
+    work = runner()
+    work.tick()
+    silent = started["s1"]
+    if has_begun:
+        with Lease(store, "s1"):
+            work.tick()
+        now[0] += 1000.0  # as when the database was away
+        work.tick()
+        with Lease(store, "s1"):
+            work.tick()
+    now[0] += 1000.0
+    work.tick()
+    now[0] += 14.0 if has_begun else 1500.0  # it may be about to end; or reads large data still
+    work.tick()
+    assert silent.code is None
+    now[0] += 2.0 if has_begun else 1200.0
+    work.tick()
+    assert silent.code == -15
+    assert started["s1"] is not silent
