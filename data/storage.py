@@ -97,6 +97,7 @@ class Spool:
         assert self._file is not None
         try:
             self._file.write(data)
+            self._file.flush()
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise

@@ -59,7 +59,11 @@ class RowTensors:
             a_real=None if rows.a_real is None else tensor(rows.a_real),
             b_real=None if rows.b_real is None else tensor(rows.b_real),
             device=device,
-            _mapped=tuple(side for side in (rows.a, rows.b) if isinstance(side, np.memmap)),
+            _mapped=tuple(
+                side
+                for side in (rows.a, rows.b)
+                if isinstance(side, np.memmap) and place.type == "cpu"
+            ),
         )
 
     @property
