@@ -225,13 +225,15 @@ def wait_for_trials(home: Path, count: int) -> set[tuple]:
 
 
 def worker_of(home: Path) -> int:
-    """Find a process of this study's Ray that trains."""
-    mark = f"TUNER_HOME={home}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            trains = b"TrialWorker" in (process / "cmdline").read_bytes()
-            if trains and mark in (process / "environ").read_bytes():
-                return int(process.name)
-        except OSError:
-            continue
+    """Find a process of this study's Ray that trains, as its title says at times."""
+    mark, deadline = f"TUNER_HOME={home}".encode(), time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                title = (process / "cmdline").read_bytes()
+                trains = b"TrialWorker" in title or b"ResourceTrainable" in title
+                if trains and mark in (process / "environ").read_bytes():
+                    return int(process.name)
+            except OSError:
+                continue
     raise AssertionError("no worker is running")
