@@ -9,17 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from models.kernels import exp_, product
 
 # exp(cosine / temperature) and its sums over a batch stay within float32 down to this
 # temperature; below it the largest logit has to be subtracted first.
 _SMALLEST_SHIFT_FREE_TEMPERATURE = 0.02
 
-# One similarity matrix above this size fills a core's private cache alone.
+# Similarity matrices of a core that take no more than this stay in its private cache.
 _CACHE_BYTES = 1 << 19
 
 
 class _SymmetricInfoNCE(Function):
-    """One exponential serves both directions, and the backward pass reuses it.
+    """One exponential serves both directions, and the gradient while it is at hand.
 
     With s = cosine similarity, E = exp(s / τ), r its row sums and c its column sums:
     loss = mean(½ log r + ½ log c) - mean(diag s) / τ and
@@ -29,22 +32,31 @@ class _SymmetricInfoNCE(Function):
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float) -> Tensor:
-        inverse = 1.0 / temperature
-        exps = torch.bmm(a * inverse, b.mT).exp_()
-        row, column = exps.sum(-1), exps.sum(-2)
-        positive = torch.linalg.vecdot(a, b).mean(-1)
-        ctx.save_for_backward(a, b, exps, row, column)
-        ctx.inverse = inverse
-        loss: Tensor = (row.log() + column.log()).mean(-1) / 2 - positive * inverse
+        together = len(a)
+        if a.device.type == "cpu":
+            together = max(1, _CACHE_BYTES // (a.shape[-2] ** 2 * a.element_size()))
+        parts = zip(torch.split(a, together), torch.split(b, together), strict=True)
+        found = [_loss_and_gradients(*part, 1.0 / temperature) for part in parts]
+        loss, *gradients = (torch.cat(each) for each in zip(*found, strict=True))
+        ctx.save_for_backward(*gradients)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        a, b, exps, row, column = ctx.saved_tensors
-        scale = grads[0].reshape(-1, 1, 1) * (ctx.inverse / a.shape[-2])
-        pull = exps * (0.5 / row).unsqueeze(-1)
-        pull.addcmul_(exps, (0.5 / column).unsqueeze(-2))
-        return (torch.bmm(pull, b) - b) * scale, (torch.bmm(pull.mT, a) - a) * scale, None
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_a, of_b = ctx.saved_tensors
+        scale = grad.reshape(-1, 1, 1)
+        return of_a * scale, of_b * scale, None
+
+
+def _loss_and_gradients(a: Tensor, b: Tensor, inverse: float) -> tuple[Tensor, Tensor, Tensor]:
+    exps = exp_(product(a * inverse, b.mT))
+    row, column = exps.sum(-1), exps.sum(-2)
+    loss = (row.log() + column.log()).mean(-1) / 2 - torch.linalg.vecdot(a, b).mean(-1) * inverse
+    pull = exps * (0.5 / row).unsqueeze(-1)
+    pull.addcmul_(exps, (0.5 / column).unsqueeze(-2))
+    scale = inverse / a.shape[-2]
+    return loss, (product(pull, b) - b).mul_(scale), (product(pull.mT, a) - a).mul_(scale)
 
 
 def symmetric_info_nce(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
@@ -61,13 +73,6 @@ def symmetric_info_nce(a: Tensor, b: Tensor, *, temperature: float) -> Tensor:
     """
     if temperature < _SMALLEST_SHIFT_FREE_TEMPERATURE:
         return _with_maximum_shift(a, b, temperature)
-    matrix_bytes = a.shape[-2] ** 2 * a.element_size()
-    alone = a.device.type == "cpu" and matrix_bytes > _CACHE_BYTES
-    parts = zip(torch.split(a, 1), torch.split(b, 1), strict=True) if alone else [(a, b)]
-    return torch.cat([_loss(part_a, part_b, temperature) for part_a, part_b in parts])
-
-
-def _loss(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     loss: Tensor = _SymmetricInfoNCE.apply(a, b, temperature)  # type: ignore[no-untyped-call]  # torch's
     return loss
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from models.audio import AudioEncoder
 from models.config import Projection, TrainingConfig
-from models.encoders import StackedLinear, stacked_mlp
+from models.encoders import StackedLinear, StackedMLP
 from models.kinds import is_module, resolve
 from models.own import build_own_encoder
 from models.plain import ConvolutionalEncoder, SequenceEncoder, VisionTransformer
@@ -82,7 +82,7 @@ def _encoder(
 ) -> nn.Module:
     if kind == "mlp":
         hidden = (config.hidden,) * config.depth
-        return stacked_mlp((*shape, *hidden, config.embedding), generators)
+        return StackedMLP((*shape, *hidden, config.embedding), generators)
     if is_module(kind):
         return Replicated(lambda: build_own_encoder(kind, shape, config), generators)
     make: dict[str, Callable[[], nn.Module]] = {
@@ -104,4 +104,4 @@ def _projection(
         "linear": (config.embedding, width),
         "none": (config.embedding,),
     }
-    return stacked_mlp(widths[kind], generators)
+    return StackedMLP(widths[kind], generators)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from models.alignment import symmetric_info_nce
@@ -23,6 +23,7 @@ from models.config import TrainingConfig
 from models.device import choose_device, mixed_precision
 from models.errors import TrainingDivergedError
 from models.kinds import is_module, resolve
+from models.optimizer import StackedAdamW
 from models.outcome import CURVES, TrainingOutcome
 from models.pair import Branch, EncoderPair
 from models.ranks import Ranks
@@ -133,11 +134,8 @@ class _StackTraining:
         self._pair = EncoderPair(
             data.shapes, data.outputs, config, [init for init, _ in streams]
         ).to(device)
-        self._optimizer = torch.optim.AdamW(
-            self._pair.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
+        self._optimizer = StackedAdamW(
+            self._trained(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
         self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
         self._active = torch.arange(len(seeds))
@@ -192,7 +190,7 @@ class _StackTraining:
         self._steps = state["steps"]
         return int(state["epoch"])
 
-    def _trained(self) -> list[Tensor]:
+    def _trained(self) -> list[nn.Parameter]:
         return [parameter for parameter in self._pair.parameters() if parameter.requires_grad]
 
     def _train_epoch(self) -> dict[str, Tensor]:
@@ -234,7 +232,6 @@ class _StackTraining:
                 temperature=self._config.temperature,
             )
             total = total + self._strength * alignment
-        self._optimizer.zero_grad(set_to_none=True)
         total.sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
         self._ranks.sum_gradients(self._pair.parameters())
         self._optimizer.step()
@@ -260,9 +257,9 @@ class _StackTraining:
     def _task_loss(self, output: Tensor, rows: RowTensors, labelled: Tensor) -> Tensor:
         """Return the loss of each replicate's rows over so many labelled ones, (replicates,)."""
         if self._data.task == "classification":
-            each = functional.cross_entropy(
-                output.flatten(0, 1), rows.y.flatten(), reduction="none", ignore_index=-1
-            ).view(output.shape[:2])
+            each = functional.cross_entropy(  # several times as fast as along the last axis
+                output.mT, rows.y, reduction="none", ignore_index=-1
+            )
         else:
             each = (output.squeeze(-1) - rows.y).abs() * rows.labelled
         return each.sum(-1) / labelled.clamp(min=1)
@@ -309,14 +306,10 @@ class _StackTraining:
             return
         self._active = self._active[going_on]
         select = going_on.to(self._device)
-        for parameter in self._pair.parameters():
-            parameter.grad = None
-            parameter.data = parameter.data[select]
-            for name, value in self._optimizer.state.get(parameter, {}).items():
-                if value.dim():
-                    self._optimizer.state[parameter][name] = value[select]
-        for buffer in self._pair.buffers():
-            buffer.data = buffer.data[select]
+        self._optimizer.select(select)
+        frozen = [one for one in self._pair.parameters() if not one.requires_grad]
+        for value in (*frozen, *self._pair.buffers()):
+            value.data = value.data[select]
 
     @torch.no_grad()
     def _outcome(self, test: Rows | None) -> TrainingOutcome:

@@ -1,8 +1,7 @@
 """A study without Ray, MLflow or a database: the plan, the training and the answer alone."""
 
-import torch
-
 from data import PairedDataset
+from models.device import prepare_process
 from tuner.answer import answer
 from tuner.outcome import FinishedTrial
 from tuner.plan import Plan
@@ -15,7 +14,7 @@ from tuner.trial import Train, train_request
 def answer_in_process(
     spec: StudySpec, dataset: PairedDataset, train: Train = train_request
 ) -> StudyResult:
-    torch.set_num_threads(1)  # as workers do: sums of two threads round differently
+    prepare_process()  # as workers do: sums of two threads round differently
     question = Question.of(spec, dataset)
     plan = Plan(spec=spec, validation=question.validation, focus=question.profile.focus)
     finished: list[FinishedTrial] = []

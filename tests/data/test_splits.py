@@ -91,7 +91,8 @@ def test_many_groups_come_near_the_ratio(groups, classes, seed):
     codes = rng.integers(0, classes, len(group))
     split = grouped_split(labels_of(codes), group, seed)
     shares = np.bincount(split) / len(split)
-    assert np.abs(shares - [0.70, 0.15, 0.15]).max() < 0.01
+    largest = np.bincount(group).max() / len(group)  # which one group can be too many or too few
+    assert np.abs(shares - [0.70, 0.15, 0.15]).max() < max(0.01, largest)
     for code in range(classes):
         assert (
             np.abs(np.bincount(split[codes == code]) / (codes == code).sum() - shares).max() < 0.08

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pytest
-import torch
 
 from models.checkpoint import Checkpoint
 from models.config import TrainingConfig
+from models.device import prepare_process
 from models.training import _StackTraining, train
 from tests.models.test_ranks import data
 
@@ -19,7 +19,7 @@ SEEDS = (3, 4, 5)
 
 
 def training(place=None, *, stack=None, patience=EPOCHS, every=0.0):
-    torch.set_num_threads(1)
+    prepare_process()
     found = data()
     config = TrainingConfig(epochs=EPOCHS, batch_size=32, hidden=16, patience=patience)
     checkpoint = None if place is None else Checkpoint(str(place), every=every)

@@ -10,6 +10,7 @@ import torch
 
 from data import from_arrays
 from models.config import TrainingConfig
+from models.device import prepare_process
 from models.ranks import Ranks
 from models.rows import TrainingData
 from models.training import train
@@ -27,7 +28,7 @@ def data(task="classification", rows=150):
 
 
 def outcome(task, strength, dtype=torch.float64):
-    torch.set_num_threads(1)
+    prepare_process()
     torch.set_default_dtype(dtype)
     config = TrainingConfig(epochs=6, batch_size=25, hidden=16, patience=2)
     found = data(task)

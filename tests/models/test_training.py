@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from data import Standardizer
 from models.config import TrainingConfig
+from models.device import prepare_process
 from models.encoders import unstack
 from models.errors import TrainingDivergedError, UnsupportedShapeError
 from models.export import portable_encoder
@@ -27,7 +28,7 @@ CONFIG = TrainingConfig(
 def float64():
     """In float64 two ways of computing the same differ by rounding alone."""
     torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
+    prepare_process()
     yield
     torch.set_default_dtype(torch.float32)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-import torch
 
 from data import storage
 from models.config import TrainingConfig
+from models.device import prepare_process
 from models.rows import Rows
 from tests import worlds
 from tuner.cluster import ray_cluster
@@ -103,7 +103,7 @@ def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does():
         workers=1,
         train=partial(train_in_worker, threads=1, checkpoints=None),
     )
-    torch.set_num_threads(1)
+    prepare_process()
     expected = train_request(ASKED, HELD.data, SPEC.training, HELD.test_rows)
     for name, curve in expected.curves.items():
         np.testing.assert_array_equal(finished[0].outcome.curves[name], curve)
