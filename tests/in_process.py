@@ -16,7 +16,7 @@ def answer_in_process(
 ) -> StudyResult:
     prepare_process()  # as workers do: sums of two threads round differently
     question = Question.of(spec, dataset)
-    plan = Plan(spec=spec, validation=question.validation, focus=question.profile.focus)
+    plan = Plan(spec=spec, validation=question.validation, focus=lambda: question.profile.focus)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:

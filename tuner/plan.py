@@ -6,8 +6,8 @@ nothing else goes in, one worker and eight, and a study that was killed and take
 the same λs.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from models.outcome import TrainingOutcome
@@ -21,6 +21,8 @@ from tuner.sampler import first_strengths, propose_strengths
 from tuner.scores import TARGETS, Scorer, Target
 from tuner.spec import StudySpec
 
+Focus = tuple[float, float] | None
+
 _FEWEST = 3  # trained λs, the baseline among them, below which there is no curve
 
 
@@ -31,13 +33,13 @@ class Plan:
     Attributes:
         spec: The study.
         validation: Scores validation rows.
-        focus: Where on the warped unit interval the best λ is expected: the first λs tried are
-            denser there. None for anywhere.
+        focus: Says where on the warped unit interval the best λ is expected: the first λs tried
+            are denser there. None for anywhere. It is asked once, and may take seconds.
     """
 
     spec: StudySpec
     validation: Scorer
-    focus: tuple[float, float] | None = None
+    focus: Callable[[], Focus] = lambda: None
     _chosen: dict[frozenset[int], dict[Target, Choice]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -70,6 +72,13 @@ class Plan:
             wanted = self._of_lambda(finished, running, closed)
             waiting = _not_taken(wanted, finished, running)
         return waiting
+
+    @property
+    def opening(self) -> list[TrialRequest]:
+        """The first of what a new study trains: the ends of the curve, wherever the focus is."""
+        if self.spec.halving > 1:  # which tries other λs first
+            return []
+        return replace(self, focus=lambda: None).next([])[:2]
 
     @property
     def totals(self) -> dict[Phase, int]:
@@ -109,13 +118,13 @@ class Plan:
         }
 
     @cached_property
-    def _focus(self) -> tuple[float, float] | None:
+    def _focus(self) -> Focus:
         """What an earlier study saw says more than what the profile expects."""
         warm = self.spec.warm_start
         if warm is None:
-            return self.focus
+            return self.focus()
         low, high = (min(1.0, self.spec.space.to_unit(strength)) for strength in warm.interval)
-        return (low, high) if low < high else self.focus
+        return (low, high) if low < high else self.focus()
 
     @cached_property
     def _nuisance(self) -> NuisanceSearch:

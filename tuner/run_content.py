@@ -18,6 +18,7 @@ from tuner.scores import TARGETS, Scorer
 
 TAG_PHASE = "tuner.phase"
 TAG_NUMBER = "tuner.number"
+_POINTS_A_CURVE = 40
 _DIGEST = 16  # of the 36 characters that MLflow takes: the whole fingerprint is in a tag
 
 
@@ -169,14 +170,20 @@ def _with_error(name: str, values: NDArray[np.floating], ended: int) -> list[Poi
 
 
 def _curves(outcome: TrainingOutcome, ended: int) -> list[Point]:
-    """One point an epoch, spread over the time that training took; none after a replicate ended."""
+    """Points of epochs, spread over the time that training took; none after a replicate ended.
+
+    MLflow takes a tenth of a millisecond for each, whose core others need: of a long curve it gets
+    as many as can be told apart in a chart, the first and the last among them.
+    """
     points = []
     for name, curves in outcome.curves.items():
         replicates, epochs = curves.shape
         took = 1000 * outcome.seconds / epochs
         times = [ended - round(took * (epochs - epoch)) for epoch in range(epochs)]
         for replicate in range(replicates):
-            for epoch in np.flatnonzero(np.isfinite(curves[replicate])):
+            known = np.flatnonzero(np.isfinite(curves[replicate]))
+            spread = np.linspace(0, len(known) - 1, min(len(known), _POINTS_A_CURVE)).round()
+            for epoch in known[spread.astype(np.int64)]:
                 value = float(curves[replicate, epoch])
                 points.append(
                     Point(f"{name}/replicate_{replicate}", value, times[epoch], int(epoch))

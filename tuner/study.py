@@ -154,18 +154,20 @@ class _Driver:
 
     @cached_property
     def _plan(self) -> Plan:
-        """Made once Ray is starting: the profile takes seconds that would be spent waiting."""
         question = self.question
         return Plan(
-            spec=question.spec, validation=question.validation, focus=question.profile.focus
+            spec=question.spec,
+            validation=question.validation,
+            focus=lambda: question.profile.focus,
         )
 
     def run(self, workers: int, train: "Train | None") -> StudyResult:
+        self._workers = workers
         study = self.question.study
         self.store.set_status(study, "running")
         try:
             if len(self.finished) <= self.question.spec.trials or self._next_trials(()):
-                return self._train_all(workers, train)
+                return self._train_all(train)
             return self._finish()
         except StudyInUseError:  # whoever has it now says how it stands
             raise
@@ -181,10 +183,10 @@ class _Driver:
             self.store.update(study, wall_seconds=self._wall_seconds())
             self._tracker.close()
 
-    def _train_all(self, workers: int, train: "Train | None") -> StudyResult:
+    def _train_all(self, train: "Train | None") -> StudyResult:
         question = self.question
         spec = question.spec
-        cpus = workers * spec.cpus * spec.ranks
+        cpus = self._workers * spec.cpus * spec.ranks
         with ray_cluster(self.settings.ray_address, cpus) as cluster:
             from tuner.search import run_trials
             from tuner.trial import Resources
@@ -200,7 +202,7 @@ class _Driver:
                 question.training,
                 self._next_trials,
                 self._record,
-                workers=workers,
+                workers=self._workers,
                 train=train or _training(resources, self.settings.checkpoints(question.study)),
                 resources=resources,
             )
@@ -215,12 +217,25 @@ class _Driver:
             self.store.update(self.question.study, search_closed=True)
         waiting = [r for r in self._offered if r not in self._ended and r not in running]
         # The plan looks at every finished trial: it is asked when nothing is left of its answer.
-        self._offered = waiting or self._plan.next(
-            self.finished, running=running, closed=self.closed
+        self._offered = (
+            waiting
+            or self._opening(running)
+            or self._plan.next(self.finished, running=running, closed=self.closed)
         )
+        if self.finished:  # from here on: it takes seconds, and the first trial none
+            self._tracker.start()
+            self._once(self._optuna.open)
         if not self._offered and any(request.phase == "confirm" for request in running):
             self._once(_load_publishing)  # a core has nothing left to do
         return self._offered
+
+    def _opening(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
+        """What a new study begins with, if it keeps all workers busy.
+
+        The cores are Ray's and the workers' then, who start sooner: the profile comes later.
+        """
+        opening = [] if self.finished or self.closed or running else self._plan.opening
+        return opening if self._workers <= len(opening) else []
 
     def _is_over_budget(self) -> bool:
         if self.time_budget is not None and self._wall_seconds() > self.time_budget:
@@ -239,8 +254,6 @@ class _Driver:
         self._ended.add(trial.request)
         self._steps += 0 if trial.outcome is None else trial.outcome.steps
         self._optuna.follow(self.finished)
-        self._tracker.start()  # from here on: it takes seconds, and the first trial none
-        self._once(self._optuna.open)
         self._tracker.notify()
         self._trained += len(trial.request.seeds)
         self._note_best(trial)

@@ -22,7 +22,7 @@ from rich.table import Table
 
 BATCHES = (128, 256, 512)
 ROUNDS = 5
-LONG = ("--trials", "24", "--replicates", "6")  # a study of about two minutes
+LONG = ("--trials", "40", "--replicates", "6")  # a study of about two minutes
 
 
 def main() -> None:

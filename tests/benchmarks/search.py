@@ -49,7 +49,9 @@ def search(case: Case, truth: Dense, setup: str) -> dict:
     sampler, _, size = setup.partition(":")
     trials, replicates = map(int, size.split("x"))
     question = case.question(sampler=sampler, trials=trials, replicates=replicates)
-    plan = Plan(spec=question.spec, validation=question.validation, focus=question.profile.focus)
+    plan = Plan(
+        spec=question.spec, validation=question.validation, focus=lambda: question.profile.focus
+    )
     finished: list[FinishedTrial] = []
     while requests := [r for r in plan.next(finished) if r.phase == "search"]:
         for request in requests:

@@ -84,12 +84,45 @@ def test_a_focus_makes_the_first_strengths_denser_there_and_keeps_the_ends():
 def test_a_warm_start_outweighs_the_profile():
     question = Question.of(SPEC, DATASET)
     warm = SPEC.model_copy(update={"warm_start": WarmStart(study="s", interval=(0.3, 1.0))})
-    cold = Plan(spec=SPEC, validation=question.validation, focus=(0.0, 0.2)).next([])
-    first = Plan(spec=warm, validation=question.validation, focus=(0.0, 0.2)).next([])
+    cold = Plan(spec=SPEC, validation=question.validation, focus=lambda: (0.0, 0.2)).next([])
+    first = Plan(spec=warm, validation=question.validation, focus=lambda: (0.0, 0.2)).next([])
     inside = [sum(0.3 <= r.strength <= 1.0 for r in requests) for requests in (cold, first)]
     assert inside[1] > inside[0]
     assert first[0].strength == 0
     assert warm.study_id("f") != SPEC.study_id("f")
+
+
+@pytest.mark.parametrize("focus", [None, (0.0, 0.2), (0.3, 0.9)])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"trials": 3},
+        {"batch": 1},
+        {"batch": 10},
+        {"sampler": "grid"},
+        {"sampler": "random"},
+        {"nuisance": "first"},
+        {"nuisance": "joint"},
+        {"halving": 3, "trials": 9},
+        {"warm_start": WarmStart(study="s", interval=(0.3, 1.0))},
+    ],
+)
+def test_a_study_opens_with_what_no_focus_changes(changes, focus):
+    spec = StudySpec.model_validate(SPEC.model_dump() | changes)
+    validation = Question.of(SPEC, DATASET).validation
+    asked = []
+
+    def ask():
+        asked.append(focus)
+        return focus
+
+    plan = Plan(spec=spec, validation=validation, focus=ask)
+    opening = plan.opening
+    assert len(opening) == (0 if spec.halving > 1 else 2)
+    assert not asked
+    assert opening == plan.next([])[: len(opening)]
+    assert all(r in plan.next([], running=opening[:1]) for r in opening[1:])
 
 
 def test_grid_is_even_in_the_warped_space():

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import update
 
 from tuner.errors import TrackingError
 from tuner.mlflow_access import connect, redacted
+from tuner.run_content import trial_points
 from tuner.tables import TrialRow
 from tuner.tracking import StudyTracker
 
@@ -104,6 +106,20 @@ def test_curves_are_complete(tracker, client, classification):
                 logged = {point.step: point.value for point in history}
                 known = {e: float(v) for e, v in enumerate(curve) if np.isfinite(v)}
                 assert logged == pytest.approx(known)
+
+
+def test_of_a_long_curve_mlflow_gets_enough_to_draw_it(classification):
+    known, epochs = 151, 200  # it ended early
+    curve = np.where(np.arange(epochs) < known, np.linspace(2, 1, epochs), np.nan)
+    outcome = replace(
+        classification.finished[0].outcome, curves={"train_loss_a": np.stack([curve, curve])}
+    )
+    points = trial_points(classification.question, outcome, 10_000)
+    logged = [p for p in points if p.name == "train_loss_a/replicate_1"]
+    steps = [p.step for p in logged]
+    assert (len(steps), steps[0], steps[-1]) == (40, 0, known - 1)
+    assert {2, 3, 4, 5} > set(np.diff(steps))
+    assert [p.value for p in logged] == pytest.approx(curve[steps])
 
 
 def test_a_failed_trial_says_why(tracker, client, classification):
