@@ -9,7 +9,6 @@ fresh seeds and scored on test rows that no trial saw. An `align` rests on that 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from tuner.curve import CurveModel, Observations
 from tuner.result import Verdict
@@ -174,6 +173,8 @@ def _summary(draws: Floats) -> Gain:
 
 def _reach(sample: Floats) -> float:
     """Half the width of the 95 % interval of one draw, by Student's t with n − 1 degrees."""
+    from scipy import special
+
     return float(special.stdtrit(sample.size - 1, 0.975) * sample.std(ddof=1))
 
 

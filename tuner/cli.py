@@ -310,7 +310,7 @@ def profile(
 
     Takes seconds. The shares tell what to expect of alignment, not λ*: `tuner run` finds that.
     """
-    from data.information import information_profile
+    from data.information.profile import information_profile
     from tuner import console
     from tuner.result import Information
 

@@ -18,7 +18,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from tuner.space import Floats, LambdaSpace
 
@@ -316,6 +315,8 @@ class CurveModel:
 
         From the mixture's first two moments, which is a little wide where its tails are heavy.
         """
+        from scipy import special
+
         means, covariances = self.processes.posterior(self._units(lambdas))
         center = self.weights @ means
         variances = np.diagonal(covariances, axis1=1, axis2=2)
@@ -361,6 +362,8 @@ def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcess
     Priors: length scale log-normal around .3; amplitude half-Cauchy, in units of the standard
     error of a mean gain; size of the seed noise scaled inverse χ².
     """
+    from scipy import special
+
     replicates = gains.shape[1]
     freedom = (replicates - 1) * units.size
     means = gains.mean(axis=1)

@@ -14,7 +14,7 @@ from tuner.scores import Scorer, metric_of
 from tuner.spec import StudySpec
 
 if TYPE_CHECKING:
-    from data.information import Profile
+    from data.information.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +70,7 @@ class Question:
     @cached_property
     def profile(self) -> "Profile":
         """How the modalities share what they tell of the label; takes seconds the first time."""
-        from data.information import information_profile
+        from data.information.profile import information_profile
 
         return information_profile(self.dataset, seed=self.spec.seed)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from data.information import Profile
+    from data.information.profile import Profile
 
 Verdict = Literal["align", "do not align", "no detectable effect"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]

@@ -158,7 +158,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from data import read, storage
-from data.information import information_profile
+from data.information.profile import information_profile
 from models.config import TrainingConfig
 from models.rows import Split, TrainingData
 from models.training import train

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import read
-from data.information import information_profile
 from data.information.discrete import atoms, least_by_projections, mutual_information
+from data.information.profile import information_profile
 from data.synthetic import LABEL_FEATURES, WorldConfig, make_world
 
 BITS = WorldConfig(continuous=False, rows=400)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from data.information import Gate
-from data.information.gate import cross_covariance_gate
+from data.information.gate import Gate, cross_covariance_gate
 
 ROWS = 4000
 

@@ -7,8 +7,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from data import from_arrays
-from data.information import Estimate, Gate, Profile, information_profile
 from data.information.atoms import NAMES
+from data.information.gate import Gate
+from data.information.profile import Estimate, Profile, information_profile
 
 AND = 0.75 * np.log2(4 / 3)
 KNOWN = {
