@@ -7,6 +7,7 @@ tests.benchmarks.reproduce tries the paper's findings again.
 import json
 import os
 import platform
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -22,7 +23,8 @@ from rich.table import Table
 
 BATCHES = (128, 256, 512)
 ROUNDS = 5
-LONG = ("--trials", "40", "--replicates", "6")  # a study of about two minutes
+STARTS = 5
+LONG = ("--trials", "44", "--replicates", "6")  # a study of about two minutes
 
 
 def main() -> None:
@@ -41,6 +43,7 @@ def _study(table: Table) -> None:
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         ours = _run_study(Path(folder))
+        firsts = sorted(_first_trial(Path(folder) / f"start-{n}") for n in range(STARTS))
         script = json.loads(_python("documented_script", folder, "12", "6").splitlines()[-1])
     cost = ours["result"]["cost"]
     ideal = cost["training_seconds"] / cores
@@ -54,32 +57,47 @@ def _study(table: Table) -> None:
         "b", "ms a gradient step, script after the docs", f"{per_step * 1e3:.2f}",
         f"{theirs * 1e3:.2f}", f"{theirs / per_step:.1f}", "≥ 15",
     )  # fmt: skip
-    table.add_row("c", "seconds to the first finished trial", f"{ours['first']:.1f}", "", "", "≤ 8")
+    table.add_row(
+        "c", f"seconds to the first finished trial, median of {STARTS} ({firsts[0]:.1f} to "
+        f"{firsts[-1]:.1f})", f"{statistics.median(firsts):.1f}", "", "", "≤ 8",
+    )  # fmt: skip
     for who, peak in ours["peaks"].items():
         table.add_row("e", f"peak memory of {who} (MiB)", f"{peak:.0f}", "", "", "")
 
 
-def _run_study(home: Path) -> dict:
+def _run_study(folder: Path) -> dict:
     peaks: dict[str, float] = {}
+    home = folder / "home"
     started = time.perf_counter()
-    process = subprocess.Popen(
+    process = _start(home)
+    watch = threading.Thread(target=_watch, args=(process, home, peaks), daemon=True)
+    watch.start()
+    out, _ = process.communicate()
+    wall = time.perf_counter() - started
+    watch.join()
+    return {"result": json.loads(out), "wall": wall, "peaks": peaks}
+
+
+def _first_trial(home: Path) -> float:
+    """Seconds from the command to the first trial in the store; the study is then interrupted."""
+    started = time.perf_counter()
+    process = _start(home)
+    while process.poll() is None and not _trials(home / "studies.db"):
+        time.sleep(0.02)
+    took = time.perf_counter() - started
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    return took
+
+
+def _start(home: Path) -> subprocess.Popen:
+    return subprocess.Popen(
         [sys.executable, "-m", "tuner", "run", "mfeat", "--json", *LONG],
-        env=os.environ | {"TUNER_HOME": str(home / "home")},
+        env=os.environ | {"TUNER_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    watch = threading.Thread(target=_watch, args=(process, home / "home", peaks), daemon=True)
-    watch.start()
-    first = None
-    while process.poll() is None and first is None:
-        time.sleep(0.02)
-        if _trials(home / "home" / "studies.db"):
-            first = time.perf_counter() - started
-    out, _ = process.communicate()
-    wall = time.perf_counter() - started
-    watch.join()
-    return {"result": json.loads(out), "wall": wall, "first": first, "peaks": peaks}
 
 
 def _trials(path: Path) -> int:
@@ -142,7 +160,14 @@ def _machine() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
-    return f"{len(os.sched_getaffinity(0))} cores ({names[0] if names else platform.machine()})"
+    processor = names[0] if names else platform.machine()
+    return f"{len(os.sched_getaffinity(0))} cores ({processor}), OpenBLAS for {_openblas_core()}"
+
+
+def _openblas_core() -> str:
+    """What NumPy's products are made for; OPENBLAS_CORETYPE may have it use less than there is."""
+    core = "import threadpoolctl, numpy; print(threadpoolctl.threadpool_info()[0]['architecture'])"
+    return subprocess.check_output([sys.executable, "-c", core], text=True).strip()
 
 
 if __name__ == "__main__":
