@@ -146,6 +146,7 @@ class _Driver:
             tracking_uri=self.settings.tracking_uri,
             artifact_location=self.settings.artifact_location,
         )
+        self._optuna = OptunaMirror(question, self.settings.store_url)
         self._ended = {trial.request for trial in self.finished}
         self._steps = sum(t.outcome.steps for t in self.finished if t.outcome is not None)
         for trial in self.finished:
@@ -181,6 +182,7 @@ class _Driver:
             raise
         finally:
             self.store.update(study, wall_seconds=self._wall_seconds())
+            self._optuna.close()
             self._tracker.close()
 
     def _train_all(self, train: "Train | None") -> StudyResult:
@@ -193,7 +195,6 @@ class _Driver:
 
             resources = Resources(cpus=spec.cpus, gpus=spec.gpus, ranks=spec.ranks)
 
-            self._optuna = OptunaMirror(question, self.settings.store_url)
             self._next_trials(())
             cluster.wait_until_ready()
             run_trials(
@@ -207,8 +208,6 @@ class _Driver:
                 resources=resources,
             )
             cluster.end()
-            self._optuna.sync(self.finished)
-            self._optuna.close()
             return self._finish()
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
@@ -267,6 +266,7 @@ class _Driver:
 
     def _finish(self) -> StudyResult:
         question, study = self.question, self.question.study
+        self._optuna.sync(self.finished)
         choices = self._plan.choices(self.finished)
         result = answer(question, choices, self.finished, wall_seconds=self._wall_seconds())
         try:

@@ -41,9 +41,13 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, data) -> dict:
-    home = tmp_path_factory.mktemp("undisturbed")
-    return answer_of(tuner(home, "run", str(data), *SMALL, "--json"))
+def quiet_home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(quiet_home, data) -> dict:
+    return answer_of(tuner(quiet_home, "run", str(data), *SMALL, "--json"))
 
 
 def save(path: Path, dataset) -> Path:
@@ -174,6 +178,26 @@ def test_a_stopped_study_goes_on_and_ends_with_the_same_answer(tmp_path, data, u
     done = tuner(home, "run", str(data), *SMALL, "--json")
     assert answer_of(done) == undisturbed
     assert finished <= trials_in(home)  # none was trained again: rows are never rewritten
+
+
+@pytest.mark.integration
+def test_a_study_stopped_before_its_answer_trains_nothing_again(
+    tmp_path, data, undisturbed, quiet_home
+):
+    process = subprocess.Popen(
+        command("run", str(data), *SMALL, "--json"),
+        start_new_session=True,
+        **surroundings(tmp_path),
+    )
+    finished = wait_for_trials(tmp_path, len(trials_in(quiet_home)))
+    os.killpg(process.pid, signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert out == ""
+    assert answer_of(tuner(tmp_path, "run", str(data), *SMALL, "--json")) == undisturbed
+    assert trials_in(tmp_path) == finished
+    with sqlite3.connect(tmp_path / "studies.db") as database:
+        (copied,) = database.execute("select count(*) from trials").fetchone()
+    assert copied == len([phase for _, phase, _, _ in finished if phase == "search"])
 
 
 @pytest.mark.integration
