@@ -18,7 +18,7 @@ from tests.tuner.service.conftest import QUICK, client_of, serving, until
 from tuner.question import dataset_of
 from tuner.spec import spec_from_options
 
-LONGER = QUICK | {"trials": 20, "batch": 5, "epochs": 2000, "patience": 2000}
+LONGER = QUICK | {"trials": 32, "batch": 5, "epochs": 2000, "patience": 2000}
 _GIVEN_UP = 12.0  # seconds after which a node that does not answer is given up, and more
 _ROOM = 6 * 2**30  # bytes that nodes may use besides what the machine uses already
 
@@ -58,7 +58,9 @@ def test_a_study_outlives_what_happens_to_nodes(tmp_path, data):
             first, second = nodes.workers
 
             def trials():
-                return client.status(study["id"])["trials"]
+                now = client.status(study["id"])
+                assert now["status"] != "done"  # the study is too short for what shall happen to it
+                return now["trials"]
 
             def training(node):
                 return until(lambda: node.processes("TrialWorker"))
