@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Params = dict[str, float]
 
-_FOCUS = 3.0  # how much denser the first λs are where the best is expected
+_FOCUS = 2.0  # how much denser the first λs are where the best is expected
 
 
 def first_strengths(
@@ -32,7 +32,7 @@ def first_strengths(
     Args:
         count: How many.
         spec: The study.
-        focus: Part of the warped unit interval where they are three times as dense; None spreads
+        focus: Part of the warped unit interval where they are twice as dense; None spreads
             them evenly, as `grid` always does.
     """
     if spec.sampler == "random":

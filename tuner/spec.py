@@ -69,8 +69,8 @@ class StudySpec(BaseModel):
     name: str | None = None
     task: Literal["auto", "classification", "regression"] = "auto"
     metric: MetricName = "auto"
-    trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 8
-    replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 3
+    trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 6
+    replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 4
     confirm_replicates: Annotated[
         int, Field(ge=2, description="fresh seeds trained to confirm the answer on test rows")
     ] = 12

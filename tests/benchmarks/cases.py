@@ -5,12 +5,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from data import PairedDataset, from_arrays, read
 from data.synthetic import WorldConfig, make_world
 from models.config import TrainingConfig
+from models.outcome import TrainingOutcome
 from models.training import train
 from tests import worlds
 from tuner.curve import CurveModel
@@ -19,7 +21,7 @@ from tuner.question import Question
 from tuner.scores import TARGETS
 from tuner.spec import StudySpec
 
-GRID = 25
+UNITS = np.linspace(0, 1, 25)
 REPLICATES = 10
 SMALL = TrainingConfig(hidden=64, embedding=32, epochs=40, patience=8)
 NARROW = SMALL.model_copy(update={"embedding": 4, "projection": "none"})
@@ -48,7 +50,7 @@ class Dense:
         units: The grid, (λs,).
         raw: Per target, mean gain at each λ.
         smooth: Per target, the model's gain at each λ.
-        error: Per target, standard error of the mean score at the best λ.
+        error: Per target, standard error of the mean of ten scores at the best λ.
         steps: Gradient steps of the whole grid.
     """
 
@@ -57,6 +59,20 @@ class Dense:
     smooth: dict[str, np.ndarray]
     error: dict[str, float]
     steps: int
+
+    @classmethod
+    def of(cls, case: Case, outcomes: Sequence[TrainingOutcome]) -> Self:
+        """Score what `grid` trained."""
+        question, raw, smooth, error = case.question(), {}, {}, {}
+        for target in TARGETS:
+            seen = question.validation.observations(outcomes, target)
+            curve = CurveModel.fit(replace(seen, resampled=None), question.spec.space)
+            raw[target] = (seen.scores - seen.scores[0]).mean(1)
+            smooth[target] = curve.mean(seen.lambdas)
+            best = int(smooth[target].argmax())
+            error[target] = seen.scores[best].std(ddof=1) / np.sqrt(REPLICATES)
+        steps = sum(outcome.steps for outcome in outcomes)
+        return cls(units=UNITS, raw=raw, smooth=smooth, error=error, steps=steps)
 
     def at(self, target: str, unit: float) -> float:
         """The gain at a point between those of the grid."""
@@ -97,27 +113,35 @@ def cases() -> list[Case]:
     ]
 
 
-def dense(case: Case) -> Dense:
-    """Train the whole grid, or read it from the last time."""
-    question = case.question(max_lambda=4.0)
-    units = np.linspace(0, 1, GRID)
-    seeds = range(1000, 1000 + REPLICATES)  # no search ever draws these
-    outcomes = [
-        _kept(question, case, float(question.spec.space.to_lambda(unit)), seeds) for unit in units
-    ]
-    raw, smooth, error = {}, {}, {}
-    for target in TARGETS:
-        seen = question.validation.observations(outcomes, target)
-        curve = CurveModel.fit(replace(seen, resampled=None), question.spec.space)
-        raw[target] = (seen.scores - seen.scores[0]).mean(1)
-        smooth[target] = curve.mean(seen.lambdas)
-        best = int(smooth[target].argmax())
-        error[target] = seen.scores[best].std(ddof=1) / np.sqrt(REPLICATES)
-    steps = sum(outcome.steps for outcome in outcomes)
-    return Dense(units=units, raw=raw, smooth=smooth, error=error, steps=steps)
+def dense(case: Case, groups: int = 1) -> Dense:
+    """Take the truth from that many groups of ten seeds: see `grid`."""
+    grids = [grid(case, group) for group in range(groups)]
+    return Dense.of(case, [merged(same) for same in zip(*grids, strict=True)])
 
 
-def _kept(question: Question, case: Case, strength: float, seeds: Sequence[int]):
+def grid(case: Case, group: int = 0) -> list[TrainingOutcome]:
+    """Train every λ of the grid with ten seeds, each group with others, or read the last time's."""
+    first = 1000 + group * REPLICATES  # no search ever draws these
+    question, seeds = case.question(), range(first, first + REPLICATES)
+    strengths = [float(question.spec.space.to_lambda(unit)) for unit in UNITS]
+    return [_kept(question, case, strength, seeds) for strength in strengths]
+
+
+def merged(outcomes: Sequence[TrainingOutcome]) -> TrainingOutcome:
+    """Put the predictions of several trainings at one λ into one outcome."""
+    first, *_ = outcomes
+    return replace(
+        first,
+        seeds=np.concatenate([outcome.seeds for outcome in outcomes]),
+        predictions={
+            side: np.concatenate([outcome.predictions[side] for outcome in outcomes])
+            for side in first.predictions
+        },
+        steps=sum(outcome.steps for outcome in outcomes),
+    )
+
+
+def _kept(question: Question, case: Case, strength: float, seeds: Sequence[int]) -> TrainingOutcome:
     folder = Path(tempfile.gettempdir()) / "tuner-dense-grids"
     folder.mkdir(exist_ok=True)
     changed = case.training.model_dump_json(exclude_defaults=True)

@@ -20,7 +20,7 @@ from tuner.plan import Plan
 from tuner.scores import TARGETS
 from tuner.trial import train_request
 
-DEFAULT = ("gp:12x2", "tpe:12x2", "random:12x2", "grid:12x2", "gp:8x3", "grid:8x3")
+DEFAULT = ("gp:6x4", "tpe:6x4", "random:6x4", "grid:6x4", "gp:8x3", "gp:12x2")
 
 
 def main() -> None:

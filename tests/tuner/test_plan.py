@@ -75,7 +75,7 @@ def test_a_focus_makes_the_first_strengths_denser_there_and_keeps_the_ends():
     units = np.sort([spec.space.to_unit(s) for s in first_strengths(21, spec, (0.4, 1.0))])
     inside, outside = (units > 0.4).sum(), (units < 0.4).sum()
     assert (units[0], units[-1]) == pytest.approx((0.0, 1.0))
-    assert inside / 0.6 == pytest.approx(3 * outside / 0.4, rel=0.2)
+    assert inside / 0.6 == pytest.approx(2 * outside / 0.4, rel=0.2)
     assert first_strengths(21, spec, (0.4, 1.0))[0] == 0.0
     grid = spec.model_copy(update={"sampler": "grid"})
     assert first_strengths(21, grid, (0.4, 1.0)) == first_strengths(21, grid)
