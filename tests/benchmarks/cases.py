@@ -44,17 +44,15 @@ class Dense:
     """Gains over λ = 0 (higher is better) on a dense grid, per target.
 
     The highest of 25 noisy means is too high by more than a standard error wherever the top is
-    flat, so the truth is the model of the curve, given all 250 trainings.
+    flat, so the truth is the model of the curve, given all trainings.
 
     Attributes:
-        units: The grid, (λs,).
-        raw: Per target, mean gain at each λ.
+        raw: Per target, mean gain at each of UNITS.
         smooth: Per target, the model's gain at each λ.
         error: Per target, standard error of the mean of ten scores at the best λ.
         steps: Gradient steps of the whole grid.
     """
 
-    units: np.ndarray
     raw: dict[str, np.ndarray]
     smooth: dict[str, np.ndarray]
     error: dict[str, float]
@@ -72,11 +70,11 @@ class Dense:
             best = int(smooth[target].argmax())
             error[target] = seen.scores[best].std(ddof=1) / np.sqrt(REPLICATES)
         steps = sum(outcome.steps for outcome in outcomes)
-        return cls(units=UNITS, raw=raw, smooth=smooth, error=error, steps=steps)
+        return cls(raw=raw, smooth=smooth, error=error, steps=steps)
 
     def at(self, target: str, unit: float) -> float:
         """The gain at a point between those of the grid."""
-        return float(np.interp(unit, self.units, self.smooth[target]))
+        return float(np.interp(unit, UNITS, self.smooth[target]))
 
     def regret(self, target: str, unit: float) -> float:
         """What a λ lacks of the best gain, in standard errors."""
@@ -84,7 +82,7 @@ class Dense:
 
     def raw_regret(self, target: str, unit: float) -> float:
         """The same against the raw means, whose best is a fluke in part."""
-        lacks = self.raw[target].max() - np.interp(unit, self.units, self.raw[target])
+        lacks = self.raw[target].max() - np.interp(unit, UNITS, self.raw[target])
         return float(lacks) / self.error[target]
 
 
@@ -111,12 +109,6 @@ def cases() -> list[Case]:
             "regression": (worlds.regression(0, rows=1000), SMALL),
         }.items()
     ]
-
-
-def dense(case: Case, groups: int = 1) -> Dense:
-    """Take the truth from that many groups of ten seeds: see `grid`."""
-    grids = [grid(case, group) for group in range(groups)]
-    return Dense.of(case, [merged(same) for same in zip(*grids, strict=True)])
 
 
 def grid(case: Case, group: int = 0) -> list[TrainingOutcome]:

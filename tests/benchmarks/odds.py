@@ -58,8 +58,8 @@ def rates(case: Case, searches: int) -> np.ndarray:
         of_best.append([truth[n % GROUPS].regret(t, best[t]) <= 1 for t in TARGETS])
         of_raw.append([raw[(n + 1) % GROUPS].raw_regret(t, best[t]) <= 1 for t in TARGETS])
     bound = [
-        [grid.raw_regret(t, UNITS[known.smooth[t].argmax()]) <= 1 for t in TARGETS]
-        for grid, known in zip(raw, truth, strict=True)
+        [one.raw_regret(t, UNITS[known.smooth[t].argmax()]) <= 1 for t in TARGETS]
+        for one, known in zip(raw, truth, strict=True)
     ]
     return np.stack([np.mean(each, axis=0) for each in (of_best, of_raw, bound)])
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.device import prepare_process
-from tests.benchmarks.cases import Case, Dense, cases, dense
+from tests.benchmarks.cases import UNITS, Case, Dense, cases, grid
 from tuner.curve import CurveModel
 from tuner.outcome import FinishedTrial
 from tuner.plan import Plan
@@ -26,7 +26,7 @@ DEFAULT = ("gp:6x4", "tpe:6x4", "random:6x4", "grid:6x4", "gp:8x3", "gp:12x2")
 def main() -> None:
     prepare_process()
     setups = sys.argv[1:] or DEFAULT
-    known = [(case, dense(case)) for case in cases()]
+    known = [(case, Dense.of(case, grid(case))) for case in cases()]
     table = Table(title="Regret in standard errors of the best score (joint, A, B)")
     for heading in ("case", "best - λ = 0", *setups):
         table.add_column(heading)
@@ -64,7 +64,7 @@ def search(case: Case, truth: Dense, setup: str) -> dict:
         raw[target] = truth.raw_regret(target, space.to_unit(choice.best))
         low, high = (space.to_unit(end) for end in choice.interval)
         # The best is uncertain where the top is flat: any λ within a standard error may be it.
-        near = truth.units[truth.smooth[target] >= truth.smooth[target].max() - truth.error[target]]
+        near = UNITS[truth.smooth[target] >= truth.smooth[target].max() - truth.error[target]]
         covers_best[target] = bool(((near >= low - 0.02) & (near <= high + 0.02)).any())
         curve = CurveModel.fit(question.validation.observations(outcomes, target), space)
         ends = curve.interval(np.array([choice.candidate]))
