@@ -6,23 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_swallowed = threading.Event()
+_unheard = threading.Event()
 
 
 def raise_on_interrupt() -> None:
     """Have SIGINT and SIGTERM raise KeyboardInterrupt, once more if nobody heard of the first.
 
     Python drops what is raised while it destroys an object or calls back from C, as Ray's often
-    does: then the next `interrupts_wait` raises it again.
+    does: then the next `interrupts_wait` or `raise_if_unheard` raises it again.
     """
 
     def interrupt(_signal: int, _frame: object) -> None:
-        _swallowed.set()
+        _unheard.set()
         raise KeyboardInterrupt
 
-    _swallowed.clear()
+    _unheard.clear()
     for number in _SIGNALS:
         signal.signal(number, interrupt)
+
+
+def raise_if_unheard() -> None:
+    """Raise KeyboardInterrupt if Python dropped one; for loops that wait for others."""
+    if _unheard.is_set():
+        raise KeyboardInterrupt
 
 
 @contextmanager
@@ -43,5 +49,6 @@ def interrupts_wait() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if pending or _swallowed.is_set():
+    if pending:
         raise KeyboardInterrupt
+    raise_if_unheard()

@@ -25,6 +25,7 @@ from ray.tune.search import Searcher
 
 from models.config import TrainingConfig
 from models.rows import Rows, TrainingData
+from tuner.interrupts import raise_if_unheard
 from tuner.outcome import FinishedTrial, TrialRequest, unpack
 from tuner.sharing import SharedRows
 from tuner.trial import Resources, Train, TrialWorker, train_request
@@ -260,11 +261,15 @@ class _Recruiter(Searcher):
 
 
 class Quiet(TrialProgressCallback):
-    """Takes the place of what prints progress.
+    """Takes the place of what prints progress, and hears the interrupts that Python dropped.
 
     Tune makes it by its name: one that it is given costs the import of every other kind, half a
     second.
     """
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Raise the interrupt, at most a tenth of a second after it came."""
+        raise_if_unheard()
 
     def log_result(self, trial: Trial, result: dict[str, Any], error: bool = False) -> None:
         """Print nothing."""

@@ -1,6 +1,8 @@
 """Small real studies: a dozen trainings of a second in all, shared by the tests of a session."""
 
-from collections.abc import Callable, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from data import from_arrays
 from models.config import TrainingConfig
 from models.training import train
+from tuner import interrupts
 from tuner.outcome import FinishedTrial, Settings, TrialRequest
 from tuner.question import Question
 from tuner.result import (
@@ -203,6 +206,29 @@ def _points(question, finished):
                     for target, values in scores.items()
                 },
             )
+
+
+class _Interrupted:
+    """What is raised while it is destroyed never gets out."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def unheard_interrupt() -> Iterator[Callable[[], None]]:
+    """Interrupts this process as the command would be, at a moment when Python drops it."""
+
+    def interrupt() -> None:
+        told = _Interrupted()
+        del told
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts.raise_on_interrupt()
+    yield interrupt
+    interrupts._unheard.clear()
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tuner import interrupts
-from tuner.interrupts import interrupts_wait, raise_on_interrupt
+from tuner.interrupts import interrupts_wait
 
 
 def interrupted(number, then):
@@ -37,29 +36,10 @@ def test_other_threads_are_left_alone():
         assert pool.submit(work).result() is signal.getsignal(signal.SIGINT)
 
 
-@pytest.fixture
-def ours():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    raise_on_interrupt()
-    yield
-    interrupts._swallowed.clear()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-class Interrupted:
-    """What is raised while it is destroyed never gets out."""
-
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.mark.usefixtures("ours")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_that_nobody_heard_is_raised_again():
+def test_an_interrupt_that_nobody_heard_is_raised_again(unheard_interrupt):
     with interrupts_wait():
         pass
-    told = Interrupted()
-    del told
+    unheard_interrupt()
     with pytest.raises(KeyboardInterrupt), interrupts_wait():
         pass

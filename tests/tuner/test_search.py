@@ -194,3 +194,21 @@ def test_an_error_of_the_driver_is_raised_not_logged():
 
     with pytest.raises(OSError, match="the disk is full"):
         run([requests(0.0, 1.0), requests(2.0)], record=record)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_dropped_does_not_wait_for_the_next_trial(unheard_interrupt):
+    def train(request, *rest):
+        time.sleep(30 * request.number)
+        return TRAIN(request, *rest)
+
+    recorded = []
+
+    def record(trial):
+        recorded.append(trial.request.number)
+        unheard_interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        run([requests(0.0, 1.0)], train=train, record=record)
+    assert recorded == [0]

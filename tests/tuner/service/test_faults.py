@@ -139,7 +139,7 @@ def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, d
         )
         until(lambda: client.status(study["id"])["trials"] >= 1)
         client.cancel(study["id"])
-        until(lambda: not drivers(home, study["study"]), seconds=30)  # all of it takes minutes
+        until(lambda: not drivers(home, study["study"]), seconds=15)  # all of it takes minutes
         after = client.status(study["id"])
         assert (after["status"], after["trials"] >= 1) == ("cancelled", True)
 
