@@ -386,6 +386,10 @@ def ui(
     if settings.mlflow_tracking_uri and settings.mlflow_tracking_uri.startswith("http"):
         typer.echo(f"MLflow is at {settings.mlflow_tracking_uri}", err=True)
         return
+    from tuner.mlflow_access import as_tracking_error, connect
+
+    with as_tracking_error(settings.tracking_uri):
+        connect(settings.tracking_uri)  # which builds a new database so that Ctrl-C cannot harm it
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

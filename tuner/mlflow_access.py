@@ -5,9 +5,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.errors import TrackingError
@@ -43,14 +45,39 @@ _DATABASES = ("sqlite:", "postgresql:", "postgresql+")
 
 def connect(tracking_uri: str) -> Any:
     """Return an `MlflowClient` for a tracking server or database."""
+    client = _client()
+    with _alone(tracking_uri):
+        _build(tracking_uri, client)
+        return client(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _client() -> Any:
+    """Load MLflow, which takes seconds, and return its client's class."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
     if os.environ["MLFLOW_LOGGING_LEVEL"] == "WARNING":  # mlflow may have been imported before
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-    with _alone(tracking_uri):
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    return MlflowClient
+
+
+def _build(tracking_uri: str, client: Any) -> None:
+    """Build MLflow's tables in a new SQLite file as a whole: half of them it can never complete."""
+    path = _sqlite_file(tracking_uri)
+    if path is None or (path.exists() and path.stat().st_size):
+        return
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        aside = Path(folder, path.name)
+        client(tracking_uri=f"sqlite:///{aside}")
+        aside.replace(path)
+
+
+def _sqlite_file(tracking_uri: str) -> Path | None:
+    if not tracking_uri.startswith("sqlite:"):
+        return None
+    name = make_url(tracking_uri).database
+    return None if name in (None, "", ":memory:") else Path(name)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ def migrate(engine: Engine) -> None:
         if _version(connection) == VERSION:
             return
     with alone(engine) as connection:
+        if engine.dialect.name == "sqlite":  # else Python commits each table by itself
+            connection.exec_driver_sql("BEGIN")
         if _version(connection) is None:
             _create(connection)
         else:
@@ -60,11 +62,11 @@ def _create(connection: Connection) -> None:
     connection.execute(version.insert().values(version_num=VERSION))
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str = "head") -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)

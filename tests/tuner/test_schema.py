@@ -1,13 +1,15 @@
 """Migrations build what the program expects, however often and from how many processes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, MetaData, String, Table, create_engine, inspect, text
+from sqlalchemy import create_engine, event, inspect, text
 
 from tuner import migrations
 from tuner.schema import VERSION, VERSION_TABLE, _upgrade, migrate
@@ -26,13 +28,17 @@ def test_the_program_wants_the_last_version():
     assert scripts.get_current_head() == VERSION
 
 
-@pytest.mark.parametrize("step_by_step", [True, False])
-def test_migrations_build_the_tables_of_the_program(engine, step_by_step):
-    if step_by_step:
-        version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
-        version.create(engine)  # there, and empty: no step was taken yet
+@pytest.fixture(params=["new", "of the first version"])
+def beginning(request, engine):
+    """Tables of a database that migrations begin with."""
+    if request.param != "new":
         with engine.begin() as connection:
-            _upgrade(connection)
+            _upgrade(connection, "0001")
+    return set(inspect(engine).get_table_names())
+
+
+@pytest.mark.usefixtures("beginning")
+def test_migrations_build_the_tables_of_the_program(engine):
     migrate(engine)
     with engine.connect() as connection:
         assert (
@@ -40,6 +46,34 @@ def test_migrations_build_the_tables_of_the_program(engine, step_by_step):
         )
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, Base.metadata) == []
+
+
+@contextmanager
+def stopped_at(engine, statement):
+    """Raise InterruptedError after so many statements."""
+
+    def stop(*_):
+        if next(done) == statement:
+            raise InterruptedError
+
+    done = count(1)
+    event.listen(engine, "after_cursor_execute", stop)
+    try:
+        yield
+    finally:
+        event.remove(engine, "after_cursor_execute", stop)
+
+
+def test_a_migration_that_is_stopped_anywhere_has_changed_nothing(engine, beginning):
+    for statement in count(1):
+        try:
+            with stopped_at(engine, statement):
+                migrate(engine)
+            break
+        except InterruptedError:
+            assert set(inspect(engine).get_table_names()) == beginning, statement
+    assert statement > 10
+    assert len(inspect(engine).get_table_names()) > len(beginning)
 
 
 def test_migrating_again_does_nothing_and_optunas_tables_stay(engine, database_url):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -274,6 +275,29 @@ def test_many_may_be_the_first(tmp_path):
     started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     told = [process.communicate()[1].decode() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], told
+
+
+@pytest.mark.parametrize("tables", [10, 40])
+def test_a_database_is_never_left_half_built(tables, tmp_path):
+    """MLflow cannot go on with half of its tables."""
+    code = """if True:
+        import os, signal, sys
+        from sqlalchemy import Engine, event
+        from tuner.mlflow_access import connect
+
+        def count(connection, cursor, statement, *rest):
+            built.append(statement.lstrip().startswith("CREATE TABLE"))
+            if sum(built) == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        built = []
+        event.listen(Engine, "after_cursor_execute", count)
+        connect(sys.argv[1])
+    """
+    uri = f"sqlite:///{tmp_path / 'new.db'}"
+    killed = subprocess.run([sys.executable, "-c", code, uri, str(tables)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert connect(uri).search_experiments()
 
 
 def test_what_mlflow_is_needed_for_is_tried_again(classification, store, tracking_uri):
