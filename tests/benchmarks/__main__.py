@@ -24,7 +24,7 @@ from rich.table import Table
 BATCHES = (128, 256, 512)
 ROUNDS = 5
 STARTS = 5
-LONG = ("--trials", "44", "--replicates", "6")  # a study of about two minutes
+LONG = ("--trials", "60", "--replicates", "6")  # a study of about two minutes
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 The service that started it may end and start again meanwhile; what holds the study is its lease.
 """
 
+import atexit
+import gc
 import logging
 import os
 import signal
@@ -83,6 +85,7 @@ def main() -> None:
     """Run the study that the command line names."""
     logging.basicConfig(level=logging.INFO)
     raise_on_interrupt()
+    atexit.register(gc.freeze)  # as in tuner.cli
     run(sys.argv[1], Settings())
 
 
