@@ -20,14 +20,18 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_ui(home, port=None, **environment):
-    """`tuner ui`: MLflow's server on the embedded stores of a home; yields process and address."""
+    """`tuner ui`: MLflow's server on the embedded stores of a home; yields process and address.
+
+    What it prints is in `ui.log` there.
+    """
     port = port or free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tuner", "ui", "--port", str(port)],
-        env=os.environ | {"TUNER_HOME": str(home)} | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (Path(home) / "ui.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tuner", "ui", "--port", str(port)],
+            env=os.environ | {"TUNER_HOME": str(home)} | environment,
+            stdout=log,
+            stderr=log,
+        )
     try:
         answers(server, f"http://127.0.0.1:{port}/health")
         yield server, f"http://127.0.0.1:{port}"

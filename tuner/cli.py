@@ -391,7 +391,10 @@ def ui(
     from tuner.mlflow_access import as_tracking_error, connect
 
     with as_tracking_error(settings.tracking_uri):
-        connect(settings.tracking_uri)  # which builds a new database so that Ctrl-C cannot harm it
+        # This builds a new database, too, in a way that Ctrl-C cannot harm.
+        found = connect(settings.tracking_uri).search_experiments(
+            max_results=10, order_by=["last_update_time DESC"]
+        )
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -401,6 +404,10 @@ def ui(
     if settings.artifact_location:
         command += ["--default-artifact-root", settings.artifact_location]
     typer.echo(f"MLflow: http://{host}:{port} (Ctrl-C ends it)", err=True)
+    for experiment in found:  # MLflow's own list leads to its pages for language models
+        if experiment.experiment_id != "0":
+            page = f"#/experiments/{experiment.experiment_id}?workflowType=machine_learning"
+            typer.echo(f"  http://{host}:{port}/{page}  {experiment.name}", err=True)
     os.execve(sys.executable, command, environment)  # noqa: S606  # it takes our place
 
 

@@ -1,5 +1,6 @@
 """What a person sees of a study in MLflow's pages: a real server, a real browser."""
 
+import re
 import shutil
 
 import pytest
@@ -86,6 +87,15 @@ def test_the_study_shows_its_verdicts_its_trials_its_data_and_its_models(
         expect(page.get_by_text(text).first).to_be_visible()
     page.goto(f"{run}/artifacts/lambda_curve.png")
     expect(page.locator("img[src*='lambda_curve'], img[src^='blob:']").first).to_be_visible()
+
+
+def test_the_command_prints_the_way_to_the_runs_of_a_data_set(page, address, home):
+    printed = re.findall(r"(http://\S+/#/experiments/\S+)  (\S+)", (home / "ui.log").read_text())
+    assert [name for _, name in printed] == ["small-classification"]
+    page.goto(printed[0][0])
+    expect(page.get_by_role("link", name="small-classification", exact=True).last).to_be_visible()
+    expect(page.get_by_text("matching runs")).to_be_visible()
+    expect(page.get_by_role("link", name="Playground")).to_have_count(0)  # of language models
 
 
 def test_a_trial_shows_a_curve_of_every_replicate(page, address, home):

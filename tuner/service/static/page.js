@@ -239,7 +239,7 @@ async function finished(id) {
   $("actions").prepend(...links.map(([path, text]) => element("a", { href: `${API}/studies/${id}/${path}`, textContent: text })));
   if (session.mlflow && result.mlflow) {
     const { experiment_id: experiment, run_id: run } = result.mlflow;
-    $("actions").prepend(element("a", { href: `${session.mlflow}/#/experiments/${experiment}/runs/${run}`, textContent: "Runs in MLflow" }));
+    $("actions").prepend(element("a", { href: `${session.mlflow}/#/experiments/${experiment}/runs/${run}?workflowType=machine_learning`, textContent: "Runs in MLflow" }));
   }
 }
 
