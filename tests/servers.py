@@ -25,7 +25,8 @@ def mlflow_ui(home, port=None, **environment):
     What it prints is in `ui.log` there.
     """
     port = port or free_port()
-    with (Path(home) / "ui.log").open("wb") as log:
+    home.mkdir(exist_ok=True)
+    with (home / "ui.log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "tuner", "ui", "--port", str(port)],
             env=os.environ | {"TUNER_HOME": str(home)} | environment,
