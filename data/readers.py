@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.archive import MAX_BYTES, Arrays, read_npz
-from data.assemble import assemble
-from data.dataset import PairedDataset
-from data.findings import Findings
-from data.labels import TaskChoice
-from data.roles import Roles
-from data.shipped import EXAMPLES
-from data.sources import check_exists, file_name, open_source
-from data.tables import read_parquet
+from tuner.data.dataset import PairedDataset
+from tuner.data.formats.examples import EXAMPLES
+from tuner.data.formats.npz import MAX_BYTES, Arrays, read_npz
+from tuner.data.formats.parquet import read_parquet
+from tuner.data.formats.sources import check_exists, file_name, open_source
+from tuner.data.validation.assemble import assemble
+from tuner.data.validation.findings import Findings
+from tuner.data.validation.labels import TaskChoice
+from tuner.data.validation.roles import Roles
 
 _READERS = {".npz": read_npz, ".parquet": read_parquet}
 _MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.blocks import observations, row_blocks
-from data.storage import Spool
+from tuner.data.memory.blocks import observations, row_blocks
+from tuner.data.memory.spool import Spool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.dataset import PairedDataset, Split
-from data.information.atoms import NAMES, Information
-from data.information.discrete import atoms, least_by_projections, mutual_information
-from data.readers import from_arrays
+from tuner.data.dataset import PairedDataset, Split
+from tuner.data.information.atoms import NAMES, Information
+from tuner.data.information.discrete import atoms, least_by_projections, mutual_information
+from tuner.data.readers import from_arrays
 
 Floats = NDArray[np.float64]
 Bits = NDArray[np.int64]

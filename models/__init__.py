@@ -1,4 +1,5 @@
 """What is trained: encoder pairs, the alignment loss, training of stacked replicates, metrics.
 
-Import from the submodules: `models.config` and `models.metrics` do not load torch.
+Import from the submodules: `tuner.models.config` and `tuner.models.evaluation.metrics` do not load
+torch.
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from models.kernels import exp_, product
+from tuner.models.compute.kernels import exp_, product
 
 # exp(cosine / temperature) and its sums over a batch stay within float32 down to this
 # temperature; below it the largest logit has to be subtracted first.

@@ -34,9 +34,9 @@ class TrainingConfig(BaseModel):
 
     Attributes:
         encoder_a: Kind of encoder of modality A: `mlp`, `transformer`, `cnn`, `vit`,
-            `logmel-transformer`, `logmel-cnn`, the `MODULE:NAME` of one's own (see `models.own`),
-            the `hf:PATH` of a pretrained one (see `models.pretrained`), or `auto`, which chooses
-            by shape.
+            `logmel-transformer`, `logmel-cnn`, the `MODULE:NAME` of one's own (see
+            `tuner.models.encoders.custom`), the `hf:PATH` of a pretrained one (see
+            `tuner.models.encoders.pretrained`), or `auto`, which chooses by shape.
         encoder_b: The same for modality B.
         pretrained: Whether a pretrained backbone is `frozen` or `fine-tuned`.
         depth: Hidden layers of an mlp encoder, blocks of a transformer or vit, stages of a cnn.

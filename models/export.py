@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.config import TrainingConfig
-from models.encoders import unstack
-from models.outcome import TrainingOutcome
-from models.pair import Branch, EncoderPair
-from models.rows import TrainingData
+from tuner.models.config import TrainingConfig
+from tuner.models.encoders.pair import Branch, EncoderPair
+from tuner.models.encoders.stacked import unstack
+from tuner.models.outcome import TrainingOutcome
+from tuner.models.rows import TrainingData
 
 
 class PortableEncoder(nn.Module):

@@ -28,9 +28,9 @@ class TrainingOutcome:
         test_predictions: The same for the labelled test rows; None unless these were given.
         best_epoch: Per modality, (S,) the epoch whose weights were kept, from 0.
         curves: Per name, (S, epochs) one value an epoch, NaN after the replicate stopped.
-        similarity: Per measure of `models.similarity`, (S,) how alike the embeddings of A and B
-            are on validation rows, labelled or not, by the weights that were kept. Empty if
-            there are too few rows.
+        similarity: Per measure of `tuner.models.evaluation.similarity`, (S,) how alike the
+            embeddings of A and B are on validation rows, labelled or not, by the weights that were
+            kept. Empty if there are too few rows.
         steps: Gradient steps, summed over replicates.
         seconds: Wall-clock seconds of training.
         weights: Per modality, the state of the branch of `best_replicate` (first axis 1), but for

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data import Modality, PairedDataset, Split, Standardizer
-from data.storage import select
+from tuner.data import Modality, PairedDataset, Split, Standardizer
+from tuner.data.memory.spool import select
 
 Array = NDArray[Any]
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx2
 
 from tuner.errors import ServiceError
-from tuner.result import StudyResult
+from tuner.study.result import StudyResult
 
 _LONGEST_PAUSE = 5.0  # seconds between two attempts
 _AGAIN = (429, 502, 503, 504)

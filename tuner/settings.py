@@ -6,8 +6,8 @@ from urllib.parse import unquote
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from data.archive import MAX_BYTES
-from data.sources import is_uri
+from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.formats.sources import is_uri
 
 _SECRETS = Path("/run/secrets")  # where containers find them
 

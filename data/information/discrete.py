@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.information.atoms import Information
+from tuner.data.information.atoms import Information
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

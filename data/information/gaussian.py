@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from data.information.atoms import Information
+from tuner.data.information.atoms import Information
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data.dataset import Modality
+from tuner.data.dataset import Modality
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]

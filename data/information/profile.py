@@ -1,8 +1,8 @@
 """The information profile: how two modalities share what they know of a label.
 
-On real features the atoms are those of cross-fitted predictions (`data.information.predictions`):
-what a predictor that saw other rows can tell, in bits. More cannot be promised, so each atom's sum
-with R is a lower bound of what the features hold.
+On real features the atoms are those of cross-fitted predictions (see
+`tuner.data.information.predictions`): what a predictor that saw other rows can tell, in bits. More
+cannot be promised, so each atom's sum with R is a lower bound of what the features hold.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from data.dataset import PairedDataset, Split
-from data.information.atoms import NAMES
-from data.information.discrete import Floats, least_by_projections, mutual_information
-from data.information.gate import Gate, cross_covariance_gate
-from data.information.predictions import Codes, Symbols, components, predict_symbols
+from tuner.data.dataset import PairedDataset, Split
+from tuner.data.information.atoms import NAMES
+from tuner.data.information.discrete import Floats, least_by_projections, mutual_information
+from tuner.data.information.gate import Gate, cross_covariance_gate
+from tuner.data.information.predictions import Codes, Symbols, components, predict_symbols
 
 Regime = Literal["align", "interior", "do not align", "unknown"]
 

@@ -9,17 +9,17 @@ from typing import Self
 
 import numpy as np
 
-from data import PairedDataset, from_arrays, read
-from data.synthetic import WorldConfig, make_world
-from models.config import TrainingConfig
-from models.outcome import TrainingOutcome
-from models.training import train
-from tests import worlds
-from tuner.curve import CurveModel
-from tuner.outcome import pack, unpack
-from tuner.question import Question
-from tuner.scores import TARGETS
-from tuner.spec import StudySpec
+from tests.support import worlds
+from tuner.analysis.curve import CurveModel
+from tuner.data import PairedDataset, from_arrays, read
+from tuner.data.synthetic import WorldConfig, make_world
+from tuner.models.config import TrainingConfig
+from tuner.models.outcome import TrainingOutcome
+from tuner.models.training.loop import train
+from tuner.study.scores import TARGETS
+from tuner.study.spec import StudySpec
+from tuner.study.study import Question
+from tuner.study.trial import pack, unpack
 
 UNITS = np.linspace(0, 1, 25)
 REPLICATES = 10

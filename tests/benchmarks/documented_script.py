@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from data import Split, read
+from tuner.data import Split, read
 
 
 def train_pair(config, epochs, tracking_uri):

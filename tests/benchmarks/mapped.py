@@ -83,14 +83,15 @@ def _group(limit: int | None):
 
 def work(path: str, is_mapped: bool) -> None:
     """Measure one line."""
-    from data import read, storage
-    from models.config import TrainingConfig
-    from models.device import prepare_process
-    from models.rows import TrainingData
-    from models.training import train
+    from tuner.data import read
+    from tuner.data.memory import spool
+    from tuner.models.compute.device import prepare_process
+    from tuner.models.config import TrainingConfig
+    from tuner.models.rows import TrainingData
+    from tuner.models.training.loop import train
 
     prepare_process()
-    storage.IN_MEMORY_BYTES = 2**20 if is_mapped else 2**40
+    spool.IN_MEMORY_BYTES = 2**20 if is_mapped else 2**40
     started = time.perf_counter()
     data = TrainingData.of(read(path))
     read_for = time.perf_counter() - started

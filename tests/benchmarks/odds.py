@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from models.device import prepare_process
-from models.outcome import TrainingOutcome
 from tests.benchmarks.cases import UNITS, Case, Dense, cases, grid, merged
-from tuner.outcome import FinishedTrial
-from tuner.plan import Focus, Plan
-from tuner.scores import TARGETS, Target
+from tuner.models.compute.device import prepare_process
+from tuner.models.outcome import TrainingOutcome
+from tuner.search.plan import Focus, Plan
+from tuner.study.scores import TARGETS, Target
+from tuner.study.trial import FinishedTrial
 
 GROUPS = 4
 HEADINGS = ("search, of the best", "search, of the raw best", "the best, of the raw best")

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from models.config import TrainingConfig
-from models.rows import TrainingData
+from tuner.models.config import TrainingConfig
+from tuner.models.rows import TrainingData
 
 
 def steps_per_second(data: TrainingData, config: TrainingConfig, *, seconds: float) -> float:

@@ -18,18 +18,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from data import PairedDataset, read
-from data.synthetic import WorldConfig, make_world
-from models.config import TrainingConfig
-from models.device import prepare_process
 from tests.benchmarks import spoken_digits
-from tuner.choice import Gain, paired_gain
-from tuner.outcome import FinishedTrial, TrialRequest
-from tuner.plan import Plan
-from tuner.question import Question
-from tuner.scores import Target
-from tuner.spec import StudySpec
-from tuner.trial import train_request
+from tuner.analysis.decision import Gain, paired_gain
+from tuner.data import PairedDataset, read
+from tuner.data.synthetic import WorldConfig, make_world
+from tuner.execution.worker import train_request
+from tuner.models.compute.device import prepare_process
+from tuner.models.config import TrainingConfig
+from tuner.search.plan import Plan
+from tuner.study.scores import Target
+from tuner.study.spec import StudySpec
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial, TrialRequest
 
 SPOKEN = "audio-visual digits"
 MEASURES = ("cka", "svcca", "mutual_knn")

@@ -21,13 +21,13 @@ from unittest import mock
 from rich.console import Console
 from rich.table import Table
 
-from models.config import TrainingConfig
-from tests import worlds
-from tests.simulated import simulate
-from tuner.outcome import FinishedTrial
-from tuner.question import Question
+from tests.support import worlds
+from tests.support.simulated import simulate
+from tuner.models.config import TrainingConfig
 from tuner.settings import Settings
-from tuner.spec import StudySpec
+from tuner.study.spec import StudySpec
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial
 
 SECONDS = 1.0
 WORKERS = (1, 4, 16, 64)
@@ -79,12 +79,12 @@ class _EnoughError(Exception):
 
 
 def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
-    from tuner import study
+    from tuner import orchestrator
 
     ends: list[float] = []
     spent, begun = 0.0, settings.folder / "begun"
     begun.mkdir()
-    record, next_trials = study._Driver._record, study._Driver._next_trials
+    record, next_trials = orchestrator._Driver._record, orchestrator._Driver._next_trials
 
     def timed(call, driver, argument):
         nonlocal spent
@@ -104,8 +104,8 @@ def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
         if len(ends) > ROUNDS * workers:
             raise _EnoughError
 
-    study._Driver._record = recorded
-    study._Driver._next_trials = lambda *given: timed(next_trials, *given)
+    orchestrator._Driver._record = recorded
+    orchestrator._Driver._next_trials = lambda *given: timed(next_trials, *given)
     simulated = simulate(lambda strength: 0.6 + strength / 20)
 
     def train(*arguments):
@@ -114,7 +114,7 @@ def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
         return simulated(*arguments)
 
     with contextlib.suppress(_EnoughError):
-        study.run_study(question, settings, workers=workers, train=train)
+        orchestrator.run_study(question, settings, workers=workers, train=train)
     rate = (len(ends) - 1) / (ends[-1] - ends[0])
     return {
         "trials": len(ends),
@@ -124,8 +124,8 @@ def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
 
 
 def _driver_alone(question: Question, settings: Settings, workers: int) -> dict:
-    import tuner.search
-    from tuner import study
+    import tuner.execution.tune
+    from tuner import orchestrator
 
     simulated = simulate(lambda strength: 0.6 + strength / 20)
     spent: list[float] = []
@@ -147,9 +147,9 @@ def _driver_alone(question: Question, settings: Settings, workers: int) -> dict:
             spent.append(time.perf_counter() - started)
         raise _EnoughError
 
-    study.ray_cluster, tuner.search.run_trials = no_cluster, run_trials
+    orchestrator.ray_cluster, tuner.execution.tune.run_trials = no_cluster, run_trials
     with contextlib.suppress(_EnoughError):
-        study.run_study(question, settings, workers=workers)
+        orchestrator.run_study(question, settings, workers=workers)
     marks = [n for n in (10, 100, 300, 1000, 3000, 10_000) if n <= len(spent)]
     parts = zip([0, *marks], marks, strict=False)
     return {"driver": [(end, sum(spent[start:end]) / (end - start)) for start, end in parts]}

@@ -12,13 +12,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models.device import prepare_process
 from tests.benchmarks.cases import UNITS, Case, Dense, cases, grid
-from tuner.curve import CurveModel
-from tuner.outcome import FinishedTrial
-from tuner.plan import Plan
-from tuner.scores import TARGETS
-from tuner.trial import train_request
+from tuner.analysis.curve import CurveModel
+from tuner.execution.worker import train_request
+from tuner.models.compute.device import prepare_process
+from tuner.search.plan import Plan
+from tuner.study.scores import TARGETS
+from tuner.study.trial import FinishedTrial
 
 DEFAULT = ("gp:6x4", "tpe:6x4", "random:6x4", "grid:6x4", "gp:8x3", "gp:12x2")
 

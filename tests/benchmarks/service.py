@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.tuner.service.conftest import serving
-from tuner.service.accounts import caller_of, create_key
 from tuner.settings import Settings
-from tuner.store import StudyStore
-from tuner.tables import EventRow, StudyRow, SubmissionRow, TrialRow
+from tuner.storage.accounts import caller_of, create_key
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import EventRow, StudyRow, SubmissionRow, TrialRow
 
 _CLIENTS = 4
 _SECONDS = 5.0

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from scipy.signal import resample_poly
 
-from data import PairedDataset, from_arrays
+from tuner.data import PairedDataset, from_arrays
 
 RATE = 8000  # samples a second
 SAMPLES = 5600  # the longest that is kept

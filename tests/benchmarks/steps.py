@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 
-from data import Standardizer
-from models.config import TrainingConfig
-from models.device import prepare_process
-from models.rows import Rows, Scaling, TrainingData
-from models.training import train
 from tests.benchmarks.plain_loop import steps_per_second
+from tuner.data import Standardizer
+from tuner.models.compute.device import prepare_process
+from tuner.models.config import TrainingConfig
+from tuner.models.rows import Rows, Scaling, TrainingData
+from tuner.models.training.loop import train
 
 SECONDS = 4.0
 REPLICATES = 8

@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-import data
-from data import Split
+from tuner import data
+from tuner.data import Split
 
 
 def test_arrays_are_canonical_read_only_copies(arrays):

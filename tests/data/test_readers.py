@@ -7,10 +7,10 @@ import fsspec
 import numpy as np
 import pytest
 
-import data
-from data.readers import safe_name
-from data.shipped import EXAMPLES
-from data.sources import file_name, is_uri
+from tuner import data
+from tuner.data.formats.examples import EXAMPLES
+from tuner.data.formats.sources import file_name, is_uri
+from tuner.data.readers import safe_name
 
 
 def error_of(source, **options):

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from data import Standardizer, blocks
+from tuner.data import Standardizer
+from tuner.data.memory import blocks
 
 shapes = st.sampled_from([(50, 3), (20, 4, 3), (10, 3, 4, 5)])
 seeds = st.integers(0, 2**32 - 1)

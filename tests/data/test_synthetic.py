@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import read
-from data.information.discrete import atoms, least_by_projections, mutual_information
-from data.information.profile import information_profile
-from data.synthetic import LABEL_FEATURES, WorldConfig, make_world
+from tuner.data import read
+from tuner.data.information.discrete import atoms, least_by_projections, mutual_information
+from tuner.data.information.profile import information_profile
+from tuner.data.synthetic import LABEL_FEATURES, WorldConfig, make_world
 
 BITS = WorldConfig(continuous=False, rows=400)
 

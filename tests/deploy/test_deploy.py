@@ -11,7 +11,7 @@ import pytest
 import requests
 import yaml
 
-from tests.servers import answers, free_port
+from tests.support.servers import answers, free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tuner.service import metrics
-from tuner.store import StudyStore
+from tuner.storage.studies import StudyStore
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"

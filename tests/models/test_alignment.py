@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from models.alignment import symmetric_info_nce
+from tuner.models.alignment import symmetric_info_nce
 
 
 def by_cross_entropy(a: Tensor, b: Tensor, temperature: float) -> Tensor:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from data import from_arrays
-from models.config import TrainingConfig
-from models.training import train
-from tuner import interrupts
-from tuner.outcome import FinishedTrial, Settings, TrialRequest
-from tuner.question import Question
-from tuner.result import (
+from tuner.data import from_arrays
+from tuner.execution import interrupts
+from tuner.models.config import TrainingConfig
+from tuner.models.training.loop import train
+from tuner.storage.studies import StudyStore
+from tuner.study.result import (
     Answer,
     Cost,
     CurvePoint,
@@ -30,9 +29,10 @@ from tuner.result import (
     ValidationScores,
     Verdict,
 )
-from tuner.scores import Target
-from tuner.spec import StudySpec
-from tuner.store import StudyStore
+from tuner.study.scores import Target
+from tuner.study.spec import StudySpec
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial, Settings, TrialRequest
 
 CANDIDATE = 0.4
 SEARCHED = (0.0, 0.05, 0.4, 4.0)
@@ -246,7 +246,7 @@ def tracking_uri(tmp_path, mlflow_template) -> str:
 
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory):
-    from tuner.mlflow_access import connect
+    from tuner.tracking.connection import connect
 
     path = tmp_path_factory.mktemp("mlflow") / "template.db"
     connect(f"sqlite:///{path}").search_experiments()

@@ -17,16 +17,17 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy.exc import SQLAlchemyError
 
-from tuner.service import access, metrics, operations, studies
-from tuner.service.limit import BodyLimit
-from tuner.service.problems import PROBLEMS, add_handlers
+from tuner.service import metrics
+from tuner.service.routes import health, session, studies
+from tuner.service.routes.body_limit import BodyLimit
+from tuner.service.routes.problems import PROBLEMS, add_handlers
 from tuner.service.runner import Runner
-from tuner.service.submissions import Submissions
+from tuner.service.schemas import Problem, SubmitOptions
 from tuner.service.uploads import Checker
-from tuner.service.views import Problem, SubmitOptions
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
-from tuner.store import StudyStore
+from tuner.storage.studies import StudyStore
+from tuner.storage.submissions import Submissions
 
 _log = logging.getLogger(__name__)
 _WEBHOOKS = 2.0  # seconds between looks for studies that ended
@@ -80,9 +81,9 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
     app.state.checker = Checker()
     app.state.limiter = MovingWindowRateLimiter(MemoryStorage()), parse(settings.rate_limit)
     app.include_router(studies.router, prefix="/api/v1")
-    app.include_router(access.router, prefix="/api/v1")
-    app.include_router(operations.router)
-    app.include_router(operations.router, prefix="/api/v1", include_in_schema=False)
+    app.include_router(session.router, prefix="/api/v1")
+    app.include_router(health.router)
+    app.include_router(health.router, prefix="/api/v1", include_in_schema=False)
     add_handlers(app)
     app.middleware("http")(_observed)
     app.add_middleware(BodyLimit, limit=settings.max_upload)

@@ -10,8 +10,8 @@ from prometheus_client import (
 )
 from sqlalchemy import func, select
 
-from tuner.store import StudyStore
-from tuner.tables import StudyRow, TrialRow
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import StudyRow, TrialRow
 
 _registry = CollectorRegistry()
 _requests = Counter(

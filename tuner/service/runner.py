@@ -14,13 +14,13 @@ from functools import partial
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from tuner.lease import clock, is_held
-from tuner.service.launch import Driver, launcher
-from tuner.service.submissions import ENDED
+from tuner.service.launcher import Driver, launcher
 from tuner.service.uploads import discard_unused
 from tuner.settings import Settings
-from tuner.store import StudyStore
-from tuner.tables import StudyRow, SubmissionRow, TrialRow
+from tuner.storage.leases import clock, is_held
+from tuner.storage.studies import StudyStore
+from tuner.storage.submissions import ENDED
+from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
 
 _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import uvicorn
 
-from tuner.service.accounts import create_key, keys
 from tuner.service.app import create_app
 from tuner.settings import Settings
-from tuner.store import StudyStore
+from tuner.storage.accounts import create_key, keys
+from tuner.storage.studies import StudyStore
 
 FIRST_USER = "admin"
 _GRACE = 10  # seconds that open requests have when the service is told to stop

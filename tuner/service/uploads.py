@@ -16,11 +16,11 @@ import fsspec
 from fastapi import UploadFile
 from sqlalchemy import select
 
-from data.sources import is_uri
-from tuner.service.problems import ProblemError
+from tuner.data.formats.sources import is_uri
+from tuner.service.routes.problems import ProblemError
 from tuner.settings import Settings
-from tuner.store import StudyStore
-from tuner.tables import StudyRow
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import StudyRow
 
 _CHUNK = 2**20
 _SUFFIXES = (".npz", ".parquet")
@@ -106,7 +106,7 @@ class Checker:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "tuner.service.check",
+                "tuner.service.processes.check",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -15,12 +15,12 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 from standardwebhooks.webhooks import Webhook
 
-from tuner.lease import clock
-from tuner.service.accounts import webhook_secret
-from tuner.service.submissions import ENDED, Submissions
-from tuner.service.views import StudyView
-from tuner.store import StudyStore
-from tuner.tables import StudyRow, SubmissionRow
+from tuner.service.schemas import StudyView
+from tuner.storage.accounts import webhook_secret
+from tuner.storage.leases import clock
+from tuner.storage.studies import StudyStore
+from tuner.storage.submissions import ENDED, Submissions
+from tuner.storage.tables import StudyRow, SubmissionRow
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 10.0  # seconds that a receiver has

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.information.discrete import (
+from tuner.data.information.discrete import (
     atoms,
     decompose,
     least_by_projections,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data.information.gate import Gate, cross_covariance_gate
+from tuner.data.information.gate import Gate, cross_covariance_gate
 
 ROWS = 4000
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from data import from_arrays
-from data.information.atoms import NAMES
-from data.information.gate import Gate
-from data.information.profile import Estimate, Profile, information_profile
+from tuner.data import from_arrays
+from tuner.data.information.atoms import NAMES
+from tuner.data.information.gate import Gate
+from tuner.data.information.profile import Estimate, Profile, information_profile
 
 AND = 0.75 * np.log2(4 / 3)
 KNOWN = {

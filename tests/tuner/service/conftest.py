@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import uvicorn
 
-from tests.servers import answers, free_port
+from tests.support.servers import answers, free_port
 from tuner.client import Client
-from tuner.service.accounts import create_key
 from tuner.service.app import create_app
 from tuner.settings import Settings
-from tuner.store import StudyStore
+from tuner.storage.accounts import create_key
+from tuner.storage.studies import StudyStore
 
 QUICK = {"trials": 4, "replicates": 2, "confirm_replicates": 2, "epochs": 3, "hidden": 8}
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tests.data.conftest import make_arrays
-from tests.data.test_archive import LIES, npy, write
-from tests.data.test_validation import BAD
+from tests.data.formats.test_npz import LIES, npy, write
+from tests.data.validation.test_rows import BAD
 from tests.tuner.service.conftest import QUICK, arrays
 from tuner.client import Client
 from tuner.errors import ServiceError
@@ -299,7 +299,7 @@ def test_a_database_that_is_away_is_said_to_be(service, monkeypatch):
     def away(*_):
         raise OperationalError("SELECT secret", {}, Exception("connection refused"))
 
-    monkeypatch.setattr("tuner.service.access.caller_of", away)
+    monkeypatch.setattr("tuner.service.routes.session.caller_of", away)
     with service.http() as http:
         answer = http.get("/studies")
     assert answer.status_code == 503

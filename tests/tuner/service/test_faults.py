@@ -12,19 +12,19 @@ import psutil
 import pytest
 
 from tests.conftest import postgres, sqlalchemy_url, stop_postgres
-from tests.in_process import answer_in_process
-from tests.servers import free_port, mlflow_ui
+from tests.support.in_process import answer_in_process
+from tests.support.servers import free_port, mlflow_ui
 from tests.tuner.service.conftest import QUICK, client_of, serving, until
 from tuner.client import Client
-from tuner.question import dataset_of
-from tuner.service.accounts import create_key
-from tuner.spec import spec_from_options
-from tuner.store import StudyStore
+from tuner.storage.accounts import create_key
+from tuner.storage.studies import StudyStore
+from tuner.study.spec import spec_from_options
+from tuner.study.study import dataset_of
 
 pytestmark = pytest.mark.integration
 LONGER = QUICK | {"trials": 8, "epochs": 40, "patience": 40}
 FAULTS = ("service", "driver", "worker", "postgres", "mlflow")
-DRIVER = "tuner.service.driver"
+DRIVER = "tuner.service.processes.driver"
 
 
 def drivers(home, study=None):

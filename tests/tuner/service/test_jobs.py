@@ -9,14 +9,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.in_process import answer_in_process
-from tests.servers import free_port, ray_head
+from tests.support.in_process import answer_in_process
+from tests.support.servers import free_port, ray_head
 from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
-from tuner.question import dataset_of
 from tuner.settings import Settings
-from tuner.spec import spec_from_options
-from tuner.store import StudyStore
+from tuner.storage.studies import StudyStore
+from tuner.study.spec import spec_from_options
+from tuner.study.study import dataset_of
 
 
 @pytest.mark.integration

@@ -7,15 +7,15 @@ from contextlib import ExitStack, closing
 import pytest
 from sqlalchemy import func, select
 
-from tests.in_process import answer_in_process
-from tests.servers import ray_head
+from tests.support.in_process import answer_in_process
+from tests.support.servers import ray_head
 from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
-from tuner.question import dataset_of
-from tuner.service.accounts import create_key
-from tuner.spec import spec_from_options
-from tuner.store import StudyStore
-from tuner.tables import EventRow
+from tuner.storage.accounts import create_key
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import EventRow
+from tuner.study.spec import spec_from_options
+from tuner.study.study import dataset_of
 
 USERS = ("ada", "alan", "edsger", "grace", "kurt")
 

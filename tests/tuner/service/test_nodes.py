@@ -12,11 +12,11 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.in_process import answer_in_process
-from tests.nodes import ray_nodes
+from tests.support.in_process import answer_in_process
+from tests.support.nodes import ray_nodes
 from tests.tuner.service.conftest import QUICK, client_of, serving, until
-from tuner.question import dataset_of
-from tuner.spec import spec_from_options
+from tuner.study.spec import spec_from_options
+from tuner.study.study import dataset_of
 
 LONGER = QUICK | {"trials": 32, "batch": 5, "epochs": 2000, "patience": 2000}
 _GIVEN_UP = 12.0  # seconds after which a node that does not answer is given up, and more

@@ -10,12 +10,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from data import read
-from tests.servers import free_port, mlflow_ui
+from tests.support.servers import free_port, mlflow_ui
 from tests.tuner.service.conftest import arrays, serving
-from tuner.service.accounts import create_key
+from tuner.data import read
 from tuner.settings import Settings
-from tuner.store import StudyStore
+from tuner.storage.accounts import create_key
+from tuner.storage.studies import StudyStore
 
 pytestmark = pytest.mark.integration
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from tests.tuner.service.test_submissions import asked
-from tuner.lease import Lease
-from tuner.service.accounts import caller_of, create_key
+from tests.tuner.storage.test_submissions import asked
 from tuner.service.runner import Runner
-from tuner.service.submissions import Submissions
 from tuner.settings import Settings
+from tuner.storage.accounts import caller_of, create_key
+from tuner.storage.leases import Lease
+from tuner.storage.submissions import Submissions
 
 
 class Driver:

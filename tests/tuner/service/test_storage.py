@@ -6,12 +6,12 @@ import s3fs
 import torch
 from moto.server import ThreadedMotoServer
 
-from data import read
-from models.checkpoint import Checkpoint
 from tests.tuner.service.conftest import QUICK, Service, arrays
-from tuner.question import dataset_of
+from tuner.data import read
+from tuner.models.training.checkpoint import Checkpoint
 from tuner.settings import Settings
-from tuner.spec import spec_from_options
+from tuner.study.spec import spec_from_options
+from tuner.study.study import dataset_of
 
 
 @pytest.fixture

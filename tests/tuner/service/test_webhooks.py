@@ -10,12 +10,12 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.tuner.service.conftest import Service
 from tests.tuner.service.test_api import refused
-from tests.tuner.service.test_submissions import asked
-from tuner.service.accounts import caller_of, create_key, webhook_secret
-from tuner.service.submissions import Submissions
+from tests.tuner.storage.test_submissions import asked
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
-from tuner.tables import SubmissionRow
+from tuner.storage.accounts import caller_of, create_key, webhook_secret
+from tuner.storage.submissions import Submissions
+from tuner.storage.tables import SubmissionRow
 
 
 class Receiver:

@@ -1,0 +1,1 @@
+"""From arrays to a checked data set: roles, features, labels, rows, splits, fingerprint."""

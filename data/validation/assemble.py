@@ -1,0 +1,96 @@
+"""Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from tuner.data.dataset import Modality, PairedDataset
+from tuner.data.validation.features import read_modality
+from tuner.data.validation.findings import Findings
+from tuner.data.validation.fingerprint import fingerprint
+from tuner.data.validation.labels import Labels, TaskChoice, read_labels
+from tuner.data.validation.roles import GROUP, SPLIT, Roles
+from tuner.data.validation.rows import (
+    Groups,
+    check_given_split,
+    check_lengths,
+    make_split,
+    read_groups,
+    read_split,
+)
+from tuner.data.validation.splits import Splits
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def assemble(
+    arrays: Arrays,
+    *,
+    roles: Roles,
+    task: TaskChoice,
+    seed: int,
+    name: str,
+    findings: Findings,
+    max_bytes: int,
+) -> PairedDataset:
+    """Validate arrays and make a data set of them.
+
+    Args:
+        arrays: The wanted arrays by name; what could not be read is absent, and in `findings`.
+        roles: Which array is what.
+        task: What the labels ask for.
+        seed: Where a split comes from if none is given.
+        name: Name of the data set.
+        findings: What was found so far.
+        max_bytes: Limit on the size of a modality as float32.
+
+    Raises:
+        DataError: With everything that is wrong.
+    """
+    a, b = (_modality(role, arrays, findings, max_bytes) for role in (roles.a, roles.b))
+    labels = read_labels(roles.y, arrays[roles.y], task, findings) if roles.y in arrays else None
+    optional = {key: arrays[key] for key in (SPLIT, GROUP) if key in arrays}
+    optional = {key: array for key, array in optional.items() if key not in roles.required}
+    groups = read_groups(optional[GROUP], findings) if GROUP in optional else None
+    given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
+    named = {key: arrays[key] for key in roles.required if key in arrays}
+    split = given
+    if check_lengths(named | optional, findings):
+        if SPLIT not in optional:
+            split = _made_split(labels, groups, GROUP in optional, seed, findings)
+        elif given is not None:
+            check_given_split(given, labels, groups, findings)
+    findings.raise_errors()
+    # Whatever is missing has been noted, so that the line above has raised.
+    assert a is not None
+    assert b is not None
+    assert labels is not None
+    assert split is not None
+    return PairedDataset(
+        name=name,
+        a=a,
+        b=b,
+        y=labels.y,
+        split=split,
+        group=None if groups is None else groups.codes,
+        task=labels.task,
+        classes=labels.classes,
+        fingerprint=fingerprint(a=a, b=b, labels=labels, split=given, groups=groups),
+        warnings=tuple(findings.warnings),
+    )
+
+
+def _modality(name: str, arrays: Arrays, findings: Findings, max_bytes: int) -> Modality | None:
+    if name not in arrays:
+        return None
+    mask = arrays.get(f"{name}_mask")
+    return read_modality(name, arrays[name], mask, findings, max_bytes=max_bytes)
+
+
+def _made_split(
+    labels: Labels | None, groups: Groups | None, wants_groups: bool, seed: int, findings: Findings
+) -> Splits | None:
+    if labels is None or (wants_groups and groups is None):
+        return None
+    return make_split(labels, groups, seed, findings)

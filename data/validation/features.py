@@ -1,0 +1,181 @@
+"""Checks one modality: its values, and the mask of padded steps."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.dataset import Modality
+from tuner.data.memory.blocks import observations, row_blocks
+from tuner.data.memory.spool import Spool
+from tuner.data.validation.findings import Findings, counted, listing, rows_where
+
+Array = npt.NDArray[Any]
+
+_KINDS = {
+    "U": "text; encode it as numbers",
+    "S": "text; encode it as numbers",
+    "c": "complex numbers; store their real and imaginary parts (or modulus and phase) as features",
+    "O": "Python objects, which are never unpickled; save it as a plain array, with .astype(float)",
+    "M": "dates; store them as numbers, for example with .astype('datetime64[s]').astype(float)",
+    "m": "durations; store them as numbers, for example divided by numpy.timedelta64(1, 's')",
+    "V": "records; store each of their fields as an array of its own",
+}
+_SHAPES = "(rows, features), (rows, time, features) or (rows, channels, height, width)"
+
+
+def unusable_kind(array: Array, allowed: str) -> str | None:
+    """Say in words what an array holds if its dtype kind is not in `allowed`."""
+    if array.dtype.kind in allowed:
+        return None
+    return _KINDS.get(array.dtype.kind, f"values of type {array.dtype}; save it as numbers")
+
+
+def read_modality(
+    name: str, array: Array, mask: Array | None, findings: Findings, *, max_bytes: int
+) -> Modality | None:
+    """Check one modality.
+
+    Args:
+        name: Name of the array.
+        array: Numbers of shape (rows, features), (rows, time, features) or
+            (rows, channels, height, width).
+        mask: (rows, time), true where a step is real; steps that are not may hold anything.
+        findings: Where faults are noted.
+        max_bytes: Limit on its size as float32.
+
+    Returns:
+        The modality, or None if a fault was noted.
+    """
+    before = len(findings.errors)
+    _check_form(name, array, findings)
+    if 4 * array.size > max_bytes:
+        findings.error(
+            f"array {name!r} takes {4 * array.size:,} bytes as float32, over the limit of "
+            f"{max_bytes:,}. Save less, or raise the limit (TUNER_MAX_DATA)."
+        )
+    steps = None if mask is None else _read_mask(name, array, mask, findings)
+    if len(findings.errors) > before:
+        return None
+    values = _to_float32(array, steps)
+    _check_finite(name, array, values, findings)
+    if len(findings.errors) == before:
+        _check_constant(name, values, steps, findings)
+    if len(findings.errors) > before:
+        return None
+    return Modality(name=name, values=values, mask=steps)
+
+
+def _check_form(name: str, array: Array, findings: Findings) -> None:
+    if holds := unusable_kind(array, "biuf"):
+        findings.error(f"array {name!r} holds {holds}.")
+    elif np.ma.is_masked(array):
+        findings.error(f"array {name!r} has masked-out values. Fill them in or drop their rows.")
+    if array.ndim == 1:
+        findings.error(
+            f"array {name!r} has shape {array.shape}, one value a row, where {_SHAPES} is wanted. "
+            "For a single feature, save it as array.reshape(-1, 1)."
+        )
+    elif array.ndim not in (2, 3, 4):
+        findings.error(
+            f"array {name!r} has {counted(array.ndim, 'axis', 'axes')}, shape {array.shape}, where "
+            f"{_SHAPES} is wanted. Reshape it."
+        )
+    elif array.size == 0:
+        findings.error(f"array {name!r} is empty: its shape is {array.shape}. Save it with values.")
+
+
+def _read_mask(
+    name: str, array: Array, mask: Array, findings: Findings
+) -> npt.NDArray[np.bool_] | None:
+    mask_name = f"{name}_mask"
+    if array.ndim in (2, 4):
+        findings.error(
+            f"array {mask_name!r} masks padded steps, but {name!r} of shape {array.shape} has no "
+            f"time axis. Remove it, or save {name!r} as (rows, time, features)."
+        )
+        return None
+    if array.ndim != 3:
+        return None
+    if mask.shape != array.shape[:2]:
+        findings.error(
+            f"array {mask_name!r} has shape {mask.shape}, where {array.shape[:2]}, the rows and "
+            f"steps of {name!r}, is wanted."
+        )
+        return None
+    if (holds := unusable_kind(mask, "biuf")) or not np.isin(mask, (0, 1)).all():
+        what = holds or "values other than 0 and 1"
+        findings.error(
+            f"array {mask_name!r} holds {what}. Save it as booleans, True where a step is real."
+        )
+        return None
+    steps = np.array(mask, dtype=np.bool_, order="C")
+    if (bare := np.all(~steps, axis=1)).any():
+        findings.error(
+            f"array {mask_name!r} leaves no real step in {rows_where(bare)}. Drop these rows."
+        )
+    return steps
+
+
+def _to_float32(array: Array, steps: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
+    """Copy to float32, C order; padded steps become 0, whatever they held."""
+    spool = Spool()
+    for rows in row_blocks(array):
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found infinite
+            block = np.array(array[rows], dtype=np.float32, order="C", subok=False)
+        if steps is not None:
+            block[~steps[rows]] = 0
+        spool.append(block)
+    return spool.array(np.float32, array.shape)
+
+
+def _check_finite(
+    name: str, array: Array, values: npt.NDArray[np.float32], findings: Findings
+) -> None:
+    nan = infinite = 0
+    too_large = False
+    bad = np.zeros(len(values), dtype=np.bool_)
+    for rows in row_blocks(values):
+        block = values[rows]
+        finite = np.isfinite(block)
+        if finite.all():
+            continue
+        is_nan = np.isnan(block)
+        nan += int(is_nan.sum())
+        infinite += int((~finite & ~is_nan).sum())
+        too_large |= bool((np.isfinite(array[rows]) & np.isinf(block)).any())
+        bad[rows] = np.any(~finite.reshape(len(block), -1), axis=1)
+    if not bad.any():
+        return
+    parts = [f"{nan:,} NaN"] if nan else []
+    if infinite:
+        parts.append(counted(infinite, "infinite value"))
+    reason = " (numbers beyond 3.4e38 do not fit into float32)" if too_large else ""
+    findings.error(
+        f"array {name!r} holds {' and '.join(parts)}{reason} in {rows_where(bad)}. Fill them in, "
+        "or drop these rows from every array."
+    )
+
+
+def _check_constant(
+    name: str,
+    values: npt.NDArray[np.float32],
+    steps: npt.NDArray[np.bool_] | None,
+    findings: Findings,
+) -> None:
+    """Look for features (image: channels) that have the same value everywhere."""
+    ranges = [(b.min(0), b.max(0)) for b in observations(values, steps) if len(b)]
+    constant = np.min([low for low, _ in ranges], 0) == np.max([high for _, high in ranges], 0)
+    if constant.all():
+        findings.error(
+            f"array {name!r} is constant: none of its features ever changes, so nothing can be "
+            "learned from it. Check how it was made, or choose another array."
+        )
+    elif constant.any():
+        what = "channel" if values.ndim == 4 else "feature"
+        numbers = np.flatnonzero(constant).tolist()
+        findings.warn(
+            f"array {name!r} has {counted(len(numbers), f'constant {what}')} of {len(constant):,} "
+            f"(number {listing(numbers)}, counting from 0), which carry no information. "
+            "Consider leaving them out."
+        )

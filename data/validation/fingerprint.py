@@ -1,0 +1,59 @@
+"""Identifies a data set by its content, however it was stored."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.dataset import Modality
+from tuner.data.memory.blocks import row_blocks
+from tuner.data.validation.labels import Labels
+from tuner.data.validation.rows import Groups
+from tuner.data.validation.splits import Splits
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+def fingerprint(
+    *, a: Modality, b: Modality, labels: Labels, split: Splits | None, groups: Groups | None
+) -> str:
+    """Hash the content: SHA-256, 64 hexadecimal digits.
+
+    It covers what each array is for, its shape and its values as the program uses them, and a
+    split and groups where they are given. It does not depend on file format, compression, order
+    or names of arrays, byte order, memory layout, the number format where the values are the
+    same, the sign of a zero, or what padded steps hold.
+    """
+    digest = hashlib.sha256(b"paired data set 1\n")
+    for role, modality in (("a", a), ("b", b)):
+        _add(digest, role, modality.values, "<f4")
+        if modality.mask is not None:
+            _add(digest, f"{role} mask", modality.mask, "|u1")
+    _add(digest, labels.task, labels.y, "<f4" if labels.classes is None else "<i8")
+    _add_names(digest, "classes", labels.classes or ())
+    if split is not None:
+        _add(digest, "split", split, "|u1")
+    if groups is not None:
+        _add(digest, "group", groups.codes, "<i8")
+        _add_names(digest, "groups", groups.names)
+    return digest.hexdigest()
+
+
+def _add(digest: _Hash, role: str, array: npt.NDArray[Any], dtype: str) -> None:
+    digest.update(f"{role} {dtype} {array.shape}\n".encode())
+    for rows in row_blocks(array):
+        block = np.ascontiguousarray(array[rows], dtype=dtype)
+        if block.dtype.kind == "f":
+            block = block + block.dtype.type(0)  # -0.0 and 0.0 are the same value
+        digest.update(block.tobytes())
+
+
+def _add_names(digest: _Hash, role: str, names: Iterable[int | str]) -> None:
+    texts = [f"{type(name).__name__} {name}".encode() for name in names]  # 1 and "1" differ
+    digest.update(f"{role} {len(texts)}\n".encode())
+    for text in texts:
+        digest.update(f"{len(text)} ".encode() + text)

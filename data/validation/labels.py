@@ -1,0 +1,203 @@
+"""Checks the labels, and turns them into codes (classification) or numbers (regression)."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.dataset import Classes, Task
+from tuner.data.validation.features import unusable_kind
+from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.validation.text import read_text
+
+Array = npt.NDArray[Any]
+TaskChoice = Literal["auto", "classification", "regression"]
+
+# 15 % of fewer rows is under five: a score on those says nothing, whatever λ.
+MIN_LABELLED_ROWS = 30
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """Checked labels.
+
+    Attributes:
+        y: (rows,). Classification: int64 indices into `classes`, -1 without a label.
+            Regression: float32, NaN without a label.
+        task: What the labels ask for.
+        classes: The labels as they were, sorted; None in regression.
+    """
+
+    y: Array
+    task: Task
+    classes: Classes | None
+
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """(rows,), True where there is a label."""
+        return np.logical_not(np.isnan(self.y) if self.classes is None else self.y < 0)
+
+
+def read_labels(name: str, array: Array, choice: TaskChoice, findings: Findings) -> Labels | None:
+    """Check the labels.
+
+    Without a choice, integers, booleans and text are classes, and floats are numbers to predict.
+    A label is missing where it is masked out, -1 among integers (in regression that is a value),
+    an empty string, or NaN among floats (where -1 is a class like others).
+
+    Returns:
+        The labels, or None if a fault was noted.
+    """
+    before = len(findings.errors)
+    _check_form(name, array, findings)
+    if len(findings.errors) > before:
+        return None
+    masked = np.ma.getmaskarray(array)
+    values = np.asarray(np.ma.getdata(array))
+    task = choice if choice != "auto" else _guess(values)
+    if task == "regression":
+        labels = _regression(name, values, masked, findings)
+    else:
+        labels = _classification(name, values, masked, findings)
+    if labels is not None:
+        _check_enough(name, labels, findings)
+    return labels if len(findings.errors) == before else None
+
+
+def _check_form(name: str, array: Array, findings: Findings) -> None:
+    if holds := unusable_kind(array, "biufUS"):
+        findings.error(f"array {name!r} holds {holds}.")
+    if array.ndim != 1:
+        mend = "Save one number or text a row"
+        if array.ndim == 2 and array.shape[1] == 1:
+            mend = f"Save it as {name}[:, 0]"
+        elif array.ndim == 2:
+            mend += f"; if it is one-hot, save {name}.argmax(axis=1)"
+        findings.error(
+            f"array {name!r} has shape {array.shape}, where one value a row, (rows,), is wanted. "
+            f"{mend}."
+        )
+
+
+def _guess(values: Array) -> Task:
+    return "regression" if values.dtype.kind == "f" else "classification"
+
+
+def _regression(
+    name: str, values: Array, masked: npt.NDArray[np.bool_], findings: Findings
+) -> Labels | None:
+    if values.dtype.kind in "US":
+        findings.error(
+            f"array {name!r} holds text, and regression wants numbers. "
+            "Save it as numbers, or use --task classification."
+        )
+        return None
+    with np.errstate(over="ignore"):  # what overflows is reported as infinite
+        y = values.astype(np.float32)
+    y[masked | np.isnan(y)] = np.nan
+    if (infinite := np.isinf(y)).any():
+        findings.error(
+            f"array {name!r} holds infinite labels (or beyond 3.4e38) in {rows_where(infinite)}. "
+            "Correct them; NaN stands for a missing label."
+        )
+        return None
+    return Labels(y=y, task="regression", classes=None)
+
+
+def _classification(
+    name: str, values: Array, masked: npt.NDArray[np.bool_], findings: Findings
+) -> Labels | None:
+    if values.dtype.kind == "f" and not _are_whole(name, values, masked, findings):
+        return None
+    if values.dtype.kind in "US":
+        text = read_text(name, values, findings)
+        if text is None:
+            return None
+        values = text
+    present = ~(masked | _is_missing(values))
+    distinct, codes = np.unique(values[present], return_inverse=True)
+    y = np.full(len(values), -1, dtype=np.int64)
+    y[present] = codes
+    return Labels(y=y, task="classification", classes=names_of(distinct))
+
+
+def names_of(distinct: Array) -> Classes:
+    """Return the elements of an array of text or whole numbers as Python's own str or int."""
+    if distinct.dtype.kind == "U":
+        return tuple(str(name) for name in distinct.tolist())
+    return tuple(int(name) for name in distinct.tolist())
+
+
+def _are_whole(name: str, values: Array, masked: npt.NDArray[np.bool_], findings: Findings) -> bool:
+    broken = ~(masked | np.isnan(values) | (np.isfinite(values) & (values == np.rint(values))))
+    if not broken.any():
+        return True
+    findings.error(
+        f"array {name!r} holds labels that are not whole numbers in {rows_where(broken)}, so they "
+        "cannot be classes. Use --task regression, or save the classes as integers or text."
+    )
+    return False
+
+
+def _is_missing(values: Array) -> npt.NDArray[np.bool_]:
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind == "U":
+        return np.asarray(values == "")
+    if values.dtype.kind == "i":
+        return np.asarray(values == -1)
+    return np.zeros(len(values), dtype=np.bool_)
+
+
+def _check_enough(name: str, labels: Labels, findings: Findings) -> None:
+    number = int(labels.labelled.sum())
+    if number == 0:
+        findings.error(
+            f"array {name!r} has no label in any of its {counted(len(labels.y), 'row')}. Labels "
+            "are missing where they are -1 (integers), empty (text) or NaN (floats); some are "
+            f"needed, at least {MIN_LABELLED_ROWS}."
+        )
+        return
+    if number < MIN_LABELLED_ROWS:
+        findings.error(
+            f"array {name!r} has {counted(number, 'labelled row')}, too few: at least "
+            f"{MIN_LABELLED_ROWS} are needed to train, choose and test on. Add labelled rows."
+        )
+    if labels.classes is None:
+        _check_spread(name, labels, findings)
+    else:
+        _check_classes(name, labels, labels.classes, number, findings)
+
+
+def _check_spread(name: str, labels: Labels, findings: Findings) -> None:
+    values = labels.y[labels.labelled]
+    if len(values) > 1 and values.min() == values.max():
+        findings.error(
+            f"array {name!r} has the same value, {values[0]:g}, in every labelled row, so there "
+            "is nothing to predict. Check how it was made."
+        )
+
+
+def _check_classes(
+    name: str, labels: Labels, classes: Classes, number: int, findings: Findings
+) -> None:
+    if len(classes) == 1:
+        hint = ""
+        if (labels.y < 0).any() and not isinstance(classes[0], str):
+            hint = " (-1 means that a label is missing; if it is a class, number it otherwise)"
+        findings.error(
+            f"array {name!r} has only one class, {listing(classes)}, so there is nothing to tell "
+            f"apart{hint}. Save at least two classes."
+        )
+    elif has_too_many_classes(labels):
+        findings.error(
+            f"array {name!r} has {len(classes):,} classes in {counted(number, 'labelled row')}: "
+            "these are numbers to predict or identifiers rather than classes. "
+            "Use --task regression, or choose another label with --y."
+        )
+
+
+def has_too_many_classes(labels: Labels) -> bool:
+    """Whether labels hold more classes than every second labelled row could be."""
+    return labels.classes is not None and 2 * len(labels.classes) > int(labels.labelled.sum()) > 2

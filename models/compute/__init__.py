@@ -1,0 +1,1 @@
+"""Where and how numbers are computed: the device, its precision, fast kernels."""

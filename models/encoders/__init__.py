@@ -1,0 +1,1 @@
+"""What encodes a modality: each kind, replicated or stacked, and their pair."""

@@ -1,0 +1,145 @@
+"""Which encoder takes rows of which shape; loads without torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tuner.models.config import TrainingConfig
+from tuner.models.errors import UnsupportedShapeError
+
+Shape = tuple[int, ...]
+_Refuse = Callable[[str], UnsupportedShapeError]
+
+_SMALL_IMAGE = 64  # pixels a side up to which a small CNN is chosen
+_MOST_AUDIO_STAGES = 5  # halvings of 40 mels
+_MANY_ROWS = 20_000  # training rows from which a ViT may be
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What an encoder takes.
+
+    Attributes:
+        axes: Number of axes of one row.
+        takes: The same in words.
+        mend: What to do with other rows.
+    """
+
+    axes: int
+    takes: str
+    mend: str
+
+
+KINDS = {
+    "mlp": Kind(
+        axes=1, takes="rows of features, (rows, features)", mend="flatten it to use the mlp encoder"
+    ),
+    "transformer": Kind(
+        axes=2,
+        takes="sequences, (rows, time, features)",
+        mend="save it with a time axis to use the transformer encoder",
+    ),
+    "cnn": Kind(
+        axes=3,
+        takes="images, (rows, channels, height, width)",
+        mend="save it as images to use the cnn encoder",
+    ),
+    "vit": Kind(
+        axes=3,
+        takes="images, (rows, channels, height, width)",
+        mend="save it as images to use the vit encoder",
+    ),
+}
+_AUDIO = Kind(
+    axes=2,
+    takes="waveforms, (rows, samples, 1)",
+    mend="save it as array.reshape(rows, samples, 1) to use a log-mel front end",
+)
+KINDS |= {"logmel-transformer": _AUDIO, "logmel-cnn": _AUDIO}
+
+
+def is_module(kind: str) -> bool:
+    """Whether a kind is the `MODULE:NAME` or the `hf:PATH` of an encoder that a user brings."""
+    return ":" in kind
+
+
+def resolve(config: TrainingConfig, shapes: tuple[Shape, Shape], rows: int) -> TrainingConfig:
+    """Name the encoder of each modality where `auto` was asked for.
+
+    Args:
+        config: What was asked.
+        shapes: Shape of one row of A and of B.
+        rows: Training rows.
+
+    Raises:
+        UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
+        EncoderModuleError: If a user's own encoder cannot be used.
+    """
+    kinds = {
+        name: _resolved(modality, getattr(config, name), shape, rows)
+        for name, modality, shape in zip(("encoder_a", "encoder_b"), "ab", shapes, strict=True)
+    }
+    resolved = config.model_copy(update=kinds)
+    for kind, modality, shape in zip(kinds.values(), "ab", shapes, strict=True):
+        check_shape(modality, kind, shape, resolved)
+    return resolved
+
+
+def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) -> None:
+    """Check that an encoder takes rows of this shape.
+
+    Raises:
+        UnsupportedShapeError: If it does not.
+        EncoderModuleError: If a user's own encoder cannot be used.
+    """
+    if is_module(kind):
+        from tuner.models.encoders.custom import check_own_encoder
+
+        check_own_encoder(modality, kind, shape, config)
+        return
+    known = KINDS[kind]
+    refuse = _refusal(modality, kind, shape)
+    if len(shape) != known.axes:
+        raise refuse(known.mend)
+    if known is _AUDIO:
+        _check_audio(kind, shape, config, refuse)
+    if kind == "cnn" and min(shape[1:]) < 2**config.depth:
+        raise refuse(
+            f"{config.depth} halvings leave nothing of it: use --depth "
+            f"{max(1, min(shape[1:]).bit_length() - 1)} or less"
+        )
+    if kind == "vit" and min(shape[1:]) < config.patch:
+        raise refuse(f"it is smaller than a patch of {config.patch} pixels: use a smaller --patch")
+    if kind.endswith(("transformer", "vit")) and config.hidden % config.heads:
+        raise refuse(f"its width {config.hidden} is no multiple of {config.heads} heads")
+
+
+def _check_audio(kind: str, shape: Shape, config: TrainingConfig, refuse: _Refuse) -> None:
+    size, hop = config.sample_rate // 40, config.sample_rate // 100
+    frames = 1 + (shape[0] - size) // hop
+    if shape[1] != 1:
+        raise refuse(_AUDIO.mend)
+    if frames < 1:
+        raise refuse(f"it is shorter than a frame of 25 ms at --sample-rate {config.sample_rate}")
+    if kind == "logmel-cnn" and frames < 2**config.depth:
+        raise refuse(f"{config.depth} halvings leave nothing of its {frames} frames of 10 ms")
+    if kind == "logmel-cnn" and config.depth > _MOST_AUDIO_STAGES:
+        raise refuse(f"{config.depth} halvings leave nothing of its 40 mels: use --depth 5 or less")
+
+
+def _refusal(modality: str, kind: str, shape: Shape) -> _Refuse:
+    return lambda mend: UnsupportedShapeError(
+        f"modality {modality}: the {kind} encoder takes {KINDS[kind].takes}; a row of this data "
+        f"has shape {shape}: {mend}"
+    )
+
+
+def _resolved(modality: str, kind: str, shape: Shape, rows: int) -> str:
+    if kind != "auto":
+        return kind
+    fitting = [name for name, known in KINDS.items() if known.axes == len(shape)]
+    if not fitting:
+        raise UnsupportedShapeError(f"modality {modality}: no encoder takes rows of shape {shape}")
+    if fitting == ["cnn", "vit"]:
+        large = min(shape[1:]) > _SMALL_IMAGE and rows >= _MANY_ROWS
+        return "vit" if large else "cnn"
+    return fitting[0]

@@ -1,0 +1,1 @@
+"""What predictions are worth: metrics of a label, similarity of embeddings."""

@@ -1,0 +1,1 @@
+"""Training of stacked replicates: the loop, its tensors, optimizer, checkpoints and ranks."""

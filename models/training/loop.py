@@ -1,0 +1,383 @@
+"""Training of stacked replicates at one alignment strength λ.
+
+L = L_task,A + L_task,B + λ·L_align (Fang et al., arXiv 2511.12121). At λ = 0 the alignment term
+is not computed at all. Pairs without a label take part in L_align only, which the paper does not
+have.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from tuner.models.alignment import symmetric_info_nce
+from tuner.models.compute.device import choose_device, mixed_precision
+from tuner.models.config import TrainingConfig
+from tuner.models.encoders.kinds import is_module, resolve
+from tuner.models.encoders.pair import Branch, EncoderPair
+from tuner.models.errors import TrainingDivergedError
+from tuner.models.evaluation.similarity import FEWEST_ROWS, similarities, spread_rows
+from tuner.models.outcome import CURVES, TrainingOutcome
+from tuner.models.rows import Rows, TrainingData
+from tuner.models.training.checkpoint import Checkpoint
+from tuner.models.training.optimizer import StackedAdamW
+from tuner.models.training.ranks import Ranks
+from tuner.models.training.tensors import RowTensors
+
+Floats = NDArray[np.floating]
+
+# On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
+_CPU_STACK_ROWS = 4096
+
+# Rows that are evaluated at a time, in batches: without gradients, less memory than a step takes.
+_EVALUATED = 4
+
+_PROGRESS = ("active", "best_loss", "best_epoch", "best", "curves")  # of a checkpoint
+
+
+def train(
+    data: TrainingData,
+    config: TrainingConfig,
+    *,
+    strength: float,
+    seeds: Sequence[int],
+    test: Rows | None = None,
+    stack: int | None = None,
+    device: str = "auto",
+    checkpoint: Checkpoint | None = None,
+) -> TrainingOutcome:
+    """Train one encoder pair per seed at λ = `strength`.
+
+    The result does not depend on `stack` but for rounding: replicates never mix.
+
+    Args:
+        data: Standardised rows; `tuner.data.test` is read only if `keep`.
+        config: How to build and train.
+        strength: λ, at least 0.
+        seeds: One per replicate. The same seed means the same initial weights and batch order at
+            every λ.
+        test: If given, also return the weights and the predictions for these rows.
+        stack: Replicates that share one optimizer step; None chooses by shape and device.
+        device: `auto`, or a torch device.
+        checkpoint: Where to go on from, and to keep what is not finished; it gives the same result.
+
+    Raises:
+        TrainingDivergedError: If a loss of any replicate is NaN or infinite.
+        UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
+    """
+    place = choose_device(device)
+    config = resolve(config, data.shapes, data.train.count)
+    size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
+    started = time.perf_counter()
+    parts = (
+        _StackTraining(data, config, strength, seeds[first : first + size], place).run(
+            test, checkpoint, first
+        )
+        for first in range(0, len(seeds), size)
+    )
+    return replace(reduce(_joined, parts), seconds=time.perf_counter() - started)
+
+
+def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: torch.device) -> int:
+    """Return how many replicates to train in one stack: a rule of shapes, never of a clock.
+
+    A timed choice could differ between two runs, and with it the last digits of their results.
+    A user's own encoder may hold what cannot be stacked, and on a CPU one larger than an mlp
+    fills the core alone.
+    """
+    kinds = {config.encoder_a, config.encoder_b}
+    if any(is_module(kind) for kind in kinds):
+        return 1
+    if device.type == "cpu" and not kinds <= {"auto", "mlp"}:
+        return 1
+    if device.type != "cpu":
+        return replicates
+    batch = min(config.batch_size, rows)
+    return max(1, min(replicates, _CPU_STACK_ROWS // batch))
+
+
+def random_streams(seed: int) -> tuple[Generator, Generator]:
+    """Return a replicate's sources of initial weights and of batch order."""
+    init, order = (
+        torch.Generator().manual_seed(int(stream.generate_state(1, np.uint64)[0] >> 1))
+        for stream in np.random.SeedSequence(seed).spawn(2)
+    )
+    return init, order
+
+
+class _StackTraining:
+    """The training of one stack: its parameters, its optimizer and who is still active."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        config: TrainingConfig,
+        strength: float,
+        seeds: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
+        self._data, self._ranks = data, Ranks()
+        self._at_a_time = _EVALUATED * config.batch_size
+        self._train = self._tensors(data.train)
+        self._validation = self._tensors(data.validation.labelled())
+        streams = [random_streams(seed) for seed in seeds]
+        self._orders = [order for _, order in streams]
+        torch.manual_seed(seeds[0])  # of what a user's own encoder draws while it trains
+        self._pair = EncoderPair(
+            data.shapes, data.outputs, config, [init for init, _ in streams]
+        ).to(device)
+        self._optimizer = StackedAdamW(
+            self._trained(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
+        self._active = torch.arange(len(seeds))
+        self._best_loss = {m: torch.full((len(seeds),), torch.inf) for m in self._branches}
+        self._best_epoch = {m: torch.zeros(len(seeds), dtype=torch.int64) for m in self._branches}
+        self._best = {m: _copy_of(branch) for m, branch in self._branches.items()}
+        self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in CURVES}
+        self._steps = 0
+
+    def run(
+        self, test: Rows | None, checkpoint: Checkpoint | None = None, part: int = 0
+    ) -> TrainingOutcome:
+        kept = None if checkpoint is None else checkpoint.load(part)
+        epoch = 0 if kept is None else self._restore(kept)
+        while epoch < self._config.epochs and len(self._active):
+            self._record(epoch, self._train_epoch())
+            self._record(epoch, self._validate(epoch))
+            self._retire(epoch)
+            epoch += 1
+            if checkpoint is not None and checkpoint.is_due() and self._ranks.own == 0:
+                checkpoint.save(part, self._state(epoch))
+        return self._outcome(test)
+
+    def _state(self, epoch: int) -> dict[str, Any]:
+        """Return all that training goes on from: every tensor, and every source of randomness."""
+        return {
+            "epoch": epoch,
+            "steps": self._steps,
+            "trained": [parameter.detach() for parameter in self._trained()],
+            "buffers": list(self._pair.buffers()),
+            "optimizer": self._optimizer.state_dict(),
+            "orders": [order.get_state() for order in self._orders],
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
+            **{name: getattr(self, f"_{name}") for name in _PROGRESS},
+        }
+
+    def _restore(self, state: dict[str, Any]) -> int:
+        """Go back to a state, and return its epoch."""
+        for parameter, value in zip(self._trained(), state["trained"], strict=True):
+            parameter.data = value.to(self._device)
+        for buffer, value in zip(self._pair.buffers(), state["buffers"], strict=True):
+            buffer.data = value.to(self._device)
+        self._optimizer.load_state_dict(state["optimizer"])
+        for order, value in zip(self._orders, state["orders"], strict=True):
+            order.set_state(value)
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        for name in _PROGRESS:
+            setattr(self, f"_{name}", state[name])
+        self._steps = state["steps"]
+        return int(state["epoch"])
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self._pair.parameters() if parameter.requires_grad]
+
+    def _train_epoch(self) -> dict[str, Tensor]:
+        self._pair.train()
+        rows = self._train.count
+        batch = min(self._config.batch_size, rows)
+        replicates = len(self._active)
+        orders = torch.stack(
+            [torch.randperm(rows, generator=self._orders[k]) for k in self._active]
+        )
+        sums = torch.zeros(3, replicates, device=self._device)
+        steps = rows // batch
+        orders = orders.to(self._train.place)
+        batches = [orders[:, step * batch : (step + 1) * batch] for step in range(steps)]
+        for order, following in zip(batches, [*batches[1:], None], strict=True):
+            if following is not None:
+                self._train.will_take(self._own(following))
+            sums += self._step(order)
+        self._steps += steps * replicates
+        means = (sums / steps).cpu()
+        return dict(zip(CURVES[:3], means, strict=True))
+
+    def _step(self, order: Tensor) -> Tensor:
+        """Take a step on a batch, of each replicate the rows `order` (replicates, batch)."""
+        replicates, size = order.shape
+        labelled = self._train.labelled[order].sum(-1).to(self._device)
+        batch = self._train.take(self._own(order), replicates)
+        embedding_a, output_a = self._apply("a", batch)
+        embedding_b, output_b = self._apply("b", batch)
+        task_a = self._task_loss(output_a, batch, labelled)
+        task_b = self._task_loss(output_b, batch, labelled)
+        total = task_a + task_b
+        alignment = torch.zeros_like(task_a)
+        if self._strength > 0:
+            with self._mixed():
+                projections = self._pair.a.project(embedding_a), self._pair.b.project(embedding_b)
+            alignment = symmetric_info_nce(
+                *(self._ranks.gather(part.to(total.dtype), size) for part in projections),
+                temperature=self._config.temperature,
+            )
+            total = total + self._strength * alignment
+        total.sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+        self._ranks.sum_gradients(self._pair.parameters())
+        self._optimizer.step()
+        tasks = self._ranks.sum(torch.stack([task_a.detach(), task_b.detach()]))
+        return torch.cat([tasks, alignment.detach()[None]])
+
+    def _tensors(self, rows: Rows) -> RowTensors:
+        return RowTensors.of(rows, self._device)
+
+    def _own(self, order: Tensor) -> Tensor:
+        """Return what this rank takes of a batch, one replicate after another."""
+        return order[:, self._ranks.share(order.shape[1])].reshape(-1)
+
+    def _mixed(self) -> torch.autocast:
+        return mixed_precision(self._device, self._config.precision)
+
+    def _apply(self, modality: str, rows: RowTensors) -> tuple[Tensor, Tensor]:
+        """Embed and predict; the answers come in full precision, whatever the products were in."""
+        with self._mixed():
+            embedding, output = self._branches[modality](*rows.of_modality(modality))
+        return embedding.to(rows.labelled.dtype), output.to(rows.labelled.dtype)
+
+    def _task_loss(self, output: Tensor, rows: RowTensors, labelled: Tensor) -> Tensor:
+        """Return the loss of each replicate's rows over so many labelled ones, (replicates,)."""
+        if self._data.task == "classification":
+            each = functional.cross_entropy(  # several times as fast as along the last axis
+                output.mT, rows.y, reduction="none", ignore_index=-1
+            )
+        else:
+            each = (output.squeeze(-1) - rows.y).abs() * rows.labelled
+        return each.sum(-1) / labelled.clamp(min=1)
+
+    @torch.no_grad()
+    def _validate(self, epoch: int) -> dict[str, Tensor]:
+        self._pair.eval()
+        replicates, rows = len(self._active), self._validation
+        labelled = rows.labelled.sum().to(self._device)
+        sums = {m: torch.zeros(replicates, device=self._device) for m in self._branches}
+        for part in rows.parts(self._at_a_time, replicates):
+            for modality in self._branches:
+                _, output = self._apply(modality, part)
+                sums[modality] += self._task_loss(output, part, labelled)
+        losses = {modality: self._ranks.agree(loss).cpu() for modality, loss in sums.items()}
+        for modality, loss in losses.items():
+            self._keep_best(modality, loss, epoch)
+        return {f"validation_loss_{modality}": loss for modality, loss in losses.items()}
+
+    def _keep_best(self, modality: str, loss: Tensor, epoch: int) -> None:
+        better = loss < self._best_loss[modality][self._active]
+        kept = self._active[better]
+        self._best_loss[modality][kept] = loss[better]
+        self._best_epoch[modality][kept] = epoch
+        for name, value in self._branches[modality].trained_state().items():
+            self._best[modality][name][kept.to(self._device)] = value[better.to(self._device)]
+
+    def _record(self, epoch: int, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            lost = torch.nonzero(~torch.isfinite(value))
+            if len(lost):
+                replicate = int(self._active[lost[0, 0]])
+                raise TrainingDivergedError(
+                    f"{name} of the replicate with seed {self._seeds[replicate]} became "
+                    f"{float(value[lost[0, 0]])} in epoch {epoch} at λ = {self._strength:.6g}"
+                )
+            self._curves[name][self._active, epoch] = value
+
+    def _retire(self, epoch: int) -> None:
+        """Take replicates out of the stack whose patience is at an end."""
+        latest = torch.stack(list(self._best_epoch.values())).amax(0)[self._active]
+        going_on = epoch - latest < self._config.patience
+        if bool(going_on.all()):
+            return
+        self._active = self._active[going_on]
+        select = going_on.to(self._device)
+        self._optimizer.select(select)
+        frozen = [one for one in self._pair.parameters() if not one.requires_grad]
+        for value in (*frozen, *self._pair.buffers()):
+            value.data = value.data[select]
+
+    @torch.no_grad()
+    def _outcome(self, test: Rows | None) -> TrainingOutcome:
+        for modality, branch in self._branches.items():
+            for name, value in branch.trained_state().items():
+                value.data = self._best[modality][name]
+        tested = None if test is None else self._tensors(test.labelled())
+        return TrainingOutcome(
+            strength=self._strength,
+            seeds=np.asarray(self._seeds, dtype=np.int64),
+            predictions=self._predict(self._validation),
+            test_predictions=None if tested is None else self._predict(tested),
+            best_epoch={m: epochs.numpy() for m, epochs in self._best_epoch.items()},
+            curves={name: values.numpy() for name, values in self._curves.items()},
+            similarity=self._similarity(),
+            steps=self._steps,
+            seconds=0.0,
+            weights={m: self._weights_of_best(m) for m in self._best} if test is not None else None,
+        )
+
+    def _weights_of_best(self, modality: str) -> dict[str, Floats]:
+        replicate = int(self._best_loss[modality].argmin())
+        state = self._best[modality].items()
+        return {name: value[replicate : replicate + 1].cpu().numpy() for name, value in state}
+
+    def _similarity(self) -> dict[str, Floats]:
+        if self._data.validation.count < FEWEST_ROWS:
+            return {}
+        rows = self._tensors(self._data.validation)
+        index = torch.from_numpy(spread_rows(rows.count)).to(rows.place)
+        rows = rows.take(index, 1).stacked(len(self._seeds))
+        a, b = (self._apply(modality, rows)[0].cpu().numpy() for modality in self._branches)
+        measured = [similarities(one, other) for one, other in zip(a, b, strict=True)]
+        return {name: np.array([m[name] for m in measured]) for name in measured[0]}
+
+    def _predict(self, rows: RowTensors) -> dict[str, NDArray[np.generic]]:
+        parts = [
+            [self._data.decode(self._apply(m, part)[1].cpu().numpy()) for m in self._branches]
+            for part in rows.parts(self._at_a_time, len(self._seeds))
+        ]
+        whole = [np.concatenate(side, axis=1) for side in zip(*parts, strict=True)]
+        return dict(zip(self._branches, whole, strict=True))
+
+
+def _copy_of(branch: Branch) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in branch.trained_state().items()}
+
+
+def _joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
+    """Join two stacks along the replicate axis; of weights, the better replicate's are kept."""
+
+    def joined(field: str) -> dict[str, NDArray[Any]]:
+        theirs = getattr(second, field)
+        return {n: np.concatenate([mine, theirs[n]]) for n, mine in getattr(first, field).items()}
+
+    weights: dict[str, dict[str, Floats]] | None = None
+    if first.weights and second.weights:
+        better = {m: second.best_loss(m).min() < first.best_loss(m).min() for m in first.weights}
+        weights = {m: (second.weights if better[m] else first.weights)[m] for m in better}
+    return TrainingOutcome(
+        strength=first.strength,
+        seeds=np.concatenate([first.seeds, second.seeds]),
+        predictions=joined("predictions"),
+        test_predictions=joined("test_predictions") if first.test_predictions else None,
+        best_epoch=joined("best_epoch"),
+        curves=joined("curves"),
+        similarity=joined("similarity"),
+        steps=first.steps + second.steps,
+        seconds=0.0,
+        weights=weights,
+    )

@@ -1,0 +1,284 @@
+"""The stacked training against a plain one, written as a textbook would."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from tuner.data import Standardizer
+from tuner.models.compute.device import prepare_process
+from tuner.models.config import TrainingConfig
+from tuner.models.encoders.pair import EncoderPair
+from tuner.models.encoders.stacked import unstack
+from tuner.models.errors import TrainingDivergedError, UnsupportedShapeError
+from tuner.models.evaluation.similarity import similarities
+from tuner.models.export import portable_encoder
+from tuner.models.rows import Rows, Scaling, TrainingData
+from tuner.models.training.loop import _StackTraining, random_streams, stack_size, train
+
+CONFIG = TrainingConfig(
+    hidden=12, embedding=6, projection_width=5, epochs=4, patience=4, batch_size=16
+)
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    """In float64 two ways of computing the same differ by rounding alone."""
+    torch.set_default_dtype(torch.float64)
+    prepare_process()
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def world(task="classification", unlabelled=0.0, train_rows=70, seed=0) -> TrainingData:
+    rng = np.random.default_rng(seed)
+
+    def rows(count: int, share: float) -> Rows:
+        latent = rng.normal(size=(count, 3))
+        labelled = rng.random(count) >= share
+        codes = np.where(labelled, (latent[:, 0] > 0).astype(np.int64) + (latent[:, 1] > 0.5), -1)
+        values = np.where(labelled, latent[:, 0], 0).astype(np.float32)
+        return Rows(
+            a=(latent @ rng.normal(size=(3, 7)) + rng.normal(size=(count, 7))).astype(np.float32),
+            b=(latent @ rng.normal(size=(3, 4)) + rng.normal(size=(count, 4))).astype(np.float32),
+            target=codes if task == "classification" else values,
+            is_labelled=labelled,
+        )
+
+    def identity(width: int) -> Standardizer:
+        return Standardizer(mean=np.zeros(width, np.float32), scale=np.ones(width, np.float32))
+
+    return TrainingData(
+        train=rows(train_rows, unlabelled),
+        validation=rows(30, 0.0),
+        task=task,
+        outputs=3 if task == "classification" else 1,
+        shapes=((7,), (4,)),
+        scaling=Scaling(a=identity(7), b=identity(4), target_mean=10.0, target_scale=2.0),
+    )
+
+
+class PlainPair(nn.Module):
+    """One replicate with ordinary layers."""
+
+    def __init__(self, stacked: EncoderPair):
+        super().__init__()
+        for side in ("a", "b"):
+            branch = getattr(stacked, side)
+            setattr(self, f"encoder_{side}", unstack(branch.encoder, 0))
+            setattr(self, f"head_{side}", unstack(nn.Sequential(branch.head), 0))
+            setattr(self, f"projection_{side}", unstack(branch.projection, 0))
+
+    def forward(self, a, b):
+        za, zb = self.encoder_a(a), self.encoder_b(b)
+        return za, zb, self.head_a(za), self.head_b(zb)
+
+    def alignment(self, za, zb, temperature):
+        pa = functional.normalize(self.projection_a(za), dim=-1)
+        pb = functional.normalize(self.projection_b(zb), dim=-1)
+        similarity = pa @ pb.T / temperature
+        own = torch.arange(len(pa))
+        forth = functional.cross_entropy(similarity, own)
+        return (forth + functional.cross_entropy(similarity.T, own)) / 2
+
+
+def plain_training(data: TrainingData, config: TrainingConfig, strength: float, seed: int):
+    """Train one replicate; return the weights that were best for A and for B, and the curves."""
+    init, order = random_streams(seed)
+    model = PlainPair(EncoderPair(data.shapes, data.outputs, config, [init]))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    xa, xb, y, known = tensors(data.train)
+    best, best_epoch, losses = {}, {}, []
+    for epoch in range(config.epochs):
+        permutation = torch.randperm(len(y), generator=order)
+        for start in range(0, len(y) - config.batch_size + 1, config.batch_size):
+            index = permutation[start : start + config.batch_size]
+            za, zb, oa, ob = model(xa[index], xb[index])
+            loss = task_loss(oa, y[index], known[index]) + task_loss(ob, y[index], known[index])
+            if strength > 0:
+                loss = loss + strength * model.alignment(za, zb, config.temperature)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            va, vb, vy, vknown = tensors(data.validation)
+            _, _, oa, ob = model(va, vb)
+            now = {"a": float(task_loss(oa, vy, vknown)), "b": float(task_loss(ob, vy, vknown))}
+        losses.append(now)
+        for side, value in now.items():
+            if value < min((past[side] for past in losses[:-1]), default=np.inf):
+                best_epoch[side] = epoch
+                best[side] = {k: v.clone() for k, v in model.state_dict().items()}
+        if epoch - max(best_epoch.values()) >= config.patience:
+            break
+    return best, best_epoch, losses
+
+
+def tensors(rows: Rows):
+    y = torch.from_numpy(rows.target)
+    y = y if y.dtype == torch.int64 else y.double()
+    return (
+        torch.from_numpy(rows.a).double(),
+        torch.from_numpy(rows.b).double(),
+        y,
+        torch.from_numpy(rows.is_labelled),
+    )
+
+
+def task_loss(output, y, known):
+    if not known.any():
+        return output.sum() * 0
+    if y.dtype == torch.int64:
+        return functional.cross_entropy(output[known], y[known])
+    return functional.l1_loss(output[known, 0], y[known])
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("unlabelled", [0.0, 0.7])
+@pytest.mark.parametrize("strength", [0.0, 0.8])
+@pytest.mark.parametrize("projection", ["mlp", "linear", "none"])
+def test_a_stack_trains_what_the_plain_loop_trains(task, unlabelled, strength, projection):
+    data = world(task, unlabelled)
+    config = CONFIG.model_copy(update={"projection": projection})
+    seeds = [11, 5]
+    training = _StackTraining(data, config, strength, seeds, torch.device("cpu"))
+    outcome = training.run(data.validation)
+    for k, seed in enumerate(seeds):
+        best, best_epoch, losses = plain_training(data, config, strength, seed)
+        for side in ("a", "b"):
+            assert outcome.best_epoch[side][k] == best_epoch[side]
+            curve = outcome.curves[f"validation_loss_{side}"][k]
+            np.testing.assert_allclose(
+                curve[~np.isnan(curve)], [now[side] for now in losses], rtol=1e-7
+            )
+            ours = training._best[side]  # of every replicate; an outcome has the best one's
+            for name, theirs in best[side].items():
+                part, _, rest = name.partition(f"_{side}.")
+                if part not in ("encoder", "head") or not rest:
+                    continue
+                stacked = ours[f"{part}.{rest}" if part == "encoder" else f"head.{rest[2:]}"][k]
+                theirs = theirs.T if rest.endswith("weight") else theirs[None]
+                np.testing.assert_allclose(stacked, theirs, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("stack", [1, 2, 3])
+def test_the_weights_are_those_of_the_replicate_of_least_loss(stack):
+    data = world()
+    outcome = train(data, CONFIG, strength=0.5, seeds=[4, 5, 6], test=data.validation, stack=stack)
+    for side in ("a", "b"):
+        losses = np.nanmin(outcome.curves[f"validation_loss_{side}"], axis=1)
+        best = outcome.best_replicate(side)
+        assert losses[best] == losses.min() < np.delete(losses, best).min()
+        alone = train(data, CONFIG, strength=0.5, seeds=[4 + best], test=data.validation)
+        for name, values in alone.weights[side].items():
+            np.testing.assert_allclose(outcome.weights[side][name], values, rtol=1e-6, atol=1e-8)
+
+
+def test_how_many_share_a_stack_changes_nothing_but_rounding():
+    data, config = world(unlabelled=0.3), CONFIG.model_copy(update={"epochs": 30, "patience": 2})
+    seeds = range(5)
+    outcomes = [train(data, config, strength=1.0, seeds=seeds, stack=k) for k in (1, 2, 5)]
+    stopped = {tuple(np.isnan(o.curves["train_loss_a"]).sum(1)) for o in outcomes}
+    assert len(stopped) == 1
+    assert len(set(stopped.pop())) > 1  # replicates stop at epochs of their own
+    for other in outcomes[1:]:
+        assert other.steps == outcomes[0].steps
+        for name, curve in outcomes[0].curves.items():
+            np.testing.assert_allclose(other.curves[name], curve, rtol=1e-9, equal_nan=True)
+        for side in ("a", "b"):
+            np.testing.assert_array_equal(other.predictions[side], outcomes[0].predictions[side])
+
+
+def test_the_same_call_gives_the_same_bits():
+    data = world()
+    first, second = (train(data, CONFIG, strength=0.5, seeds=[1, 2]) for _ in range(2))
+    for name, curve in first.curves.items():
+        assert curve.tobytes() == second.curves[name].tobytes()
+
+
+def test_at_zero_the_modalities_are_independent_and_unlabelled_pairs_are_unused():
+    data = world(unlabelled=0.5)
+    hidden = ~data.train.is_labelled
+    scrambled = data.train.a.copy()
+    scrambled[hidden] = 50.0
+    other = replace(data, train=replace(data.train, a=scrambled))
+    base, same = (train(d, CONFIG, strength=0.0, seeds=[3]) for d in (data, other))
+    np.testing.assert_array_equal(
+        base.curves["validation_loss_a"], same.curves["validation_loss_a"]
+    )
+    assert not base.curves["alignment_loss"][:, 0].any()
+    different = [train(d, CONFIG, strength=1.0, seeds=[3]) for d in (data, other)]
+    assert (
+        different[0].curves["validation_loss_a"][0, 0]
+        != different[1].curves["validation_loss_a"][0, 0]
+    )
+
+
+def test_alignment_brings_the_projections_together():
+    data = world(train_rows=200)
+    config = CONFIG.model_copy(update={"epochs": 30, "patience": 30})
+    outcome = train(data, config, strength=2.0, seeds=[0, 1])
+    first, last = outcome.curves["alignment_loss"][:, [0, -1]].mean(0)
+    assert last < 0.8 * first < 0.8 * 1.1 * np.log(config.batch_size) * 2
+
+
+@pytest.mark.parametrize("unlabelled", [0.0, 0.5])
+def test_similarity_is_that_of_the_encoders_that_are_kept(unlabelled):
+    data = world()
+    known = data.validation.is_labelled & (np.arange(30) >= 30 * unlabelled)
+    target = np.where(known, data.validation.target, -1)
+    data = replace(data, validation=replace(data.validation, is_labelled=known, target=target))
+    outcome = train(data, CONFIG, strength=0.7, seeds=[1, 2])
+    for replicate, seed in enumerate([1, 2]):
+        alone = train(data, CONFIG, strength=0.7, seeds=[seed], test=data.validation)
+        embeddings = []
+        for side in ("a", "b"):
+            encoder = portable_encoder(alone, data, CONFIG, modality=side).double()
+            x = torch.from_numpy(getattr(data.validation, side))
+            with torch.no_grad():
+                embeddings.append(encoder.encoder(x.double()).numpy())
+        for name, value in similarities(*embeddings).items():
+            assert outcome.similarity[name][replicate] == pytest.approx(value, abs=1e-6)
+
+
+def test_too_few_validation_rows_have_no_similarity():
+    data = world()
+    few = data.validation
+    held = {name: values for name, values in vars(few).items() if values is not None}
+    few = replace(few, **{name: values[:3] for name, values in held.items()})
+    assert train(replace(data, validation=few), CONFIG, strength=0.0, seeds=[1]).similarity == {}
+
+
+def test_a_diverged_replicate_fails_the_trial_and_says_where():
+    config = CONFIG.model_copy(update={"learning_rate": 1e300})
+    with pytest.raises(TrainingDivergedError, match=r"seed 4 became (nan|inf) in epoch 0 at λ = 2"):
+        train(world(), config, strength=2.0, seeds=[4])
+
+
+def test_regression_predictions_are_in_the_units_of_the_labels():
+    data = world("regression", train_rows=200)
+    config = CONFIG.model_copy(update={"epochs": 60, "patience": 20, "learning_rate": 1e-2})
+    outcome = train(data, config, strength=0.0, seeds=[0])
+    truth = data.validation.target * 2.0 + 10.0
+    assert np.corrcoef(outcome.predictions["a"][0], truth)[0, 1] > 0.6
+    assert abs(outcome.predictions["a"].mean() - truth.mean()) < 1.5
+
+
+def test_an_encoder_refuses_a_shape_by_name():
+    data = replace(world(), shapes=((7,), (4, 2)))
+    with pytest.raises(UnsupportedShapeError, match=r"modality b: the mlp .* shape \(4, 2\)"):
+        train(data, CONFIG.model_copy(update={"encoder_b": "mlp"}), strength=0.0, seeds=[0])
+
+
+@pytest.mark.parametrize(
+    ("device", "batch", "expected"),
+    [("cpu", 256, 16), ("cpu", 512, 8), ("cpu", 4096, 1), ("cuda", 4096, 20), ("meta", 512, 20)],
+)
+def test_the_stack_size_is_a_rule_of_shapes(device, batch, expected):
+    config = TrainingConfig(batch_size=batch)
+    assert stack_size(config, rows=9999, replicates=20, device=torch.device(device)) == expected

@@ -1,0 +1,113 @@
+"""Processes that train together do what one does on the same batches."""
+
+import multiprocessing
+import socket
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import torch
+
+from tuner.data import from_arrays
+from tuner.models.compute.device import prepare_process
+from tuner.models.config import TrainingConfig
+from tuner.models.rows import TrainingData
+from tuner.models.training.loop import train
+from tuner.models.training.ranks import Ranks
+
+SEEDS = (3, 4)
+
+
+def data(task="classification", rows=150):
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(rows, 3)).astype(np.float32)
+    y = latent.argmax(1) if task == "classification" else latent[:, 0].copy()
+    y[rng.random(rows) < 0.3] = -1 if task == "classification" else np.nan  # unlabelled
+    arrays = {"a": latent @ rng.normal(size=(3, 6)), "b": latent @ rng.normal(size=(3, 5)), "y": y}
+    return TrainingData.of(from_arrays(arrays, name="together"))
+
+
+def outcome(task, strength, dtype=torch.float64):
+    prepare_process()
+    torch.set_default_dtype(dtype)
+    config = TrainingConfig(epochs=6, batch_size=25, hidden=16, patience=2)
+    found = data(task)
+    return train(found, config, strength=strength, seeds=SEEDS, test=found.validation, device="cpu")
+
+
+def rank(own, count, port, task, strength, answers):
+    address = f"tcp://127.0.0.1:{port}"
+    torch.distributed.init_process_group(
+        "gloo", init_method=address, rank=own, world_size=count, timeout=timedelta(seconds=60)
+    )
+    try:
+        answers.put((own, outcome(task, strength)))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def together(count, task, strength):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    processes = [
+        context.Process(target=rank, args=(own, count, port, task, strength, answers))
+        for own in range(count)
+    ]
+    for process in processes:
+        process.start()
+    found = dict(answers.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    return [found[own] for own in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("count", "task", "strength"),
+    [
+        (2, "classification", 0.7),
+        (3, "classification", 0.7),  # 25 rows do not divide by 2 or by 3
+        (2, "regression", 2.0),
+        (2, "classification", 0.0),
+    ],
+)
+def test_parameters_are_those_of_one_process(count, task, strength):
+    before = torch.get_default_dtype()
+    try:
+        alone = outcome(task, strength)
+    finally:
+        torch.set_default_dtype(before)
+    ranks = together(count, task, strength)
+    assert alone.steps == ranks[0].steps
+    for modality in ("a", "b"):
+        for name, expected in alone.weights[modality].items():
+            np.testing.assert_allclose(ranks[0].weights[modality][name], expected, rtol=1e-7)
+            for other in ranks[1:]:  # exactly: else they would drift apart
+                np.testing.assert_array_equal(
+                    other.weights[modality][name], ranks[0].weights[modality][name]
+                )
+    for name, curve in alone.curves.items():
+        np.testing.assert_allclose(ranks[0].curves[name], curve, rtol=1e-8)
+    assert (alone.best_epoch["a"] == ranks[-1].best_epoch["a"]).all()
+
+
+def test_alone_there_is_one_rank():
+    ranks = Ranks()
+    values = torch.ones(2, 4, 3, requires_grad=True)
+    assert (ranks.count, ranks.own, ranks.share(7)) == (1, 0, slice(0, 7))
+    assert ranks.gather(values, 4) is values
+    assert ranks.sum(values) is values
+    assert ranks.agree(values) is values
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_shares_are_a_partition(count):
+    for batch in (1, 7, 25):
+        ranks = [Ranks() for _ in range(count)]
+        for own, each in enumerate(ranks):
+            each.count, each.own = count, own
+        rows = [row for each in ranks for row in range(batch)[each.share(batch)]]
+        assert rows == list(range(batch))

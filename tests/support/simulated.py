@@ -1,0 +1,54 @@
+"""Stand-ins for training: outcomes whose true curve is known, at no cost."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tuner.models.config import TrainingConfig
+from tuner.models.outcome import CURVES, TrainingOutcome
+from tuner.models.rows import Rows, TrainingData
+from tuner.study.trial import TrialRequest
+
+Accuracy = Callable[[float], float]
+
+
+def simulate(
+    accuracy: Accuracy, skill: Callable[[TrainingConfig, float], float] = lambda *_: 0.0
+) -> Callable[..., TrainingOutcome]:
+    """Return a `Train` that is right with probability `accuracy(λ) + skill(training, λ)`.
+
+    A replicate's errors are drawn from its seed alone, so they are nearly the same at every λ, as
+    those of real replicates are.
+    """
+
+    def train(
+        request: TrialRequest, data: TrainingData, config: TrainingConfig, test: Rows
+    ) -> TrainingOutcome:
+        def predict(rows: Rows, stream: int) -> np.ndarray:
+            truth = rows.labelled().target
+            luck = np.stack(
+                [np.random.default_rng([s, stream]).random(len(truth)) for s in request.seeds]
+            )
+            better = skill(request.training(config), request.strength)
+            right = luck < accuracy(request.strength) + better
+            return np.where(right, truth, (truth + 1) % data.outputs).astype(np.int32)
+
+        confirm = request.phase == "confirm"
+        replicates = len(request.seeds)
+        state = {"head.weight": np.full((1, 2, 2), request.strength, np.float32)}
+        return TrainingOutcome(
+            strength=request.strength,
+            seeds=np.array(request.seeds, dtype=np.int64),
+            predictions={m: predict(data.validation, k) for k, m in enumerate("ab")},
+            test_predictions=(
+                {m: predict(test, 2 + k) for k, m in enumerate("ab")} if confirm else None
+            ),
+            best_epoch={m: np.zeros(replicates, np.int64) for m in "ab"},
+            curves={name: np.ones((replicates, config.epochs), np.float32) for name in CURVES},
+            similarity={},
+            steps=replicates,
+            seconds=0.01,
+            weights=dict.fromkeys("ab", state) if confirm else None,
+        )
+
+    return train

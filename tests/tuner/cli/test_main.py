@@ -1,0 +1,263 @@
+"""The command as its users call it."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import worlds
+
+SMALL = ["--trials", "8", "--replicates", "3", "--confirm-replicates", "3"]
+SMALL += ["--epochs", "6", "--batch-size", "64", "--workers", "2"]
+
+
+def tuner(home: Path, *words: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*words), **surroundings(home), timeout=300, **options)
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "tuner", *words]
+
+
+def surroundings(home: Path) -> dict:
+    return {
+        "env": os.environ | {"TUNER_HOME": str(home), "COLUMNS": "120"},
+        "text": True,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return save(tmp_path_factory.mktemp("data") / "small.npz", worlds.null(3))
+
+
+@pytest.fixture(scope="module")
+def quiet_home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(quiet_home, data) -> dict:
+    return answer_of(tuner(quiet_home, "run", str(data), *SMALL, "--json"))
+
+
+def save(path: Path, dataset) -> Path:
+    labels = np.array(dataset.classes)[dataset.y]
+    np.savez(path, a=dataset.a.values, b=dataset.b.values, y=labels)
+    return path
+
+
+def answer_of(done: subprocess.CompletedProcess) -> dict:
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    for volatile in ("cost", "mlflow"):
+        del result[volatile]
+    for modality in result["modalities"].values():
+        del modality["model"]
+    return result
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["validate", "--help"]])
+def test_help_teaches(tmp_path, words):
+    done = tuner(tmp_path, *words)
+    assert done.returncode == 0
+    assert "DATA" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run"], "Missing argument 'DATA'"),
+        (["run", "mfeat", "--sampler", "magic"], "--sampler magic"),
+        (["run", "mfeat", "--trials", "2"], "--trials 2"),
+        (["run", "mfeat", "--max-lambda", "-1"], "--max-lambda -1"),
+        (["run", "mfeat", "--time-budget", "soon"], "90s, 10m or 1h30m"),
+        (["run", "mfeat", "--metric", "r2"], "metric r2 is for regression"),
+        (["run", "nowhere.npz"], "nowhere.npz"),
+        (["validate", "nowhere.npz"], "nowhere.npz"),
+        (["validate", "mfeat", "--a", "fuo"], "fou"),
+    ],
+)
+def test_bad_usage_exits_2_says_what_and_leaves_nothing_behind(tmp_path, words, said):
+    home = tmp_path / "home"
+    done = tuner(home, *words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not home.exists()
+
+
+def test_profile_tells_the_shares_and_what_to_expect(tmp_path):
+    done = tuner(tmp_path, "profile", "mfeat", "--json")
+    assert done.returncode == 0, done.stderr
+    information = json.loads(done.stdout)
+    assert information["unit"] == "bits"
+    assert information["reliable"] is True
+    assert information["R"]["low"] > information["U_b"]["high"] > information["U_a"]["high"]
+    words = tuner(tmp_path, "profile", "mfeat").stdout
+    assert "R, shared by A and B" in words
+    assert "alignment is expected to help" in " ".join(words.split())
+    refused = tuner(tmp_path, "profile", str(tmp_path / "absent.npz"))
+    assert refused.returncode == 2
+    assert "absent.npz" in refused.stderr
+
+
+def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
+    path = tmp_path / "world.npz"
+    words = ("synthesize", str(path), "--redundant", "6", "--rows", "500", "--labelled", "60")
+    done = tuner(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "500 pairs" in done.stdout
+    assert "500 pairs, 210 labelled" in tuner(tmp_path, "validate", str(path)).stdout
+    written = path.read_bytes()
+    assert "is there already" in tuner(tmp_path, *words).stderr
+    odd = tuner(tmp_path, *words, "--redundant", "3", "--force")
+    assert odd.returncode == 2
+    assert "even number" in " ".join(odd.stderr.replace("│", " ").split())
+    assert path.read_bytes() == written
+    assert tuner(tmp_path, *words, "--force", "--seed", "1").returncode == 0
+    assert path.read_bytes() != written
+
+
+def test_validate_says_what_a_valid_data_set_holds(tmp_path):
+    done = tuner(tmp_path, "validate", "mfeat")
+    assert done.returncode == 0
+    assert "2000 pairs" in done.stdout
+    assert "10 classes" in done.stdout
+
+
+@pytest.mark.integration
+def test_run_answers_and_the_same_command_again_answers_from_the_store(tmp_path, data):
+    first = tuner(tmp_path / "home", "run", str(data), *SMALL, "--json")
+    result = json.loads(first.stdout)
+    assert result["status"] == "done"
+    assert len(result["curve"]) == 8
+    assert result["curve"][0]["lambda"] == 0
+    assert {m["model"]["alias"] for m in result["modalities"].values()} == {"champion"}
+    started = time.monotonic()
+    again = tuner(tmp_path / "home", "run", str(data), *SMALL, "--json")
+    assert json.loads(again.stdout) == result
+    assert "answered before" in again.stderr
+    shown = tuner(tmp_path / "home", "run", str(data), *SMALL)
+    assert result["joint"]["verdict"] in shown.stdout
+    assert "report.html" in shown.stdout
+    assert time.monotonic() - started < 120
+
+
+@pytest.mark.integration
+def test_one_worker_gives_the_answer_of_two(tmp_path, data, undisturbed):
+    alone = tuner(tmp_path, "run", str(data), *SMALL, "--json", "--workers", "1")
+    assert answer_of(alone) == undisturbed
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_study_goes_on_and_ends_with_the_same_answer(tmp_path, data, undisturbed, kill):
+    home = tmp_path / "b"
+    process = subprocess.Popen(
+        command("run", str(data), *SMALL, "--json"), start_new_session=True, **surroundings(home)
+    )
+    finished = wait_for_trials(home, 3)
+    os.killpg(process.pid, kill)
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert "The same command goes on" in err
+        assert "Traceback" not in err
+    done = tuner(home, "run", str(data), *SMALL, "--json")
+    assert answer_of(done) == undisturbed
+    assert finished <= trials_in(home)  # none was trained again: rows are never rewritten
+
+
+@pytest.mark.integration
+def test_a_study_stopped_before_its_answer_trains_nothing_again(
+    tmp_path, data, undisturbed, quiet_home
+):
+    process = subprocess.Popen(
+        command("run", str(data), *SMALL, "--json"),
+        start_new_session=True,
+        **surroundings(tmp_path),
+    )
+    finished = wait_for_trials(tmp_path, len(trials_in(quiet_home)))
+    os.killpg(process.pid, signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert out == ""
+    assert answer_of(tuner(tmp_path, "run", str(data), *SMALL, "--json")) == undisturbed
+    assert trials_in(tmp_path) == finished
+    with sqlite3.connect(tmp_path / "studies.db") as database:
+        (copied,) = database.execute("select count(*) from trials").fetchone()
+    assert copied == len([phase for _, phase, _, _ in finished if phase == "search"])
+
+
+@pytest.mark.integration
+def test_a_killed_worker_changes_nothing(tmp_path, data, undisturbed):
+    home = tmp_path / "b"
+    process = subprocess.Popen(command("run", str(data), *SMALL, "--json"), **surroundings(home))
+    wait_for_trials(home, 2)
+    os.kill(worker_of(home), signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    done = subprocess.CompletedProcess([], process.returncode, out, err)
+    assert answer_of(done) == undisturbed
+
+
+@pytest.mark.integration
+def test_a_lambda_that_diverges_fails_with_its_reason_and_the_study_goes_on(tmp_path, data):
+    # λ above float32's range turns the loss into infinity; the warp keeps some λs small.
+    words = ["--trials", "8", "--max-lambda", "1e39", *SMALL[2:], "--sampler", "grid", "--json"]
+    result = json.loads(tuner(tmp_path, "run", str(data), *words).stdout)
+    assert result["status"] == "done"
+    failed = [f for f in result["failures"] if f["lambda"] == 1e39]
+    assert "became" in failed[0]["reason"]
+    assert "λ = 1e+39" in failed[0]["reason"]
+    with sqlite3.connect(tmp_path / "studies.db") as database:
+        states = database.execute("select state, count(*) from trials group by 1").fetchall()
+    assert dict(states)["FAIL"] >= 1
+    assert dict(states)["COMPLETE"] >= 3
+
+
+def trials_in(home: Path) -> set[tuple]:
+    path = home / "studies.db"
+    if not path.exists():
+        return set()
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        try:
+            rows = database.execute("select id, phase, number, finished from tuner_trials")
+            return set(rows.fetchall())
+        except sqlite3.OperationalError:  # the table is not there yet
+            return set()
+
+
+def wait_for_trials(home: Path, count: int) -> set[tuple]:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        finished = trials_in(home)
+        if len(finished) >= count:
+            return finished
+        time.sleep(0.02)
+    raise AssertionError(f"fewer than {count} trials finished in two minutes")
+
+
+def worker_of(home: Path) -> int:
+    """Find a process of this study's Ray that trains, as its title says at times."""
+    mark, deadline = f"TUNER_HOME={home}".encode(), time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                title = (process / "cmdline").read_bytes()
+                trains = b"TrialWorker" in title or b"ResourceTrainable" in title
+                if trains and mark in (process / "environ").read_bytes():
+                    return int(process.name)
+            except OSError:
+                continue
+    raise AssertionError("no worker is running")

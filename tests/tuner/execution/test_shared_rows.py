@@ -1,0 +1,132 @@
+"""Rows on a real Ray cluster: those in memory, and those in files that each machine maps."""
+
+import os
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from tests.support import worlds
+from tuner.execution.cluster import ray_cluster
+from tuner.execution.distributed import train_together
+from tuner.execution.shared_rows import SharedRows
+from tuner.execution.tune import run_trials
+from tuner.execution.worker import Resources, train_in_worker, train_request
+from tuner.models.compute.device import prepare_process
+from tuner.models.config import TrainingConfig
+from tuner.models.rows import Rows
+from tuner.study.spec import StudySpec
+from tuner.study.study import Question
+from tuner.study.trial import TrialRequest
+
+pytestmark = pytest.mark.integration
+SPEC = StudySpec(training=TrainingConfig(epochs=2))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with ray_cluster(None, 3) as started:
+        started.wait_until_ready()
+        yield
+
+
+def question(limit: int) -> Question:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.data.memory.spool.IN_MEMORY_BYTES", limit)
+        return Question.of(SPEC, worlds.null(0, rows=600))
+
+
+ASKED = TrialRequest(phase="confirm", number=1, strength=0.5, seeds=(1, 2))
+HELD, MAPPED = question(2**30), question(100)
+
+
+def arrays(*splits: Rows):
+    return [values for rows in splits for values in vars(rows).values() if values is not None]
+
+
+@ray.remote
+def what_comes(shared: SharedRows, temporary: str | None = None):
+    """The rows as a worker has them, and which files they are."""
+    if temporary is not None:  # a machine of its own
+        tempfile.tempdir = temporary
+    data, test = shared.get()
+    found = arrays(data.train, data.validation, test)
+    files = {each.filename: Path(each.filename).stat().st_ino for each in found if _is_mapped(each)}
+    return [np.array(each) for each in found], files, os.getpid()
+
+
+def _is_mapped(array):
+    return isinstance(array, np.memmap)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("asked", [HELD, MAPPED], ids=["held", "mapped"])
+def test_workers_have_the_rows_of_the_driver(asked):
+    shared = SharedRows.of(asked.data, asked.test_rows)
+    found, names, _ = ray.get(what_comes.remote(shared))
+    expected = arrays(HELD.data.train, HELD.data.validation, HELD.test_rows)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    driver = arrays(asked.data.train, asked.data.validation, asked.test_rows)
+    assert set(names) == {each.filename for each in driver if _is_mapped(each)}
+    assert bool(names) == (asked is MAPPED)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_another_machine_copies_every_file_once(tmp_path):
+    shared = SharedRows.of(MAPPED.data, MAPPED.test_rows)
+    elsewhere = replace(shared, _folder=Path("/nowhere") / shared._folder.name, _block=1000)
+    told = ray.get([what_comes.remote(elsewhere, str(tmp_path)) for _ in range(3)])
+    assert len({process for *_, process in told}) == 3
+    expected = arrays(HELD.data.train, HELD.data.validation, HELD.test_rows)
+    for found, files, _ in told:
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert files == told[0][1]  # the same inodes
+        assert all(Path(name).is_relative_to(tmp_path) for name in files)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does():
+    finished = []
+    run_trials(
+        MAPPED.data,
+        MAPPED.test_rows,
+        SPEC.training,
+        lambda running: [] if finished or running else [ASKED],
+        finished.append,
+        workers=1,
+        train=partial(train_in_worker, threads=1, checkpoints=None),
+    )
+    prepare_process()
+    expected = train_request(ASKED, HELD.data, SPEC.training, HELD.test_rows)
+    for name, curve in expected.curves.items():
+        np.testing.assert_array_equal(finished[0].outcome.curves[name], curve)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_trial_of_two_ranks_maps_them_too():
+    resources = Resources(ranks=2)
+    alone, together = (
+        train(ASKED, MAPPED.data, SPEC.training, MAPPED.test_rows)
+        for train in (train_request, partial(train_together, resources=resources))
+    )
+    assert together.curves["train_loss_a"] == pytest.approx(alone.curves["train_loss_a"], rel=1e-3)
+
+
+@pytest.mark.parametrize("phase", ["search", "confirm"])
+def test_training_on_files_gives_the_same_bits(phase):
+    request = replace(ASKED, phase=phase)
+    held, mapped = (
+        train_request(request, asked.data, SPEC.training, asked.test_rows)
+        for asked in (HELD, MAPPED)
+    )
+    for name, curve in held.curves.items():
+        assert curve.tobytes() == mapped.curves[name].tobytes(), name
+    for side in ("a", "b"):
+        np.testing.assert_array_equal(held.predictions[side], mapped.predictions[side])
+    assert held.similarity["cka"].tobytes() == mapped.similarity["cka"].tobytes()

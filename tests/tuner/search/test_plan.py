@@ -1,0 +1,228 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import worlds
+from tests.support.simulated import simulate
+from tuner.errors import StudyFailedError
+from tuner.search.plan import Plan
+from tuner.search.sampler import first_strengths
+from tuner.study.spec import StudySpec, WarmStart
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial
+
+SPEC = StudySpec(trials=10, batch=4, replicates=3, confirm_replicates=4, sampler="tpe", seed=5)
+DATASET = worlds.null(0, rows=200)
+TRAIN = simulate(lambda strength: 0.6 + 0.2 * np.exp(-((strength - 0.5) ** 2)))
+
+
+def finish(question, request, failing=()):
+    key = (request.phase, request.number)
+    if key in failing:
+        return FinishedTrial(request=request, outcome=None, reason="planted")
+    outcome = TRAIN(request, question.data, question.spec.training, question.test_rows)
+    return FinishedTrial(request=request, outcome=outcome)
+
+
+def trained(spec, *, workers=1, order=None, failing=()):
+    """Run a plan as a number of workers would that finish in random order."""
+    question = Question.of(spec, DATASET)
+    plan = Plan(spec=spec, validation=question.validation)
+    rng = np.random.default_rng(order)
+    finished, running = [], []
+    while True:
+        waiting = plan.next(finished, running=running)
+        running += waiting[: workers - len(running)]
+        if not running:
+            break
+        finished.append(finish(question, running.pop(rng.integers(len(running))), failing))
+    return sorted((t.request for t in finished), key=lambda r: (r.phase, r.number)), finished, plan
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    workers=st.integers(1, 8),
+    order=st.integers(0, 99),
+    sampler=st.sampled_from(["gp", "tpe", "random", "grid"]),
+    nuisance=st.sampled_from(["none", "first", "joint"]),
+    halving=st.sampled_from([1, 2]),
+)
+def test_workers_and_the_order_of_finishing_change_nothing(
+    workers, order, sampler, nuisance, halving
+):
+    spec = SPEC.model_copy(
+        update={"sampler": sampler, "nuisance": nuisance, "halving": halving, "nuisance_trials": 9}
+    )
+    alone, _, _ = trained(spec)
+    together, _, _ = trained(spec, workers=workers, order=order)
+    assert together == alone
+
+
+def test_a_study_trains_zero_first_and_spreads_its_first_batches_to_both_ends():
+    requests, _, _ = trained(SPEC)
+    search = [r for r in requests if r.phase == "search"]
+    first = [SPEC.space.to_unit(r.strength) * 7 for r in search[:8]]
+    assert search[0].strength == 0
+    np.testing.assert_allclose(sorted(first), range(8), atol=1e-9)
+    np.testing.assert_allclose(first[:4], [0, 7, 3, 5], atol=1e-9)
+    assert len(search) == 10
+    assert all(0 <= r.strength <= SPEC.max_lambda for r in search)
+
+
+def test_a_focus_makes_the_first_strengths_denser_there_and_keeps_the_ends():
+    spec = StudySpec(trials=24)
+    units = np.sort([spec.space.to_unit(s) for s in first_strengths(21, spec, (0.4, 1.0))])
+    inside, outside = (units > 0.4).sum(), (units < 0.4).sum()
+    assert (units[0], units[-1]) == pytest.approx((0.0, 1.0))
+    assert inside / 0.6 == pytest.approx(2 * outside / 0.4, rel=0.2)
+    assert first_strengths(21, spec, (0.4, 1.0))[0] == 0.0
+    grid = spec.model_copy(update={"sampler": "grid"})
+    assert first_strengths(21, grid, (0.4, 1.0)) == first_strengths(21, grid)
+
+
+def test_a_warm_start_outweighs_the_profile():
+    question = Question.of(SPEC, DATASET)
+    warm = SPEC.model_copy(update={"warm_start": WarmStart(study="s", interval=(0.3, 1.0))})
+    cold = Plan(spec=SPEC, validation=question.validation, focus=lambda: (0.0, 0.2)).next([])
+    first = Plan(spec=warm, validation=question.validation, focus=lambda: (0.0, 0.2)).next([])
+    inside = [sum(0.3 <= r.strength <= 1.0 for r in requests) for requests in (cold, first)]
+    assert inside[1] > inside[0]
+    assert first[0].strength == 0
+    assert warm.study_id("f") != SPEC.study_id("f")
+
+
+@pytest.mark.parametrize("focus", [None, (0.0, 0.2), (0.3, 0.9)])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"trials": 3},
+        {"batch": 1},
+        {"batch": 10},
+        {"sampler": "grid"},
+        {"sampler": "random"},
+        {"nuisance": "first"},
+        {"nuisance": "joint"},
+        {"halving": 3, "trials": 9},
+        {"warm_start": WarmStart(study="s", interval=(0.3, 1.0))},
+    ],
+)
+def test_a_study_opens_with_what_no_focus_changes(changes, focus):
+    spec = StudySpec.model_validate(SPEC.model_dump() | changes)
+    validation = Question.of(SPEC, DATASET).validation
+    asked = []
+
+    def ask():
+        asked.append(focus)
+        return focus
+
+    plan = Plan(spec=spec, validation=validation, focus=ask)
+    opening = plan.opening
+    assert len(opening) == (0 if spec.halving > 1 else 2)
+    assert not asked
+    assert opening == plan.next([])[: len(opening)]
+    assert all(r in plan.next([], running=opening[:1]) for r in opening[1:])
+
+
+def test_grid_is_even_in_the_warped_space():
+    requests, _, _ = trained(SPEC.model_copy(update={"sampler": "grid"}))
+    units = [SPEC.space.to_unit(r.strength) for r in requests if r.phase == "search"]
+    np.testing.assert_allclose(sorted(units), np.linspace(0, 1, 10), atol=1e-12)
+
+
+def test_random_always_trains_the_baseline():
+    requests, _, _ = trained(SPEC.model_copy(update={"sampler": "random"}))
+    search = [r.strength for r in requests if r.phase == "search"]
+    assert search[0] == 0
+    assert len(set(search)) == 10
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_worker_waits_while_a_batch_is_under_way(workers):
+    """Batch k is known once batch k - 2 is finished: there is always a batch to go on with."""
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    finished, waiting = [], []
+    while sum(t.request.phase == "search" for t in finished) < SPEC.trials - 1:
+        waiting = plan.next(finished)
+        assert len(waiting) > SPEC.batch or waiting[-1].phase == "confirm"
+        finished += [finish(question, request) for request in waiting[:workers]]
+
+
+def test_a_batch_rests_on_all_batches_but_the_one_before_it():
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    first = plan.next([])
+    assert [r.number for r in first if r.number < 4] == [0, 1, 3, 2]  # the longest first, after 0
+    assert sorted(r.number for r in first) == list(range(8))
+    batch = [finish(question, r) for r in first if r.number < 4]
+    assert {r.number for r in plan.next(batch[:3])} <= set(range(8))
+    assert {8, 9} < {r.number for r in plan.next(batch) if r.phase == "search"}
+
+
+def test_a_plan_asked_anew_proposes_what_it_proposed_before():
+    _, finished, plan = trained(SPEC.model_copy(update={"sampler": "gp"}))
+    search = sorted(
+        (t for t in finished if t.request.phase == "search"), key=lambda t: t.request.number
+    )
+    again = Plan(spec=plan.spec, validation=plan.validation).next(search[:7])
+    wanted = [t.request for t in search[7:]]
+    assert sorted((r for r in again if r.phase == "search"), key=lambda r: r.number) == wanted
+
+
+def test_every_lambda_has_the_same_seeds_and_confirmation_has_fresh_ones():
+    requests, _, _ = trained(SPEC)
+    seeds = {
+        phase: {r.seeds for r in requests if r.phase == phase} for phase in ("search", "confirm")
+    }
+    (search,), (confirm,) = seeds["search"], seeds["confirm"]
+    assert len(set(search)) == 3
+    assert len(set(confirm)) == 4
+    assert not set(search) & set(confirm)
+
+
+def test_another_study_seed_has_other_replicates():
+    ours, _, _ = trained(SPEC)
+    others, _, _ = trained(SPEC.model_copy(update={"seed": 6}))
+    assert not set(ours[0].seeds) & set(others[0].seeds)
+
+
+def test_confirmation_is_of_zero_and_of_every_candidate():
+    requests, finished, plan = trained(SPEC)
+    confirm = [r.strength for r in requests if r.phase == "confirm"]
+    candidates = {choice.candidate for choice in plan.choices(finished).values()}
+    assert confirm == [0.0, *sorted(candidates)]
+    assert 0 not in candidates
+
+
+def test_a_failed_trial_does_not_stop_the_study_and_is_not_tried_again():
+    requests, finished, _ = trained(SPEC, failing={("search", 2), ("search", 5)})
+    assert len([r for r in requests if r.phase == "search"]) == 10
+    assert sum(t.reason == "planted" for t in finished) == 2
+    assert len(finished) == len(requests)
+
+
+def test_without_a_baseline_there_is_no_answer():
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    baseline = plan.next([])[0]
+    with pytest.raises(StudyFailedError, match=r"baseline .* could not be trained.*planted"):
+        plan.next([finish(question, baseline, failing={("search", 0)})])
+
+
+def test_too_few_trained_lambdas_are_no_curve():
+    failing = {("search", n) for n in range(2, 10)}
+    with pytest.raises(StudyFailedError, match=r"only 2 of 10 λs could be trained.*planted"):
+        trained(SPEC, failing=failing)
+
+
+def test_a_closed_search_goes_on_to_the_confirmation_once_there_is_a_curve():
+    question = Question.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=question.validation)
+    first = plan.next([], closed=True)
+    assert first[0].number == 0  # too little to choose from: go on
+    finished = [finish(question, request) for request in first[:3]]
+    assert plan.next(finished, running=first[3:4], closed=True) == []
+    assert {r.phase for r in plan.next(finished, closed=True)} == {"confirm"}
+    assert {r.phase for r in plan.next(finished)} == {"search"}

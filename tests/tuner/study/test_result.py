@@ -1,0 +1,94 @@
+import json
+
+import pytest
+
+from tests.support import worlds
+from tests.support.in_process import answer_in_process
+from tests.support.simulated import simulate
+from tuner.analysis.conclusion import answer
+from tuner.models.config import TrainingConfig
+from tuner.search.plan import Plan
+from tuner.study.result import StudyResult
+from tuner.study.spec import StudySpec
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial
+
+SPEC = StudySpec(
+    trials=6, batch=6, replicates=3, confirm_replicates=4, training=TrainingConfig(epochs=2)
+)
+TRAIN = simulate(lambda strength: 0.9 if strength else 0.6)
+
+
+@pytest.fixture(scope="module")
+def result() -> StudyResult:
+    return answer_in_process(SPEC, worlds.null(0), TRAIN)
+
+
+def test_the_answer_has_the_names_that_scripts_rely_on(result):
+    told = json.loads(result.model_dump_json())
+    assert set(told) >= {
+        "study", "name", "status", "dataset", "metric", "information", "joint", "modalities",
+        "curve", "cost", "mlflow",
+    }  # fmt: skip
+    assert set(told["joint"]) >= {"lambda", "interval", "verdict", "gain", "gain_interval"}
+    assert set(told["modalities"]["a"]) >= {"lambda", "interval", "verdict", "validation", "test"}
+    assert set(told["curve"][0]) >= {"lambda", "replicates", "a", "b", "joint", "similarity"}
+    assert set(told["cost"]) == {
+        "trials", "trainings", "gradient_steps", "training_seconds", "wall_seconds",
+    }  # fmt: skip
+
+
+def test_the_answer_survives_json(result):
+    assert StudyResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_the_curve_opens_as_a_table(result):
+    table = result.frame()
+    assert list(table["lambda"]) == sorted(table["lambda"])
+    assert {"a_mean", "b_sem", "joint_mean"} <= set(table.columns)
+    assert len(table) == 6
+
+
+def test_the_curve_plots_itself(result, tmp_path):
+    figure = result.plot()
+    figure.savefig(tmp_path / "curve.png")
+    table = result.frame()
+    for axis, target in zip(figure.axes, ("a", "b", "joint"), strict=True):
+        (measured,) = (c for c in axis.containers if c.get_label() == "mean ± standard error")
+        assert list(measured.lines[0].get_ydata()) == list(table[f"{target}_mean"])
+
+
+def test_gain_is_the_difference_of_fresh_scores_on_test_rows(result):
+    for side in (result.modalities.a, result.modalities.b):
+        assert side.test.gain == pytest.approx(side.test.best - side.test.baseline)
+        assert side.test.gain_interval[0] < side.test.gain < side.test.gain_interval[1]
+
+
+def test_a_metric_to_be_minimised_gains_by_falling():
+    training = TrainingConfig(hidden=8, embedding=4, projection_width=4, epochs=3, batch_size=64)
+    spec = SPEC.model_copy(update={"training": training, "confirm_replicates": 6})
+    told = answer_in_process(spec, worlds.regression(0))
+    assert told.metric.direction == "minimize"
+    side = told.modalities.a
+    assert side.test.gain == pytest.approx(side.test.baseline - side.test.best)
+    raw = told.frame().set_index("lambda")["joint_mean"]
+    assert raw.min() > 0  # errors are shown as such, not negated
+
+
+def test_a_candidate_that_cannot_be_trained_again_is_no_align():
+    question = Question.of(SPEC, worlds.null(0))
+    plan = Plan(spec=SPEC, validation=question.validation)
+    finished: list[FinishedTrial] = []
+    while requests := plan.next(finished):
+        for request in requests:
+            if request.phase == "confirm" and request.strength > 0:
+                finished.append(FinishedTrial(request=request, outcome=None, reason="planted"))
+                continue
+            outcome = TRAIN(request, question.data, SPEC.training, question.test_rows)
+            finished.append(FinishedTrial(request=request, outcome=outcome))
+    told = answer(question, plan.choices(finished), finished, wall_seconds=1.0)
+    assert told.joint.verdict == "no detectable effect"
+    assert "could not be trained again: planted" in told.joint.evidence
+    assert told.joint.gain is None
+    assert told.joint.strength == 0
+    assert {failure.reason for failure in told.failures} == {"planted"}

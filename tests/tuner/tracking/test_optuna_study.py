@@ -1,0 +1,112 @@
+"""The copy of a search that Optuna's own tools open."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import optuna
+import pytest
+
+from tests.conftest import stop_postgres
+from tuner.study.trial import FinishedTrial
+from tuner.tracking.optuna_study import OptunaMirror
+
+
+@contextmanager
+def study_at(url, question):
+    storage = optuna.storages.RDBStorage(url)
+    yield optuna.load_study(study_name=f"{question.name}-{question.study}", storage=storage)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def test_every_search_trial_is_shown_once_with_its_strength(classification, database_url):
+    question = classification.question
+    for _ in range(2):
+        with closing(OptunaMirror(question, database_url)) as mirror:
+            mirror.sync(classification.finished)
+            mirror.sync(classification.finished)
+    searched = [t for t in classification.finished if t.request.phase == "search"]
+    with study_at(database_url, question) as study:
+        trials, attributes = study.trials, study.user_attrs
+    assert [t.params["lambda"] for t in trials] == [t.request.strength for t in searched]
+    failed = next(trial for trial in trials if trial.params["lambda"] == 3.0)
+    assert failed.state == optuna.trial.TrialState.FAIL
+    assert "a loss became inf" in failed.user_attrs["reason"]
+    scores = question.validation.scores(searched[1].outcome.predictions, "joint")
+    assert trials[1].value == pytest.approx(scores.mean())
+    assert attributes["fingerprint"] == question.dataset.fingerprint
+
+
+def test_copying_takes_a_small_part_of_the_time(classification, database_url, monkeypatch):
+    question, now = classification.question, [100.0]
+    monkeypatch.setattr("tuner.tracking.optuna_study.time.monotonic", lambda: now[0])
+    with closing(OptunaMirror(question, database_url)) as mirror:
+        sync = mirror.sync
+        mirror.follow(classification.finished)
+        assert mirror._copied == 0  # the study is not open yet: that takes a second
+        mirror.open()
+
+        def slow(finished):
+            sync(finished)
+            now[0] += 2.0  # seconds
+
+        monkeypatch.setattr(mirror, "sync", slow)
+        copied = []
+        for _ in range(4):
+            mirror.follow(classification.finished)
+            copied.append(mirror._copied)
+            now[0] += 15.0
+        assert copied == [1, 1, 1, 2]  # at 100 s and, 19 times 2 s after the first, at 147 s
+        sync(classification.finished)
+    with study_at(database_url, question) as study:
+        assert len(study.trials) == 5
+
+
+def test_many_may_be_the_first(classification, database_url):
+    question = classification.question
+
+    def copy(_):
+        with closing(OptunaMirror(question, database_url)) as mirror:
+            mirror._open()
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(copy, range(6)))
+
+
+def test_a_storage_that_is_away_at_first_is_told_later(classification, database_url, caplog):
+    question = classification.question
+    with closing(OptunaMirror(question, "postgresql+psycopg://127.0.0.1:9/away")) as mirror:
+        mirror.sync(classification.finished)
+        assert "Optuna's storage is away" in caplog.text
+        mirror._url = database_url
+        mirror.sync(classification.finished)
+    with study_at(database_url, question) as study:
+        assert len(study.trials) == 5
+
+
+def test_a_partial_training_is_shown_as_pruned(classification, database_url):
+    question, full = classification.question, classification.finished[1]
+    request = dataclasses.replace(full.request, phase="rung", settings=(("epochs", 2),))
+    rung = FinishedTrial(request=request, outcome=full.outcome)
+    with closing(OptunaMirror(question, database_url)) as mirror:
+        mirror.sync([rung, full])
+    with study_at(database_url, question) as study:
+        (partial, complete), best = study.trials, study.best_trial
+    assert partial.state == optuna.trial.TrialState.PRUNED
+    assert partial.intermediate_values == {2: complete.value}
+    assert best.number == complete.number
+
+
+@pytest.mark.integration
+def test_a_storage_that_is_away_costs_nothing(
+    classification, postgres_server, postgres_url, caplog
+):
+    with closing(OptunaMirror(classification.question, postgres_url)) as mirror:
+        stop_postgres(postgres_server)
+        mirror.sync(classification.finished)
+        assert "its copy will follow" in caplog.text
+        postgres_server.ensure_postgres_running()
+        mirror.sync(classification.finished)
+    with study_at(postgres_url, classification.question) as study:
+        assert len(study.trials) == 5

@@ -1,0 +1,233 @@
+"""The model registry, and registered encoders used without this project."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.elsewhere import predict_elsewhere
+from tests.tuner.conftest import make_study
+from tuner.data import Split
+from tuner.tracking.connection import connect
+from tuner.tracking.registry import BestEncoder, model_name, register_encoders
+from tuner.tracking.tracker import StudyTracker
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
+]
+
+
+class Registered:
+    """A study whose encoders are registered."""
+
+    def __init__(self, study, uri, folder):
+        self.study, self.uri, self.folder = study, uri, folder
+        self.client = connect(uri)
+        self.store = study.store(f"sqlite:///{folder / 'studies.db'}")
+        self.models = self.register(study)
+
+    def register(self, study):
+        question = study.question
+        self.store.open(question.study, name="", fingerprint="", spec={})
+        artifacts = (self.folder / "artifacts").as_uri()
+        tracker = StudyTracker(
+            question, self.store, tracking_uri=self.uri, artifact_location=artifacts
+        )
+        return register_encoders(
+            question,
+            study.result,
+            study.finished,
+            tracking_uri=self.uri,
+            run_id=tracker.sync().run_id,
+        )
+
+    def version(self, side="a", number=None):
+        name = self.models[side].name
+        return self.client.get_model_version(name, number or self.models[side].version)
+
+    def champion(self, side="a"):
+        name = self.models[side].name
+        return str(self.client.get_model_version_by_alias(name, "champion").version)
+
+    def source(self, side):
+        return self.version(side).source.removeprefix("file://")
+
+
+@pytest.fixture
+def registered(classification, tracking_uri, tmp_path):
+    return Registered(classification, tracking_uri, tmp_path)
+
+
+def test_an_encoder_has_the_width_that_its_trial_had(tracking_uri, tmp_path):
+    study = make_study("classification", settings=(("hidden", 16),))
+    registered = Registered(study, tracking_uri, tmp_path)
+    run = registered.version("a").run_id
+    found = registered.client.search_logged_models(
+        [registered.client.get_run(run).info.experiment_id], filter_string="params.hidden = '16'"
+    )
+    assert {model.name for model in found} == {"a-encoder", "b-encoder"}
+
+
+def test_both_encoders_are_registered_once(registered):
+    assert registered.models["a"].name == "small-classification-a-encoder"
+    assert registered.models["b"].name == "small-classification-b-encoder"
+    again = registered.register(registered.study)
+    assert again == registered.models
+    assert {model.alias for model in again.values()} == {"champion"}
+    for model in again.values():
+        found = registered.client.search_model_versions(f"name = '{model.name}'")
+        assert [str(v.version) for v in found] == [model.version]
+
+
+def test_a_version_says_where_it_comes_from(registered):
+    study = registered.study
+    best = BestEncoder.of(study.question, study.result.modalities.b, study.finished, "b")
+    version = registered.version("b")
+    assert version.status == "READY"
+    assert version.tags["lambda"] == "0"  # B is not to be aligned
+    assert version.tags["study"] == version.tags["tuner.study"] == study.question.study
+    assert version.tags["fingerprint"] == study.question.dataset.fingerprint
+    assert version.tags["verdict"] == "do not align"
+    assert version.tags["metric"] == "accuracy"
+    assert float(version.tags["test_score"]) == best.test_score
+    assert "Do not align encoder B" in version.description
+    files = [file for file in Path(registered.source("b")).rglob("*") if file.is_file()]
+    assert not [file for file in files if file.suffix in (".pkl", ".pickle", ".pth")]
+    assert {"serving.py", "model.pt2"} <= {file.name for file in files}
+
+
+def test_the_best_replicate_is_chosen_on_validation_rows(classification):
+    question, finished = classification.question, classification.finished
+    best = BestEncoder.of(question, classification.result.modalities.a, finished, "a")
+    validation = question.validation.scores(best.outcome.predictions, "a")
+    test = question.test.scores(best.outcome.test_predictions, "a")
+    assert best.outcome.strength == 0.4
+    losses = np.nanmin(best.outcome.curves["validation_loss_a"], axis=1)
+    assert losses[best.replicate] == losses.min()
+    assert validation[best.replicate] == best.validation_score
+    assert test[best.replicate] == best.test_score
+
+
+def test_encoders_are_the_same_without_this_project(
+    classification, regression, tracking_uri, tmp_path
+):
+    sources = []
+    for study in (classification, regression):
+        folder = tmp_path / study.question.dataset.task
+        folder.mkdir()
+        sources.append(Registered(study, tracking_uri, folder).source("a"))
+        test = study.question.dataset.indices(Split.TEST, labelled_only=True)
+        np.save(Path(sources[-1]) / "rows.npy", study.question.dataset.a.values[test])
+    labels, values = predict_elsewhere(sources, tmp_path)
+    classes = classification.question.dataset.classes
+    assert labels["prediction"].tolist() == [classes[code] for code in trained(classification)]
+    np.testing.assert_allclose(labels["probability"].sum(1), 1, rtol=1e-5)
+    assert labels["embedding"].shape == (len(labels["prediction"]), 6)
+    np.testing.assert_allclose(values["prediction"], trained(regression), rtol=1e-5)
+
+
+def trained(study):
+    """What the registered encoder of A predicted for test rows when it was trained."""
+    best = BestEncoder.of(study.question, study.result.modalities.a, study.finished, "a")
+    return best.outcome.test_predictions["a"][best.replicate]
+
+
+def test_an_encoder_can_be_served(registered, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    binaries = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{binaries}:{os.environ['PATH']}"}
+    command = [str(binaries / "mlflow"), "models", "serve", "-m", registered.source("a")]
+    command += ["--env-manager", "local", "--port", str(port), "--workers", "1"]
+    example = json.loads((Path(registered.source("a")) / "serving_input_example.json").read_text())
+    with (tmp_path / "serve.log").open("w") as output:
+        server = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=output, stderr=output
+        )
+        try:
+            answer = post(f"http://127.0.0.1:{port}/invocations", example, server)
+        finally:
+            server.terminate()
+            server.wait(20)
+    assert len(answer["prediction"]) == len(answer["embedding"]) == 2
+    assert set(answer["prediction"]) <= set(registered.study.question.dataset.classes)
+
+
+def post(url, body, server, seconds=60):
+    deadline = time.monotonic() + seconds
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    while True:
+        try:
+            with urllib.request.urlopen(request) as response:
+                return json.load(response)["predictions"]
+        except urllib.error.URLError:
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < deadline, "the server does not answer"
+            time.sleep(0.2)
+
+
+@pytest.mark.parametrize(("task", "better"), [("classification", 0.1), ("regression", -0.1)])
+def test_the_alias_moves_to_a_better_version_only(task, better, request, tracking_uri, tmp_path):
+    study = request.getfixturevalue(task)
+    registered = Registered(study, tracking_uri, tmp_path)
+    version = registered.version()
+    score = float(version.tags["test_score"])
+    other = with_seed(study, 1)
+    pretend(registered, version, score + better)  # the champion is better than it was
+    worse = registered.register(other)["a"]
+    assert (worse.version, worse.alias) == ("2", None)
+    assert registered.champion() == "1"
+    assert "not better" in registered.version("a", "2").tags["champion"]
+    pretend(registered, version, score - better)
+    assert registered.register(with_seed(study, 2))["a"].alias == "champion"
+    assert registered.champion() == "3"
+
+
+def test_the_alias_stays_where_scores_do_not_compare(registered):
+    version = registered.version()
+    pretend(registered, version, 0.0)
+    registered.client.set_model_version_tag(version.name, version.version, "fingerprint", "other")
+    assert registered.register(with_seed(registered.study, 1))["a"].alias is None
+    assert registered.champion() == "1"
+    assert "other data" in registered.version("a", "2").tags["champion"]
+
+
+def pretend(registered, version, score):
+    registered.client.set_model_version_tag(
+        version.name, version.version, "test_score", repr(score)
+    )
+
+
+def with_seed(study, seed):
+    """The same trials as the answer to another question about the same data."""
+    spec = study.question.spec.model_copy(update={"seed": seed})
+    name = spec.study_id(study.question.dataset.fingerprint)
+    question = dataclasses.replace(study.question, spec=spec, study=name)
+    result = study.result.model_copy(update={"study": name})
+    return dataclasses.replace(study, question=question, result=result)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mfeat", "mfeat-a-encoder"),
+        ("a/b: <script>", "a-b-script-a-encoder"),
+        ("ключ 1", "ключ-1-a-encoder"),
+        ("//", "study-a-encoder"),
+    ],
+)
+def test_model_names_are_safe(name, expected):
+    assert model_name(name, "a") == expected

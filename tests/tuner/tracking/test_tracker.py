@@ -1,0 +1,315 @@
+"""The MLflow mirror, against a real MLflow on SQLite."""
+
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sqlalchemy import update
+
+from tuner.errors import TrackingError
+from tuner.storage.tables import TrialRow
+from tuner.tracking.connection import connect, redacted
+from tuner.tracking.run_content import trial_points
+from tuner.tracking.tracker import StudyTracker
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def store(classification, store_url):
+    return classification.store(store_url)
+
+
+@pytest.fixture
+def tracker(classification, store, tracking_uri, tmp_path):
+    return StudyTracker(
+        classification.question,
+        store,
+        tracking_uri=tracking_uri,
+        artifact_location=(tmp_path / "artifacts").as_uri(),
+        patience=0.0,
+    )
+
+
+@pytest.fixture
+def client(tracking_uri):
+    return connect(tracking_uri)
+
+
+@pytest.fixture
+def dead_uri():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def runs(client, question):
+    """(runs of studies, runs of trials) in the experiment of a data set."""
+    experiment = client.get_experiment_by_name(question.dataset.name)
+    found = client.search_runs([experiment.experiment_id])
+    trials = [run for run in found if "mlflow.parentRunId" in run.data.tags]
+    return [run for run in found if run not in trials], trials
+
+
+def test_importing_the_tracker_does_not_import_mlflow():
+    code = (
+        "import sys, tuner.tracking, tuner.registry, tuner.report; print('mlflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_each_finished_trial_has_one_run(tracker, client, classification):
+    links = tracker.sync()
+    tracker.sync()
+    studies, trials = runs(client, classification.question)
+    assert [run.info.run_id for run in studies] == [links.run_id]
+    assert all(run.data.tags["mlflow.parentRunId"] == links.run_id for run in trials)
+    expected = {(t.request.phase, t.request.number) for t in classification.finished}
+    seen = [(run.data.tags["tuner.phase"], int(run.data.tags["tuner.number"])) for run in trials]
+    assert sorted(seen) == sorted(expected)
+
+
+def test_a_trial_shows_what_was_asked_and_measured(tracker, client, classification):
+    tracker.sync()
+    question = classification.question
+    trial = next(t for t in classification.finished if t.request.phase == "confirm")
+    _, trials = runs(client, question)
+    run = next(run for run in trials if run.info.run_name == "λ = 0 (confirm)")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["lambda"] == "0.0"
+    assert run.data.params["seeds"] == "11 12 13"
+    assert run.data.params["epochs"] == "4"
+    scores = question.test.scores(trial.outcome.test_predictions, "b")
+    assert run.data.metrics["test_accuracy_b"] == pytest.approx(scores.mean())
+    assert run.data.metrics["test_accuracy_b_sem"] == pytest.approx(scores.std(ddof=1) / 3**0.5)
+    similarity = trial.outcome.similarity["svcca"]
+    assert run.data.metrics["similarity_svcca"] == pytest.approx(similarity.mean())
+    assert run.data.metrics["steps"] == trial.outcome.steps
+
+
+def test_curves_are_complete(tracker, client, classification):
+    tracker.sync()
+    _, trials = runs(client, classification.question)
+    by_name = {run.info.run_name: run.info.run_id for run in trials}
+    for trial in classification.finished[:2]:
+        run_id = by_name[f"λ = {trial.request.strength:.3g} (search)"]
+        for name, curves in trial.outcome.curves.items():
+            for replicate, curve in enumerate(curves):
+                history = client.get_metric_history(run_id, f"{name}/replicate_{replicate}")
+                logged = {point.step: point.value for point in history}
+                known = {e: float(v) for e, v in enumerate(curve) if np.isfinite(v)}
+                assert logged == pytest.approx(known)
+
+
+def test_of_a_long_curve_mlflow_gets_enough_to_draw_it(classification):
+    known, epochs = 151, 200  # it ended early
+    curve = np.where(np.arange(epochs) < known, np.linspace(2, 1, epochs), np.nan)
+    outcome = replace(
+        classification.finished[0].outcome, curves={"train_loss_a": np.stack([curve, curve])}
+    )
+    points = trial_points(classification.question, outcome, 10_000)
+    logged = [p for p in points if p.name == "train_loss_a/replicate_1"]
+    steps = [p.step for p in logged]
+    assert (len(steps), steps[0], steps[-1]) == (40, 0, known - 1)
+    assert {2, 3, 4, 5} > set(np.diff(steps))
+    assert [p.value for p in logged] == pytest.approx(curve[steps])
+
+
+def test_a_failed_trial_says_why(tracker, client, classification):
+    tracker.sync()
+    _, trials = runs(client, classification.question)
+    failed = [run for run in trials if run.info.status == "FAILED"]
+    reason = next(t.reason for t in classification.finished if t.reason)
+    assert [run.data.tags["tuner.reason"] for run in failed] == [reason]
+    assert failed[0].data.tags["mlflow.note.content"] == reason
+
+
+def test_the_study_shows_its_data_and_spec(tracker, client, classification):
+    links = tracker.sync()
+    dataset = classification.question.dataset
+    run = client.get_run(links.run_id)
+    assert run.data.tags["tuner.fingerprint"] == dataset.fingerprint
+    (logged,) = run.inputs.dataset_inputs
+    assert dataset.fingerprint.startswith(logged.dataset.digest)
+    assert json.loads(logged.dataset.profile)["fingerprint"] == dataset.fingerprint
+    assert run.data.params["max_lambda"] == "4.0"
+    assert run.data.params["training.epochs"] == "4"
+    assert {file.path for file in client.list_artifacts(links.run_id)} == {"spec.json"}
+    series = client.get_metric_history(links.run_id, "search_lambda")
+    assert [point.step for point in series] == [0, 1, 2, 3]
+
+
+def test_a_crash_between_mlflow_and_the_store_duplicates_nothing(
+    tracker, client, classification, store, tracking_uri
+):
+    links = tracker.sync()
+    first = {run.info.run_id for run in runs(client, classification.question)[1]}
+    metrics = [client.get_metric_history(links.run_id, "search_lambda")]
+    store.update(classification.question.study, run_id=None)
+    with store.session() as session:
+        session.execute(update(TrialRow).values(run_id=None))
+    again = StudyTracker(classification.question, store, tracking_uri=tracking_uri)
+    assert again.sync() == links
+    studies, trials = runs(client, classification.question)
+    assert len(studies) == 1
+    assert {run.info.run_id for run in trials} == first
+    assert len(client.get_metric_history(links.run_id, "search_lambda")) == len(metrics[0])
+
+
+def test_a_new_mlflow_gets_the_whole_study(
+    tracker, classification, store, mlflow_template, tmp_path
+):
+    tracker.sync()
+    (tmp_path / "other.db").write_bytes(mlflow_template.read_bytes())
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    StudyTracker(
+        classification.question, store, tracking_uri=uri, artifact_location=tmp_path.as_uri()
+    ).sync()
+    _, trials = runs(connect(uri), classification.question)
+    assert len(trials) == len(classification.finished)
+
+
+def test_an_interrupted_study_goes_on_in_its_run(
+    tracker, client, classification, store, tracking_uri
+):
+    links = tracker.sync()
+    tracker.interrupt()
+    assert client.get_run(links.run_id).info.status == "KILLED"
+    again = StudyTracker(classification.question, store, tracking_uri=tracking_uri)
+    again.start()
+    wait_until(lambda: client.get_run(links.run_id).info.status == "RUNNING")
+    again.close()
+
+
+def test_a_failed_study_says_why(tracker, client):
+    tracker.fail("the baseline (λ = 0) could not be trained")
+    links = tracker.sync()
+    run = client.get_run(links.run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["tuner.reason"] == "the baseline (λ = 0) could not be trained"
+    assert "could not be trained" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_answer_is_logged(tracker, client, classification, tmp_path):
+    folder = tmp_path / "report"
+    folder.mkdir()
+    (folder / "report.html").write_text("<p>report</p>")
+    (folder / "lambda_curve.png").write_bytes(b"png")
+    links = tracker.finish(classification.result, folder)
+    assert tracker.finish(classification.result, folder) == links
+    run = client.get_run(links.run_id)
+    assert run.info.status == "FINISHED"
+    names = {file.path for file in client.list_artifacts(links.run_id)}
+    assert names == {"spec.json", "result.json", "report.html", "lambda_curve.png"}
+    assert run.data.tags["tuner.verdict.b"] == "do not align"
+    assert run.data.tags["tuner.lambda.a"] == "0.4"
+    note = run.data.tags["mlflow.note.content"]
+    assert "| Modality A | align | 0.4 | 0.05 to 1.5 |" in note
+    assert len(client.get_metric_history(links.run_id, "lambda_a")) == 1
+
+
+def test_a_server_that_is_down_costs_the_study_nothing(classification, store, dead_uri, caplog):
+    tracker = StudyTracker(classification.question, store, tracking_uri=dead_uri, patience=0.0)
+    started = time.perf_counter()
+    tracker.start()
+    for _ in range(100):
+        tracker.notify()
+    assert time.perf_counter() - started < 0.5
+    with caplog.at_level(logging.WARNING, "tuner.tracking.tracker"):
+        wait_until(lambda: caplog.records)
+    assert "will retry" in caplog.text
+    tracker.interrupt()
+    with pytest.raises(TrackingError, match="study itself is safe"):
+        tracker.flush()
+
+
+def test_the_background_thread_catches_up(tracker, client, classification):
+    tracker.start()
+    wait_until(
+        lambda: (
+            client.get_experiment_by_name(classification.question.dataset.name)
+            and len(runs(client, classification.question)[1]) == len(classification.finished)
+        )
+    )
+    tracker.close()
+
+
+def test_passwords_are_hidden():
+    uri = "postgresql+psycopg://tuner:secret@db:5432/mlflow"
+    assert redacted(f"cannot reach {uri}") == "cannot reach postgresql+psycopg://***@db:5432/mlflow"
+
+
+def wait_until(holds, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_the_background_writes_trial_after_trial_to_the_end(tracker, client, classification):
+    tracker.start()
+    tracker.notify()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if client.get_experiment_by_name(classification.question.dataset.name) is not None:
+            _, trials = runs(client, classification.question)
+            if len(trials) == len(classification.finished):
+                break
+        time.sleep(0.1)
+    tracker.close()
+    assert len(trials) == len(classification.finished)
+
+
+def test_many_may_be_the_first(tmp_path):
+    """In processes, as drivers are: MLflow's own locks hold within one of them."""
+    code = "import sys; from tuner.mlflow_access import connect; connect(sys.argv[1])"
+    command = [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'new.db'}"]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    told = [process.communicate()[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], told
+
+
+@pytest.mark.parametrize("tables", [10, 40])
+def test_a_database_is_never_left_half_built(tables, tmp_path):
+    """MLflow cannot go on with half of its tables."""
+    code = """if True:
+        import os, signal, sys
+        from sqlalchemy import Engine, event
+        from tuner.tracking.connection import connect
+
+        def count(connection, cursor, statement, *rest):
+            built.append(statement.lstrip().startswith("CREATE TABLE"))
+            if sum(built) == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        built = []
+        event.listen(Engine, "after_cursor_execute", count)
+        connect(sys.argv[1])
+    """
+    uri = f"sqlite:///{tmp_path / 'new.db'}"
+    killed = subprocess.run([sys.executable, "-c", code, uri, str(tables)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert connect(uri).search_experiments()
+
+
+def test_what_mlflow_is_needed_for_is_tried_again(classification, store, tracking_uri):
+    question = classification.question
+    tracker = StudyTracker(question, store, tracking_uri=tracking_uri, artifact_location=None)
+    faults = [ConnectionError("planted"), TrackingError("planted")]
+
+    def register():
+        if faults:
+            raise faults.pop()
+        return "registered"
+
+    assert tracker.retried(register) == "registered"
+    with pytest.raises(ValueError, match="a fault of ours"):
+        tracker.retried(lambda: int("a fault of ours"))

@@ -1,0 +1,251 @@
+"""The answer of a study, from its finished trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.analysis.decision import Choice, Gain, decide, paired_gain
+from tuner.errors import StudyFailedError
+from tuner.models.outcome import TrainingOutcome
+from tuner.search.nuisance import NuisanceSearch
+from tuner.study.result import (
+    Answer,
+    Cost,
+    CurvePoint,
+    DatasetSummary,
+    FailedTrial,
+    Information,
+    MetricSummary,
+    Modalities,
+    ModalityAnswer,
+    Nuisance,
+    NuisanceTrial,
+    PartialTrial,
+    PointScore,
+    Similarity,
+    StudyResult,
+    TestScores,
+    ValidationScores,
+    Verdict,
+)
+from tuner.study.scores import Scorer, Target
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial
+
+
+def answer(
+    question: Question,
+    choices: dict[Target, Choice],
+    finished: Sequence[FinishedTrial],
+    *,
+    wall_seconds: float,
+) -> StudyResult:
+    """Put the answer together; links to MLflow are added where the study is registered.
+
+    Args:
+        question: What was asked.
+        choices: What the search chose, per target.
+        finished: Every finished trial.
+        wall_seconds: How long the study took.
+
+    Raises:
+        StudyFailedError: If the baseline could not be trained with fresh seeds.
+    """
+    confirmation = _Confirmation.of(question, finished)
+    dataset, spec = question.dataset, question.spec
+    return StudyResult(
+        study=question.study,
+        name=question.name,
+        status="done",
+        dataset=DatasetSummary(
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            rows=dataset.rows,
+            labelled=int(dataset.labelled.sum()),
+            task=dataset.task,
+            classes=None if dataset.classes is None else len(dataset.classes),
+        ),
+        metric=MetricSummary(name=question.metric.name, direction=question.metric.direction),
+        information=Information.of(question.profile),
+        joint=confirmation.joint(choices["joint"]),
+        modalities=Modalities(
+            a=confirmation.modality("a", choices["a"]), b=confirmation.modality("b", choices["b"])
+        ),
+        curve=curve(question.validation, finished),
+        failures=tuple(
+            FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
+            for t in finished
+            if t.reason is not None
+        ),
+        stopped=_stopped(question.validation, finished),
+        nuisance=_nuisance(question, finished),
+        warm_start=None if spec.warm_start is None else spec.warm_start.study,
+        cost=_cost(finished, wall_seconds),
+        mlflow=None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Confirmation:
+    """The trainings with fresh seeds, by λ."""
+
+    question: Question
+    baseline: TrainingOutcome
+    trials: dict[float, FinishedTrial]
+
+    @classmethod
+    def of(cls, question: Question, finished: Sequence[FinishedTrial]) -> "_Confirmation":
+        trials = {t.request.strength: t for t in finished if t.request.phase == "confirm"}
+        baseline = trials[0.0].outcome
+        if baseline is None:
+            raise StudyFailedError(
+                f"the baseline (λ = 0) could not be trained with fresh seeds: {trials[0.0].reason}"
+            )
+        return cls(question=question, baseline=baseline, trials=trials)
+
+    def joint(self, choice: Choice) -> Answer:
+        verdict, evidence, gain = self._decision("joint", choice)
+        return Answer(
+            strength=choice.candidate if verdict == "align" else 0.0,
+            interval=choice.interval,
+            verdict=verdict,
+            candidate=choice.candidate,
+            gain=None if gain is None else gain.value,
+            gain_interval=None if gain is None else (gain.low, gain.high),
+            evidence=evidence,
+        )
+
+    def modality(self, target: Target, choice: Choice) -> ModalityAnswer:
+        verdict, evidence, gain = self._decision(target, choice)
+        best = self.trials[choice.candidate].outcome
+        validation, test = self.question.validation, self.question.test
+        return ModalityAnswer(
+            strength=choice.candidate if verdict == "align" else 0.0,
+            interval=choice.interval,
+            verdict=verdict,
+            candidate=choice.candidate,
+            evidence=evidence,
+            validation=ValidationScores(
+                baseline=float(validation.scores(self.baseline.predictions, target).mean()),
+                best=None if best is None else _mean(validation, best, target),
+            ),
+            test=TestScores(
+                baseline=float(test.scores(_tested(self.baseline), target).mean()),
+                best=None if best is None else float(test.scores(_tested(best), target).mean()),
+                gain=None if gain is None else gain.value,
+                gain_interval=None if gain is None else (gain.low, gain.high),
+            ),
+            model=None,
+        )
+
+    def _decision(self, target: Target, choice: Choice) -> tuple[Verdict, str, Gain | None]:
+        trial = self.trials[choice.candidate]
+        if trial.outcome is None:
+            reason = f"λ = {choice.candidate:.3g} could not be trained again: {trial.reason}"
+            return "no detectable effect", reason, None
+        gain = self._gain(target, trial.outcome)
+        verdict, evidence = decide(choice, gain)
+        return verdict, evidence, gain
+
+    def _gain(self, target: Target, treated: TrainingOutcome) -> Gain:
+        test, sign = self.question.test, self.question.metric.sign
+        ours, base = _tested(treated), _tested(self.baseline)
+        return paired_gain(
+            sign * test.scores(ours, target),
+            sign * test.scores(base, target),
+            sign * (test.resampled(ours, target) - test.resampled(base, target)),
+        )
+
+
+def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:
+    if outcome.test_predictions is None:
+        raise ValueError("only a confirmation has predictions for test rows")
+    return outcome.test_predictions
+
+
+def _mean(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> float:
+    return float(scorer.scores(outcome.predictions, target).mean())
+
+
+def curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoint, ...]:
+    """Return what the search saw at every λ, in the order of λ."""
+    points = (curve_point(scorer, trial) for trial in finished)
+    seen = (point for point in points if point is not None)
+    return tuple(sorted(seen, key=lambda point: point.strength))
+
+
+def curve_point(scorer: Scorer, trial: FinishedTrial) -> CurvePoint | None:
+    """Return what a trial of the search saw; None if it failed, or was no trial of the search."""
+    outcome = trial.outcome
+    if outcome is None or trial.request.phase != "search":
+        return None
+    return CurvePoint(
+        strength=outcome.strength,
+        replicates=len(outcome.seeds),
+        a=_point(scorer, outcome, "a"),
+        b=_point(scorer, outcome, "b"),
+        joint=_point(scorer, outcome, "joint"),
+        similarity=_similarity(outcome),
+    )
+
+
+def _stopped(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[PartialTrial, ...]:
+    """The longest partial training of every λ that was not trained in full."""
+    full = {t.request.strength for t in finished if t.request.phase == "search"}
+    longest: dict[float, PartialTrial] = {}
+    for trial in finished:
+        request, outcome = trial.request, trial.outcome
+        if request.phase != "rung" or outcome is None or request.strength in full:
+            continue
+        epochs = int(dict(request.settings)["epochs"])
+        known = longest.get(request.strength)
+        if known is None or known.epochs < epochs:
+            longest[request.strength] = PartialTrial(
+                strength=request.strength, epochs=epochs, joint=_point(scorer, outcome, "joint")
+            )
+    return tuple(longest[strength] for strength in sorted(longest))
+
+
+def _nuisance(question: Question, finished: Sequence[FinishedTrial]) -> Nuisance | None:
+    spec, validation = question.spec, question.validation
+    if spec.nuisance == "none":
+        return None
+    search = NuisanceSearch(spec=spec, validation=validation)
+    return Nuisance(
+        mode=spec.nuisance,
+        settings=dict(search.settings(finished)),
+        baseline_settings=dict(search.baseline_settings(finished)),
+        trials=tuple(
+            NuisanceTrial(
+                strength=t.request.strength,
+                settings=dict(t.request.settings),
+                joint=_point(validation, t.outcome, "joint"),
+            )
+            for t in sorted(finished, key=lambda t: t.request.number)
+            if t.request.phase == "nuisance" and t.outcome is not None
+        ),
+    )
+
+
+def _point(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> PointScore:
+    scores = scorer.scores(outcome.predictions, target)
+    return PointScore(
+        mean=float(scores.mean()), sem=float(scores.std(ddof=1) / np.sqrt(len(scores)))
+    )
+
+
+def _similarity(outcome: TrainingOutcome) -> Similarity | None:
+    means = {name: float(values.mean()) for name, values in outcome.similarity.items()}
+    return Similarity(**means) if means else None
+
+
+def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:
+    outcomes = [t.outcome for t in finished if t.outcome is not None]
+    return Cost(
+        trials=len(finished),
+        trainings=sum(len(outcome.seeds) for outcome in outcomes),
+        gradient_steps=sum(outcome.steps for outcome in outcomes),
+        training_seconds=sum(outcome.seconds for outcome in outcomes),
+        wall_seconds=wall_seconds,
+    )

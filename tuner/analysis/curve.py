@@ -1,0 +1,383 @@
+"""The λ-curve: how much alignment of each strength gains over none, and how sure that is.
+
+The quantity is the gain f(λ) = E score(λ) − E score(0) of arXiv 2511.12121, which reads it off a
+grid of λs. Here f is a Gaussian process (Rasmussen and Williams, *Gaussian Processes for Machine
+Learning*, 2006, chapters 2 and 5), observed through the mean over replicates of
+score(λ_j) − score(0). Three things make that harder than a textbook regression:
+
+- The errors of the T − 1 differences are not independent: all share the baseline's error, and
+  neighbours share more. Taking them as independent mistakes the shared part for signal. So the
+  noise has a full covariance: seeds (estimated across replicates) and rows (resampled).
+- f(0) = 0 is known, so the kernel is conditioned on it.
+- A diverged training scores thousands of times worse than the others. Losses far beyond the noise
+  are therefore compressed (a warped Gaussian process, Snelson, Rasmussen and Ghahramani 2004).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.study.space import Floats, LambdaSpace
+
+_LENGTHS = np.geomspace(0.12, 1.5, 6)  # in units of u, whose whole range is 1
+_AMPLITUDES = 8
+_NOISE_SCALES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+_ROUGHNESS = (0.005, 0.05, 0.2)
+_DRIFTS = (0.0, 0.5, 2.0, 8.0, 32.0)
+_COLLAPSE = 10.0  # knees
+_JITTER = 1e-9
+_LARGEST = 1e150  # so that squares are finite
+
+Mask = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observations:
+    """What the search saw on validation rows; higher scores are better.
+
+    Attributes:
+        lambdas: The λs tried, ascending, the first of them 0. Shape (T,), T at least 2.
+        scores: One score a λ and replicate; a column is one seed at every λ. Shape (T, S), S at
+            least 2.
+        resampled: The mean over replicates of the score at each λ, under bootstrap resamples of
+            the evaluation rows, each resample the same at every λ. Shape (B, T). None takes the
+            rows as given: the answer then holds for these rows only.
+
+    Raises:
+        ValueError: If a shape, an order or a number is not as said above.
+    """
+
+    lambdas: Floats
+    scores: Floats
+    resampled: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if self.lambdas.ndim != 1 or self.lambdas.size < 2:
+            raise ValueError(f"need λ = 0 and at least one more, not shape {self.lambdas.shape}")
+        if self.lambdas[0] != 0 or np.any(np.diff(self.lambdas) < 0):
+            raise ValueError("lambdas must ascend from 0")
+        trials = self.lambdas.size
+        if self.scores.ndim != 2 or self.scores.shape[0] != trials or self.scores.shape[1] < 2:
+            raise ValueError(f"scores must be ({trials}, at least 2), not {self.scores.shape}")
+        rows = self.resampled
+        if rows is not None and (rows.ndim != 2 or rows.shape[1] != trials or len(rows) < 2):
+            raise ValueError(f"resampled must be (at least 2, {trials}), not {rows.shape}")
+        for name in ("lambdas", "scores", "resampled"):
+            numbers = getattr(self, name)
+            if numbers is not None and not np.all(np.abs(numbers) < _LARGEST):
+                raise ValueError(f"{name} must be finite, and below {_LARGEST} in size")
+        if np.all(self.lambdas == 0):
+            raise ValueError("need a λ above 0")
+
+
+def gain_kernel(left: Floats, right: Floats, length: Floats, amplitude: Floats) -> Floats:
+    """Prior covariance of the gains at two sets of u: a Matérn-5/2 kernel conditioned on f(0) = 0.
+
+    k(u, u') − k(u, 0) k(0, u') / k(0, 0), Rasmussen and Williams, equations 2.19 and 4.17.
+
+    Args:
+        left: Shape (l,).
+        right: Shape (r,).
+        length: Length scale of each process, in units of u. Shape (K,).
+        amplitude: Standard deviation of each process far from 0. Shape (K,).
+
+    Returns:
+        Shape (K, l, r).
+    """
+    shape = np.reshape(length, (-1, 1, 1))
+
+    def matern(distance: Floats) -> Floats:
+        d = np.sqrt(5) * np.abs(distance) / shape
+        correlation: Floats = (1 + d + d**2 / 3) * np.exp(-d)
+        return correlation
+
+    free = matern(left[:, None] - right) - matern(left[:, None]) * matern(right[None, :])
+    return np.reshape(amplitude, (-1, 1, 1)) ** 2 * free
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GainProcesses:
+    """K Gaussian processes with f(0) = 0, each conditioned on the same noisy gains.
+
+    Attributes:
+        units: Where gains were seen, in (0, 1]. Shape (n,).
+        lengths: Length scales. Shape (K,).
+        amplitudes: Standard deviations far from 0. Shape (K,).
+        whiteners: Inverse Cholesky factors of the covariance of the gains. Shape (K, n, n).
+        whitened: The gains, whitened. Shape (K, n).
+    """
+
+    units: Floats
+    lengths: Floats
+    amplitudes: Floats
+    whiteners: Floats
+    whitened: Floats
+
+    @classmethod
+    def condition(
+        cls, units: Floats, gains: Floats, noise: Floats, lengths: Floats, amplitudes: Floats
+    ) -> Self:
+        """Condition on gains (n,) whose errors have the covariances noise (K, n, n)."""
+        covariance = gain_kernel(units, units, lengths, amplitudes) + noise
+        jitter = _JITTER * np.trace(covariance, axis1=1, axis2=2) / units.size
+        factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(units.size))
+        whiteners = np.linalg.inv(factors)
+        return cls(
+            units=units,
+            lengths=lengths,
+            amplitudes=amplitudes,
+            whiteners=whiteners,
+            whitened=whiteners @ gains,
+        )
+
+    def log_evidence(self) -> Floats:
+        """Log marginal likelihood of the gains under each process. Shape (K,)."""
+        diagonals = np.diagonal(self.whiteners, axis1=1, axis2=2)
+        fit = np.sum(self.whitened**2, axis=1) + self.units.size * np.log(2 * np.pi)
+        log_evidence: Floats = np.log(diagonals).sum(axis=1) - fit / 2
+        return log_evidence
+
+    def select(self, index: Indices) -> Self:
+        """Keep some of the processes."""
+        kept = (self.lengths, self.amplitudes, self.whiteners, self.whitened)
+        lengths, amplitudes, whiteners, whitened = (part[index] for part in kept)
+        return type(self)(
+            units=self.units,
+            lengths=lengths,
+            amplitudes=amplitudes,
+            whiteners=whiteners,
+            whitened=whitened,
+        )
+
+    def posterior(self, units: Floats) -> tuple[Floats, Floats]:
+        """Posterior means (K, m) and covariances (K, m, m) of f at units (m,)."""
+        seen = gain_kernel(units, self.units, self.lengths, self.amplitudes)
+        weights = seen @ self.whiteners.swapaxes(1, 2)
+        prior = gain_kernel(units, units, self.lengths, self.amplitudes)
+        means = np.einsum("kmn,kn->km", weights, self.whitened)
+        return means, prior - weights @ weights.swapaxes(1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    """Gains in units of a `knee`, losses beyond it on a logarithmic scale that ends.
+
+    φ(d) = d / knee for d ≥ −knee, −1 − log(−d / knee) below it: continuous with its slope, and
+    monotone, so the best λ is the same before and after. Losses beyond 10 knees all count as 10:
+    how far a collapse went says nothing about where alignment helps.
+    """
+
+    knee: float
+
+    @classmethod
+    def suited_to(cls, gains: Floats, row_variance: Floats) -> Self:
+        """Leave alone what is of the size of the noise, or of the gains that are worth having.
+
+        Args:
+            gains: Paired gains of each λ and replicate. Shape (n, S).
+            row_variance: Variance of each λ's mean gain over resampled rows. Shape (n,).
+        """
+        means = gains.mean(axis=1)
+        noise = np.sqrt(np.median(gains.var(axis=1, ddof=1) + gains.shape[1] * row_variance))
+        ordinary = np.quantile(np.abs(means), 0.25, method="lower")
+        return cls(knee=5 * max(float(noise), float(ordinary), float(means.max())) or 1.0)
+
+    def apply(self, gains: Floats) -> Floats:
+        """φ of gains of any shape."""
+        return np.where(gains < -self.knee, -1 - np.log(self._loss(gains)), gains / self.knee)
+
+    def slope(self, gains: Floats) -> Floats:
+        """φ'(gains), by which errors shrink."""
+        return 1 / (self._loss(gains) * self.knee)
+
+    def undo(self, compressed: Floats) -> Floats:
+        """φ⁻¹ of compressed gains of any shape; at the least −10 knees."""
+        loss = np.exp(np.clip(-compressed - 1, 0, np.log(_COLLAPSE)))
+        return self.knee * np.where(compressed < -1, -loss, compressed)
+
+    def _loss(self, gains: Floats) -> Floats:
+        return np.clip(-gains / self.knee, 1, _COLLAPSE)
+
+
+def _seed_shape(units: Floats, roughness: float, drift: float) -> Floats:
+    """Covariance over λs of one replicate's paired gain, up to a factor. Shape (n, n).
+
+    A replicate's score is taken to vary with u as a rough stationary process (an
+    Ornstein-Uhlenbeck process: chaotic training, hence nearly independent at different λs, but
+    the same at the same λ) plus a slow drift that grows with u (a Brownian motion). The gain
+    subtracts its value at u = 0, which all λs therefore share.
+    """
+    rough = np.exp(-np.abs(units[:, None] - units) / roughness)
+    baseline = np.exp(-units / roughness)
+    paired = rough - baseline[:, None] - baseline + 1
+    return paired + drift * np.minimum(units[:, None], units) + 0.05 * np.eye(units.size)
+
+
+def seed_covariance(units: Floats, gains: Floats) -> Floats:
+    """Covariance over λs of one replicate's paired gain, estimated across replicates.
+
+    S replicates show S − 1 directions of an n × n covariance, so it is not taken from them as it
+    is: a family of shapes (see `_seed_shape`) is averaged by marginal likelihood of the
+    deviations between replicates, the factor integrated out under Jeffreys' prior. A λ whose
+    replicates disagree far beyond the others (one of them diverged) says nothing on that family,
+    and gets the variance it shows.
+
+    Args:
+        units: Shape (n,).
+        gains: Shape (n, S).
+
+    Returns:
+        Shape (n, n).
+    """
+    replicates = gains.shape[1]
+    spread = np.atleast_2d(np.cov(gains))
+    seen = np.diag(spread)
+    calm = seen <= 25 * np.median(seen)
+    if not np.any(seen[calm] > 0):
+        return spread
+    log_weights, covariances = [], []
+    freedom = (replicates - 1) * int(calm.sum())
+    for roughness in _ROUGHNESS:
+        for drift in _DRIFTS:
+            shape = _seed_shape(units, roughness, drift)
+            within = shape[np.ix_(calm, calm)]
+            squares = np.trace(np.linalg.solve(within, spread[np.ix_(calm, calm)]))
+            factor = squares / calm.sum()
+            log_determinant = np.linalg.slogdet(within)[1]
+            log_weights.append(-((replicates - 1) * log_determinant + freedom * np.log(factor)) / 2)
+            covariances.append(factor * shape)
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    covariance = np.average(covariances, axis=0, weights=weights)
+    lacking = np.where(calm, 0, np.maximum(seen - np.diag(covariance), 0))
+    widened: Floats = covariance + np.diag(lacking)
+    return widened
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CurveModel:
+    """Posterior of the paired gain f(λ) = E score(λ) − E score(0), with f(0) = 0 exactly.
+
+    A mixture of Gaussian processes: length scale, amplitude and size of the seed noise are
+    averaged over a grid by marginal likelihood instead of set to their best values, which would
+    over-fit flat curves.
+
+    Attributes:
+        space: The λs searched.
+        compression: How large losses were compressed.
+        processes: The processes of the mixture, of the compressed gain in units of its knee.
+        weights: Their posterior probabilities. Shape (K,).
+    """
+
+    space: LambdaSpace
+    compression: Compression
+    processes: GainProcesses
+    weights: Floats
+
+    @classmethod
+    def fit(cls, observations: Observations, space: LambdaSpace) -> Self:
+        """Fit to what was seen.
+
+        Raises:
+            ValueError: If a λ lies outside the space.
+        """
+        lambdas = observations.lambdas
+        if lambdas[-1] > space.maximum * (1 + 1e-9):
+            raise ValueError(f"λ = {lambdas[-1]} is above the space's {space.maximum}")
+        tried = lambdas > 0
+        units = np.minimum(space.to_unit(lambdas[tried]), 1.0)
+        baseline = observations.scores[~tried].mean(axis=0)
+        raw = observations.scores[tried] - baseline
+        rows = _row_covariance(observations, tried)
+        compression = Compression.suited_to(raw, np.diag(rows))
+        slope = compression.slope(raw.mean(axis=1))
+        gains = compression.apply(raw)
+        processes, log_prior = _candidates(units, gains, rows * slope[:, None] * slope)
+        log_weights = log_prior + processes.log_evidence()
+        weights: Floats = np.exp(log_weights - log_weights.max())
+        kept = np.flatnonzero(weights > 0.01)
+        return cls(
+            space=space,
+            compression=compression,
+            processes=processes.select(kept),
+            weights=weights[kept] / weights[kept].sum(),
+        )
+
+    def mean(self, lambdas: Floats) -> Floats:
+        """Posterior mean of the gain (taken before losses are decompressed). Shape (m,)."""
+        means, _ = self.processes.posterior(self._units(lambdas))
+        return self.compression.undo(self.weights @ means)
+
+    def interval(self, lambdas: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+        """Pointwise credible interval of the gain: two of shape (m,).
+
+        From the mixture's first two moments, which is a little wide where its tails are heavy.
+        """
+        from scipy import special
+
+        means, covariances = self.processes.posterior(self._units(lambdas))
+        center = self.weights @ means
+        variances = np.diagonal(covariances, axis1=1, axis2=2)
+        variance = self.weights @ (variances + (means - center) ** 2)
+        reach = special.ndtri((1 + level) / 2) * np.sqrt(np.maximum(variance, 0))
+        low, high = (self.compression.undo(center + side * reach) for side in (-1, 1))
+        return low, high
+
+    def draws(self, lambdas: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """Draw n whole curves from the posterior. Shape (n, m)."""
+        units = self._units(lambdas)
+        counts = rng.multinomial(n, self.weights)
+        used = np.flatnonzero(counts)
+        means, covariances = self.processes.select(used).posterior(units)
+        size = np.trace(covariances, axis1=1, axis2=2)[:, None, None] / units.size
+        factors = np.linalg.cholesky(covariances + (1e-7 * size + 1e-300) * np.eye(units.size))
+        curves = [
+            mean + rng.standard_normal((count, units.size)) @ factor.T
+            for mean, factor, count in zip(means, factors, counts[used], strict=True)
+        ]
+        gains = np.where(units > 0, np.concatenate(curves), 0.0)
+        return self.compression.undo(gains)
+
+    def _units(self, lambdas: Floats) -> Floats:
+        return np.asarray(self.space.to_unit(np.asarray(lambdas, dtype=float)))
+
+
+def _row_covariance(observations: Observations, tried: Mask) -> Floats:
+    """Covariance over λs of the mean gain when rows are resampled. Shape (n, n).
+
+    The seed noise holds each replicate's own response to the rows too, so that part is counted
+    twice: the intervals are a little wide for it.
+    """
+    if observations.resampled is None:
+        return np.zeros((int(tried.sum()),) * 2)
+    baseline = observations.resampled[:, ~tried].mean(axis=1, keepdims=True)
+    return np.atleast_2d(np.cov(observations.resampled[:, tried] - baseline, rowvar=False))
+
+
+def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcesses, Floats]:
+    """Every process of the grid conditioned on the mean gains, and its log prior weight.
+
+    Priors: length scale log-normal around .3; amplitude half-Cauchy, in units of the standard
+    error of a mean gain; size of the seed noise scaled inverse χ².
+    """
+    from scipy import special
+
+    replicates = gains.shape[1]
+    freedom = (replicates - 1) * units.size
+    means = gains.mean(axis=1)
+    seeds = seed_covariance(units, gains) / replicates
+    quantiles = 2 * special.gammaincinv(freedom / 2, _NOISE_SCALES)  # of chi-squared
+    scales = freedom / quantiles
+    error = max(float(np.sqrt(np.median(np.diag(seeds + rows)))), 1e-6)
+    reach = max(32.0, 4 * float(np.abs(means).max()) / error)
+    relative = np.geomspace(1.0, reach, _AMPLITUDES)
+    log_length = -((np.log(_LENGTHS / 0.3) / 0.7) ** 2) / 2
+    log_amplitude = np.log(relative) - np.log1p((relative / 16) ** 2)
+    grid = np.meshgrid(np.arange(scales.size), _LENGTHS, relative, indexing="ij")
+    index, lengths, sizes = (axis.ravel() for axis in grid)
+    noise = scales[:, None, None] * seeds + rows + 1e-12 * np.eye(units.size)
+    processes = GainProcesses.condition(units, means, noise[index], lengths, error * sizes)
+    log_prior = log_length[:, None] + log_amplitude
+    return processes, np.tile(log_prior.ravel(), scales.size)

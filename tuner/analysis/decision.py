@@ -1,0 +1,182 @@
+"""λ*, its interval, and the verdict of a study.
+
+The search proposes, the confirmation disposes. On the search's own scores the best of many λs
+looks good by luck; so one candidate is taken from the model of the curve, trained again with
+fresh seeds and scored on test rows that no trial saw. An `align` rests on that single comparison.
+(arXiv 2511.12121 reads λ* off a grid; the choice and the verdicts are this program's own.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.analysis.curve import CurveModel, Observations
+from tuner.study.result import Verdict
+from tuner.study.space import Floats, LambdaSpace
+
+_GRID = 65
+_DRAWS = 4000
+_USEFUL = 0.25  # in u; λ = .15 of 4
+_SUPPORT = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """A gain over λ = 0, in units of the score, with its 95 % interval.
+
+    Raises:
+        ValueError: If the interval does not hold the value.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"need low ≤ value ≤ high, not {self.low}, {self.value}, {self.high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What the search says, before it is confirmed.
+
+    Attributes:
+        best: The λ in [0, λ_max] of the highest posterior mean gain; 0 if none is above 0.
+        interval: 95 % interval of the λ of the highest gain, to 1/64 of u. It may include 0 and
+            λ_max.
+        candidate: The λ > 0 to confirm against λ = 0: `best` if that is above 0, else the least
+            harmful of the useful strengths (u at least 1/4).
+        expected: Gain at the candidate, on validation rows. Where `best` is above 0 it is the
+            best of many, so an optimistic one.
+        support: Posterior probability, on validation rows, that the candidate gains at all.
+        average: Gain averaged over the range searched, evenly in u, on validation rows.
+    """
+
+    best: float
+    interval: tuple[float, float]
+    candidate: float
+    expected: Gain
+    support: float
+    average: Gain
+
+
+def choose(observations: Observations, space: LambdaSpace, *, seed: int) -> Choice:
+    """Choose λ* from the model of the curve, not from the raw best.
+
+    Args:
+        observations: What the search saw.
+        space: The λs searched.
+        seed: Of the draws from the posterior; the same seed gives the same choice.
+
+    Raises:
+        ValueError: If a λ lies outside the space.
+    """
+    curve = CurveModel.fit(observations, space)
+    units = np.linspace(0, 1, _GRID)
+    lambdas = _readable(space.to_lambda(units), space.maximum)
+    mean = curve.mean(lambdas)
+    draws = curve.draws(lambdas, _DRAWS, np.random.default_rng(seed))
+    best = int(mean.argmax())
+    useful = np.flatnonzero(units >= _USEFUL)
+    candidate = best or int(useful[mean[useful].argmax()])
+    winners = draws.argmax(axis=1)
+    low, high = np.quantile(winners, [0.025, 0.975], method="inverted_cdf").astype(int)
+    return Choice(
+        best=float(lambdas[best]),
+        # The two can part where the curve is flat: the interval is of the argmax, best of the mean.
+        interval=(float(lambdas[min(low, best)]), float(lambdas[max(high, best)])),
+        candidate=float(lambdas[candidate]),
+        expected=_summary(draws[:, candidate]),
+        support=float(np.mean(draws[:, candidate] > 0)),
+        average=_summary(draws.mean(axis=1)),
+    )
+
+
+def paired_gain(treated: Floats, baseline: Floats, resampled: Floats | None) -> Gain:
+    """Mean gain of the treated replicates, for other seeds and other rows than these.
+
+    Seeds and rows are crossed random effects, so Var = Var_seeds / S + Var_rows. Each part has its
+    own degrees of freedom; half the interval's width is √(t²_{S−1} Var_seeds / S + t²_{B−1}
+    Var_rows) (after Howe 1974, Graybill and Wang 1980), which keeps at least its level for every
+    mixture of the two. Satterthwaite's approximation does not: with two or three replicates it
+    found false gains twice as often as it should. The variance over rows holds what the rows do to
+    each replicate, which Var_seeds holds too: the interval is a little wide for it.
+
+    Args:
+        treated: Scores with alignment, higher is better. Shape (S,), S at least 2.
+        baseline: Scores without, of the same seeds. Shape (S,).
+        resampled: Mean gain over replicates under bootstrap resamples of the rows. Shape (B,), B
+            at least 2. None takes the rows as given.
+
+    Raises:
+        ValueError: If a shape is not as said, or a number is not finite.
+    """
+    if treated.ndim != 1 or treated.size < 2 or treated.shape != baseline.shape:
+        raise ValueError(f"need two alike (at least 2,), not {treated.shape}, {baseline.shape}")
+    if resampled is not None and (resampled.ndim != 1 or resampled.size < 2):
+        raise ValueError(f"resampled must be (at least 2,), not {resampled.shape}")
+    gains = treated - baseline
+    reach = np.square(_reach(gains)) / gains.size
+    if resampled is not None:
+        reach += np.square(_reach(resampled))
+    value, half = float(gains.mean()), float(np.sqrt(reach))
+    if not np.isfinite(half):
+        raise ValueError("scores must be finite")
+    return Gain(value=value, low=value - half, high=value + half)
+
+
+def decide(choice: Choice, confirmed: Gain) -> tuple[Verdict, str]:
+    """The verdict, and the reason for it in one sentence.
+
+    - `align`: fresh seeds on test rows gain at the candidate, and the search leaned that way too.
+      The test alone would be wrong in 2.5 % of verdicts without any effect, which is more than 5 %
+      of studies, as each has three; that the search agree costs hardly any power and makes it
+      less than 1 % of verdicts.
+    - `do not align`: the search sees no gain at any λ, the average over its range is surely below
+      0, and the test at the least harmful useful strength is below 0 too. One harmful λ would not
+      do: too strong an alignment harms wherever a weaker one helps. Nor can every λ be asked to
+      be surely worse: the effect vanishes as λ goes to 0.
+    - `no detectable effect` otherwise.
+
+    Args:
+        choice: What the search says.
+        confirmed: Gain at `choice.candidate`, with fresh seeds, on test rows.
+    """
+    tested = f"at λ = {choice.candidate:.3g}, with fresh seeds on test rows, {_words(confirmed)}"
+    searched = f"averaged over the λs searched, on validation rows, {_words(choice.average)}"
+    hopeful = choice.best > 0 and choice.support >= _SUPPORT
+    harmful = choice.best == 0 and choice.average.high < 0
+    if hopeful and confirmed.low > 0:
+        return "align", f"Alignment helps: {tested}."
+    if harmful and confirmed.value < 0:
+        return "do not align", f"No λ was seen to help and alignment harms: {searched}; {tested}."
+    if confirmed.low > 0:
+        found = "The search saw too little of a gain to believe the one that was tested"
+    elif choice.average.high < 0:
+        found = "No gain was confirmed, nor was every useful λ shown to harm"
+    else:
+        found = "No gain was confirmed"
+    return "no detectable effect", f"{found}: {tested}; {searched}."
+
+
+def _readable(lambdas: Floats, maximum: float) -> Floats:
+    """Round to three digits, as people will read, type and compare them; keep the maximum."""
+    rounded = np.array([float(f"{strength:.3g}") for strength in lambdas[:-1]])
+    return np.append(np.minimum(rounded, maximum), maximum)
+
+
+def _summary(draws: Floats) -> Gain:
+    low, value, high = np.quantile(draws, [0.025, 0.5, 0.975])
+    return Gain(value=float(value), low=float(low), high=float(high))
+
+
+def _reach(sample: Floats) -> float:
+    """Half the width of the 95 % interval of one draw, by Student's t with n − 1 degrees."""
+    from scipy import special
+
+    return float(special.stdtrit(sample.size - 1, 0.975) * sample.std(ddof=1))
+
+
+def _words(gain: Gain) -> str:
+    return f"the gain is {gain.value:+.3g} (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"

@@ -1,0 +1,1 @@
+"""The command `tuner`: words, flags, exit codes."""

@@ -1,0 +1,197 @@
+"""What a person sees in the terminal: progress on standard error, the answer on standard output."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from tuner.data import PairedDataset, Split
+from tuner.errors import SpecError
+from tuner.orchestrator import Progress as StudyProgress
+from tuner.orchestrator import Report, run_study
+from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
+from tuner.settings import Settings
+from tuner.storage.studies import StudyStore
+from tuner.study.result import Information, Interval, StudyResult
+from tuner.study.spec import StudySpec, WarmStart
+from tuner.study.study import Question, dataset_of
+
+_STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
+_err = Console(stderr=True, highlight=False)
+_out = Console(highlight=False)
+
+
+def warm_start(study: str, settings: Settings) -> WarmStart:
+    """Begin with the answer of an earlier study in the store.
+
+    Raises:
+        SpecError: If it has none.
+    """
+    with closing(StudyStore(settings.store_url)) as store:
+        row = store.get(study)
+    if row is None or row.result is None:
+        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
+    answer = StudyResult.model_validate(row.result)
+    return WarmStart(study=study, interval=answer.joint.interval)
+
+
+def run(
+    source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
+) -> StudyResult:
+    """Read the data and answer the question, showing how it goes."""
+    dataset = dataset_of(spec, source, max_bytes=settings.max_data)
+    for warning in dataset.warnings:
+        _err.print(f"Warning: {warning}", style="yellow")
+    question = Question.of(spec, dataset)
+    _err.print(
+        f"Study {question.study}: {dataset.name}, {dataset.rows} pairs "
+        f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {question.metric.name}, "
+        f"{question.training.encoder_a} with {question.training.encoder_b} encoder"
+    )
+    trained = []
+    with _progress(question) as show_progress:
+
+        def report(progress: StudyProgress) -> None:
+            trained.append(progress.done)
+            show_progress(progress)
+
+        result = run_study(
+            question, settings, workers=workers, time_budget=time_budget, report=report
+        )
+    if not trained:
+        _err.print("This question was answered before: here is the answer from the store.")
+    return result
+
+
+@contextmanager
+def _progress(question: Question) -> Iterator[Report]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=_err) as bar:
+        task = bar.add_task("starting", total=None, note="")
+
+        def report(progress: StudyProgress) -> None:
+            bar.update(
+                task,
+                description=progress.phase,
+                completed=progress.done,
+                total=progress.total,
+                note=_note(progress, question.metric.name),
+            )
+            if not bar.console.is_terminal:
+                _err.print(
+                    f"{progress.phase} {progress.done}/{progress.total} "
+                    f"{_note(progress, question.metric.name)}"
+                )
+
+        yield report
+
+
+def _note(progress: StudyProgress, metric: str) -> str:
+    parts = []
+    if progress.best is not None:
+        strength, score = progress.best
+        parts.append(f"best so far λ = {strength:.3g} ({metric} {score:.4f})")
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    if progress.seconds_left is not None:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(f"about {minutes}:{seconds:02d} left")
+    return ", ".join(parts)
+
+
+def show(result: StudyResult, settings: Settings) -> None:
+    """Print the answer, and where to look next."""
+    show_answer(result)
+    _where_next(result, settings)
+
+
+def show_answer(result: StudyResult) -> None:
+    """Print the answer."""
+    _out.print(f"\nAlignment strength for {result.name} ({result.metric.name})\n")
+    if result.information is not None:
+        _out.print(f"{expectation(result.information)}", style="italic")
+        if seen := hindsight(result.information, result.joint.verdict):
+            _out.print(seen, style="italic")
+        _out.print()
+    sides = result.modalities
+    for label, part, gain, interval in (
+        ("joint", result.joint, result.joint.gain, result.joint.gain_interval),
+        ("a", sides.a, sides.a.test.gain, sides.a.test.gain_interval),
+        ("b", sides.b, sides.b.test.gain, sides.b.test.gain_interval),
+    ):
+        style = _STYLE[part.verdict]
+        _out.print(f"{label:6} [bold]λ* = {part.strength:.6g}[/]  [{style}]{part.verdict}[/]")
+        if gain is not None and interval is not None:
+            gained = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
+            _out.print(f"       gain on test rows at λ = {part.candidate:.3g}: {gained}")
+        _out.print(f"       the best λ is in {_interval(part.interval, '{:.3g}')} (95 %)")
+        _out.print(Padding(part.evidence, (0, 0, 1, 7)))
+    if result.warm_start is not None:
+        _out.print(f"The search began where study {result.warm_start} saw the best λ.")
+    if result.nuisance is not None:
+        _out.print(nuisance_words(result.nuisance))
+    for partial in result.stopped:
+        _out.print(
+            f"stopped by halving: λ = {partial.strength:.3g}, after {partial.epochs} epochs at "
+            f"{partial.joint.mean:.4f}"
+        )
+    for failure in result.failures:
+        _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
+
+
+def _where_next(result: StudyResult, settings: Settings) -> None:
+    _out.print()
+    cost = result.cost
+    _out.print(
+        f"{cost.trainings} trainings, {cost.gradient_steps} gradient steps, "
+        f"{cost.wall_seconds:.0f} s"
+    )
+    _out.print(f"report   {settings.reports(result.study) / 'report.html'}", soft_wrap=True)
+    for model in (result.modalities.a.model, result.modalities.b.model):
+        if model is not None:
+            _out.print(f"model    models:/{model.name}/{model.version}", soft_wrap=True)
+    _out.print("runs     tuner ui")
+
+
+def show_information(name: str, information: Information) -> None:
+    """Print an information profile."""
+    table = Table(title=f"What {name} tells of the label", title_justify="left")
+    for heading in ("information", "bits", "95 % interval"):
+        table.add_column(heading)
+    for atom, title in ATOM_TITLES.items():
+        estimate = getattr(information, atom)
+        interval = _interval((estimate.low, estimate.high), "{:.3f}")
+        table.add_row(f"{atom}, {title}", f"{estimate.value:.3f}", interval)
+    _out.print(table)
+    _out.print(f"The label has {information.entropy:.3f} bits; {information.rows} rows were used.")
+    if information.reason is not None:
+        _out.print(f"Not reliable: {information.reason}.")
+    _out.print(expectation(information))
+
+
+def show_dataset(dataset: PairedDataset) -> None:
+    """Print what a valid data set holds."""
+    for warning in dataset.warnings:
+        _err.print(f"Warning: {warning}", style="yellow")
+    sizes = {split.name.lower(): len(dataset.indices(split)) for split in Split}
+    _out.print(
+        f"{dataset.name}: valid, {dataset.rows} pairs, {int(dataset.labelled.sum())} labelled"
+    )
+    for role, side in (("a", dataset.a), ("b", dataset.b)):
+        _out.print(f"{role}: {side.name}, a row has shape {side.values.shape[1:]}")
+    classes = "" if dataset.classes is None else f", {len(dataset.classes)} classes"
+    _out.print(f"y: {dataset.task}{classes}")
+    _out.print("split: " + ", ".join(f"{count} {name}" for name, count in sizes.items()))
+    _out.print(f"fingerprint: {dataset.fingerprint}", soft_wrap=True)
+
+
+def _interval(interval: Interval, style: str) -> str:
+    return f"[{style.format(interval[0])}, {style.format(interval[1])}]"

@@ -1,0 +1,1 @@
+"""Where trials are trained: Ray Tune workers and what reaches them."""

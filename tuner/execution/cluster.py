@@ -1,0 +1,89 @@
+"""The Ray cluster that a study's workers run on."""
+
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from tuner.study.spec import StudySpec
+
+_QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C belongs to us: what is finished is written down
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # our store is the truth, not Tune's state
+}
+# Tune's actors bring an environment of their own, so that no worker started ahead ever runs one.
+_NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+
+
+_ENOUGH = 64  # more than a plan ever asks for at a time, unless its batches are huge
+
+
+class Cluster:
+    """A Ray cluster that starts, and ends, in the background: seconds, most of them waiting."""
+
+    def __init__(self, address: str | None, cpus: int, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._started = thread.submit(_start, address, cpus)
+        self._ended: Future[None] | None = None
+
+    def wait_until_ready(self) -> None:
+        """Return when it is ready."""
+        self._started.result()
+
+    def end(self) -> None:
+        """Begin to end it, or the connection to it."""
+        if self._ended is None:
+            self._ended = self._thread.submit(_end)
+
+
+@contextmanager
+def ray_cluster(address: str | None, cpus: int) -> Iterator[Cluster]:
+    """Connect to the Ray cluster at `address`, or start one on this machine and end it after.
+
+    Args:
+        address: A cluster, or None for a local one.
+        cpus: Of a local cluster: more than the machine has means that trials share them.
+    """
+    for name, value in (_QUIET | ({} if address else _NO_IDLE_WORKERS)).items():
+        os.environ.setdefault(name, value)
+    with ThreadPoolExecutor(1) as thread:
+        cluster = Cluster(address, cpus, thread)
+        try:
+            yield cluster
+        finally:
+            cluster.end()
+
+
+def default_workers(address: str | None, spec: StudySpec) -> int:
+    """Return how many trials to run at a time.
+
+    On a cluster that is for Ray to say: trials wait for room, and an autoscaler makes it.
+    """
+    if address is not None:
+        return _ENOUGH
+    known = hasattr(os, "sched_getaffinity")
+    cpus = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return max(1, cpus // (spec.cpus * spec.ranks))
+
+
+def _end() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _start(address: str | None, cpus: int) -> None:
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is told by our result
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"num_cpus": cpus, "include_dashboard": False, "address": "local"}
+    else:
+        options["address"] = address
+    ray.init(**options)

@@ -1,0 +1,129 @@
+"""One trial on a Ray Tune worker: a λ, trained with every replicate's seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ray import tune
+
+from tuner.execution.shared_rows import SharedRows
+from tuner.models.config import TrainingConfig
+from tuner.models.outcome import TrainingOutcome
+from tuner.models.rows import Rows, TrainingData
+from tuner.study.trial import TrialRequest, pack
+
+# A seam: tests put a stand-in for training here.
+Train = Callable[[TrialRequest, TrainingData, TrainingConfig, Rows], TrainingOutcome]
+
+
+def train_request(
+    request: TrialRequest,
+    data: TrainingData,
+    config: TrainingConfig,
+    test: Rows,
+    *,
+    checkpoints: str | None = None,
+) -> TrainingOutcome:
+    """Train what was asked for; only a confirmation sees test rows.
+
+    Args:
+        request: What is asked for.
+        data: Training and validation rows.
+        config: How to train.
+        test: Test rows.
+        checkpoints: Folder or URI of the study's unfinished trainings; None keeps none.
+    """
+    from tuner.models.training.checkpoint import Checkpoint
+    from tuner.models.training.loop import train
+
+    place = f"{checkpoints}/{request.phase}-{request.number}"
+    checkpoint = None if checkpoints is None else Checkpoint(place)
+    try:
+        return train(
+            data,
+            request.training(config),
+            strength=request.strength,
+            seeds=request.seeds,
+            test=test if request.phase == "confirm" else None,
+            checkpoint=checkpoint,
+        )
+    finally:  # a worker that was killed leaves it
+        if checkpoint is not None:
+            checkpoint.remove()
+
+
+def train_in_worker(
+    request: TrialRequest,
+    data: TrainingData,
+    config: TrainingConfig,
+    test: Rows,
+    *,
+    threads: int,
+    checkpoints: str | None,
+) -> TrainingOutcome:
+    """Train in a process that does nothing else: see `train_request`."""
+    from tuner.models.compute.device import prepare_process
+
+    prepare_process(threads)
+    return train_request(request, data, config, test, checkpoints=checkpoints)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a trial takes of a cluster.
+
+    Attributes:
+        cpus: CPUs, hence threads, of a process that trains.
+        gpus: GPUs of it, or the part of one.
+        ranks: Processes that train the trial together.
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    ranks: int = 1
+
+    def of_worker(self) -> dict[str, float]:
+        """Return what Tune's worker takes.
+
+        Where ranks do the work they have their own, and the worker waits for them: it takes a
+        byte, because Ray wants a trial to take something.
+        """
+        alone = {"cpu": float(self.cpus), "gpu": self.gpus}
+        return alone if self.ranks == 1 else {"memory": 1.0}
+
+
+class TrialWorker(tune.Trainable):
+    """Trains one request a step.
+
+    What training raises is the request's result, not a fault of the worker: the same seeds would
+    raise it again. Only the death of the process is worth another attempt.
+    """
+
+    def setup(  # type: ignore[override]  # noqa: D102  # `with_parameters` adds the others
+        self,
+        config: dict[str, Any],
+        rows: SharedRows,
+        training: TrainingConfig,
+        train: Train,
+    ) -> None:
+        del config
+        self._rows, self._training, self._train = rows, training, train
+        self._data, self._test = rows.get()
+        self._request: TrialRequest | None = None
+
+    def assign(self, request: TrialRequest) -> None:
+        """Say what the next step trains."""
+        self._request = request
+
+    def step(self) -> dict[str, Any]:  # noqa: D102
+        request, self._request = self._request, None
+        if request is None:  # it is new, and says so; or others were faster
+            return {}
+        try:
+            outcome = self._train(request, self._data, self._training, self._test)
+        except Exception as error:  # noqa: BLE001  # reported, with its kind and message
+            return {"reason": f"{type(error).__name__}: {error}"}
+        return {"outcome": pack(outcome)}
+
+    def cleanup(self) -> None:  # noqa: D102
+        self._rows.close()

@@ -1,1 +1,0 @@
-"""The steps that build the tables of the study store; `tuner.schema` runs them."""

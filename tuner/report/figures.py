@@ -1,0 +1,400 @@
+"""Draws the λ-curve (measured, modelled, chosen) and the similarity of the representations."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tuner.analysis.curve import CurveModel
+from tuner.models.outcome import TrainingOutcome
+from tuner.report.wording import SIMILARITIES, TITLES, answers, metric_name, strength
+from tuner.study.result import Answer, ModalityAnswer, StudyResult
+from tuner.study.scores import TARGETS, Floats, Target
+from tuner.study.space import LambdaSpace
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial
+
+Theme = Literal["light", "dark"]
+
+_GRID = 161
+_LEGEND_ROWS = 4
+_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+_TICK_DISTANCE = 0.085  # of the axis, so that labels do not touch
+_FENCE = 4.0  # interquartile ranges, beyond which a score is off the axis
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours after Okabe and Ito: told apart with any kind of colour vision."""
+
+    ground: str
+    ink: str
+    faint: str
+    curve: str
+    chosen: str
+    best: str
+
+
+PALETTES: dict[Theme, Palette] = {
+    "light": Palette("#ffffff", "#1f2328", "#8c959f", "#0072b2", "#d55e00", "#009e73"),
+    "dark": Palette("#161b22", "#e6edf3", "#7d8590", "#56b4e9", "#e69f00", "#2fc79b"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Panel:
+    """What one panel shows, in the metric's own units.
+
+    Attributes:
+        target: Whose score it is.
+        lambdas: (T,) the λs tried.
+        scores: (T, S) the score of each replicate.
+        units: (G,) the warped axis.
+        mean: (G,) posterior mean of the score.
+        low: (G,) lower end of its 95 % interval.
+        high: (G,) upper end.
+        answer: What was concluded.
+    """
+
+    target: Target
+    lambdas: Floats
+    scores: Floats
+    units: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    answer: Answer | ModalityAnswer
+
+    @property
+    def baseline(self) -> float:
+        """Mean score at λ = 0."""
+        return float(self.scores[self.lambdas == 0].mean())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SimilarityPanel:
+    """How alike the two representations are at every λ.
+
+    Attributes:
+        lambdas: (T,) the λs tried.
+        measured: Per measure, (T, S) one value a replicate.
+    """
+
+    lambdas: Floats
+    measured: dict[str, Floats]
+
+    @classmethod
+    def of(cls, finished: Sequence[FinishedTrial]) -> "SimilarityPanel | None":
+        """Gather it from the search; None if no trial has it."""
+        outcomes = [outcome for outcome in _searched(finished) if outcome.similarity]
+        if not outcomes:
+            return None
+        outcomes.sort(key=lambda outcome: outcome.strength)
+        return cls(
+            lambdas=np.array([outcome.strength for outcome in outcomes]),
+            measured={
+                name: np.stack([outcome.similarity[name] for outcome in outcomes])
+                for name in outcomes[0].similarity
+            },
+        )
+
+
+def panels(
+    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
+) -> list[Panel]:
+    """Gather what the figure shows for A, B and their mean."""
+    outcomes = _searched(finished)
+    return [_panel(question, outcomes, target, answers(result)[target]) for target in TARGETS]
+
+
+def draw_all(
+    question: Question,
+    result: StudyResult,
+    shown: Sequence[Panel],
+    similarity: SimilarityPanel | None,
+) -> Figure:
+    """Draw all panels, the similarity under the scores, for MLflow's pages."""
+    palette = PALETTES["light"]
+    height = 5.4 if similarity is None else 8.6
+    figure = Figure(figsize=(5.2 * len(shown), height), dpi=110, layout="constrained")
+    if similarity is None:
+        scores: Any = figure
+    else:
+        parts: Any = figure.subfigures(2, 1, height_ratios=(5.4, 3.2))
+        scores, below = parts
+        axis = below.subplots()
+        _draw_similarity(axis, similarity, question.spec.space, palette)
+        below.legend(loc="outside right center", frameon=False, labelcolor=palette.ink)
+    axes = scores.subplots(1, len(shown), squeeze=False)[0]
+    for axis, panel in zip(axes, shown, strict=True):
+        _draw(axis, panel, question, palette)
+    _legend(scores, axes[0], palette, columns=_LEGEND_ROWS)
+    title = f"{result.name}: {metric_name(question.metric.name)} by alignment strength λ"
+    figure.suptitle(title, parse_math=False)
+    return figure
+
+
+def draw_one(question: Question, panel: Panel, theme: Theme) -> Figure:
+    """Draw one panel, for a page that may be as narrow as a phone."""
+    figure = Figure(figsize=(5.2, 4.9), layout="constrained")
+    figure.set_facecolor(PALETTES[theme].ground)
+    axis = figure.subplots()
+    _draw(axis, panel, question, PALETTES[theme])
+    _legend(figure, axis, PALETTES[theme], columns=2)
+    return figure
+
+
+def draw_similarity(question: Question, panel: SimilarityPanel, theme: Theme) -> Figure:
+    """Draw the similarity alone, as wide as `draw_one`."""
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    figure.set_facecolor(PALETTES[theme].ground)
+    axis = figure.subplots()
+    _draw_similarity(axis, panel, question.spec.space, PALETTES[theme])
+    _legend(figure, axis, PALETTES[theme], columns=3)
+    return figure
+
+
+def as_bytes(figure: Figure, form: Literal["png", "svg"]) -> bytes:
+    """Render a figure, the same bytes every time."""
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    metadata: dict[str, Any] = {"Date": None} if form == "svg" else {}
+    with rc_context({"svg.hashsalt": "tuner"}):
+        figure.savefig(buffer, format=form, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _searched(finished: Sequence[FinishedTrial]) -> list[TrainingOutcome]:
+    return [
+        trial.outcome
+        for trial in finished
+        if trial.request.phase == "search" and trial.outcome is not None
+    ]
+
+
+def _panel(
+    question: Question,
+    outcomes: Sequence[TrainingOutcome],
+    target: Target,
+    answer: Answer | ModalityAnswer,
+) -> Panel:
+    observations = question.validation.observations(outcomes, target)
+    model = CurveModel.fit(observations, question.spec.space)
+    units = np.linspace(0, 1, _GRID)
+    lambdas = question.spec.space.to_lambda(units)
+    sign = question.metric.sign
+    scores = sign * observations.scores
+    baseline = float(scores[observations.lambdas == 0].mean())
+    ends = np.sort([baseline + sign * end for end in model.interval(lambdas)], axis=0)
+    return Panel(
+        target=target,
+        lambdas=observations.lambdas,
+        scores=scores,
+        units=units,
+        mean=baseline + sign * model.mean(lambdas),
+        low=ends[0],
+        high=ends[1],
+        answer=answer,
+    )
+
+
+def draw_result(result: StudyResult) -> Figure:
+    """Draw what a result holds: means, standard errors, λ = 0, and λ* with its interval."""
+    palette = PALETTES["light"]
+    strengths = np.array([point.strength for point in result.curve])
+    space = LambdaSpace(maximum=float(strengths.max()))
+    figure = Figure(figsize=(5.2 * len(TARGETS), 4.6), dpi=110, layout="constrained")
+    axes = figure.subplots(1, len(TARGETS), squeeze=False)[0]
+    for axis, target in zip(axes, TARGETS, strict=True):
+        answer = answers(result)[target]
+        scores = [getattr(point, target) for point in result.curve]
+        means = np.array([score.mean for score in scores])
+        _draw_choice(axis, answer, space, palette)
+        axis.axhline(means[strengths == 0][0], color=palette.ink, ls=(0, (1, 2)), label="λ = 0")
+        axis.errorbar(
+            np.asarray(space.to_unit(strengths)),
+            means,
+            yerr=[score.sem for score in scores],
+            marker="o",
+            ms=4.5,
+            lw=1.2,
+            elinewidth=1,
+            color=palette.curve,
+            label="mean ± standard error",
+        )
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_title(f"{TITLES[target]}: {answer.verdict}", color=palette.ink)
+        axis.set_xlabel("alignment strength λ", color=palette.ink)
+        axis.set_ylabel(f"{metric_name(result.metric.name)} on validation rows", color=palette.ink)
+        _set_ticks(axis, space)
+        _dress(axis, palette)
+    _legend(figure, axes[0], palette, columns=5)
+    return figure
+
+
+def _draw(axis: Axes, panel: Panel, question: Question, palette: Palette) -> None:
+    space, answer = question.spec.space, panel.answer
+    _draw_choice(axis, answer, space, palette)
+    axis.axhline(panel.baseline, color=palette.ink, ls=(0, (1, 2)), lw=1.2, label="λ = 0, mean")
+    axis.fill_between(
+        panel.units, panel.low, panel.high, color=palette.curve, alpha=0.2, lw=0, label="its 95 %"
+    )
+    axis.plot(panel.units, panel.mean, color=palette.curve, lw=2, label="model of the curve")
+    _draw_trials(axis, panel, question, palette)
+    axis.set_title(f"{TITLES[panel.target]}: {answer.verdict}", color=palette.ink)
+    axis.set_xlabel("alignment strength λ", color=palette.ink)
+    metric = metric_name(question.metric.name)
+    axis.set_ylabel(f"{metric} on validation rows", color=palette.ink)
+    _set_limits(axis, panel)
+    _set_ticks(axis, space)
+    _dress(axis, palette)
+
+
+def _draw_choice(
+    axis: Axes, answer: Answer | ModalityAnswer, space: LambdaSpace, palette: Palette
+) -> None:
+    low, high = (space.to_unit(end) for end in answer.interval)
+    least = 0.004  # an interval of one λ is still to be seen
+    axis.axvspan(
+        low - least, high + least, color=palette.chosen, alpha=0.13, lw=0, label="best λ, 95 %"
+    )
+    axis.axvline(
+        space.to_unit(answer.candidate),
+        color=palette.chosen,
+        ls="--",
+        lw=1.2,
+        label="λ tested against 0",
+    )
+    axis.axvline(space.to_unit(answer.strength), color=palette.chosen, lw=2.4, label="λ*")
+
+
+def _draw_trials(axis: Axes, panel: Panel, question: Question, palette: Palette) -> None:
+    units = np.asarray(question.spec.space.to_unit(panel.lambdas))
+    replicates = panel.scores.shape[1]
+    means = panel.scores.mean(1)
+    errors = panel.scores.std(1, ddof=1) / np.sqrt(replicates)
+    axis.plot(
+        np.repeat(units, replicates),
+        panel.scores.ravel(),
+        ls="",
+        marker=".",
+        ms=4,
+        color=palette.faint,
+        alpha=0.6,
+        label="one replicate",
+    )
+    axis.errorbar(
+        units,
+        means,
+        yerr=errors,
+        ls="",
+        marker="o",
+        ms=4.5,
+        color=palette.ink,
+        elinewidth=1,
+        label="mean ± standard error",
+    )
+    best = int((question.metric.sign * means).argmax())
+    axis.plot(
+        units[best],
+        means[best],
+        ls="",
+        marker="o",
+        ms=11,
+        mfc="none",
+        mew=1.8,
+        color=palette.best,
+        label="best raw mean",
+        zorder=5,
+    )
+
+
+def _draw_similarity(
+    axis: Axes, panel: SimilarityPanel, space: LambdaSpace, palette: Palette
+) -> None:
+    units = np.asarray(space.to_unit(panel.lambdas))
+    styles = zip(
+        panel.measured.items(),
+        ((palette.curve, "o"), (palette.chosen, "s"), (palette.best, "^")),
+        strict=True,
+    )
+    for (name, values), (color, marker) in styles:
+        axis.errorbar(
+            units,
+            values.mean(1),
+            yerr=values.std(1, ddof=1) / np.sqrt(values.shape[1]),
+            color=color,
+            marker=marker,
+            ms=4,
+            lw=1.2,
+            elinewidth=1,
+            label=SIMILARITIES[name],
+        )
+    axis.set_xlim(-0.03, 1.03)
+    axis.set_title("How alike the two representations are", color=palette.ink)
+    axis.set_xlabel("alignment strength λ", color=palette.ink)
+    axis.set_ylabel("similarity on validation rows", color=palette.ink)
+    _set_ticks(axis, space)
+    _dress(axis, palette)
+
+
+def _set_limits(axis: Axes, panel: Panel) -> None:
+    """Leave diverged trainings off the axis, and say how many."""
+    means = panel.scores.mean(1)
+    low, high = np.quantile(panel.scores, [0.25, 0.75])
+    reach = _FENCE * max(high - low, np.median(panel.high - panel.low) / 2)
+    shown = np.concatenate([panel.scores.ravel(), means, panel.mean, panel.low, panel.high])
+    shown = shown[(shown >= low - reach) & (shown <= high + reach)]
+    bottom, top = float(shown.min()), float(shown.max())
+    margin = 0.06 * (top - bottom) or 0.5 * abs(top) or 0.5
+    axis.set_ylim(bottom - margin, top + margin)
+    axis.set_xlim(-0.03, 1.03)
+    outside = int(((panel.scores < bottom) | (panel.scores > top)).sum())
+    if outside:
+        axis.text(
+            0.98,
+            0.02,
+            f"{outside} of {panel.scores.size} scores are off the axis",
+            transform=axis.transAxes,
+            ha="right",
+            fontsize="small",
+            color=axis.xaxis.label.get_color(),
+        )
+
+
+def _set_ticks(axis: Axes, space: LambdaSpace) -> None:
+    """Label round λs where the warped axis has room; the ends always."""
+    chosen = [0.0]
+    ends = (space.to_unit(space.maximum), 0.0)
+    for tick in _TICKS:
+        unit = space.to_unit(tick)
+        room = min(unit - space.to_unit(chosen[-1]), ends[0] - unit)
+        if tick < space.maximum and room >= _TICK_DISTANCE:
+            chosen.append(float(tick))
+    chosen.append(space.maximum)
+    axis.set_xticks([space.to_unit(tick) for tick in chosen], [strength(t) for t in chosen])
+
+
+def _dress(axis: Axes, palette: Palette) -> None:
+    axis.set_facecolor(palette.ground)
+    axis.tick_params(colors=palette.ink)
+    axis.grid(visible=True, axis="y", color=palette.faint, alpha=0.25, lw=0.6)
+    for side, spine in axis.spines.items():
+        spine.set_color(palette.faint)
+        spine.set_visible(side in ("left", "bottom"))
+
+
+def _legend(figure: Figure, axis: Axes, palette: Palette, *, columns: int) -> None:
+    figure.legend(
+        *axis.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize="small",
+        labelcolor=palette.ink,
+    )

@@ -1,0 +1,88 @@
+"""The description of a study's run: Markdown that a person reads in MLflow's pages."""
+
+import html
+
+from tuner.report.wording import (
+    TITLES,
+    answers,
+    gain,
+    gain_interval,
+    gain_of,
+    metric_words,
+    sentence,
+    strength,
+    strength_interval,
+)
+from tuner.study.result import StudyResult
+
+
+def running_note(name: str) -> str:
+    """Describe a study that has no answer yet."""
+    return f"Study **{_plain(name)}**: running. The answer will be written here."
+
+
+def failure_note(name: str, reason: str) -> str:
+    """Describe a study that failed."""
+    return f"Study **{_plain(name)}** failed.\n\n{_plain(reason)}"
+
+
+def result_note(result: StudyResult) -> str:
+    """Describe the answer of a study."""
+    dataset = result.dataset
+    head = (
+        f"Study **{_plain(result.name)}**: {metric_words(result)} on {_plain(dataset.name)}, "
+        f"{dataset.rows:,} pairs, {dataset.labelled:,} of them labelled."
+    )
+    verdicts = [f"- {_plain(sentence(target, result))}" for target in TITLES]
+    parts = [head, "\n".join(verdicts), _table(result), *_models(result)]
+    parts.append("The whole account is `report.html` among the artifacts of this run.")
+    return "\n\n".join(parts)
+
+
+def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
+    """Return the code that loads a registered encoder; a URI with a password stays out of it."""
+    known = tracking_uri is not None and "***" not in tracking_uri
+    return (
+        "import mlflow\n"
+        + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
+        + f"encoder = mlflow.pyfunc.load_model({f'models:/{name}/{version}'!r})\n"
+        "answer = encoder.predict(x.astype('float32'))  # arrays: embedding, prediction, ...\n"
+    )
+
+
+def _table(result: StudyResult) -> str:
+    rows = ["| | verdict | λ* | best λ, 95 % interval | λ tested | gain on test rows |"]
+    rows.append("|---|---|---|---|---|---|")
+    for target, answer in answers(result).items():
+        value, interval = gain_of(answer)
+        metric = result.metric.name
+        cells = (
+            TITLES[target],
+            answer.verdict,
+            strength(answer.strength),
+            strength_interval(answer.interval),
+            strength(answer.candidate),
+            f"{gain(value, metric)} ({gain_interval(interval, metric)})",
+        )
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _models(result: StudyResult) -> list[str]:
+    models = [m for m in (result.modalities.a.model, result.modalities.b.model) if m is not None]
+    if not models:
+        return []
+    links = [
+        f"[{_plain(model.name)} version {model.version}]"
+        f"(#/models/{model.name}/versions/{model.version})"
+        + (f", alias `{model.alias}`" if model.alias else "")
+        for model in models
+    ]
+    where = None if result.mlflow is None else result.mlflow.tracking_uri
+    code = load_lines(models[0].name, models[0].version, where)
+    return ["Best encoders:\n" + "\n".join(f"- {link}" for link in links), f"```python\n{code}```"]
+
+
+def _plain(text: str) -> str:
+    """Keep names and reasons from being read as HTML or as a table."""
+    return html.escape(text, quote=False).replace("|", "\\|")

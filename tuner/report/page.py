@@ -1,0 +1,316 @@
+"""Writes the report of a study: one page that needs no network, and the figure of the λ-curve."""
+
+import base64
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+from pydantic import BaseModel
+
+from tuner.data import Split
+from tuner.models.config import TrainingConfig
+from tuner.report.figures import (
+    Panel,
+    SimilarityPanel,
+    Theme,
+    as_bytes,
+    draw_all,
+    draw_one,
+    draw_similarity,
+    panels,
+)
+from tuner.report.note import load_lines
+from tuner.report.wording import (
+    ATOM_TITLES,
+    SIMILARITIES,
+    TITLES,
+    answers,
+    duration,
+    expectation,
+    gain,
+    gain_interval,
+    gain_of,
+    hindsight,
+    metric_words,
+    nuisance_words,
+    score,
+    sentence,
+    settings_words,
+    strength,
+    strength_interval,
+)
+from tuner.study.result import StudyResult
+from tuner.study.scores import TARGETS
+from tuner.study.spec import StudySpec
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial
+
+FIGURE = "lambda_curve.png"
+PAGE = "report.html"
+
+_OPTIONS = {
+    "a": "--a",
+    "b": "--b",
+    "y": "--y",
+    "name": "--name",
+    "task": "--task",
+    "metric": "--metric",
+    "trials": "--trials",
+    "replicates": "--replicates",
+    "confirm_replicates": "--confirm-replicates",
+    "max_lambda": "--max-lambda",
+    "sampler": "--sampler",
+    "nuisance": "--nuisance",
+    "nuisance_trials": "--nuisance-trials",
+    "halving": "--halving",
+    "warm_start": "--warm-start",
+    "seed": "--seed",
+}
+_TRAINING_OPTIONS = {
+    name: f"--{name.replace('_', '-')}"
+    for name in TrainingConfig.model_fields
+    if name not in ("projection_width", "weight_decay")  # which Python alone can set
+}
+
+
+def write_report(
+    question: Question, result: StudyResult, finished: Sequence[FinishedTrial], folder: Path
+) -> None:
+    """Write `lambda_curve.png` and `report.html`.
+
+    Args:
+        question: What was asked.
+        result: The answer.
+        finished: The trials.
+        folder: Where to; must exist.
+    """
+    shown = panels(question, result, finished)
+    similarity = SimilarityPanel.of(finished)
+    (folder / FIGURE).write_bytes(as_bytes(draw_all(question, result, shown, similarity), "png"))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        _facts(question, result, finished)
+        | {
+            "figures": [
+                *(_figure(question, panel) for panel in shown),
+                *([_similarity_figure(question, similarity)] if similarity else []),
+            ],
+            "similarity": similarity is not None,
+        }
+    )
+    (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def command(spec: StudySpec) -> str:
+    """Return the command that asks the same question, with `DATA` for the data set."""
+    words = ["tuner", "run", "DATA", *_differing(spec, _OPTIONS)]
+    return shlex.join(words + _differing(spec.training, _TRAINING_OPTIONS))
+
+
+def _differing(settings: BaseModel, options: dict[str, str]) -> list[str]:
+    defaults = type(settings)()
+    values = {name: getattr(settings, name) for name in options}
+    return [
+        word
+        for name, value in values.items()
+        if value != getattr(defaults, name)
+        for word in (options[name], str(getattr(value, "study", value)))
+    ]
+
+
+def _facts(
+    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
+) -> dict[str, Any]:
+    dataset = question.dataset
+    where = None if result.mlflow is None else result.mlflow.tracking_uri
+    tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
+    return {
+        "result": result,
+        "spec": question.spec,
+        "metric": metric_words(result),
+        "advice": [
+            {
+                "title": TITLES[target],
+                "tag": tags[answer.verdict],
+                "verdict": answer.verdict,
+                "sentence": sentence(target, result),
+                "evidence": answer.evidence,
+            }
+            for target, answer in answers(result).items()
+        ],
+        "answers": _answer_rows(question, result, finished),
+        **_information(result),
+        "curve": _curve_rows(result),
+        "failures": [
+            {"strength": strength(f.strength), "phase": f.phase, "reason": f.reason}
+            for f in result.failures
+        ],
+        **_before_the_search(result),
+        "cost": {
+            "training": duration(result.cost.training_seconds),
+            "wall": duration(result.cost.wall_seconds),
+        },
+        "dataset": dataset,
+        "sides": [
+            {
+                "title": title,
+                "name": side.name,
+                "shape": " × ".join(map(str, side.values.shape[1:])),
+            }
+            for title, side in (("A", dataset.a), ("B", dataset.b))
+        ],
+        "splits": {
+            name: {
+                "rows": len(dataset.indices(split)),
+                "labelled": len(dataset.indices(split, labelled_only=True)),
+            }
+            for name, split in (
+                ("training", Split.TRAIN),
+                ("validation", Split.VALIDATION),
+                ("test", Split.TEST),
+            )
+        },
+        "models": [
+            {"model": model, "code": load_lines(model.name, model.version, where)}
+            for model in (result.modalities.a.model, result.modalities.b.model)
+            if model is not None
+        ],
+        "command": command(question.spec),
+        "spec_json": question.spec.model_dump_json(indent=2),
+    }
+
+
+def _information(result: StudyResult) -> dict[str, Any]:
+    information = result.information
+    if information is None:
+        return {}
+    return {
+        "atoms": [(title, getattr(information, atom)) for atom, title in ATOM_TITLES.items()],
+        "expectation": expectation(information),
+        "hindsight": hindsight(information, result.joint.verdict),
+    }
+
+
+def _before_the_search(result: StudyResult) -> dict[str, Any]:
+    name, nuisance = result.metric.name, result.nuisance
+    return {
+        "stopped": [
+            {
+                "strength": strength(partial.strength),
+                "epochs": partial.epochs,
+                "mean": score(partial.joint.mean, name),
+                "sem": score(partial.joint.sem, name),
+            }
+            for partial in result.stopped
+        ],
+        "nuisance": None if nuisance is None else nuisance_words(nuisance),
+        "settings": []
+        if nuisance is None
+        else [
+            {
+                "strength": strength(trial.strength),
+                "settings": settings_words(trial.settings),
+                "mean": score(trial.joint.mean, name),
+                "sem": score(trial.joint.sem, name),
+            }
+            for trial in nuisance.trials
+        ],
+    }
+
+
+def _answer_rows(
+    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
+) -> list[dict[str, str]]:
+    name = result.metric.name
+    tested = {
+        trial.request.strength: trial.outcome.test_predictions
+        for trial in finished
+        if trial.request.phase == "confirm" and trial.outcome is not None
+    }
+    rows = []
+    for target, answer in answers(result).items():
+        baseline, best = (
+            None
+            if (rows_of := tested.get(at)) is None
+            else question.test.scores(rows_of, target).mean()
+            for at in (0.0, answer.candidate)
+        )
+        value, interval = gain_of(answer)
+        rows.append(
+            {
+                "title": TITLES[target],
+                "verdict": answer.verdict,
+                "strength": strength(answer.strength),
+                "interval": strength_interval(answer.interval),
+                "candidate": strength(answer.candidate),
+                "baseline": score(baseline, name),
+                "best": score(best, name),
+                "gain": gain(value, name),
+                "gain_interval": gain_interval(interval, name),
+            }
+        )
+    return rows
+
+
+def _curve_rows(result: StudyResult) -> list[dict[str, Any]]:
+    name, sign = result.metric.name, 1 if result.metric.direction == "maximize" else -1
+    best = {
+        target: max((sign * getattr(p, target).mean for p in result.curve), default=0.0)
+        for target in TARGETS
+    }
+    return [
+        {
+            "strength": strength(point.strength),
+            "replicates": point.replicates,
+            "cells": [
+                {
+                    "mean": score(getattr(point, target).mean, name),
+                    "sem": score(getattr(point, target).sem, name),
+                    "best": sign * getattr(point, target).mean == best[target],
+                }
+                for target in TARGETS
+            ],
+        }
+        for point in result.curve
+    ]
+
+
+def _figure(question: Question, panel: Panel) -> dict[str, str]:
+    answer = panel.answer
+    return _both_themes(lambda theme: draw_one(question, panel, theme)) | {
+        "alt": (
+            f"λ-curve of {TITLES[panel.target]}: {len(panel.lambdas)} λs tried, "
+            f"baseline {score(panel.baseline, question.metric.name)}, "
+            f"λ* = {strength(answer.strength)}, 95 % interval of the best λ "
+            f"{strength_interval(answer.interval)}, verdict: {answer.verdict}."
+        ),
+    }
+
+
+def _similarity_figure(question: Question, panel: SimilarityPanel) -> dict[str, str]:
+    ends = "; ".join(
+        f"{SIMILARITIES[name]} from {values[0].mean():.2f} at λ = 0 to {values[-1].mean():.2f} "
+        f"at λ = {strength(panel.lambdas[-1])}"
+        for name, values in panel.measured.items()
+    )
+    return _both_themes(lambda theme: draw_similarity(question, panel, theme)) | {
+        "alt": f"Similarity of the two representations by λ: {ends}."
+    }
+
+
+def _both_themes(draw: Callable[[Theme], Figure]) -> dict[str, str]:
+    themes: tuple[Theme, ...] = ("light", "dark")
+    return {theme: _data_uri(as_bytes(draw(theme), "svg")) for theme in themes}
+
+
+def _data_uri(image: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}"

@@ -1,0 +1,160 @@
+"""How numbers and verdicts are written for people: in MLflow's pages and in the report."""
+
+from tuner.study.result import Answer, Information, ModalityAnswer, Nuisance, StudyResult
+from tuner.study.scores import Target
+
+_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
+SIMILARITIES = {"cka": "CKA", "svcca": "SVCCA", "mutual_knn": "mutual kNN"}
+TITLES: dict[Target, str] = {"a": "Modality A", "b": "Modality B", "joint": "Both (mean)"}
+
+
+def strength(value: float) -> str:
+    """Write a λ: three digits are more than any interval supports."""
+    return f"{value:.3g}"
+
+
+def score(value: float | None, metric: str) -> str:
+    """Write a score in the metric's own units."""
+    if value is None:
+        return "—"
+    text = f"{value:.4f}" if metric in _SHARES else f"{value:.4g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def gain(value: float | None, metric: str) -> str:
+    """Write a difference of scores with its sign."""
+    if value is None:
+        return "—"
+    text = f"{value:+.4f}" if metric in _SHARES else f"{value:+.3g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def strength_interval(interval: tuple[float, float]) -> str:
+    """Write an interval of λ."""
+    return f"{strength(interval[0])} to {strength(interval[1])}"
+
+
+def gain_interval(interval: tuple[float, float] | None, metric: str) -> str:
+    """Write the interval of a gain."""
+    if interval is None:
+        return "—"
+    return f"{gain(interval[0], metric)} to {gain(interval[1], metric)}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in the unit that suits it."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def metric_name(metric: str) -> str:
+    """Write the name of a metric out."""
+    names = {"mae": "mean absolute error", "r2": "R²", "macro_f1": "macro F1"}
+    return names.get(metric, metric.replace("_", " "))
+
+
+def metric_words(result: StudyResult) -> str:
+    """Name the metric, and which way is better."""
+    better = "higher" if result.metric.direction == "maximize" else "lower"
+    return f"{metric_name(result.metric.name)} ({better} is better)"
+
+
+def answers(result: StudyResult) -> dict[Target, Answer | ModalityAnswer]:
+    """Return the three answers of a study."""
+    return {"a": result.modalities.a, "b": result.modalities.b, "joint": result.joint}
+
+
+def gain_of(
+    answer: Answer | ModalityAnswer,
+) -> tuple[float | None, tuple[float, float] | None]:
+    """Return the gain of an answer's candidate over λ = 0 on test rows, and its interval."""
+    measured = answer if isinstance(answer, Answer) else answer.test
+    return measured.gain, measured.gain_interval
+
+
+ATOM_TITLES = {
+    "R": "shared by A and B",
+    "U_a": "in A alone",
+    "U_b": "in B alone",
+    "S": "in both together only",
+}
+
+
+def expectation(information: Information) -> str:
+    """Say what the information profile leads one to expect of alignment."""
+    expected = {
+        "align": "Most of what is known of the label is shared: alignment is expected to help.",
+        "interior": (
+            "Part of what is known of the label is shared, part is each modality's own: some "
+            "alignment may help, too much is expected to harm."
+        ),
+        "do not align": (
+            "Most of what is known of the label is each modality's own: alignment is expected to "
+            "harm."
+        ),
+        "unknown": "What to expect of alignment is not known: "
+        + (information.reason or "nothing of the label is surely known by one modality")
+        + ".",
+    }[information.regime]
+    return f"{expected} {_second_opinion(information)}"
+
+
+def _second_opinion(information: Information) -> str:
+    gate = information.gate
+    if gate.helps is None:
+        return "The cross-covariance gate sees no component that both share and the label needs."
+    opinion = "help" if gate.helps else "not help"
+    return f"The cross-covariance gate expects it to {opinion}."
+
+
+def hindsight(information: Information, verdict: str) -> str | None:
+    """Say whether what was expected came true; None if nothing was."""
+    if information.regime == "unknown":
+        return None
+    if verdict == "no detectable effect":
+        return "The search could neither confirm nor refute that."
+    expected = "do not align" if information.regime == "do not align" else "align"
+    return "That came true." if verdict == expected else "That did not come true."
+
+
+def settings_words(settings: dict[str, float]) -> str:
+    """Write training settings down."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in settings.items())
+
+
+def nuisance_words(nuisance: Nuisance) -> str:
+    """Say how training settings were chosen, and which."""
+    where = "at λ = 0" if nuisance.mode == "first" else "together with λ"
+    tried = len({tuple(trial.settings.items()) for trial in nuisance.trials})
+    words = f"Training settings, the best of {tried} tried {where}: "
+    words += settings_words(nuisance.settings) or "as given"
+    if nuisance.baseline_settings != nuisance.settings:
+        words += (
+            "; λ = 0 was confirmed with those that are best for it: "
+            f"{settings_words(nuisance.baseline_settings) or 'as given'}"
+        )
+    return words + "."
+
+
+def sentence(target: Target, result: StudyResult) -> str:
+    """Say in a sentence what to do."""
+    answer = answers(result)[target]
+    what = {"a": "encoder A", "b": "encoder B", "joint": "the two encoders"}[target]
+    value, interval = gain_of(answer)
+    metric = result.metric.name
+    gained = (
+        f"gain over λ = 0 on test rows {gain(value, metric)} "
+        f"(95\N{NO-BREAK SPACE}% interval {gain_interval(interval, metric)})"
+    )
+    if value is None:
+        return f"No detectable effect on {what}, keep λ = 0: {answer.evidence}."
+    if answer.verdict == "align":
+        return f"Align {what} with λ = {strength(answer.strength)}: {gained}."
+    if answer.verdict == "do not align":
+        advice = f"Do not align {what}, keep λ = 0"
+    else:
+        advice = f"No detectable effect on {what}, keep λ = 0"
+    return f"{advice}. Tested at λ = {strength(answer.candidate)}: {gained}."

@@ -1,0 +1,132 @@
+"""Which λs to try next: Optuna samplers over the warped space.
+
+A proposal depends on the finished results alone: the sampler is made anew for every batch, seeded
+by (study seed, batch), and shown the results in the order of λ. So neither the number of workers,
+nor who finished first, nor a crash in between can change what is tried.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tuner.study.space import LambdaSpace
+from tuner.study.spec import Sampler, StudySpec
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Params = dict[str, float]
+
+_FOCUS = 2.0  # how much denser the first λs are where the best is expected
+
+
+def first_strengths(
+    count: int, spec: StudySpec, focus: tuple[float, float] | None = None
+) -> list[float]:
+    """The λs that are tried before any result is known, λ = 0 first.
+
+    Spread over the warped space, its end included, in an order in which every λ is as far as can
+    be from those before it; `random` draws them all.
+
+    Args:
+        count: How many.
+        spec: The study.
+        focus: Part of the warped unit interval where they are twice as dense; None spreads
+            them evenly, as `grid` always does.
+    """
+    if spec.sampler == "random":
+        return [
+            0.0,
+            *propose_strengths("random", [], [], count - 1, spec.space, seed=(spec.seed, 0)),
+        ]
+    units = np.linspace(0, 1, count)
+    if focus is not None and spec.sampler != "grid":
+        edges = np.array([0.0, *focus, 1.0])
+        weights = np.diff(edges) * (1, _FOCUS, 1)
+        units = np.interp(units, np.append(0, weights.cumsum() / weights.sum()), edges)
+    order = [0]
+    while len(order) < count:
+        distances = np.abs(units[:, None] - units[order]).min(axis=1)
+        order.append(int(distances.round(9).argmax()))
+    return [spec.space.to_lambda(u) for u in units[order].tolist()]
+
+
+def propose_strengths(
+    sampler: Sampler,
+    finished: Sequence[tuple[float, float]],
+    pending: Sequence[float],
+    count: int,
+    space: LambdaSpace,
+    *,
+    seed: tuple[int, ...],
+) -> list[float]:
+    """Propose λs.
+
+    Args:
+        sampler: `gp`, `tpe` or `random`.
+        finished: (λ, utility) of every finished trial; higher utility is better.
+        pending: λs that are being tried, their utility not yet known.
+        count: How many to propose.
+        space: The search space.
+        seed: What the sampler's randomness derives from.
+    """
+    from optuna.distributions import FloatDistribution
+
+    asked = propose(
+        sampler,
+        {"u": FloatDistribution(0.0, 1.0)},
+        [({"u": space.to_unit(strength)}, utility) for strength, utility in finished],
+        [{"u": space.to_unit(strength)} for strength in pending],
+        count,
+        seed=seed,
+    )
+    return [space.to_lambda(point["u"]) for point in asked]
+
+
+def propose(
+    sampler: Sampler,
+    space: Mapping[str, "BaseDistribution"],
+    finished: Sequence[tuple[Params, float]],
+    pending: Sequence[Params],
+    count: int,
+    *,
+    seed: tuple[int, ...],
+) -> list[Params]:
+    """Propose points of any space: see `propose_strengths`."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if sampler == "random":  # it looks at nothing, and thousands of trials take a second to add
+        finished, pending = [], []
+    # A fresh in-memory study: nothing but `finished` can reach the sampler.
+    study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, _seed_of(*seed)))
+    study.add_trials(
+        [
+            optuna.trial.create_trial(params=params, distributions=dict(space), value=utility)
+            for params, utility in sorted(finished, key=_by_value)
+        ]
+    )
+    for params in pending:
+        study.enqueue_trial(params)
+        study.ask(dict(space))
+    return [study.ask(dict(space)).params for _ in range(count)]
+
+
+def _by_value(observed: tuple[Params, float]) -> tuple[tuple[float, ...], float]:
+    params, utility = observed
+    return tuple(params.values()), utility
+
+
+def _sampler(name: Sampler, seed: int):  # type: ignore[no-untyped-def]  # Optuna loads late
+    from optuna import samplers
+
+    if name == "gp":
+        return samplers.GPSampler(seed=seed, n_startup_trials=2)
+    if name == "tpe":
+        return samplers.TPESampler(seed=seed, n_startup_trials=2)
+    return samplers.RandomSampler(seed=seed)
+
+
+def _seed_of(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])

@@ -1,0 +1,1 @@
+"""What the service runs in processes of their own: checks, drivers, downloads."""

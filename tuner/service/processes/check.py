@@ -1,0 +1,66 @@
+"""Checks a submission in a process of its own: `python -m tuner.service.processes.check`.
+
+Reads JSON `{source, options, name}` from standard input and writes JSON: what the study would be,
+or all that is wrong. Its memory is bounded: a hostile file ends this process, not the service.
+"""
+
+import json
+import resource
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+from tuner.data.memory.spool import memory
+
+
+def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`."""
+    from tuner.data import DataError
+    from tuner.errors import SpecError
+    from tuner.models.errors import ModelError
+    from tuner.settings import Settings
+    from tuner.study.spec import spec_from_options
+    from tuner.study.study import Question, dataset_of
+
+    try:
+        spec = spec_from_options(options)
+        dataset = dataset_of(spec, source, name, max_bytes=Settings().max_data)
+        spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
+        question = Question.of(spec, dataset)
+    except ValidationError as error:
+        return {"errors": spec_errors(error)}
+    except DataError as error:
+        return {"errors": list(error.findings)}
+    except (SpecError, ModelError) as error:
+        return {"errors": [str(error)]}
+    return {
+        "study": question.study,
+        "name": question.name,
+        "fingerprint": dataset.fingerprint,
+        "spec": spec.model_dump(mode="json"),
+        "warnings": list(dataset.warnings),
+    }
+
+
+def spec_errors(error: ValidationError) -> list[str]:
+    """Write down what is wrong with options, one line each."""
+    return [
+        f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors()
+    ]
+
+
+def main() -> None:
+    """Check what standard input asks for."""
+    limit = memory() // 2
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # mapped files do not count
+    asked = json.load(sys.stdin)
+    try:
+        found = check(asked["source"], asked["options"], asked["name"])
+    except MemoryError:
+        found = {"errors": ["takes more memory than the service gives to a data set."]}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

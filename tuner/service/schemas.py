@@ -1,0 +1,147 @@
+"""What the API takes and gives, for its clients and its OpenAPI document."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from tuner.models.config import TrainingConfig
+from tuner.storage.submissions import Submission
+from tuner.study.result import Status
+from tuner.study.spec import StudySpec
+
+
+class _RunOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: Annotated[int | None, Field(ge=1, le=1024, description="trials at a time")] = None
+    time_budget: Annotated[
+        float | None, Field(gt=0, description="seconds after which no further search trial starts")
+    ] = None
+    step_budget: Annotated[
+        int | None, Field(ge=1, description="gradient steps after which none does")
+    ] = None
+
+
+class _SubmitBase(_RunOptions):
+    warm_start: Annotated[
+        str | None,
+        Field(description="id of an earlier study of yours on the same data, to begin with"),
+    ] = None
+
+
+RUN_OPTIONS = tuple(_RunOptions.model_fields)
+
+SubmitOptions = create_model(  # the options of `tuner run`, flat
+    "SubmitOptions",
+    __base__=_SubmitBase,
+    **{  # type: ignore[call-overload]  # fields by name
+        name: (field.annotation, field)
+        for name, field in (
+            {n: f for n, f in StudySpec.model_fields.items() if n not in ("training", "warm_start")}
+            | TrainingConfig.model_fields
+        ).items()
+    },
+)
+
+
+class StudyView(BaseModel):
+    """A submitted study."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "5f0c8e4b9a1d2c37",
+                "study": "83064a307ea61a37",
+                "name": "mfeat",
+                "owner": "ada",
+                "status": "running",
+                "error": None,
+                "answered_from_store": False,
+                "fingerprint": "dee727bc0c79ac5ad1293916de1294efa483eee0ac6fb58c866d15cb553dbc6e",
+                "spec": {"trials": 8, "seed": 0},
+                "options": {"time_budget": 600},
+                "trials": 3,
+                "lambda": None,
+                "verdict": None,
+                "created": "2026-01-01T12:00:00Z",
+            }
+        }
+    )
+
+    id: str
+    study: Annotated[str, Field(description="identifies data and spec: equal questions share it")]
+    name: str
+    owner: Annotated[str, Field(description="whose it is; others may have been shown it")]
+    status: Status
+    error: str | None
+    answered_from_store: Annotated[
+        bool, Field(description="whether the question had an answer when it was submitted")
+    ]
+    fingerprint: str
+    spec: dict[str, Any]
+    options: dict[str, Any]
+    trials: Annotated[int, Field(description="finished trials")]
+    strength: Annotated[
+        float | None, Field(serialization_alias="lambda", description="joint λ*, if done")
+    ]
+    verdict: str | None
+    created: datetime
+
+    @classmethod
+    def of(cls, submission: Submission) -> "StudyView":
+        """Show a submission."""
+        joint = None if submission.result is None else submission.result["joint"]
+        return cls(
+            id=submission.id,
+            study=submission.study,
+            name=submission.name,
+            owner=submission.owner,
+            status=submission.status,
+            error=submission.error,
+            answered_from_store=submission.answered,
+            fingerprint=submission.fingerprint,
+            spec=submission.spec,
+            options=submission.options,
+            trials=submission.trials,
+            strength=None if joint is None else joint["lambda"],
+            verdict=None if joint is None else joint["verdict"],
+            created=submission.created,
+        )
+
+
+class StudyPage(BaseModel):
+    """Some submitted studies, the latest first."""
+
+    studies: list[StudyView]
+    next: Annotated[str | None, Field(description="cursor of the next page, if there is one")]
+
+
+class Sharing(BaseModel):
+    """Who may see a study besides its owner."""
+
+    shared_with: list[str]
+
+
+class WebhookSecret(BaseModel):
+    """What the webhooks of a user are signed with, after standardwebhooks.com."""
+
+    secret: str
+
+
+class Health(BaseModel):
+    """Whether the service can work."""
+
+    status: Literal["ok", "unavailable"]
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    findings: Annotated[
+        list[str], Field(description="what is wrong with the data set or the spec, one by one")
+    ] = []

@@ -1,0 +1,116 @@
+"""Users and their API keys."""
+
+import base64
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import KeyRow, UserRow
+
+SCOPES = ("read", "write")
+_PREFIX = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who makes a request, and what they may do."""
+
+    user: int
+    name: str
+    key: str
+    scopes: tuple[str, ...]
+
+
+def create_key(store: StudyStore, user: str, scopes: tuple[str, ...] = SCOPES) -> str:
+    """Make a key for a user, who is written down first if new; it cannot be shown again.
+
+    Raises:
+        ValueError: If a scope is unknown.
+    """
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        raise ValueError(f"scopes are {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}")
+    token = f"tk_{secrets.token_urlsafe(32)}"
+
+    def work(session: Session) -> None:
+        owner = session.scalar(select(UserRow).filter_by(name=user))
+        if owner is None:
+            owner = UserRow(name=user)
+            session.add(owner)
+            session.flush()
+        digest = _digest(token)
+        session.add(
+            KeyRow(
+                id=digest[:_PREFIX],
+                user_id=owner.id,
+                digest=digest,
+                scopes=list(scopes),
+                revoked=False,
+            )
+        )
+
+    store.run(work)
+    return token
+
+
+def keys(store: StudyStore) -> list[tuple[KeyRow, str]]:
+    """Return every key with the name of its user."""
+    query = select(KeyRow, UserRow.name).join(UserRow).order_by(KeyRow.created)
+    return store.run(lambda session: [(row, name) for row, name in session.execute(query)])
+
+
+def revoke_key(store: StudyStore, key: str) -> bool:
+    """Revoke a key by its id; whether there is one."""
+
+    def work(session: Session) -> bool:
+        row = session.get(KeyRow, key)
+        if row is None:
+            return False
+        row.revoked = True
+        return True
+
+    return store.run(work)
+
+
+def caller_of(store: StudyStore, token: str) -> Caller | None:
+    """Return who a key belongs to; None if it is unknown or revoked."""
+    digest = _digest(token)
+
+    def work(session: Session) -> Caller | None:
+        found = session.execute(
+            select(KeyRow, UserRow)
+            .join(UserRow)
+            .where(KeyRow.id == digest[:_PREFIX], KeyRow.revoked.is_(False))
+        ).first()
+        if found is None or not secrets.compare_digest(found[0].digest, digest):
+            return None
+        key, user = found
+        return Caller(user=user.id, name=user.name, key=key.id, scopes=tuple(key.scopes))
+
+    return store.run(work)
+
+
+def webhook_secret(store: StudyStore, user: int) -> str:
+    """Return what the webhooks of a user are signed with, made when it is first asked for.
+
+    Raises:
+        KeyError: If there is no such user.
+    """
+
+    def work(session: Session) -> str:
+        row = session.get(UserRow, user, with_for_update=True)
+        if row is None:
+            raise KeyError(f"there is no user {user}")
+        if row.webhook_secret is None:
+            row.webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        return row.webhook_secret
+
+    return store.run(work)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

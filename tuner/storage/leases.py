@@ -1,0 +1,162 @@
+"""A lease: the right to be the one process that works on a study.
+
+It lies in the database that all drivers share, so it holds between machines. Its owner renews it
+from a thread; if the owner dies, it ends by itself, at once where another process on the same
+machine can see that the owner is gone.
+"""
+
+import logging
+import os
+import platform
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import ColumnElement, Float, delete, func, literal_column, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from tuner.errors import StudyInUseError
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import LeaseRow
+
+_log = logging.getLogger(__name__)
+
+_DURATION = 30.0  # seconds that a machine may be out of reach before another takes over
+_RENEWALS = 6  # in that time
+
+
+class Lease:
+    """Holds a study from `with` to its end.
+
+    Args:
+        store: Where leases are kept.
+        study: The study.
+        duration: Seconds after which the lease of an owner that fell silent ends.
+
+    Raises:
+        StudyInUseError: On entering, if another process holds the study.
+    """
+
+    def __init__(self, store: StudyStore, study: str, *, duration: float = _DURATION) -> None:
+        self._store, self._study, self._duration = store, study, duration
+        self._owner = f"{_here()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._ended = threading.Event()
+        self._heard = 0.0  # when the database last confirmed that the lease is ours
+        self._lost = False
+        self._thread = threading.Thread(target=self._renew_until_ended, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._heard = time.monotonic()
+        self._acquire()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+        try:
+            with self._store.session() as session:
+                session.execute(delete(LeaseRow).where(*self._ours()))
+        except SQLAlchemyError as fault:  # the lease ends by itself
+            _log.warning("could not give back the lease of study %s: %s", self._study, fault)
+
+    def check(self) -> None:
+        """Do nothing while the study is ours.
+
+        Raises:
+            StudyInUseError: If another process may have taken the study over: this one was
+                frozen, or out of the database's reach, for longer than the lease lasts.
+        """
+        if self._lost or time.monotonic() - self._heard > self._duration:
+            raise StudyInUseError(
+                f"study {self._study} was not in this process's hands for {self._duration:.0f} s, "
+                "another may have taken it over; run the command again to see how it stands"
+            )
+
+    def _acquire(self) -> None:
+        with self._store.session() as session:
+            held = session.get(LeaseRow, self._study)
+            free = LeaseRow.expires < clock(session)
+            if held is not None and _is_dead(held.owner):
+                free |= LeaseRow.owner == held.owner
+            if self._write(session, LeaseRow.study_id == self._study, free):
+                return
+        try:
+            with self._store.session() as session:
+                expires = session.scalar(select(clock(session) + self._duration))
+                session.add(LeaseRow(study_id=self._study, owner=self._owner, expires=expires))
+        except IntegrityError:
+            who = "another process" if held is None else f"process {_words(held.owner)}"
+            raise StudyInUseError(f"{who} is working on study {self._study}") from None
+
+    def _renew_until_ended(self) -> None:
+        while not self._ended.wait(self._duration / _RENEWALS):
+            now = time.monotonic()
+            try:
+                with self._store.session() as session:
+                    kept = self._write(session, *self._ours())
+            except SQLAlchemyError as fault:
+                _log.warning("could not renew the lease of study %s: %s", self._study, fault)
+                continue
+            if not kept:
+                self._lost = True
+                return
+            self._heard = now
+
+    def _write(self, session: Session, *conditions: ColumnElement[bool]) -> bool:
+        """Make the lease ours for its duration if the conditions hold, in one statement."""
+        changed = session.execute(
+            update(LeaseRow)
+            .where(*conditions)
+            .values(owner=self._owner, expires=clock(session) + self._duration)
+        )
+        return bool(changed.rowcount)  # type: ignore[attr-defined]  # a CursorResult
+
+    def _ours(self) -> tuple[ColumnElement[bool], ...]:
+        return LeaseRow.study_id == self._study, LeaseRow.owner == self._owner
+
+
+def is_held(session: Session, study: str) -> bool:
+    """Whether a process works on a study, as far as can be seen from here."""
+    held = session.get(LeaseRow, study)
+    if held is None or _is_dead(held.owner):
+        return False
+    return bool(session.scalar(select(LeaseRow.expires > clock(session)).filter_by(study_id=study)))
+
+
+def clock(session: Session):  # type: ignore[no-untyped-def]  # a column expression
+    """Seconds since 1970 by the clock of the database, which all drivers share."""
+    if session.get_bind().dialect.name == "sqlite":
+        return literal_column("(julianday('now') - 2440587.5) * 86400.0", Float)
+    return func.extract("epoch", func.clock_timestamp())
+
+
+def _here() -> str:
+    """Name what process ids are unique in: a machine, or a container on it."""
+    space = Path("/proc/self/ns/pid")
+    return f"{platform.node()}/{space.readlink() if space.is_symlink() else ''}"
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the owner was a process here that is there no more."""
+    here, pid, _ = owner.rsplit(":", 2)
+    if here != _here():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _words(owner: str) -> str:
+    here, pid, _ = owner.rsplit(":", 2)
+    return f"{pid} on {here.partition('/')[0]}"

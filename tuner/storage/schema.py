@@ -1,0 +1,72 @@
+"""Brings the tables of the study store to the version that this program needs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, text
+
+from tuner.storage.tables import Base
+
+VERSION = "0005"  # the last step in tuner/migrations/versions
+VERSION_TABLE = "tuner_version"  # Optuna keeps its own in `alembic_version`
+
+_ADVISORY_LOCK = 0x7475_6E65_72  # any number that nobody else takes
+
+
+def migrate(engine: Engine) -> None:
+    """Run the steps that are missing; does nothing where there are none.
+
+    Several processes may do so at once on one database: one of them works, the others wait.
+    """
+    with engine.begin() as connection:
+        if _version(connection) == VERSION:
+            return
+    with alone(engine) as connection:
+        if engine.dialect.name == "sqlite":  # else Python commits each table by itself
+            connection.exec_driver_sql("BEGIN")
+        if _version(connection) is None:
+            _create(connection)
+        else:
+            _upgrade(connection)
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.execute(
+        text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  # a constant
+    ).scalar()
+    return version
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Connection]:
+    """Keep every other process from building tables in the same database meanwhile."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        with FileLock(Path(engine.url.database).with_suffix(".lock")), engine.begin() as connection:
+            yield connection
+    else:
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+            yield connection
+
+
+def _create(connection: Connection) -> None:
+    """Build an empty database at once, as the steps would: Alembic takes a second to load."""
+    Base.metadata.create_all(connection)
+    version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+    version.create(connection)
+    connection.execute(version.insert().values(version_num=VERSION))
+
+
+def _upgrade(connection: Connection, to: str = "head") -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)

@@ -1,0 +1,354 @@
+"""What users asked for: submissions, each of a study that others may have asked for, too."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, defer
+
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import EventRow, ShareRow, StudyRow, SubmissionRow, TrialRow, UserRow
+from tuner.study.result import Status
+
+ENDED = ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A submission as its user sees it.
+
+    Attributes:
+        number: Order of arrival.
+        id: What it is known by.
+        owner: Name of the user whose it is.
+        study: The study that answers it.
+        name: Of the study.
+        status: How it stands.
+        error: Why it failed.
+        answered: Whether the study had an answer when it was submitted.
+        fingerprint: Of the data.
+        spec: What is asked.
+        options: How it is run.
+        trials: Finished trials.
+        result: The answer, if there is one.
+        created: When it was submitted.
+    """
+
+    number: int
+    id: str
+    owner: str
+    study: str
+    name: str
+    status: Status
+    error: str | None
+    answered: bool
+    fingerprint: str
+    spec: dict[str, Any]
+    options: dict[str, Any]
+    trials: int
+    result: dict[str, Any] | None
+    created: datetime
+
+
+class ConflictError(Exception):
+    """An idempotency key was used before, for another request."""
+
+
+class TooManyError(Exception):
+    """A user has as many unfinished submissions as are allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A checked request for a study."""
+
+    user: int
+    study: str
+    name: str
+    fingerprint: str
+    spec: dict[str, Any]
+    source: str
+    options: dict[str, Any]
+    request: str
+    idempotency_key: str | None
+    webhook: str | None = None
+
+
+class Submissions:
+    """The submissions in a store.
+
+    Args:
+        store: Where they are.
+        max_queued: Unfinished submissions that one user may have.
+    """
+
+    def __init__(self, store: StudyStore, *, max_queued: int) -> None:
+        self._store, self._max_queued = store, max_queued
+
+    def submit(self, asked: Asked) -> Submission:
+        """Write a submission down, once for an idempotency key.
+
+        A study that failed or was cancelled is queued again and goes on from its trials.
+
+        Raises:
+            ConflictError: If the idempotency key was used for another request.
+            TooManyError: If the user has too many unfinished submissions.
+        """
+        known = self.known(asked.user, asked.idempotency_key, asked.request)
+        if known is not None:
+            return known
+        try:
+            return self._store.run(lambda session: self._submit(session, asked))
+        except IntegrityError:  # the same request at the same time, or the same question
+            known = self.known(asked.user, asked.idempotency_key, asked.request)
+            return known or self._store.run(lambda session: self._submit(session, asked))
+
+    def known(self, user: int, idempotency_key: str | None, request: str) -> Submission | None:
+        """Return what an idempotency key was used for.
+
+        Raises:
+            ConflictError: If that was another request.
+        """
+        if idempotency_key is None:
+            return None
+        mine = (SubmissionRow.user_id == user, SubmissionRow.idempotency_key == idempotency_key)
+        found = self._store.run(lambda session: session.scalar(select(SubmissionRow).where(*mine)))
+        if found is None:
+            return None
+        if found.request != request:
+            raise ConflictError
+        return self.get(user, found.id)
+
+    def get(self, user: int, submission: str) -> Submission | None:
+        """Return a submission that a user may see, or None if there is none of this id."""
+        found = self._select(_visible_to(user), SubmissionRow.id == submission, limit=1)
+        return found[0] if found else None
+
+    def page(
+        self, user: int, *, before: int | None, limit: int, status: str | None, name: str | None
+    ) -> list[Submission]:
+        """Return what a user submitted or was shown, the latest first.
+
+        Args:
+            user: Whose.
+            before: Only such as arrived before this number.
+            limit: At most so many.
+            status: Only such as stand so.
+            name: Only such as have this in their name.
+        """
+        conditions: list[ColumnElement[bool]] = [_visible_to(user)]
+        if before is not None:
+            conditions.append(SubmissionRow.number < before)
+        if status == "cancelled":
+            conditions.append(SubmissionRow.cancelled | (StudyRow.status == "cancelled"))
+        elif status is not None:
+            conditions += [SubmissionRow.cancelled.is_(False), StudyRow.status == status]
+        if name is not None:
+            conditions.append(SubmissionRow.name.contains(name, autoescape=True))
+        return self._select(*conditions, limit=limit)
+
+    def cancel(self, user: int, submission: str) -> Submission | None:
+        """Cancel a submission; its study ends unless somebody else waits for it."""
+
+        def work(session: Session) -> None:
+            row = _own(session, user, submission)
+            study = None if row is None else session.get(StudyRow, row.study_id)
+            if row is None or study is None or study.status in ENDED:
+                return
+            row.cancelled = True
+            session.flush()
+            if not _is_wanted(session, study.id):
+                study.cancel_requested = True
+
+        self._store.run(work)
+        return self.get(user, submission)
+
+    def delete(self, user: int, submission: str) -> bool:
+        """Delete a submission, and its study unless somebody else asked for it, too.
+
+        Returns:
+            Whether there was one. A study that is running is cancelled, and deleted by its runner.
+        """
+
+        def work(session: Session) -> bool:
+            row = _own(session, user, submission)
+            if row is None:
+                return False
+            study = row.study_id
+            session.delete(row)
+            session.flush()
+            others = session.scalar(select(exists().where(SubmissionRow.study_id == study)))
+            kept = session.get(StudyRow, study)
+            if kept is not None and not others:
+                if kept.status in ENDED or kept.status == "queued":
+                    session.execute(delete(StudyRow).where(StudyRow.id == study))
+                else:
+                    kept.cancel_requested = True
+            elif kept is not None and not _is_wanted(session, study):
+                kept.cancel_requested = kept.status not in ENDED
+            return True
+
+        return self._store.run(work)
+
+    def share(self, user: int, submission: str, other: str) -> bool:
+        """Let another user see a submission, too; whether there is such a user.
+
+        Nothing happens unless the submission is the user's own.
+        """
+
+        def work(session: Session) -> bool:
+            shown_to = session.scalar(select(UserRow.id).where(UserRow.name == other))
+            if shown_to is None:
+                return False
+            known = session.get(ShareRow, (submission, shown_to))
+            own = _own(session, user, submission)
+            if known is None and own is not None and shown_to != user:
+                session.add(ShareRow(submission_id=submission, user_id=shown_to))
+            return True
+
+        try:
+            return self._store.run(work)
+        except IntegrityError:  # at the same time by another request
+            return True
+
+    def unshare(self, user: int, submission: str, other: str) -> None:
+        """Show a submission to another user no more."""
+
+        def work(session: Session) -> None:
+            if _own(session, user, submission) is not None:
+                them = select(UserRow.id).where(UserRow.name == other).scalar_subquery()
+                session.execute(
+                    delete(ShareRow).where(
+                        ShareRow.submission_id == submission, ShareRow.user_id == them
+                    )
+                )
+
+        self._store.run(work)
+
+    def shared_with(self, submission: str) -> list[str]:
+        """Return the names of those who were shown a submission, in order."""
+        names = (
+            select(UserRow.name)
+            .join(ShareRow)
+            .where(ShareRow.submission_id == submission)
+            .order_by(UserRow.name)
+        )
+        return self._store.run(lambda session: list(session.scalars(names)))
+
+    def events(self, study: str, *, after: int, limit: int = 500) -> list[EventRow]:
+        """Return what happened to a study after an event."""
+        query = (
+            select(EventRow)
+            .where(EventRow.study_id == study, EventRow.id > after)
+            .order_by(EventRow.id)
+            .limit(limit)
+        )
+        return self._store.run(lambda session: list(session.scalars(query)))
+
+    def _submit(self, session: Session, asked: Asked) -> Submission:
+        waiting = session.scalar(
+            select(func.count())
+            .select_from(SubmissionRow)
+            .join(StudyRow)
+            .where(
+                SubmissionRow.user_id == asked.user,
+                SubmissionRow.cancelled.is_(False),
+                StudyRow.status.in_(("queued", "running")),
+            )
+        )
+        if (waiting or 0) >= self._max_queued:
+            raise TooManyError
+        study = session.get(StudyRow, asked.study)
+        if study is None:
+            study = StudyRow(
+                id=asked.study, name=asked.name, fingerprint=asked.fingerprint, spec=asked.spec
+            )
+            session.add(study)
+            session.flush()
+        if study.status == "done" and study.result is None:
+            study.status = "queued"
+        if study.status in ("failed", "cancelled") or study.cancel_requested:
+            study.status, study.error, study.cancel_requested = "queued", None, False
+        if study.status == "queued":
+            study.source, study.options, study.attempts = asked.source, asked.options, 0
+        session.flush()
+        row = SubmissionRow(
+            id=secrets.token_hex(8),
+            user_id=asked.user,
+            study_id=study.id,
+            name=asked.name,
+            idempotency_key=asked.idempotency_key,
+            request=asked.request,
+            answered=study.status == "done",
+            webhook=asked.webhook,
+            webhook_due=None if asked.webhook is None else 0.0,
+        )
+        session.add(row)
+        session.flush()
+        owner = session.get_one(UserRow, asked.user).name
+        return _submission(row, study, owner, trials=0)
+
+    def _select(self, *conditions: ColumnElement[bool], limit: int) -> list[Submission]:
+        trials = (
+            select(func.count())
+            .select_from(TrialRow)
+            .where(TrialRow.study_id == StudyRow.id)
+            .scalar_subquery()
+        )
+        wanted = (  # by number first: results are large, and most are on other pages
+            select(SubmissionRow.number)
+            .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
+            .where(*conditions)
+            .order_by(SubmissionRow.number.desc())
+            .limit(limit)
+        )
+        query = (
+            select(SubmissionRow, StudyRow, UserRow.name, trials)
+            .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
+            .join(UserRow, UserRow.id == SubmissionRow.user_id)
+            .where(SubmissionRow.number.in_(wanted))
+            .order_by(SubmissionRow.number.desc())
+            .options(defer(StudyRow.source))
+        )
+        return self._store.run(
+            lambda session: [_submission(*row) for row in session.execute(query)]
+        )
+
+
+def _visible_to(user: int) -> ColumnElement[bool]:
+    shown = select(ShareRow.submission_id).where(ShareRow.user_id == user)
+    return or_(SubmissionRow.user_id == user, SubmissionRow.id.in_(shown))
+
+
+def _own(session: Session, user: int, submission: str) -> SubmissionRow | None:
+    mine = (SubmissionRow.user_id == user, SubmissionRow.id == submission)
+    return session.scalar(select(SubmissionRow).where(*mine))
+
+
+def _is_wanted(session: Session, study: str) -> bool:
+    live = exists().where(SubmissionRow.study_id == study, SubmissionRow.cancelled.is_(False))
+    return bool(session.scalar(select(live)))
+
+
+def _submission(row: SubmissionRow, study: StudyRow, owner: str, trials: int) -> Submission:
+    status: Status = "cancelled" if row.cancelled else study.status  # type: ignore[assignment]
+    created = row.created if row.created.tzinfo else row.created.replace(tzinfo=UTC)
+    return Submission(
+        number=row.number,
+        id=row.id,
+        owner=owner,
+        study=study.id,
+        name=row.name,
+        status=status,
+        error=study.error,
+        answered=row.answered,
+        fingerprint=study.fingerprint,
+        spec=study.spec,
+        options=study.options,
+        trials=trials,
+        result=study.result if status == "done" else None,
+        created=created,
+    )

@@ -1,0 +1,212 @@
+"""The tables of the study store. Their names carry a prefix: Optuna's are in the same database."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    ForeignKey,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    false,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from tuner.study.trial import FinishedTrial, TrialRequest, unpack
+
+
+class Base(DeclarativeBase):
+    """What `tuner/migrations` has to build: a test compares the two."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True)}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class StudyRow(Base):
+    """One study.
+
+    Attributes:
+        id: See `StudySpec.study_id`.
+        search_closed: No further search trial is to start.
+        wall_seconds: Spent on it so far.
+        training_seconds: Of that in trainings, those of all workers together.
+        run_id: Of MLflow.
+        source: Path or URI of its data, where a service runs it.
+        options: What a service runs it with that does not identify it: workers, budgets.
+        attempts: How often a driver was started.
+        starting_until: Seconds since 1970 until which a runner may be starting a driver.
+        cancel_requested: Its driver is to stop.
+    """
+
+    __tablename__ = "tuner_studies"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    fingerprint: Mapped[str] = mapped_column(String(64), index=True)
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(16), default="queued")
+    error: Mapped[str | None] = mapped_column(default=None)
+    search_closed: Mapped[bool] = mapped_column(default=False)
+    wall_seconds: Mapped[float] = mapped_column(default=0.0)
+    training_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    run_id: Mapped[str | None] = mapped_column(String(64), default=None)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON, default=None)
+    source: Mapped[str | None] = mapped_column(default=None)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    starting_until: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    cancel_requested: Mapped[bool] = mapped_column(default=False, server_default=false())
+    created: Mapped[datetime] = mapped_column(default=_now)
+    updated: Mapped[datetime] = mapped_column(default=_now, onupdate=_now)
+
+
+class TrialRow(Base):
+    """One finished trial of a study."""
+
+    __tablename__ = "tuner_trials"
+    __table_args__ = (UniqueConstraint("study_id", "phase", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("tuner_studies.id", ondelete="CASCADE"))
+    phase: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int]
+    strength: Mapped[float]
+    seeds: Mapped[list[int]] = mapped_column(JSON)
+    settings: Mapped[list[tuple[str, float]]] = mapped_column(JSON, server_default="[]")
+    reason: Mapped[str | None]
+    outcome: Mapped[bytes | None] = mapped_column(LargeBinary)
+    run_id: Mapped[str | None] = mapped_column(String(64), default=None)
+    finished: Mapped[datetime] = mapped_column(default=_now)
+
+    def restored(self) -> FinishedTrial:
+        """Return the trial as it was recorded."""
+        return FinishedTrial(
+            request=TrialRequest(
+                phase=self.phase,  # type: ignore[arg-type]  # only `record` writes it
+                number=self.number,
+                strength=self.strength,
+                seeds=tuple(self.seeds),
+                settings=tuple((name, value) for name, value in self.settings),
+            ),
+            outcome=None if self.outcome is None else unpack(self.outcome),
+            reason=self.reason,
+        )
+
+
+class LeaseRow(Base):
+    """Who works on a study, and until when if nothing more is heard of it.
+
+    Attributes:
+        study_id: The study; it need not be written down yet.
+        owner: Host, process and a random part: see `tuner.storage.leases`.
+        expires: Seconds since 1970 by the clock of the database.
+    """
+
+    __tablename__ = "tuner_leases"
+
+    study_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255))
+    expires: Mapped[float]
+
+
+class EventRow(Base):
+    """Something that happened to a study, for whoever watches it."""
+
+    __tablename__ = "tuner_events"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(
+        ForeignKey("tuner_studies.id", ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[str] = mapped_column(String(16))
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class UserRow(Base):
+    """Someone who submits studies.
+
+    Attributes:
+        webhook_secret: What the webhooks of this user are signed with, once it was asked for.
+    """
+
+    __tablename__ = "tuner_users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    webhook_secret: Mapped[str | None] = mapped_column(String(64), default=None)
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class KeyRow(Base):
+    """An API key, of which only a digest is kept.
+
+    Attributes:
+        id: The key's first letters, by which it is found and revoked.
+        digest: SHA-256 of the whole key: 256 random bits need no slow hash.
+        scopes: What it may do: `read`, `write`.
+    """
+
+    __tablename__ = "tuner_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("tuner_users.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    revoked: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class SubmissionRow(Base):
+    """A user's request for a study; equal questions of many users are one study.
+
+    Attributes:
+        number: Order of arrival.
+        id: What the user knows it by.
+        idempotency_key: Of the request, unique for a user.
+        request: SHA-256 of the request: the same key with another request is an error.
+        answered: Whether the study had an answer already.
+        cancelled: Whether the user wants it no more.
+        webhook: URL that is told of its end.
+        webhook_due: Seconds since 1970 before which it is not told; None if it need not be.
+        webhook_attempts: How often that was tried.
+    """
+
+    __tablename__ = "tuner_submissions"
+    __table_args__ = (UniqueConstraint("user_id", "idempotency_key"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(32), unique=True)
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("tuner_users.id", ondelete="CASCADE"), index=True
+    )
+    study_id: Mapped[str] = mapped_column(
+        ForeignKey("tuner_studies.id", ondelete="CASCADE"), index=True
+    )
+    name: Mapped[str] = mapped_column(String(255))
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    request: Mapped[str] = mapped_column(String(64))
+    answered: Mapped[bool]
+    cancelled: Mapped[bool] = mapped_column(default=False)
+    webhook: Mapped[str | None] = mapped_column(String(2048), default=None)
+    webhook_due: Mapped[float | None] = mapped_column(default=None, index=True)
+    webhook_attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class ShareRow(Base):
+    """Another user who may see a submission, but not change it."""
+
+    __tablename__ = "tuner_shares"
+
+    submission_id: Mapped[str] = mapped_column(
+        ForeignKey("tuner_submissions.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[int] = mapped_column(
+        ForeignKey("tuner_users.id", ondelete="CASCADE"), primary_key=True, index=True
+    )

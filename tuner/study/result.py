@@ -1,0 +1,292 @@
+"""The answer of a study: one JSON object, the same for CLI, Python and REST."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuner.data.information.atoms import NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from tuner.data.information.profile import Profile
+
+Verdict = Literal["align", "do not align", "no detectable effect"]
+Status = Literal["queued", "running", "done", "failed", "cancelled"]
+Interval = tuple[float, float]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class DatasetSummary(_Part):
+    """What was studied."""
+
+    name: str
+    fingerprint: str
+    rows: int
+    labelled: int
+    task: Literal["classification", "regression"]
+    classes: int | None
+
+
+class MetricSummary(_Part):
+    """What was measured, and which way is better."""
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+
+
+class Estimate(_Part):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class CrossCovarianceGate(_Part):
+    """A second opinion on whether alignment helps: see `tuner.data.information.gate`."""
+
+    signal: int
+    nuisance: int
+    ratio: float | None
+    helps: bool | None
+
+
+class Information(_Part):
+    """Partial information decomposition of the label, bits: see `tuner.data.information.profile`.
+
+    Attributes:
+        reliable: Whether there are rows enough.
+        reason: Why it is not reliable.
+        entropy: Of the label, or of its bin, bits.
+        rows: Labelled rows that were used.
+        regime: What is expected of alignment: `align`, `interior` (some, not too much),
+            `do not align`, or `unknown`.
+        gate: A second opinion.
+    """
+
+    unit: Literal["bits"] = "bits"
+    R: Estimate
+    U_a: Estimate
+    U_b: Estimate
+    S: Estimate
+    reliable: bool
+    reason: str | None = None
+    entropy: float
+    rows: int
+    regime: Literal["align", "interior", "do not align", "unknown"]
+    gate: CrossCovarianceGate
+
+    @classmethod
+    def of(cls, profile: "Profile") -> "Information":
+        """Write down a profile."""
+        gate = profile.gate
+        r, u_a, u_b, s = (Estimate(**vars(getattr(profile, name))) for name in NAMES)
+        return cls(
+            R=r,
+            U_a=u_a,
+            U_b=u_b,
+            S=s,
+            reliable=profile.reliable,
+            reason=profile.reason,
+            entropy=profile.entropy,
+            rows=profile.rows,
+            regime=profile.regime,
+            gate=CrossCovarianceGate(**vars(gate), helps=gate.helps),
+        )
+
+
+class ValidationScores(_Part):
+    """Mean scores of the same encoders on validation rows, at λ = 0 and at the candidate."""
+
+    baseline: float
+    best: float | None
+
+
+class TestScores(_Part):
+    """Mean scores of fresh seeds on test rows; the gain is positive where alignment is better.
+
+    All but `baseline` are None if the training that was to confirm the answer failed.
+    """
+
+    __test__ = False  # no test, whatever pytest makes of its name
+
+    baseline: float
+    best: float | None
+    gain: float | None
+    gain_interval: Interval | None
+
+
+class RegisteredModel(_Part):
+    """Where the best encoder of a modality is registered."""
+
+    name: str
+    version: str
+    alias: str | None
+
+
+class Answer(_Part):
+    """The recommended λ, and the evidence for it.
+
+    Attributes:
+        strength: λ*, 0 unless the verdict is `align`.
+        interval: 95 % interval of the λ at which the score is highest.
+        candidate: The λ > 0 that was confirmed against λ = 0 with fresh seeds on test rows.
+        gain: How much better than λ = 0 the candidate scores on test rows; None if its training
+            failed.
+        gain_interval: Its 95 % interval, over seeds and rows.
+        evidence: The verdict's reason, in words.
+    """
+
+    strength: Annotated[float, Field(alias="lambda")]
+    interval: Interval
+    verdict: Verdict
+    candidate: float
+    gain: float | None
+    gain_interval: Interval | None
+    evidence: str
+
+
+class ModalityAnswer(_Part):
+    """The answer for one modality's own encoder."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    interval: Interval
+    verdict: Verdict
+    candidate: float
+    evidence: str
+    validation: ValidationScores
+    test: TestScores
+    model: RegisteredModel | None
+
+
+class Modalities(_Part):
+    """One answer a modality."""
+
+    a: ModalityAnswer
+    b: ModalityAnswer
+
+
+class PointScore(_Part):
+    """Mean validation score over replicates, and its standard error over seeds."""
+
+    mean: float
+    sem: float
+
+
+class Similarity(_Part):
+    """How alike the embeddings of A and B are on validation rows: means over replicates.
+
+    By debiased linear CKA, SVCCA and mutual-kNN; see `tuner.models.evaluation.similarity`.
+    """
+
+    cka: float
+    svcca: float
+    mutual_knn: float
+
+
+class CurvePoint(_Part):
+    """What was seen at one λ on validation rows."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    replicates: int
+    a: PointScore
+    b: PointScore
+    joint: PointScore
+    similarity: Similarity | None = None
+
+
+class FailedTrial(_Part):
+    """A λ that could not be trained, and why."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    phase: Literal["nuisance", "rung", "search", "confirm"]
+    reason: str
+
+
+class PartialTrial(_Part):
+    """A λ that halving stopped: what it scored after some of the epochs, no part of the curve."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    epochs: int
+    joint: PointScore
+
+
+class NuisanceTrial(_Part):
+    """Training settings that were tried, and at which λ."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    settings: dict[str, float]
+    joint: PointScore
+
+
+class Nuisance(_Part):
+    """The search for training settings, before that for λ: see `tuner.search.nuisance`.
+
+    Attributes:
+        mode: `first` or `joint`.
+        settings: Used at every λ of the curve.
+        baseline_settings: Used at λ = 0 where the answer was confirmed.
+        trials: All that was tried.
+    """
+
+    mode: Literal["first", "joint"]
+    settings: dict[str, float]
+    baseline_settings: dict[str, float]
+    trials: tuple[NuisanceTrial, ...]
+
+
+class Cost(_Part):
+    """What the study took; a training is one replicate at one λ."""
+
+    trials: int
+    trainings: int
+    gradient_steps: int
+    training_seconds: float
+    wall_seconds: float
+
+
+class MlflowLinks(_Part):
+    """Where the runs are."""
+
+    tracking_uri: str
+    experiment_id: str
+    run_id: str
+
+
+class StudyResult(_Part):
+    """The whole answer."""
+
+    study: str
+    name: str
+    status: Status
+    dataset: DatasetSummary
+    metric: MetricSummary
+    information: Information | None
+    joint: Answer
+    modalities: Modalities
+    curve: tuple[CurvePoint, ...]
+    failures: tuple[FailedTrial, ...]
+    stopped: tuple[PartialTrial, ...] = ()
+    nuisance: Nuisance | None = None
+    warm_start: str | None = None  # the study that this one began from
+    cost: Cost
+    mlflow: MlflowLinks | None
+
+    def frame(self) -> "DataFrame":
+        """Return the curve as a table: a row per λ, columns such as `lambda` and `joint_mean`."""
+        import pandas as pd
+
+        return pd.json_normalize([point.model_dump() for point in self.curve], sep="_")
+
+    def plot(self) -> "Figure":
+        """Draw what was measured at each λ, and λ*: a figure of Matplotlib's."""
+        from tuner.report.figures import draw_result
+
+        return draw_result(self)

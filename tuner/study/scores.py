@@ -1,0 +1,95 @@
+"""From stored predictions to scores: of each modality, and of their mean (`joint`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.analysis.curve import Observations
+from tuner.data import PairedDataset, Split
+from tuner.errors import SpecError
+from tuner.models.evaluation.metrics import DEFAULT_METRIC, METRICS, Metric, bootstrap_weights
+from tuner.models.outcome import TrainingOutcome
+from tuner.study.spec import StudySpec
+
+Target = Literal["a", "b", "joint"]
+TARGETS: tuple[Target, ...] = ("a", "b", "joint")
+Floats = NDArray[np.float64]
+
+_RESAMPLES = 400
+
+
+def metric_of(spec: StudySpec, task: str) -> Metric:
+    """Return the metric of a study.
+
+    Raises:
+        SpecError: If the metric does not belong to the data's task.
+    """
+    name = DEFAULT_METRIC[task] if spec.metric == "auto" else spec.metric
+    metric = METRICS[name]
+    if metric.task != task:
+        fitting = ", ".join(m.name for m in METRICS.values() if m.task == task)
+        raise SpecError(f"metric {name} is for {metric.task}, this data set is {task}: {fitting}")
+    return metric
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scorer:
+    """Scores predictions for the labelled rows of one split.
+
+    Attributes:
+        metric: What is measured.
+        truth: (rows,) labels: class codes or values.
+        weights: (resamples, rows) how often each bootstrap resample holds each row.
+    """
+
+    metric: Metric
+    truth: NDArray[Any]
+    weights: Floats
+    # By the id of predictions, which are kept beside: an id may be used again once they are gone.
+    _known: dict[int, tuple[dict[str, NDArray[Any]], dict[Target, Floats]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    @classmethod
+    def of(cls, dataset: PairedDataset, split: Split, metric: Metric, seed: int) -> "Scorer":
+        """Score the labelled rows of `split`."""
+        truth = dataset.y[dataset.indices(split, labelled_only=True)]
+        stream = int(np.random.SeedSequence([seed, split]).generate_state(1)[0])
+        weights = bootstrap_weights(len(truth), _RESAMPLES, stream)
+        return cls(metric=metric, truth=truth, weights=weights)
+
+    def scores(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
+        """Score each replicate in the metric's own units, (replicates,); once for an outcome."""
+        _, known = self._known.setdefault(id(predictions), (predictions, {}))
+        if target not in known:
+            known[target] = self._scored(predictions, target)
+        return known[target]
+
+    def _scored(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
+        if target == "joint":
+            return (self.scores(predictions, "a") + self.scores(predictions, "b")) / 2
+        return np.array([self.metric.score(self.truth, p) for p in predictions[target]])
+
+    def utility(self, outcome: TrainingOutcome) -> float:
+        """Mean joint score over replicates, with the sign that makes higher better."""
+        return float(self.metric.sign * self.scores(outcome.predictions, "joint").mean())
+
+    def resampled(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
+        """Mean score over replicates under each resample of the rows, (resamples,)."""
+        if target == "joint":
+            return (self.resampled(predictions, "a") + self.resampled(predictions, "b")) / 2
+        return self.metric.mean_scores(self.truth, predictions[target], self.weights)
+
+    def observations(self, outcomes: Sequence[TrainingOutcome], target: Target) -> Observations:
+        """Gather validation utilities (higher is better) for the model of the curve."""
+        ordered = sorted(outcomes, key=lambda outcome: outcome.strength)
+        sign = self.metric.sign
+        return Observations(
+            lambdas=np.array([outcome.strength for outcome in ordered]),
+            scores=sign * np.stack([self.scores(o.predictions, target) for o in ordered]),
+            resampled=sign
+            * np.stack([self.resampled(o.predictions, target) for o in ordered], axis=1),
+        )

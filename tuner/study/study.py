@@ -1,0 +1,116 @@
+"""A question: one spec about one data set, with all that is derived from the two."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tuner.data import PairedDataset, Split, read
+from tuner.data.formats.npz import MAX_BYTES
+from tuner.models.config import TrainingConfig
+from tuner.models.encoders.kinds import is_module, resolve
+from tuner.models.evaluation.metrics import Metric
+from tuner.models.rows import Rows, TrainingData
+from tuner.study.scores import Scorer, metric_of
+from tuner.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from tuner.data.information.profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Question:
+    """What a study is about.
+
+    Attributes:
+        study: Identifier of the study: equal data and spec have an equal one.
+        spec: What is asked.
+        dataset: Of what.
+        training: How encoders are trained: the spec's, with `auto` encoders named.
+        metric: What is measured.
+        validation: Scores validation rows.
+        test: Scores test rows.
+        data: What the search trains on.
+        test_rows: What only confirmations see.
+    """
+
+    study: str
+    spec: StudySpec
+    dataset: PairedDataset
+    training: TrainingConfig
+    metric: Metric
+    validation: Scorer
+    test: Scorer
+    data: TrainingData
+    test_rows: Rows
+
+    @classmethod
+    def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Question":
+        """Derive everything from spec and data.
+
+        Raises:
+            SpecError: If the spec asks for a metric of another task.
+            UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
+            EncoderModuleError: If a user's own encoder cannot be used.
+        """
+        metric = metric_of(spec, dataset.task)
+        data = TrainingData.of(dataset)
+        training = resolve(spec.training, data.shapes, data.train.count)
+        return cls(
+            study=spec.study_id(dataset.fingerprint, *_own_code(training)),
+            spec=spec,
+            dataset=dataset,
+            training=training,
+            metric=metric,
+            validation=Scorer.of(dataset, Split.VALIDATION, metric, spec.seed),
+            test=Scorer.of(dataset, Split.TEST, metric, spec.seed),
+            data=data,
+            test_rows=data.scaling.rows(dataset, Split.TEST),
+        )
+
+    @cached_property
+    def profile(self) -> "Profile":
+        """How the modalities share what they tell of the label; takes seconds the first time."""
+        from tuner.data.information.profile import information_profile
+
+        return information_profile(self.dataset, seed=self.spec.seed)
+
+    @property
+    def name(self) -> str:
+        """Name of the study: the spec's, or else the data set's."""
+        return self.spec.name or self.dataset.name
+
+
+def dataset_of(
+    spec: StudySpec, source: str, name: str | None = None, *, max_bytes: int = MAX_BYTES
+) -> PairedDataset:
+    """Read the data set that a spec is about.
+
+    Args:
+        spec: What is asked.
+        source: Path or URI of the data, or a shipped example.
+        name: What to call them if the spec does not say; from the file's name if not given.
+        max_bytes: Limit on their size, as in `tuner.data.read`.
+
+    Raises:
+        DataError: If the data cannot be used.
+    """
+    return read(
+        source,
+        a=spec.a,
+        b=spec.b,
+        y=spec.y,
+        task=spec.task,
+        seed=spec.seed,
+        name=spec.name or name,
+        max_bytes=max_bytes,
+    )
+
+
+def _own_code(training: TrainingConfig) -> list[str]:
+    """Digests of the code of users' own encoders."""
+    kinds = [kind for kind in (training.encoder_a, training.encoder_b) if is_module(kind)]
+    if not kinds:
+        return []
+    from tuner.models.encoders.custom import source_digest
+
+    return [source_digest(kind) for kind in kinds]

@@ -1,0 +1,170 @@
+"""The way to MLflow: a client for one server, never a global tracking URI or an active run."""
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from tuner.errors import TrackingError
+from tuner.storage.schema import alone
+
+TAG_STUDY = "tuner.study"
+TAG_FINGERPRINT = "tuner.fingerprint"
+
+_METRICS_A_CALL = 1000
+_PARAMS_A_CALL = 100
+_LONGEST_TAG = 8000
+# Read when mlflow is first imported. Its own retries would hold a caller for minutes.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+class Point(NamedTuple):
+    """One value of a metric; the time is in milliseconds since 1970."""
+
+    name: str
+    value: float
+    time: int
+    step: int = 0
+
+
+_DATABASES = ("sqlite:", "postgresql:", "postgresql+")
+
+
+def connect(tracking_uri: str) -> Any:
+    """Return an `MlflowClient` for a tracking server or database."""
+    client = _client()
+    with _alone(tracking_uri):
+        _build(tracking_uri, client)
+        return client(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _client() -> Any:
+    """Load MLflow, which takes seconds, and return its client's class."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    if os.environ["MLFLOW_LOGGING_LEVEL"] == "WARNING":  # mlflow may have been imported before
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+    return MlflowClient
+
+
+def _build(tracking_uri: str, client: Any) -> None:
+    """Build MLflow's tables in a new SQLite file as a whole: half of them it can never complete."""
+    path = _sqlite_file(tracking_uri)
+    if path is None or (path.exists() and path.stat().st_size):
+        return
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        aside = Path(folder, path.name)
+        client(tracking_uri=f"sqlite:///{aside}")
+        aside.replace(path)
+
+
+def _sqlite_file(tracking_uri: str) -> Path | None:
+    if not tracking_uri.startswith("sqlite:"):
+        return None
+    name = make_url(tracking_uri).database
+    return None if name in (None, "", ":memory:") else Path(name)
+
+
+@contextmanager
+def _alone(tracking_uri: str) -> Iterator[None]:
+    """Let one process at a time build MLflow's tables in a database: two break each other's."""
+    if not tracking_uri.startswith(_DATABASES):
+        yield
+        return
+    engine = create_engine(tracking_uri)
+    try:
+        with alone(engine):
+            yield
+    finally:
+        engine.dispose()
+
+
+def log(
+    client: Any,
+    run_id: str,
+    *,
+    points: Sequence[Point] = (),
+    params: Mapping[str, object] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Log to a run in as few calls as MLflow's limits allow."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    metrics = [Metric(p.name, p.value, p.time, p.step) for p in points]
+    for chunk in _chunks(metrics, _METRICS_A_CALL):
+        client.log_batch(run_id, metrics=chunk)
+    for chunk in _chunks([Param(k, str(v)) for k, v in (params or {}).items()], _PARAMS_A_CALL):
+        client.log_batch(run_id, params=chunk)
+    for chunk in _chunks(
+        [RunTag(k, v[:_LONGEST_TAG]) for k, v in (tags or {}).items()], _PARAMS_A_CALL
+    ):
+        client.log_batch(run_id, tags=chunk)
+
+
+def pages(search: Any, **query: Any) -> Iterator[Any]:
+    """Yield every result of a paged search."""
+    token = None
+    while True:
+        page = search(**query, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def is_trouble(error: BaseException) -> bool:
+    """Whether an error is MLflow's, a database's or the network's, not a fault of this program."""
+    from mlflow.exceptions import MlflowException
+
+    # What requests raises is an OSError too.
+    return isinstance(error, (MlflowException, SQLAlchemyError, OSError, TrackingError))
+
+
+@contextmanager
+def as_tracking_error(tracking_uri: str) -> Iterator[None]:
+    """Turn MLflow's trouble into an error of ours.
+
+    Raises:
+        TrackingError: In place of what MLflow, its database or the network raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TrackingError) or not is_trouble(error):
+            raise
+        raise TrackingError(
+            f"could not log to MLflow at {redacted(tracking_uri)} ({redacted(summary(error))}). "
+            "The study itself is safe: running the same command again logs it."
+        ) from error
+
+
+def summary(error: BaseException) -> str:
+    """First line of an error's message, after its kind."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def redacted(text: str) -> str:
+    """Hide user and password in URIs."""
+    return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    items = list(items)
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

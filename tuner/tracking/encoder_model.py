@@ -1,0 +1,112 @@
+"""Writes an encoder as an MLflow model that needs nothing of this project to be loaded."""
+
+import json
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tuner.data import PairedDataset, Split
+from tuner.models.export import PortableEncoder
+
+_EXAMPLE_ROWS = 2  # a single one would fix the batch size of the exported network
+
+
+def save_encoder(
+    folder: Path, encoder: PortableEncoder, dataset: PairedDataset, modality: str, logged: Any
+) -> None:
+    """Write a Python model in front of an exported network (`pt2`, which holds no code).
+
+    The pytorch flavour alone would serve networks of one output only, and knows no labels.
+
+    Args:
+        folder: Where to; must not exist.
+        encoder: What to write.
+        dataset: Where its example rows and its labels come from.
+        modality: `a` or `b`.
+        logged: MLflow's entity of a logged model, which the files are for.
+    """
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    example = _example(dataset, modality)
+    with tempfile.TemporaryDirectory(prefix="tuner-network-") as scratch:
+        network, labels = Path(scratch) / "network", Path(scratch) / "labels.json"
+        _save_network(network, encoder, example)
+        labels.write_text(json.dumps({"classes": dataset.classes}))
+        mlflow.pyfunc.save_model(
+            str(folder),
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                run_id=logged.source_run_id,
+                model_uuid=logged.model_id,
+                model_id=logged.model_id,
+            ),
+            python_model=str(Path(__file__).with_name("served_encoder.py")),
+            artifacts={"network": str(network), "labels": str(labels)},
+            signature=_signature(encoder, dataset, example),
+            input_example=example,
+            pip_requirements=_requirements(),
+        )
+    for cache in folder.rglob("__pycache__"):
+        for file in cache.iterdir():
+            file.unlink()
+        cache.rmdir()
+
+
+def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.float32]) -> None:
+    import mlflow.pytorch
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema
+
+    mlflow.pytorch.save_model(
+        encoder,
+        str(folder),
+        serialization_format="pt2",
+        signature=ModelSignature(Schema([_tensor(example)])),
+        input_example=example,
+        pip_requirements=_requirements(),
+    )
+
+
+def _signature(
+    encoder: PortableEncoder, dataset: PairedDataset, example: NDArray[np.float32]
+) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema
+
+    with torch.inference_mode():
+        embedding, answer = (part.numpy() for part in encoder(torch.from_numpy(example.copy())))
+    outputs = {"embedding": embedding, "prediction": answer}
+    if dataset.classes is not None:
+        labels = np.array(dataset.classes)
+        outputs |= {"prediction": labels[answer.argmax(-1)], "probability": answer}
+    return ModelSignature(
+        Schema([_tensor(example)]), Schema([_tensor(part, name) for name, part in outputs.items()])
+    )
+
+
+def _tensor(array: NDArray[Any], name: str | None = None) -> Any:
+    from mlflow.types import TensorSpec
+
+    dtype = np.dtype(str) if array.dtype.kind == "U" else array.dtype  # whatever the length
+    return TensorSpec(dtype, (-1, *array.shape[1:]), name)
+
+
+def _example(dataset: PairedDataset, modality: str) -> NDArray[np.float32]:
+    """Rows of validation: they show what inputs look like without giving test rows away."""
+    side = dataset.a if modality == "a" else dataset.b
+    rows = dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS]
+    if side.mask is None:
+        return side.values[rows]
+    return np.where(side.mask[rows][:, :, None], side.values[rows], np.float32(np.nan))
+
+
+def _requirements() -> list[str]:
+    """What is installed here; inferring it would take MLflow seconds."""
+    packages = ("mlflow", "numpy", "torch")
+    return [f"{package}=={version(package).split('+')[0]}" for package in packages]

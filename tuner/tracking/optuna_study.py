@@ -1,0 +1,148 @@
+"""The search as Optuna's storage shows it, for `optuna-dashboard` and for analysis.
+
+What a rung of halving trained is PRUNED there, so that nobody takes its value for a full one.
+Only finished trials are written, so none is ever left RUNNING by a driver that died.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from tuner.storage.schema import alone
+from tuner.study.scores import TARGETS
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial
+
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _absence_is_told() -> Iterator[None]:
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as fault:
+        _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
+
+
+class OptunaMirror:
+    """Copies the finished search trials of a study into an Optuna study.
+
+    Args:
+        question: The study.
+        url: SQLAlchemy URL of the storage.
+    """
+
+    def __init__(self, question: Question, url: str) -> None:
+        self._question, self._url = question, url
+        self._study: Any = None
+        self._opening = threading.Lock()
+        self._known: set[tuple[str, int]] = set()
+        self._copied, self._rests_until = 0, 0.0
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        if self._study is not None:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
+
+    def follow(self, finished: Sequence[FinishedTrial]) -> None:
+        """Add the next trial, unless that took more than a twentieth of the time: see `sync`.
+
+        Nothing is added before the study is open.
+        """
+        started = time.monotonic()
+        if self._study is not None and started >= self._rests_until:
+            self.sync(finished[: self._copied + 1])
+            ended = time.monotonic()
+            self._rests_until = ended + 19 * (ended - started)
+
+    def sync(self, finished: Sequence[FinishedTrial]) -> None:
+        """Add what is missing; a storage that is away is told the next time.
+
+        Args:
+            finished: All finished trials, those of the last time first.
+        """
+        self.open()
+        if self._study is None:
+            return
+        with _absence_is_told():
+            for trial in finished[self._copied :]:
+                key = (trial.request.phase, trial.request.number)
+                if key[0] in ("search", "rung") and key not in self._known:
+                    self._study.add_trial(self._frozen(trial))
+                    self._known.add(key)
+                self._copied += 1
+
+    def open(self) -> None:
+        """Make the study if it is not there: a second. A storage that is away is asked later."""
+        with self._opening, _absence_is_told():
+            if self._study is None:
+                self._open()
+
+    def _open(self) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        question = self._question
+        engine = create_engine(self._url)
+        try:
+            with alone(engine):  # Optuna's tables may be built by one process at a time
+                self._storage = optuna.storages.RDBStorage(
+                    self._url, engine_kwargs={"pool_pre_ping": True}
+                )
+        finally:
+            engine.dispose()
+        study = optuna.create_study(
+            study_name=f"{question.name}-{question.study}",
+            storage=self._storage,
+            direction=question.metric.direction,
+            load_if_exists=True,
+        )
+        study.set_user_attr("metric", f"joint {question.metric.name}")
+        study.set_user_attr("fingerprint", question.dataset.fingerprint)
+        self._known = {
+            (trial.user_attrs["phase"], trial.user_attrs["number"]) for trial in study.get_trials()
+        }
+        self._study = study
+
+    def _frozen(self, trial: FinishedTrial) -> Any:
+        import optuna
+
+        request, outcome = trial.request, trial.outcome
+        attributes: dict[str, Any] = {
+            "phase": request.phase,
+            "number": request.number,
+            "replicates": len(request.seeds),
+            **dict(request.settings),
+        }
+        value, state = None, "FAIL"
+        partial: dict[int, float] = {}
+        if outcome is None:
+            attributes["reason"] = trial.reason
+        else:
+            scores = {
+                target: float(self._question.validation.scores(outcome.predictions, target).mean())
+                for target in TARGETS
+            }
+            attributes |= {f"score_{target}": score for target, score in scores.items()}
+            value, state = scores["joint"], "COMPLETE"
+            if request.phase == "rung":
+                state, partial = "PRUNED", {int(attributes["epochs"]): value}
+        return optuna.trial.create_trial(
+            state=optuna.trial.TrialState[state],
+            value=value,
+            intermediate_values=partial,
+            params={"lambda": request.strength},
+            distributions={
+                "lambda": optuna.distributions.FloatDistribution(0, self._question.spec.max_lambda)
+            },
+            user_attrs=attributes,
+        )

@@ -1,0 +1,256 @@
+"""Registers the best encoder of each modality in MLflow's model registry."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tuner.models.config import TrainingConfig
+from tuner.models.export import portable_encoder
+from tuner.models.outcome import TrainingOutcome
+from tuner.report.note import load_lines
+from tuner.report.wording import metric_name, score, sentence, strength
+from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
+from tuner.study.study import Question
+from tuner.study.trial import FinishedTrial, confirmation
+from tuner.tracking.connection import TAG_STUDY, as_tracking_error, connect, pages
+from tuner.tracking.encoder_model import save_encoder
+
+Side = Literal["a", "b"]
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BestEncoder:
+    """The encoder of one modality that a study recommends.
+
+    Attributes:
+        side: The modality.
+        outcome: The confirmation at the recommended λ.
+        training: How that was trained.
+        replicate: The one of least validation loss: test rows have no part in the choice.
+        validation_score: Its score on validation rows.
+        test_score: Its score on test rows.
+    """
+
+    side: Side
+    outcome: TrainingOutcome
+    training: TrainingConfig
+    replicate: int
+    validation_score: float
+    test_score: float
+
+    @classmethod
+    def of(
+        cls,
+        question: Question,
+        answer: ModalityAnswer,
+        finished: Sequence[FinishedTrial],
+        side: Side,
+    ) -> "BestEncoder":
+        """Find it among the confirmations.
+
+        Raises:
+            ValueError: If the recommended λ was not confirmed.
+        """
+        trial = confirmation(finished, answer.strength)
+        outcome = None if trial is None else trial.outcome
+        if trial is None or outcome is None:
+            raise ValueError(f"there is no confirmation at λ = {answer.strength}")
+        if outcome.test_predictions is None:
+            raise ValueError(f"the confirmation at λ = {answer.strength} has no test predictions")
+        validation = question.validation.scores(outcome.predictions, side)
+        test = question.test.scores(outcome.test_predictions, side)
+        best = outcome.best_replicate(side)
+        return cls(
+            side=side,
+            outcome=outcome,
+            training=trial.request.training(question.training),
+            replicate=best,
+            validation_score=float(validation[best]),
+            test_score=float(test[best]),
+        )
+
+
+def register_encoders(
+    question: Question,
+    result: StudyResult,
+    finished: Sequence[FinishedTrial],
+    *,
+    tracking_uri: str,
+    run_id: str,
+) -> dict[Side, RegisteredModel]:
+    """Register the best encoder of each modality; once, however often it is called.
+
+    The alias `champion` moves only to a version with a better test score on the same data set by
+    the same metric. A champion of other data stays: the two scores do not compare, and whoever
+    loads the alias relies on the inputs that it takes. A tag of the new version says so.
+
+    Args:
+        question: What was asked.
+        result: The answer.
+        finished: The trials, confirmations among them.
+        tracking_uri: Database or tracking server of MLflow.
+        run_id: The study's run.
+
+    Raises:
+        TrackingError: If MLflow could not be reached.
+    """
+    sides: tuple[Side, ...] = ("a", "b")
+    with as_tracking_error(tracking_uri):
+        client = connect(tracking_uri)
+        registered = {}
+        for side in sides:
+            best = BestEncoder.of(question, getattr(result.modalities, side), finished, side)
+            registered[side] = _Registration(client, question, result, best, run_id).run()
+        return registered
+
+
+def model_name(name: str, side: Side) -> str:
+    """Name of a registered model: MLflow forbids `/` and `:`, and its URIs more than that."""
+    safe = re.sub(r"[^\w.-]+", "-", name).strip("-") or "study"
+    return f"{safe}-{side}-encoder"
+
+
+@dataclass(frozen=True, eq=False)
+class _Registration:
+    client: Any
+    question: Question
+    result: StudyResult
+    best: BestEncoder
+    run_id: str
+
+    def run(self) -> RegisteredModel:
+        self._open_model()
+        known = self._known_version()
+        number = str(known.version) if known is not None else self._new_version()
+        return RegisteredModel(name=self._name, version=number, alias=self._crown(number))
+
+    @property
+    def _name(self) -> str:
+        return model_name(self.question.name, self.best.side)
+
+    @property
+    def _answer(self) -> ModalityAnswer:
+        answer: ModalityAnswer = getattr(self.result.modalities, self.best.side)
+        return answer
+
+    def _open_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        side = self.best.side.upper()
+        description = f"Encoders of modality {side}: embeddings and predictions from raw rows."
+        try:
+            self.client.create_registered_model(self._name, description=description)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+                raise
+
+    def _known_version(self) -> Any:
+        versions = pages(self.client.search_model_versions, filter_string=f"name = '{self._name}'")
+        return next((v for v in versions if v.tags.get(TAG_STUDY) == self.question.study), None)
+
+    def _new_version(self) -> str:
+        from mlflow.entities import LoggedModelOutput
+
+        client, best = self.client, self.best
+        tags = self._tags()
+        logged = client.create_logged_model(
+            client.get_run(self.run_id).info.experiment_id,
+            name=f"{best.side}-encoder",
+            source_run_id=self.run_id,
+            tags=tags,
+            params=self._params(),
+            model_type="encoder",
+        )
+        with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
+            folder = Path(scratch) / "model"
+            model = portable_encoder(
+                best.outcome,
+                self.question.data,
+                best.training,
+                modality=best.side,
+            )
+            save_encoder(folder, model, self.question.dataset, best.side, logged)
+            client.log_model_artifacts(logged.model_id, str(folder))
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        created = client.create_model_version(
+            self._name,
+            source=logged.artifact_location,  # a models:/ URI is looked up on the global server
+            run_id=self.run_id,
+            tags=tags,
+            model_id=logged.model_id,
+        )
+        client.update_model_version(self._name, created.version, self._description(created.version))
+        return str(created.version)
+
+    def _crown(self, number: str) -> str | None:
+        """Move the alias to this version if it is due; return the alias if it is there."""
+        champion = self._champion()
+        if champion is not None and str(champion.version) == number:
+            return CHAMPION
+        due, reason = self._comparison(champion)
+        if due:
+            self.client.set_registered_model_alias(self._name, CHAMPION, number)
+        self.client.set_model_version_tag(self._name, number, CHAMPION, reason)
+        return CHAMPION if due else None
+
+    def _champion(self) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_model_version_by_alias(self._name, CHAMPION)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def _comparison(self, champion: Any) -> tuple[bool, str]:
+        """Whether this version takes the alias, and why."""
+        if champion is None:
+            return True, "the first version with this alias"
+        tags, metric = champion.tags, self.question.metric
+        theirs = f"version {champion.version}"
+        if tags.get("fingerprint") != self.question.dataset.fingerprint:
+            return False, f"no: {theirs} was measured on other data, the scores do not compare"
+        if tags.get("metric") != metric.name:
+            return False, f"no: {theirs} was measured by {tags.get('metric')}, not {metric.name}"
+        old, new = float(tags["test_score"]), self.best.test_score
+        values = f"{score(new, metric.name)} against {score(old, metric.name)} of {theirs}"
+        if metric.sign * (new - old) > 0:
+            return True, f"better on test rows: {values}"
+        return False, f"no: not better on test rows: {values}"
+
+    def _tags(self) -> dict[str, str]:
+        dataset, best = self.question.dataset, self.best
+        return {
+            TAG_STUDY: self.question.study,
+            "study": self.question.study,
+            "dataset": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "modality": best.side,
+            "lambda": f"{best.outcome.strength:.6g}",
+            "verdict": self._answer.verdict,
+            "metric": self.question.metric.name,
+            "test_score": repr(best.test_score),
+            "validation_score": repr(best.validation_score),
+            "seed": str(int(best.outcome.seeds[best.replicate])),
+        }
+
+    def _params(self) -> dict[str, str]:
+        training = self.best.training.model_dump(mode="json")
+        params = {"lambda": self.best.outcome.strength, **training}
+        return {name: str(value) for name, value in params.items()}
+
+    def _description(self, number: str) -> str:
+        best, metric = self.best, self.question.metric.name
+        return (
+            f"{sentence(best.side, self.result)}\n\n"
+            f"Trained at λ = {strength(best.outcome.strength)}; of {len(best.outcome.seeds)} seeds "
+            "the one of least loss on validation rows. Its test "
+            f"{metric_name(metric)}: {score(best.test_score, metric)}.\n\n"
+            f"```python\n{load_lines(self._name, number)}```"
+        )

@@ -1,0 +1,200 @@
+"""What MLflow is shown of a study and its trials: names, tags, parameters and metrics.
+
+Everything derives from the study store alone, times included, so that writing it twice leaves
+what writing it once does.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.models.outcome import TrainingOutcome
+from tuner.study.result import StudyResult
+from tuner.study.scores import TARGETS, Scorer
+from tuner.study.study import Question
+from tuner.study.trial import TrialRequest
+from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, Point
+
+TAG_PHASE = "tuner.phase"
+TAG_NUMBER = "tuner.number"
+_POINTS_A_CURVE = 40
+_DIGEST = 16  # of the 36 characters that MLflow takes: the whole fingerprint is in a tag
+
+
+def study_tags(question: Question) -> dict[str, str]:
+    """Tags of a study's run."""
+    return {
+        TAG_STUDY: question.study,
+        TAG_FINGERPRINT: question.dataset.fingerprint,
+        "mlflow.source.name": "tuner",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+def study_params(question: Question) -> dict[str, object]:
+    """Parameters of a study's run: its spec, flat."""
+    spec = question.spec.model_dump(mode="json", exclude={"training"})
+    training = question.training.model_dump(mode="json")
+    return {name: value for name, value in spec.items() if value is not None} | {
+        f"training.{name}": value for name, value in training.items()
+    }
+
+
+def dataset_fields(question: Question) -> dict[str, Any]:
+    """What MLflow's data set entity says, but for its source."""
+    dataset = question.dataset
+    return {
+        "name": f"{dataset.name} ({dataset.a.name} + {dataset.b.name}, {dataset.rows:,} pairs)",
+        "digest": dataset.fingerprint[:_DIGEST],
+        "profile": {
+            "rows": dataset.rows,
+            "labelled": int(dataset.labelled.sum()),
+            "task": dataset.task,
+            "classes": None if dataset.classes is None else len(dataset.classes),
+            "fingerprint": dataset.fingerprint,
+        },
+        "schema": {
+            "mlflow_tensorspec": {
+                "features": [_tensor(side.name, side.values) for side in (dataset.a, dataset.b)],
+                "targets": [_tensor("y", dataset.y)],
+            }
+        },
+    }
+
+
+def trial_name(request: TrialRequest) -> str:
+    """Name of a trial's run."""
+    detail: str = request.phase
+    if request.phase == "nuisance":
+        detail = f"nuisance {request.number}"
+    if request.phase == "rung":
+        detail = f"{dict(request.settings)['epochs']} epochs"
+    return f"λ = {request.strength:.3g} ({detail})"
+
+
+def trial_tags(question: Question, request: TrialRequest, parent: str) -> dict[str, str]:
+    """Tags of a trial's run."""
+    return {
+        "mlflow.parentRunId": parent,
+        TAG_STUDY: question.study,
+        TAG_PHASE: request.phase,
+        TAG_NUMBER: str(request.number),
+        "mlflow.source.name": "tuner",
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+def trial_params(question: Question, request: TrialRequest) -> dict[str, object]:
+    """Parameters of a trial's run."""
+    return {
+        "lambda": request.strength,
+        "phase": request.phase,
+        "replicates": len(request.seeds),
+        "seeds": " ".join(map(str, request.seeds)),
+        **request.training(question.training).model_dump(mode="json"),
+    }
+
+
+def trial_points(question: Question, outcome: TrainingOutcome, ended: int) -> list[Point]:
+    """Metrics of a trial's run: summaries first, then each replicate's curves.
+
+    Args:
+        question: What was asked.
+        outcome: What training gave.
+        ended: When, in milliseconds since 1970.
+    """
+    points = _scores("validation", question.validation, outcome.predictions, ended)
+    if outcome.test_predictions is not None:
+        points += _scores("test", question.test, outcome.test_predictions, ended)
+    points += [
+        Point(f"best_epoch_{modality}", float(epochs.mean()), ended)
+        for modality, epochs in outcome.best_epoch.items()
+    ]
+    for measure, values in outcome.similarity.items():
+        points += _with_error(f"similarity_{measure}", values, ended)
+    points += [Point("steps", outcome.steps, ended), Point("seconds", outcome.seconds, ended)]
+    return points + _curves(outcome, ended)
+
+
+def progress_points(
+    question: Question, request: TrialRequest, outcome: TrainingOutcome, ended: int
+) -> list[Point]:
+    """What a search trial adds to the study's run: one value a trial, in the order of trials."""
+    points = [Point("search_lambda", request.strength, ended, request.number)]
+    for target in TARGETS:
+        score = float(question.validation.scores(outcome.predictions, target).mean())
+        name = f"search_{question.metric.name}_{target}"
+        points.append(Point(name, score, ended, request.number))
+    return points
+
+
+def answer_points(result: StudyResult, now: int) -> list[Point]:
+    """The answer as metrics of the study's run, to compare studies by."""
+    values = {
+        "lambda_a": result.modalities.a.strength,
+        "lambda_b": result.modalities.b.strength,
+        "lambda_joint": result.joint.strength,
+        "test_gain_a": result.modalities.a.test.gain,
+        "test_gain_b": result.modalities.b.test.gain,
+        "test_gain_joint": result.joint.gain,
+    }
+    return [Point(name, value, now) for name, value in values.items() if value is not None]
+
+
+def answer_tags(result: StudyResult) -> dict[str, str]:
+    """The answer as tags of the study's run."""
+    tags: dict[str, str] = {}
+    answers = (("a", result.modalities.a), ("b", result.modalities.b), ("joint", result.joint))
+    for target, answer in answers:
+        tags[f"tuner.verdict.{target}"] = answer.verdict
+        tags[f"tuner.lambda.{target}"] = f"{answer.strength:.6g}"
+    return tags
+
+
+def _scores(split: str, scorer: Scorer, predictions: dict[str, Any], ended: int) -> list[Point]:
+    points = []
+    for target in TARGETS:
+        scores = scorer.scores(predictions, target)
+        points += _with_error(f"{split}_{scorer.metric.name}_{target}", scores, ended)
+    return points
+
+
+def _with_error(name: str, values: NDArray[np.floating], ended: int) -> list[Point]:
+    """Mean over replicates, and its standard error."""
+    points = [Point(name, float(values.mean()), ended)]
+    if len(values) > 1:
+        error = float(values.std(ddof=1) / np.sqrt(len(values)))
+        points.append(Point(f"{name}_sem", error, ended))
+    return points
+
+
+def _curves(outcome: TrainingOutcome, ended: int) -> list[Point]:
+    """Points of epochs, spread over the time that training took; none after a replicate ended.
+
+    MLflow takes a tenth of a millisecond for each, whose core others need: of a long curve it gets
+    as many as can be told apart in a chart, the first and the last among them.
+    """
+    points = []
+    for name, curves in outcome.curves.items():
+        replicates, epochs = curves.shape
+        took = 1000 * outcome.seconds / epochs
+        times = [ended - round(took * (epochs - epoch)) for epoch in range(epochs)]
+        for replicate in range(replicates):
+            known = np.flatnonzero(np.isfinite(curves[replicate]))
+            spread = np.linspace(0, len(known) - 1, min(len(known), _POINTS_A_CURVE)).round()
+            for epoch in known[spread.astype(np.int64)]:
+                value = float(curves[replicate, epoch])
+                points.append(
+                    Point(f"{name}/replicate_{replicate}", value, times[epoch], int(epoch))
+                )
+    return points
+
+
+def _tensor(name: str, array: Any) -> dict[str, Any]:
+    shape = [-1, *array.shape[1:]]
+    return {
+        "name": name,
+        "type": "tensor",
+        "tensor-spec": {"dtype": str(array.dtype), "shape": shape},
+    }

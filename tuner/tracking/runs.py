@@ -1,0 +1,253 @@
+"""The runs that mirror a study in MLflow: one for the study, below it one per λ.
+
+The study store is the truth and the mirror is replayed from it: `sync` writes whatever finished
+trial has no run yet. Tags find a run again that was created before a crash, and times come from
+the store, so nothing is ever there twice.
+"""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import exists, func, select, update
+
+from tuner.report.note import failure_note, result_note, running_note
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import TrialRow
+from tuner.study.result import StudyResult
+from tuner.study.study import Question
+from tuner.tracking.connection import TAG_STUDY, connect, log, pages
+from tuner.tracking.run_content import (
+    TAG_NUMBER,
+    TAG_PHASE,
+    answer_points,
+    answer_tags,
+    dataset_fields,
+    progress_points,
+    study_params,
+    study_tags,
+    trial_name,
+    trial_params,
+    trial_points,
+    trial_tags,
+)
+
+_NOTE = "mlflow.note.content"
+_REASON = "tuner.reason"
+
+
+class RunMirror:
+    """The runs of one study; not safe for two threads at a time, and raises what MLflow raises.
+
+    Args:
+        question: The study.
+        store: Where its trials are; the study is in it.
+        uri: Database or tracking server of MLflow.
+        artifact_location: Where a new experiment keeps files; None leaves it to the server.
+    """
+
+    def __init__(
+        self, question: Question, store: StudyStore, uri: str, artifact_location: str | None
+    ) -> None:
+        self._question, self._store, self._uri = question, store, uri
+        self._artifact_location = artifact_location
+        self.forget()
+
+    def forget(self) -> None:
+        """Trust nothing that was known of MLflow."""
+        self._client: Any = None
+        self.experiment_id = ""
+        self._run_id: str | None = None
+        self._children: dict[tuple[str, int], str] = {}
+
+    def sync(self, most: int | None = None) -> str:
+        """Write what is missing, so many trials at most, and return the id of the study's run."""
+        if self._run_id is None:
+            self._client = connect(self._uri)
+            self.experiment_id = self._experiment()
+            run = self._take_up()
+            self._children = self._existing_children(run)
+            self._describe(run)
+            self._run_id = run
+        for trial in self._untracked(most):
+            self._write(trial, self._run_id)
+        return self._run_id
+
+    def is_behind(self) -> bool:
+        """Whether a finished trial waits to be written."""
+        with self._store.session() as session:
+            waiting = exists().where(
+                TrialRow.study_id == self._question.study, TrialRow.run_id.is_(None)
+            )
+            return bool(session.scalar(select(waiting)))
+
+    def finish(self, result: StudyResult, artifacts: Path) -> None:
+        """Log the answer to the study's run, and end it."""
+        client, run = self._client, self._run_id
+        client.log_text(run, result.model_dump_json(indent=2), "result.json")
+        client.log_artifacts(run, str(artifacts))
+        log(client, str(run), points=answer_points(result, self._last_trial()))
+        log(client, str(run), tags=answer_tags(result) | {_NOTE: result_note(result)})
+        self.end("FINISHED")
+
+    def fail(self, reason: str) -> None:
+        """Say why the study failed, and end its run."""
+        note = failure_note(self._question.name, reason)
+        log(self._client, str(self._run_id), tags={_REASON: reason, _NOTE: note})
+        self.end("FAILED")
+
+    def end(self, status: str) -> None:
+        """End the study's run."""
+        self._client.set_terminated(self._run_id, status)
+
+    def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        client, name = self._client, self._question.dataset.name
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                kind = {"mlflow.experimentKind": "custom_model_development"}  # else guessed
+                return str(client.create_experiment(name, self._artifact_location, kind))
+            except MlflowException as error:  # another study of the same data was faster
+                experiment = client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise error from None
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _take_up(self) -> str:
+        """Find the run of the study, or create it."""
+        study = self._question.study
+        row = self._store.get(study)
+        known = None if row is None else row.run_id
+        run = self._active(known) or self._tagged()
+        if run is None:
+            run = self._client.create_run(
+                self.experiment_id, tags=study_tags(self._question), run_name=self._question.name
+            )
+        run_id = str(run.info.run_id)
+        if run_id != known:
+            self._move_to(run_id)
+        if run.info.status in ("FAILED", "KILLED"):
+            self._client.update_run(run_id, status="RUNNING")
+            if _REASON in run.data.tags:
+                self._client.delete_tag(run_id, _REASON)
+        return run_id
+
+    def _active(self, run_id: str | None) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        if run_id is None:
+            return None
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # the store has another server's id
+                return None
+            raise
+        return run if run.info.lifecycle_stage == "active" else None
+
+    def _tagged(self) -> Any:
+        runs = self._client.search_runs(
+            [self.experiment_id],
+            f"tags.`{TAG_STUDY}` = '{self._question.study}'",
+            order_by=["attributes.start_time ASC"],
+        )
+        return next((run for run in runs if "mlflow.parentRunId" not in run.data.tags), None)
+
+    def _move_to(self, run_id: str) -> None:
+        """Note the study's run, and that its trials have no runs below it yet."""
+        study = self._question.study
+        self._store.update(study, run_id=run_id)
+        with self._store.session() as session:
+            session.execute(update(TrialRow).where(TrialRow.study_id == study).values(run_id=None))
+
+    def _existing_children(self, run_id: str) -> dict[tuple[str, int], str]:
+        query = f"tags.`mlflow.parentRunId` = '{run_id}'"
+        search = self._client.search_runs
+        return {
+            (run.data.tags[TAG_PHASE], int(run.data.tags[TAG_NUMBER])): run.info.run_id
+            for run in pages(search, experiment_ids=[self.experiment_id], filter_string=query)
+            if TAG_PHASE in run.data.tags and TAG_NUMBER in run.data.tags
+        }
+
+    def _describe(self, run_id: str) -> None:
+        """Write what is known of a study before its first trial."""
+        question, client = self._question, self._client
+        ended = client.get_run(run_id).info.status == "FINISHED"
+        tags = {} if ended else {_NOTE: running_note(question.name)}
+        log(client, run_id, params=study_params(question), tags=tags)
+        client.log_inputs(run_id, [_dataset_input(question)])
+        spec = question.spec.model_dump(mode="json")
+        client.log_text(run_id, json.dumps(spec, indent=2, ensure_ascii=False), "spec.json")
+
+    def _untracked(self, most: int | None) -> list[TrialRow]:
+        with self._store.session() as session:
+            rows = session.scalars(
+                select(TrialRow)
+                .where(TrialRow.study_id == self._question.study, TrialRow.run_id.is_(None))
+                .order_by(TrialRow.id)
+                .limit(most)
+            )
+            return list(rows)
+
+    def _last_trial(self) -> int:
+        """When the last trial finished: a time that stays the same when the answer is replayed."""
+        with self._store.session() as session:
+            moment = session.scalar(
+                select(func.max(TrialRow.finished)).where(TrialRow.study_id == self._question.study)
+            )
+        return 0 if moment is None else _milliseconds(moment)
+
+    def _write(self, row: TrialRow, parent: str) -> None:
+        """Write one trial's run, over what an earlier attempt may have written."""
+        trial, question, client = row.restored(), self._question, self._client
+        request, outcome, ended = trial.request, trial.outcome, _milliseconds(row.finished)
+        key = (request.phase, request.number)
+        if key not in self._children:
+            took = 0 if outcome is None else round(1000 * outcome.seconds)
+            run = client.create_run(
+                self.experiment_id,
+                start_time=ended - took,
+                tags=trial_tags(question, request, parent),
+                run_name=trial_name(request),
+            )
+            self._children[key] = run.info.run_id
+        run_id = self._children[key]
+        params = trial_params(question, request)
+        if outcome is None:
+            reason = str(trial.reason)
+            log(client, run_id, params=params, tags={_REASON: reason, _NOTE: reason})
+        else:
+            log(client, run_id, points=trial_points(question, outcome, ended), params=params)
+            if request.phase == "search":
+                log(client, parent, points=progress_points(question, request, outcome, ended))
+        client.set_terminated(run_id, "FAILED" if outcome is None else "FINISHED", ended)
+        with self._store.session() as session:
+            session.execute(update(TrialRow).where(TrialRow.id == row.id).values(run_id=run_id))
+
+
+def _dataset_input(question: Question) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    fields = dataset_fields(question)
+    source = {"tags": {"fingerprint": question.dataset.fingerprint}}
+    dataset = Dataset(
+        name=fields["name"],
+        digest=fields["digest"],
+        source_type="code",
+        source=json.dumps(source),
+        schema=json.dumps(fields["schema"]),
+        profile=json.dumps(fields["profile"]),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def _milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970 of what the store holds; SQLite drops the time zone, UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(1000 * moment.timestamp())
