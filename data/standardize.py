@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.memory.blocks import observations, row_blocks
+from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
 
 
@@ -51,7 +51,7 @@ class Standardizer:
         """
         if values.ndim not in (2, 3, 4):
             raise ValueError(f"cannot standardise values of shape {values.shape}")
-        count = sum(len(block) for block in observations(values, mask, index))
+        count = sum(len(block) for block in feature_blocks(values, mask, index))
         if count == 0:
             raise ValueError("cannot fit a standardizer to no rows")
         blocks = partial(_in_float64, values, mask, index)
@@ -92,5 +92,5 @@ def _in_float64(
     mask: npt.NDArray[np.bool_] | None,
     index: npt.NDArray[np.int64] | None,
 ) -> Iterator[npt.NDArray[np.float64]]:
-    for block in observations(values, mask, index):
+    for block in feature_blocks(values, mask, index):
         yield block.astype(np.float64)

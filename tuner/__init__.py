@@ -1,14 +1,54 @@
-"""How λ* is found: the search, the choice, the record of it, and the commands around it."""
+"""How much contrastive alignment do paired data want? What a user of this package needs.
 
-from typing import Any
+```python
+import tuner
 
-__all__ = ["Client"]
+result = tuner.run("my-data.npz", trials=12, seed=1)  # as `tuner run my-data.npz`
+result.joint.strength, result.joint.verdict
+tuner.plot_curve(result)
+```
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.client import Client
+    from tuner.data import read
+    from tuner.orchestrator import run, run_study
+    from tuner.report.figures import plot_curve
+    from tuner.settings import Settings
+    from tuner.study.result import StudyResult
+    from tuner.study.spec import StudySpec
+    from tuner.study.study import Study
+
+__all__ = [
+    "Client",
+    "Settings",
+    "Study",
+    "StudyResult",
+    "StudySpec",
+    "plot_curve",
+    "read",
+    "run",
+    "run_study",
+]
+
+_HOME = {
+    "Client": "tuner.client",
+    "Settings": "tuner.settings",
+    "Study": "tuner.study.study",
+    "StudyResult": "tuner.study.result",
+    "StudySpec": "tuner.study.spec",
+    "plot_curve": "tuner.report.figures",
+    "read": "tuner.data",
+    "run": "tuner.orchestrator",
+    "run_study": "tuner.orchestrator",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load the client where it is asked for: a study needs no HTTP."""
-    if name == "Client":
-        from tuner.client import Client
-
-        return Client
+    """Load each where it is asked for: a client needs no torch, a study no HTTP."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,15 +7,14 @@ those what is still to be trained, and all that Optuna and MLflow show is copied
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tuner.analysis.conclusion import answer, curve_point
+from tuner.analysis.conclusion import conclude, curve_point
+from tuner.data import PairedDataset, from_arrays
 from tuner.errors import StudyInUseError, TrackingError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
@@ -23,104 +22,128 @@ from tuner.search.plan import Plan
 from tuner.settings import Settings
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
-from tuner.study.result import CurvePoint, Modalities, StudyResult
-from tuner.study.study import Question
-from tuner.study.trial import FinishedTrial, Phase, TrialRequest
-from tuner.tracking.optuna_study import OptunaMirror
+from tuner.study.progress import OnProgress, Progress, ProgressMeter
+from tuner.study.result import StudyResult
+from tuner.study.spec import spec_from_options
+from tuner.study.study import Study, read_dataset
+from tuner.study.trial import FinishedTrial, TrialRequest
+from tuner.tracking.optuna_study import OptunaCopy
+from tuner.tracking.publish import load_publishing, publish
 from tuner.tracking.tracker import StudyTracker
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike
 
     from tuner.execution.worker import Resources, Train
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a study is.
-
-    Attributes:
-        phase: What is being trained.
-        done: Finished trials.
-        total: Trials in all; the confirmations are an upper bound until the search has ended.
-        failed: Finished trials that failed.
-        best: (λ, joint validation score) of the best search trial so far: not yet the answer.
-        point: What the trial that ended added to the λ-curve, if anything.
-        seconds_left: Estimate from the trainings so far; None before the first.
-    """
-
-    phase: Phase
-    done: int
-    total: int
-    failed: int
-    best: tuple[float, float] | None
-    point: CurvePoint | None
-    seconds_left: float | None
-
-
-Report = Callable[[Progress], None]
-
-
-def run_study(
-    question: Question,
-    settings: Settings,
+def run(
+    data: "str | Path | Mapping[str, ArrayLike] | PairedDataset",
     *,
     workers: int | None = None,
     time_budget: float | None = None,
     step_budget: int | None = None,
-    report: Report = lambda _: None,
-    train: "Train | None" = None,
+    on_progress: OnProgress = lambda _: None,
+    **options: Any,
 ) -> StudyResult:
-    """Answer a question, going on from what is finished already.
+    """Find λ* of a data set, as the command `tuner run` does.
 
     Args:
-        question: What is asked.
-        settings: Where things are kept.
+        data: Path or URI of a file, the name of a shipped example, arrays by their names, or
+            what `tuner.read` returned.
+        workers: As of `run_study`.
+        time_budget: As of `run_study`.
+        step_budget: As of `run_study`.
+        on_progress: As of `run_study`.
+        options: Those of `StudySpec` and `TrainingConfig`: `trials=12`, `encoder_a="cnn"`.
+
+    Raises:
+        pydantic.ValidationError: If an option is unknown or its value is not allowed.
+        DataError: If the data cannot be used.
+        StudyFailedError: If the study cannot be answered.
+    """
+    settings, spec = Settings(), spec_from_options(options)
+    if isinstance(data, Mapping):
+        names = {role: name for role in ("a", "b", "y") if (name := getattr(spec, role))}
+        data = from_arrays(
+            data, **names, task=spec.task, seed=spec.seed, name=spec.name or "arrays"
+        )
+    if not isinstance(data, PairedDataset):
+        data = read_dataset(spec, str(data), max_bytes=settings.max_data)
+    return run_study(
+        Study.of(spec, data),
+        settings,
+        workers=workers,
+        time_budget=time_budget,
+        step_budget=step_budget,
+        on_progress=on_progress,
+    )
+
+
+def run_study(
+    study: Study,
+    settings: Settings | None = None,
+    *,
+    workers: int | None = None,
+    time_budget: float | None = None,
+    step_budget: int | None = None,
+    on_progress: OnProgress = lambda _: None,
+    train: "Train | None" = None,
+) -> StudyResult:
+    """Answer a study, going on from what is finished already.
+
+    Args:
+        study: What is asked.
+        settings: Where things are kept; None for what the environment says.
         workers: Trials at a time; never changes the answer. None for as many as this machine has
             CPUs for, or as a cluster has room for.
         time_budget: Seconds after which no further search trial starts; None for no limit.
         step_budget: Gradient steps after which none does.
-        report: Told of every finished trial.
+        on_progress: Told of every finished trial.
         train: What a worker does instead of training, for tests.
 
     Raises:
         StudyFailedError: If the study cannot be answered.
         StudyInUseError: If another process works on it.
     """
+    settings = settings or Settings()
     with (
         closing(StudyStore(settings.store_url)) as store,
-        Lease(store, question.study) as lease,
+        Lease(store, study.id) as lease,
     ):
         row = store.open(
-            question.study,
-            name=question.name,
-            fingerprint=question.dataset.fingerprint,
-            spec=question.spec.model_dump(mode="json"),
+            study.id,
+            name=study.name,
+            fingerprint=study.dataset.fingerprint,
+            spec=study.spec.model_dump(mode="json"),
         )
         if row.result is not None and row.result["mlflow"] is not None:
             return StudyResult.model_validate(row.result)
-        driver = _Driver(
-            question=question,
+        driver = Orchestrator(
+            study=study,
             settings=settings,
             store=store,
             lease=lease,
-            finished=store.trials(question.study),
+            finished=store.trials(study.id),
             spent=row.wall_seconds,
             closed=row.search_closed,
             time_budget=time_budget,
             step_budget=step_budget,
-            report=report,
+            on_progress=on_progress,
         )
-        return driver.run(workers or default_workers(settings.ray_address, question.spec), train)
+        return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
 
 
 @dataclass(kw_only=True, eq=False)
-class _Driver:
+class Orchestrator:
     """The one process that works on a study."""
 
-    question: Question
+    study: Study
     settings: Settings
     store: StudyStore
     lease: Lease
@@ -129,65 +152,60 @@ class _Driver:
     closed: bool
     time_budget: float | None
     step_budget: int | None
-    report: Report
+    on_progress: OnProgress
     _started: float = field(default_factory=time.monotonic)
-    _trained: float = 0.0  # replicates trained by this process
-    _best: tuple[float, float] | None = None
     _offered: list[TrialRequest] = field(default_factory=list)
-    _done: Counter[Phase] = field(default_factory=Counter)
-    _failed: int = 0
     _begun: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        question = self.question
+        study = self.study
         self._tracker = StudyTracker(
-            question,
+            study,
             self.store,
             tracking_uri=self.settings.tracking_uri,
             artifact_location=self.settings.artifact_location,
         )
-        self._optuna = OptunaMirror(question, self.settings.store_url)
+        self._optuna = OptunaCopy(study, self.settings.store_url)
         self._ended = {trial.request for trial in self.finished}
         self._steps = sum(t.outcome.steps for t in self.finished if t.outcome is not None)
-        for trial in self.finished:
-            self._note_best(trial)
-            self._count(trial)
+        self._meter = ProgressMeter(study.spec, study.validation, self.finished)
 
     @cached_property
     def _plan(self) -> Plan:
-        question = self.question
+        study = self.study
         return Plan(
-            spec=question.spec,
-            validation=question.validation,
-            focus=lambda: question.profile.focus,
+            spec=study.spec,
+            validation=study.validation,
+            focus=lambda: study.profile.focus,
         )
 
     def run(self, workers: int, train: "Train | None") -> StudyResult:
+        """Work on the study to its end, with so many trials at a time."""
         self._workers = workers
-        study = self.question.study
-        self.store.set_status(study, "running")
+        study_id = self.study.id
+        self.store.set_status(study_id, "running")
         try:
-            if len(self.finished) <= self.question.spec.trials or self._next_trials(()):
+            if len(self.finished) <= self.study.spec.trials or self._next_trials(()):
                 return self._train_all(train)
             return self._finish()
         except StudyInUseError:  # whoever has it now says how it stands
             raise
         except Exception as error:
-            self.store.set_status(study, "failed", str(error))
+            self.store.set_status(study_id, "failed", str(error))
             self._tracker.fail(str(error))
             raise
         except BaseException:  # interrupted: the study waits to be taken up again
-            self.store.set_status(study, "queued")
+            self.store.set_status(study_id, "queued")
             self._tracker.interrupt()
             raise
         finally:
-            self.store.update(study, wall_seconds=self._wall_seconds())
+            self.store.update(study_id, wall_seconds=self._wall_seconds())
             self._optuna.close()
             self._tracker.close()
 
     def _train_all(self, train: "Train | None") -> StudyResult:
-        question = self.question
-        spec = question.spec
+        study = self.study
+        spec = study.spec
         cpus = self._workers * spec.cpus * spec.ranks
         with ray_cluster(self.settings.ray_address, cpus) as cluster:
             from tuner.execution.tune import run_trials
@@ -198,13 +216,13 @@ class _Driver:
             self._next_trials(())
             cluster.wait_until_ready()
             run_trials(
-                question.data,
-                question.test_rows,
-                question.training,
+                study.data,
+                study.test_rows,
+                study.training,
                 self._next_trials,
                 self._record,
                 workers=self._workers,
-                train=train or _training(resources, self.settings.checkpoints(question.study)),
+                train=train or _training(resources, self.settings.checkpoints(study.id)),
                 resources=resources,
             )
             cluster.end()
@@ -213,7 +231,7 @@ class _Driver:
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
         if self._is_over_budget() and not self.closed:
             self.closed, self._offered = True, []
-            self.store.update(self.question.study, search_closed=True)
+            self.store.update(self.study.id, search_closed=True)
         waiting = [r for r in self._offered if r not in self._ended and r not in running]
         # The plan looks at every finished trial: it is asked when nothing is left of its answer.
         self._offered = (
@@ -225,7 +243,7 @@ class _Driver:
             self._tracker.start()
             self._once(self._optuna.open)
         if not self._offered and any(request.phase == "confirm" for request in running):
-            self._once(_load_publishing)  # a core has nothing left to do
+            self._once(load_publishing)  # a core has nothing left to do
         return self._offered
 
     def _opening(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
@@ -245,18 +263,16 @@ class _Driver:
         self.lease.check()
         with interrupts_wait():
             self._keep(trial)
-        self.report(self._progress())
+        self.on_progress(self._progress())
 
     def _keep(self, trial: FinishedTrial) -> None:
-        self.store.record(self.question.study, trial, wall_seconds=self._wall_seconds())
+        self.store.record(self.study.id, trial, wall_seconds=self._wall_seconds())
         self.finished.append(trial)
         self._ended.add(trial.request)
         self._steps += 0 if trial.outcome is None else trial.outcome.steps
         self._optuna.follow(self.finished)
         self._tracker.notify()
-        self._trained += len(trial.request.seeds)
-        self._note_best(trial)
-        self._count(trial)
+        self._meter.add(trial)
 
     def _once(self, work: Callable[[], None]) -> None:
         """Do something that takes seconds in the background, the first time that it is asked."""
@@ -265,75 +281,34 @@ class _Driver:
             threading.Thread(target=work, daemon=True).start()
 
     def _finish(self) -> StudyResult:
-        question, study = self.question, self.question.study
+        study = self.study
         self._optuna.sync(self.finished)
         choices = self._plan.choices(self.finished)
-        result = answer(question, choices, self.finished, wall_seconds=self._wall_seconds())
+        result = conclude(
+            study,
+            choices,
+            self.finished,
+            settings=self._plan.settings(self.finished),
+            baseline_settings=self._plan.baseline_settings(self.finished),
+            wall_seconds=self._wall_seconds(),
+        )
         try:
-            result = self._publish(result)
+            result = publish(study, result, self.finished, self._tracker, self.settings)
         except TrackingError as error:
             _log.warning("%s", error)
-        self.store.update(study, result=result.model_dump(mode="json"), status="done", error=None)
-        return result
-
-    def _publish(self, result: StudyResult) -> StudyResult:
-        """Register the encoders and log the report; the result says where."""
-        from tuner.report.page import write_report
-        from tuner.tracking.registry import register_encoders
-
-        links = self._tracker.flush()
-        models = self._tracker.retried(
-            lambda: register_encoders(
-                self.question,
-                result,
-                self.finished,
-                tracking_uri=self.settings.tracking_uri,
-                run_id=links.run_id,
-            )
+        self.store.update(
+            study.id, result=result.model_dump(mode="json"), status="done", error=None
         )
-        sides = {
-            side: getattr(result.modalities, side).model_copy(update={"model": models[side]})
-            for side in ("a", "b")
-        }
-        result = result.model_copy(update={"modalities": Modalities(**sides), "mlflow": links})
-        folder = self.settings.reports(self.question.study)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_report(self.question, result, self.finished, folder)
-        self._tracker.finish(result, folder)
         return result
 
     def _wall_seconds(self) -> float:
         return self.spent + time.monotonic() - self._started
 
     def _progress(self) -> Progress:
-        spec, totals = self.question.spec, self._plan.totals
+        totals = self._plan.totals
         if self.closed:
             totals |= dict.fromkeys(("nuisance", "rung", "search"), 0)
-        left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
-        replicates = {"confirm": spec.confirm_replicates}
-        todo = sum(count * replicates.get(p, spec.replicates) for p, count in left.items())
-        return Progress(
-            phase=next((phase for phase, count in left.items() if count), "confirm"),
-            done=len(self.finished),
-            total=len(self.finished) + sum(left.values()),
-            failed=self._failed,
-            best=self._best,
-            point=curve_point(self.question.validation, self.finished[-1]),
-            seconds_left=todo * (time.monotonic() - self._started) / self._trained,
-        )
-
-    def _count(self, trial: FinishedTrial) -> None:
-        self._done[trial.request.phase] += 1
-        self._failed += trial.outcome is None
-
-    def _note_best(self, trial: FinishedTrial) -> None:
-        if trial.outcome is None or trial.request.phase != "search":
-            return
-        scorer = self.question.validation
-        score = float(scorer.scores(trial.outcome.predictions, "joint").mean())
-        sign = scorer.metric.sign
-        if self._best is None or sign * score > sign * self._best[1]:
-            self._best = (trial.request.strength, score)
+        return self._meter.progress(totals, curve_point(self.study.validation, self.finished[-1]))
 
 
 def _training(resources: "Resources", checkpoints: str | None) -> "Train":
@@ -343,14 +318,3 @@ def _training(resources: "Resources", checkpoints: str | None) -> "Train":
     if resources.ranks == 1:
         return partial(train_in_worker, threads=resources.cpus, checkpoints=checkpoints)
     return partial(train_together, resources=resources, checkpoints=checkpoints)
-
-
-def _load_publishing() -> None:
-    """Load what the end of a study needs."""
-    for module in (
-        "tuner.tracking.registry",
-        "tuner.report.page",
-        "mlflow.pytorch",
-        "torch._dynamo",
-    ):
-        import_module(module)

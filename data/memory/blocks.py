@@ -21,12 +21,12 @@ def row_blocks(array: npt.NDArray[Any], rows: int | None = None) -> Iterator[sli
         yield slice(start, start + step)
 
 
-def observations(
+def feature_blocks(
     values: npt.NDArray[Any],
     mask: npt.NDArray[np.bool_] | None = None,
     index: npt.NDArray[np.int64] | None = None,
 ) -> Iterator[npt.NDArray[Any]]:
-    """Yield blocks (observations, features) of a modality: its rows, real steps or pixels.
+    """Yield blocks (feature_blocks, features) of a modality: its rows, real steps or pixels.
 
     Args:
         values: (rows, features), (rows, time, features) or (rows, channels, height, width).

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Modality
-from tuner.data.memory.blocks import observations, row_blocks
+from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
 
@@ -164,7 +164,7 @@ def _check_constant(
     findings: Findings,
 ) -> None:
     """Look for features (image: channels) that have the same value everywhere."""
-    ranges = [(b.min(0), b.max(0)) for b in observations(values, steps) if len(b)]
+    ranges = [(b.min(0), b.max(0)) for b in feature_blocks(values, steps) if len(b)]
     constant = np.min([low for low, _ in ranges], 0) == np.max([high for _, high in ranges], 0)
     if constant.all():
         findings.error(

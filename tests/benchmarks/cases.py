@@ -11,6 +11,7 @@ import numpy as np
 
 from tests.support import worlds
 from tuner.analysis.curve import CurveModel
+from tuner.analysis.observations import observe
 from tuner.data import PairedDataset, from_arrays, read
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.models.config import TrainingConfig
@@ -18,7 +19,7 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.models.training.loop import train
 from tuner.study.scores import TARGETS
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import pack, unpack
 
 UNITS = np.linspace(0, 1, 25)
@@ -35,8 +36,8 @@ class Case:
     dataset: PairedDataset
     training: TrainingConfig
 
-    def question(self, **spec) -> Question:
-        return Question.of(StudySpec(training=self.training, **spec), self.dataset)
+    def study(self, **spec) -> Study:
+        return Study.of(StudySpec(training=self.training, **spec), self.dataset)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,10 +62,10 @@ class Dense:
     @classmethod
     def of(cls, case: Case, outcomes: Sequence[TrainingOutcome]) -> Self:
         """Score what `grid` trained."""
-        question, raw, smooth, error = case.question(), {}, {}, {}
+        study, raw, smooth, error = case.study(), {}, {}, {}
         for target in TARGETS:
-            seen = question.validation.observations(outcomes, target)
-            curve = CurveModel.fit(replace(seen, resampled=None), question.spec.space)
+            seen = observe(study.validation, outcomes, target)
+            curve = CurveModel.fit(replace(seen, resampled=None), study.spec.space)
             raw[target] = (seen.scores - seen.scores[0]).mean(1)
             smooth[target] = curve.mean(seen.lambdas)
             best = int(smooth[target].argmax())
@@ -114,9 +115,9 @@ def cases() -> list[Case]:
 def grid(case: Case, group: int = 0) -> list[TrainingOutcome]:
     """Train every λ of the grid with ten seeds, each group with others, or read the last time's."""
     first = 1000 + group * REPLICATES  # no search ever draws these
-    question, seeds = case.question(), range(first, first + REPLICATES)
-    strengths = [float(question.spec.space.to_lambda(unit)) for unit in UNITS]
-    return [_kept(question, case, strength, seeds) for strength in strengths]
+    study, seeds = case.study(), range(first, first + REPLICATES)
+    strengths = [float(study.spec.space.to_lambda(unit)) for unit in UNITS]
+    return [_kept(study, case, strength, seeds) for strength in strengths]
 
 
 def merged(outcomes: Sequence[TrainingOutcome]) -> TrainingOutcome:
@@ -133,14 +134,14 @@ def merged(outcomes: Sequence[TrainingOutcome]) -> TrainingOutcome:
     )
 
 
-def _kept(question: Question, case: Case, strength: float, seeds: Sequence[int]) -> TrainingOutcome:
+def _kept(study: Study, case: Case, strength: float, seeds: Sequence[int]) -> TrainingOutcome:
     folder = Path(tempfile.gettempdir()) / "tuner-dense-grids"
     folder.mkdir(exist_ok=True)
     changed = case.training.model_dump_json(exclude_defaults=True)
     asked = f"{case.dataset.fingerprint} {changed} {strength!r} {list(seeds)}"
     path = folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.npz"
     if not path.exists():
-        outcome = train(question.data, case.training, strength=strength, seeds=seeds)
+        outcome = train(study.data, case.training, strength=strength, seeds=seeds)
         path.write_bytes(pack(outcome))
     return unpack(path.read_bytes())
 

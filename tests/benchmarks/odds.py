@@ -51,7 +51,7 @@ def rates(case: Case, searches: int) -> np.ndarray:
     for number in range(GROUPS):
         others = groups[:number] + groups[number + 1 :]
         truth.append(Dense.of(case, [merged(same) for same in zip(*others, strict=True)]))
-    focus = case.question().profile.focus
+    focus = case.study().profile.focus
     of_best, of_raw = [], []
     for n in range(searches):
         best = search(case, groups[n % GROUPS], focus, seed=n)
@@ -68,8 +68,8 @@ def search(
     case: Case, trained: Sequence[TrainingOutcome], focus: Focus, *, seed: int
 ) -> dict[Target, float]:
     """What the default search takes for the best λ of each target, as u."""
-    question = case.question(seed=seed)
-    spec, validation = question.spec, question.validation
+    study = case.study(seed=seed)
+    spec, validation = study.spec, study.validation
     plan = Plan(spec=spec, validation=validation, focus=lambda: focus)
     seeds = np.random.default_rng(seed).choice(len(trained[0].seeds), spec.replicates, False)
     finished: list[FinishedTrial] = []

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from tests.benchmarks import spoken_digits
-from tuner.analysis.decision import Gain, paired_gain
+from tuner.analysis.gain import Gain, paired_gain
 from tuner.data import PairedDataset, read
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.execution.worker import train_request
@@ -28,7 +28,7 @@ from tuner.models.config import TrainingConfig
 from tuner.search.plan import Plan
 from tuner.study.scores import Target
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest
 
 SPOKEN = "audio-visual digits"
@@ -185,18 +185,18 @@ def find(
         confirm_replicates=replicates,
         training=training,
     )
-    question = Question.of(spec, dataset)
-    plan = Plan(spec=spec, validation=question.validation)
+    study = Study.of(spec, dataset)
+    plan = Plan(spec=spec, validation=study.validation)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
-        finished += [_trained(question, request) for request in requests]
+        finished += [_trained(study, request) for request in requests]
     confirmed = {t.request.strength: t for t in finished if t.request.phase == "confirm"}
     if spec.max_lambda not in confirmed:
         request = next(iter(confirmed.values())).request
         largest = TrialRequest(
             phase="confirm", number=9, strength=spec.max_lambda, seeds=request.seeds
         )
-        confirmed[spec.max_lambda] = _trained(question, largest)
+        confirmed[spec.max_lambda] = _trained(study, largest)
     searched = sorted(
         (t.outcome for t in finished if t.request.phase == "search"), key=lambda o: o.strength
     )
@@ -205,7 +205,7 @@ def find(
     }
 
     def gain(target: Target, treated: float, baseline: float) -> Gain:
-        test, sign = question.test, question.metric.sign
+        test, sign = study.test, study.metric.sign
         ours, theirs = (confirmed[at].outcome.test_predictions for at in (treated, baseline))
         return paired_gain(
             sign * test.scores(ours, target),
@@ -216,7 +216,7 @@ def find(
     return Finding(
         experiment=experiment,
         world=world,
-        curve=_curve(question, searched),
+        curve=_curve(study, searched),
         candidates=candidates,
         over_zero={t: gain(t, candidates[t], 0.0) for t in candidates},
         over_largest={t: gain(t, candidates[t], spec.max_lambda) for t in candidates},
@@ -228,16 +228,16 @@ def find(
     )
 
 
-def _trained(question: Question, request: TrialRequest) -> FinishedTrial:
-    outcome = train_request(request, question.data, question.training, question.test_rows)
+def _trained(study: Study, request: TrialRequest) -> FinishedTrial:
+    outcome = train_request(request, study.data, study.training, study.test_rows)
     return FinishedTrial(request=request, outcome=outcome)
 
 
-def _curve(question: Question, searched: list) -> pd.DataFrame:
+def _curve(study: Study, searched: list) -> pd.DataFrame:
     rows = []
     for outcome in searched:
         for target in ("a", "b"):
-            scores = question.validation.scores(outcome.predictions, target)
+            scores = study.validation.scores(outcome.predictions, target)
             row = {"lambda": outcome.strength, "modality": target, "score": scores.mean()}
             row["score_sem"] = scores.std(ddof=1) / np.sqrt(len(scores))
             for name in MEASURES:

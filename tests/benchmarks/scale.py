@@ -26,7 +26,7 @@ from tests.support.simulated import simulate
 from tuner.models.config import TrainingConfig
 from tuner.settings import Settings
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 SECONDS = 1.0
@@ -67,24 +67,24 @@ def work() -> None:
         sampler="random",
         training=TrainingConfig(epochs=2),
     )
-    question = Question.of(spec, worlds.null(0, rows=200))
+    study = Study.of(spec, worlds.null(0, rows=200))
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), ray_address=None)
         measure = _on_a_cluster if what == "cluster" else _driver_alone
-        print(json.dumps(measure(question, settings, workers)))
+        print(json.dumps(measure(study, settings, workers)))
 
 
 class _EnoughError(Exception):
     """The search is over: nothing after it is measured."""
 
 
-def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
+def _on_a_cluster(study: Study, settings: Settings, workers: int) -> dict:
     from tuner import orchestrator
 
     ends: list[float] = []
     spent, begun = 0.0, settings.folder / "begun"
     begun.mkdir()
-    record, next_trials = orchestrator._Driver._record, orchestrator._Driver._next_trials
+    record, next_trials = orchestrator.Orchestrator._record, orchestrator.Orchestrator._next_trials
 
     def timed(call, driver, argument):
         nonlocal spent
@@ -104,8 +104,8 @@ def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
         if len(ends) > ROUNDS * workers:
             raise _EnoughError
 
-    orchestrator._Driver._record = recorded
-    orchestrator._Driver._next_trials = lambda *given: timed(next_trials, *given)
+    orchestrator.Orchestrator._record = recorded
+    orchestrator.Orchestrator._next_trials = lambda *given: timed(next_trials, *given)
     simulated = simulate(lambda strength: 0.6 + strength / 20)
 
     def train(*arguments):
@@ -114,7 +114,7 @@ def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
         return simulated(*arguments)
 
     with contextlib.suppress(_EnoughError):
-        orchestrator.run_study(question, settings, workers=workers, train=train)
+        orchestrator.run_study(study, settings, workers=workers, train=train)
     rate = (len(ends) - 1) / (ends[-1] - ends[0])
     return {
         "trials": len(ends),
@@ -123,7 +123,7 @@ def _on_a_cluster(question: Question, settings: Settings, workers: int) -> dict:
     }
 
 
-def _driver_alone(question: Question, settings: Settings, workers: int) -> dict:
+def _driver_alone(study: Study, settings: Settings, workers: int) -> dict:
     import tuner.execution.tune
     from tuner import orchestrator
 
@@ -136,7 +136,7 @@ def _driver_alone(question: Question, settings: Settings, workers: int) -> dict:
 
     def run_trials(data, test, config, next_trials, record, **_):
         waiting = next_trials(())
-        while waiting and len(spent) < question.spec.trials:
+        while waiting and len(spent) < study.spec.trials:
             request = waiting[0]
             finished = FinishedTrial(
                 request=request, outcome=simulated(request, data, config, test)
@@ -149,7 +149,7 @@ def _driver_alone(question: Question, settings: Settings, workers: int) -> dict:
 
     orchestrator.ray_cluster, tuner.execution.tune.run_trials = no_cluster, run_trials
     with contextlib.suppress(_EnoughError):
-        orchestrator.run_study(question, settings, workers=workers)
+        orchestrator.run_study(study, settings, workers=workers)
     marks = [n for n in (10, 100, 300, 1000, 3000, 10_000) if n <= len(spent)]
     parts = zip([0, *marks], marks, strict=False)
     return {"driver": [(end, sum(spent[start:end]) / (end - start)) for start, end in parts]}

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tests.benchmarks.cases import UNITS, Case, Dense, cases, grid
 from tuner.analysis.curve import CurveModel
+from tuner.analysis.observations import observe
 from tuner.execution.worker import train_request
 from tuner.models.compute.device import prepare_process
 from tuner.search.plan import Plan
@@ -48,16 +49,14 @@ def main() -> None:
 def search(case: Case, truth: Dense, setup: str) -> dict:
     sampler, _, size = setup.partition(":")
     trials, replicates = map(int, size.split("x"))
-    question = case.question(sampler=sampler, trials=trials, replicates=replicates)
-    plan = Plan(
-        spec=question.spec, validation=question.validation, focus=lambda: question.profile.focus
-    )
+    study = case.study(sampler=sampler, trials=trials, replicates=replicates)
+    plan = Plan(spec=study.spec, validation=study.validation, focus=lambda: study.profile.focus)
     finished: list[FinishedTrial] = []
     while requests := [r for r in plan.next(finished) if r.phase == "search"]:
         for request in requests:
-            outcome = train_request(request, question.data, case.training, question.test_rows)
+            outcome = train_request(request, study.data, case.training, study.test_rows)
             finished.append(FinishedTrial(request=request, outcome=outcome))
-    space, outcomes = question.spec.space, [t.outcome for t in finished]
+    space, outcomes = study.spec.space, [t.outcome for t in finished]
     regret, raw, covers_best, covers_gain = {}, {}, {}, {}
     for target, choice in plan.choices(finished).items():
         regret[target] = truth.regret(target, space.to_unit(choice.best))
@@ -66,7 +65,7 @@ def search(case: Case, truth: Dense, setup: str) -> dict:
         # The best is uncertain where the top is flat: any λ within a standard error may be it.
         near = UNITS[truth.smooth[target] >= truth.smooth[target].max() - truth.error[target]]
         covers_best[target] = bool(((near >= low - 0.02) & (near <= high + 0.02)).any())
-        curve = CurveModel.fit(question.validation.observations(outcomes, target), space)
+        curve = CurveModel.fit(observe(study.validation, outcomes, target), space)
         ends = curve.interval(np.array([choice.candidate]))
         at = space.to_unit(choice.candidate)
         covers_gain[target] = bool(ends[0][0] <= truth.at(target, at) <= ends[1][0])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.benchmarks import spoken_digits
 from tests.benchmarks.reproduce import Finding, came_out
-from tuner.analysis.decision import Gain
+from tuner.analysis.gain import Gain
 
 UP, FLAT, DOWN = (Gain(value=v, low=v - 0.1, high=v + 0.1) for v in (0.2, 0.0, -0.2))
 

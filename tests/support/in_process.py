@@ -1,13 +1,13 @@
 """A study without Ray, MLflow or a database: the plan, the training and the answer alone."""
 
-from tuner.analysis.conclusion import answer
+from tuner.analysis.conclusion import conclude
 from tuner.data import PairedDataset
 from tuner.execution.worker import Train, train_request
 from tuner.models.compute.device import prepare_process
 from tuner.search.plan import Plan
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 
@@ -15,11 +15,18 @@ def answer_in_process(
     spec: StudySpec, dataset: PairedDataset, train: Train = train_request
 ) -> StudyResult:
     prepare_process()  # as workers do: sums of two threads round differently
-    question = Question.of(spec, dataset)
-    plan = Plan(spec=spec, validation=question.validation, focus=lambda: question.profile.focus)
+    study = Study.of(spec, dataset)
+    plan = Plan(spec=spec, validation=study.validation, focus=lambda: study.profile.focus)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:
-            outcome = train(request, question.data, spec.training, question.test_rows)
+            outcome = train(request, study.data, spec.training, study.test_rows)
             finished.append(FinishedTrial(request=request, outcome=outcome))
-    return answer(question, plan.choices(finished), finished, wall_seconds=0.0)
+    return conclude(
+        study,
+        plan.choices(finished),
+        finished,
+        settings=plan.settings(finished),
+        baseline_settings=plan.baseline_settings(finished),
+        wall_seconds=0.0,
+    )

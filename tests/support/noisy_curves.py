@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tuner.analysis.curve import Observations
-from tuner.analysis.decision import Choice, Gain, choose, paired_gain
+from tuner.analysis.decision import Choice, choose
+from tuner.analysis.gain import Gain, paired_gain
+from tuner.analysis.observations import Observations
 from tuner.study.space import Floats, LambdaSpace
 
 Curve = Callable[[Floats], Floats]  # gain as a function of u

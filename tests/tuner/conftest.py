@@ -19,7 +19,7 @@ from tuner.study.result import (
     CurvePoint,
     DatasetSummary,
     FailedTrial,
-    Information,
+    InformationSummary,
     MetricSummary,
     Modalities,
     ModalityAnswer,
@@ -31,8 +31,8 @@ from tuner.study.result import (
 )
 from tuner.study.scores import Target
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
-from tuner.study.trial import FinishedTrial, Settings, TrialRequest
+from tuner.study.study import Study
+from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
 
 CANDIDATE = 0.4
 SEARCHED = (0.0, 0.05, 0.4, 4.0)
@@ -40,43 +40,51 @@ LABELS = ("grüne Tomate", "rote", "<gelbe>")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Study:
-    """A question, its finished trials (one search trial failed), and its answer."""
+class SmallStudy:
+    """A study, its finished trials (one search trial failed), and its answer."""
 
-    question: Question
+    study: Study
     finished: list[FinishedTrial]
     result: StudyResult
 
     def store(self, url: str) -> StudyStore:
         """Write the study into a new store."""
         store = StudyStore(url)
-        question = self.question
+        study = self.study
         store.open(
-            question.study,
-            name=question.name,
-            fingerprint=question.dataset.fingerprint,
-            spec=question.spec.model_dump(mode="json"),
+            study.id,
+            name=study.name,
+            fingerprint=study.dataset.fingerprint,
+            spec=study.spec.model_dump(mode="json"),
         )
         for trial in self.finished:
-            store.record(question.study, trial)
+            store.record(study.id, trial)
         return store
 
 
+@pytest.fixture
+def store(database_url):
+    """A study store, on each kind of database in turn."""
+    store = StudyStore(database_url)
+    yield store
+    store.close()
+
+
 @pytest.fixture(scope="session")
-def classification() -> Study:
+def classification() -> SmallStudy:
     """Three classes with strings as labels; aligned for A, not for B."""
     return make_study("classification")
 
 
 @pytest.fixture(scope="session")
-def regression() -> Study:
+def regression() -> SmallStudy:
     """Values far from zero, scored by their mean absolute error."""
     return make_study("regression")
 
 
 def make_study(
-    task: str, *, name: str | None = None, seed: int = 0, settings: Settings = ()
-) -> Study:
+    task: str, *, name: str | None = None, seed: int = 0, settings: Overrides = ()
+) -> SmallStudy:
     """Train a small study of 120 pairs, confirmed with training settings of its own."""
     rng = np.random.default_rng(7)
     latent = rng.normal(size=(120, 3)).astype(np.float32)
@@ -93,36 +101,36 @@ def make_study(
         seed=seed,
         training=TrainingConfig(epochs=4, batch_size=32, hidden=8, embedding=6),
     )
-    question = Question.of(spec, dataset)
-    finished = [_trial(question, "search", n, s, (1, 2)) for n, s in enumerate(SEARCHED)]
+    study = Study.of(spec, dataset)
+    finished = [_trial(study, "search", n, s, (1, 2)) for n, s in enumerate(SEARCHED)]
     failed = TrialRequest(phase="search", number=len(SEARCHED), strength=3.0, seeds=(1, 2))
     reason = "TrainingDivergedError: a loss became inf & <b>worse</b>"
     finished.append(FinishedTrial(request=failed, outcome=None, reason=reason))
     confirmed = enumerate((0.0, CANDIDATE))
-    finished += [_trial(question, "confirm", n, s, (11, 12, 13), settings) for n, s in confirmed]
-    return Study(question=question, finished=finished, result=_result(question, finished))
+    finished += [_trial(study, "confirm", n, s, (11, 12, 13), settings) for n, s in confirmed]
+    return SmallStudy(study=study, finished=finished, result=_result(study, finished))
 
 
-def _trial(question, phase, number, strength, seeds, settings=()) -> FinishedTrial:
+def _trial(study, phase, number, strength, seeds, settings=()) -> FinishedTrial:
     request = TrialRequest(
         phase=phase, number=number, strength=strength, seeds=seeds, settings=settings
     )
     outcome = train(
-        question.data,
-        request.training(question.spec.training),
+        study.data,
+        request.training(study.spec.training),
         strength=strength,
         seeds=seeds,
-        test=question.test_rows if phase == "confirm" else None,
+        test=study.test_rows if phase == "confirm" else None,
     )
     return FinishedTrial(request=request, outcome=outcome)
 
 
-def _result(question: Question, finished: Sequence[FinishedTrial]) -> StudyResult:
+def _result(study: Study, finished: Sequence[FinishedTrial]) -> StudyResult:
     """An answer by hand: its scores are measured, its verdicts are made up."""
-    dataset = question.dataset
+    dataset = study.dataset
     return StudyResult(
-        study=question.study,
-        name=question.name,
+        study=study.id,
+        name=study.name,
         status="done",
         dataset=DatasetSummary(
             name=dataset.name,
@@ -132,8 +140,8 @@ def _result(question: Question, finished: Sequence[FinishedTrial]) -> StudyResul
             task=dataset.task,
             classes=None if dataset.classes is None else len(dataset.classes),
         ),
-        metric=MetricSummary(name=question.metric.name, direction=question.metric.direction),
-        information=Information.of(question.profile),
+        metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
+        information=InformationSummary.of(study.profile),
         joint=Answer(
             strength=0.0,
             interval=(0.0, 4.0),
@@ -144,10 +152,10 @@ def _result(question: Question, finished: Sequence[FinishedTrial]) -> StudyResul
             evidence="the interval of the gain holds 0",
         ),
         modalities=Modalities(
-            a=_modality(question, finished, "a", "align"),
-            b=_modality(question, finished, "b", "do not align"),
+            a=_modality(study, finished, "a", "align"),
+            b=_modality(study, finished, "b", "do not align"),
         ),
-        curve=tuple(_points(question, finished)),
+        curve=tuple(_points(study, finished)),
         failures=tuple(
             FailedTrial(strength=t.request.strength, phase="search", reason=t.reason)
             for t in finished
@@ -161,17 +169,17 @@ def _result(question: Question, finished: Sequence[FinishedTrial]) -> StudyResul
 
 
 def _modality(
-    question: Question, finished: Sequence[FinishedTrial], target: Target, verdict: Verdict
+    study: Study, finished: Sequence[FinishedTrial], target: Target, verdict: Verdict
 ) -> ModalityAnswer:
     confirmed = {t.request.strength: t.outcome for t in finished if t.request.phase == "confirm"}
     baseline, best = (
         {
-            "validation": question.validation.scores(outcome.predictions, target).mean(),
-            "test": question.test.scores(outcome.test_predictions, target).mean(),
+            "validation": study.validation.scores(outcome.predictions, target).mean(),
+            "test": study.test.scores(outcome.test_predictions, target).mean(),
         }
         for outcome in (confirmed[0.0], confirmed[CANDIDATE])
     )
-    gain = question.metric.sign * (best["test"] - baseline["test"])
+    gain = study.metric.sign * (best["test"] - baseline["test"])
     return ModalityAnswer(
         strength=CANDIDATE if verdict == "align" else 0.0,
         interval=(0.05, 1.5),
@@ -189,11 +197,11 @@ def _modality(
     )
 
 
-def _points(question, finished):
+def _points(study, finished):
     for trial in finished:
         if trial.request.phase == "search" and trial.outcome is not None:
             scores = {
-                target: question.validation.scores(trial.outcome.predictions, target)
+                target: study.validation.scores(trial.outcome.predictions, target)
                 for target in ("a", "b", "joint")
             }
             yield CurvePoint(
@@ -253,4 +261,4 @@ def mlflow_template(tmp_path_factory):
     return path
 
 
-MakeStudy = Callable[..., Study]
+MakeStudy = Callable[..., SmallStudy]

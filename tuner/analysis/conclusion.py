@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.analysis.decision import Choice, Gain, decide, paired_gain
+from tuner.analysis.decision import Choice, decide
+from tuner.analysis.gain import Gain, paired_gain
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
-from tuner.search.nuisance import NuisanceSearch
 from tuner.study.result import (
     Answer,
     Cost,
     CurvePoint,
     DatasetSummary,
     FailedTrial,
-    Information,
+    InformationSummary,
     MetricSummary,
     Modalities,
     ModalityAnswer,
-    Nuisance,
+    NuisanceSummary,
     NuisanceTrial,
     PartialTrial,
     PointScore,
@@ -30,33 +30,37 @@ from tuner.study.result import (
     Verdict,
 )
 from tuner.study.scores import Scorer, Target
-from tuner.study.study import Question
-from tuner.study.trial import FinishedTrial
+from tuner.study.study import Study
+from tuner.study.trial import FinishedTrial, Overrides
 
 
-def answer(
-    question: Question,
+def conclude(
+    study: Study,
     choices: dict[Target, Choice],
     finished: Sequence[FinishedTrial],
     *,
+    settings: Overrides,
+    baseline_settings: Overrides,
     wall_seconds: float,
 ) -> StudyResult:
     """Put the answer together; links to MLflow are added where the study is registered.
 
     Args:
-        question: What was asked.
+        study: What was asked.
         choices: What the search chose, per target.
         finished: Every finished trial.
+        settings: What differs from the study's training configuration at every λ of the curve.
+        baseline_settings: The same for λ = 0 in the confirmation.
         wall_seconds: How long the study took.
 
     Raises:
         StudyFailedError: If the baseline could not be trained with fresh seeds.
     """
-    confirmation = _Confirmation.of(question, finished)
-    dataset, spec = question.dataset, question.spec
+    confirmation = _Confirmation.of(study, finished)
+    dataset, spec = study.dataset, study.spec
     return StudyResult(
-        study=question.study,
-        name=question.name,
+        study=study.id,
+        name=study.name,
         status="done",
         dataset=DatasetSummary(
             name=dataset.name,
@@ -66,20 +70,20 @@ def answer(
             task=dataset.task,
             classes=None if dataset.classes is None else len(dataset.classes),
         ),
-        metric=MetricSummary(name=question.metric.name, direction=question.metric.direction),
-        information=Information.of(question.profile),
+        metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
+        information=InformationSummary.of(study.profile),
         joint=confirmation.joint(choices["joint"]),
         modalities=Modalities(
             a=confirmation.modality("a", choices["a"]), b=confirmation.modality("b", choices["b"])
         ),
-        curve=curve(question.validation, finished),
+        curve=curve(study.validation, finished),
         failures=tuple(
             FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
             for t in finished
             if t.reason is not None
         ),
-        stopped=_stopped(question.validation, finished),
-        nuisance=_nuisance(question, finished),
+        stopped=_stopped(study.validation, finished),
+        nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=None if spec.warm_start is None else spec.warm_start.study,
         cost=_cost(finished, wall_seconds),
         mlflow=None,
@@ -90,19 +94,19 @@ def answer(
 class _Confirmation:
     """The trainings with fresh seeds, by λ."""
 
-    question: Question
+    study: Study
     baseline: TrainingOutcome
     trials: dict[float, FinishedTrial]
 
     @classmethod
-    def of(cls, question: Question, finished: Sequence[FinishedTrial]) -> "_Confirmation":
+    def of(cls, study: Study, finished: Sequence[FinishedTrial]) -> "_Confirmation":
         trials = {t.request.strength: t for t in finished if t.request.phase == "confirm"}
         baseline = trials[0.0].outcome
         if baseline is None:
             raise StudyFailedError(
                 f"the baseline (λ = 0) could not be trained with fresh seeds: {trials[0.0].reason}"
             )
-        return cls(question=question, baseline=baseline, trials=trials)
+        return cls(study=study, baseline=baseline, trials=trials)
 
     def joint(self, choice: Choice) -> Answer:
         verdict, evidence, gain = self._decision("joint", choice)
@@ -119,7 +123,7 @@ class _Confirmation:
     def modality(self, target: Target, choice: Choice) -> ModalityAnswer:
         verdict, evidence, gain = self._decision(target, choice)
         best = self.trials[choice.candidate].outcome
-        validation, test = self.question.validation, self.question.test
+        validation, test = self.study.validation, self.study.test
         return ModalityAnswer(
             strength=choice.candidate if verdict == "align" else 0.0,
             interval=choice.interval,
@@ -149,7 +153,7 @@ class _Confirmation:
         return verdict, evidence, gain
 
     def _gain(self, target: Target, treated: TrainingOutcome) -> Gain:
-        test, sign = self.question.test, self.question.metric.sign
+        test, sign = self.study.test, self.study.metric.sign
         ours, base = _tested(treated), _tested(self.baseline)
         return paired_gain(
             sign * test.scores(ours, target),
@@ -207,15 +211,19 @@ def _stopped(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[Partial
     return tuple(longest[strength] for strength in sorted(longest))
 
 
-def _nuisance(question: Question, finished: Sequence[FinishedTrial]) -> Nuisance | None:
-    spec, validation = question.spec, question.validation
+def _nuisance(
+    study: Study,
+    finished: Sequence[FinishedTrial],
+    settings: Overrides,
+    baseline_settings: Overrides,
+) -> NuisanceSummary | None:
+    spec, validation = study.spec, study.validation
     if spec.nuisance == "none":
         return None
-    search = NuisanceSearch(spec=spec, validation=validation)
-    return Nuisance(
+    return NuisanceSummary(
         mode=spec.nuisance,
-        settings=dict(search.settings(finished)),
-        baseline_settings=dict(search.baseline_settings(finished)),
+        settings=dict(settings),
+        baseline_settings=dict(baseline_settings),
         trials=tuple(
             NuisanceTrial(
                 strength=t.request.strength,

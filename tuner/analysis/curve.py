@@ -19,58 +19,17 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.analysis.compression import Compression
+from tuner.analysis.noise import row_covariance, seed_covariance
+from tuner.analysis.observations import Observations
 from tuner.study.space import Floats, LambdaSpace
 
 _LENGTHS = np.geomspace(0.12, 1.5, 6)  # in units of u, whose whole range is 1
 _AMPLITUDES = 8
 _NOISE_SCALES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
-_ROUGHNESS = (0.005, 0.05, 0.2)
-_DRIFTS = (0.0, 0.5, 2.0, 8.0, 32.0)
-_COLLAPSE = 10.0  # knees
 _JITTER = 1e-9
-_LARGEST = 1e150  # so that squares are finite
 
-Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Observations:
-    """What the search saw on validation rows; higher scores are better.
-
-    Attributes:
-        lambdas: The λs tried, ascending, the first of them 0. Shape (T,), T at least 2.
-        scores: One score a λ and replicate; a column is one seed at every λ. Shape (T, S), S at
-            least 2.
-        resampled: The mean over replicates of the score at each λ, under bootstrap resamples of
-            the evaluation rows, each resample the same at every λ. Shape (B, T). None takes the
-            rows as given: the answer then holds for these rows only.
-
-    Raises:
-        ValueError: If a shape, an order or a number is not as said above.
-    """
-
-    lambdas: Floats
-    scores: Floats
-    resampled: Floats | None = None
-
-    def __post_init__(self) -> None:
-        if self.lambdas.ndim != 1 or self.lambdas.size < 2:
-            raise ValueError(f"need λ = 0 and at least one more, not shape {self.lambdas.shape}")
-        if self.lambdas[0] != 0 or np.any(np.diff(self.lambdas) < 0):
-            raise ValueError("lambdas must ascend from 0")
-        trials = self.lambdas.size
-        if self.scores.ndim != 2 or self.scores.shape[0] != trials or self.scores.shape[1] < 2:
-            raise ValueError(f"scores must be ({trials}, at least 2), not {self.scores.shape}")
-        rows = self.resampled
-        if rows is not None and (rows.ndim != 2 or rows.shape[1] != trials or len(rows) < 2):
-            raise ValueError(f"resampled must be (at least 2, {trials}), not {rows.shape}")
-        for name in ("lambdas", "scores", "resampled"):
-            numbers = getattr(self, name)
-            if numbers is not None and not np.all(np.abs(numbers) < _LARGEST):
-                raise ValueError(f"{name} must be finite, and below {_LARGEST} in size")
-        if np.all(self.lambdas == 0):
-            raise ValueError("need a λ above 0")
 
 
 def gain_kernel(left: Floats, right: Floats, length: Floats, amplitude: Floats) -> Floats:
@@ -161,101 +120,6 @@ class GainProcesses:
         return means, prior - weights @ weights.swapaxes(1, 2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compression:
-    """Gains in units of a `knee`, losses beyond it on a logarithmic scale that ends.
-
-    φ(d) = d / knee for d ≥ −knee, −1 − log(−d / knee) below it: continuous with its slope, and
-    monotone, so the best λ is the same before and after. Losses beyond 10 knees all count as 10:
-    how far a collapse went says nothing about where alignment helps.
-    """
-
-    knee: float
-
-    @classmethod
-    def suited_to(cls, gains: Floats, row_variance: Floats) -> Self:
-        """Leave alone what is of the size of the noise, or of the gains that are worth having.
-
-        Args:
-            gains: Paired gains of each λ and replicate. Shape (n, S).
-            row_variance: Variance of each λ's mean gain over resampled rows. Shape (n,).
-        """
-        means = gains.mean(axis=1)
-        noise = np.sqrt(np.median(gains.var(axis=1, ddof=1) + gains.shape[1] * row_variance))
-        ordinary = np.quantile(np.abs(means), 0.25, method="lower")
-        return cls(knee=5 * max(float(noise), float(ordinary), float(means.max())) or 1.0)
-
-    def apply(self, gains: Floats) -> Floats:
-        """φ of gains of any shape."""
-        return np.where(gains < -self.knee, -1 - np.log(self._loss(gains)), gains / self.knee)
-
-    def slope(self, gains: Floats) -> Floats:
-        """φ'(gains), by which errors shrink."""
-        return 1 / (self._loss(gains) * self.knee)
-
-    def undo(self, compressed: Floats) -> Floats:
-        """φ⁻¹ of compressed gains of any shape; at the least −10 knees."""
-        loss = np.exp(np.clip(-compressed - 1, 0, np.log(_COLLAPSE)))
-        return self.knee * np.where(compressed < -1, -loss, compressed)
-
-    def _loss(self, gains: Floats) -> Floats:
-        return np.clip(-gains / self.knee, 1, _COLLAPSE)
-
-
-def _seed_shape(units: Floats, roughness: float, drift: float) -> Floats:
-    """Covariance over λs of one replicate's paired gain, up to a factor. Shape (n, n).
-
-    A replicate's score is taken to vary with u as a rough stationary process (an
-    Ornstein-Uhlenbeck process: chaotic training, hence nearly independent at different λs, but
-    the same at the same λ) plus a slow drift that grows with u (a Brownian motion). The gain
-    subtracts its value at u = 0, which all λs therefore share.
-    """
-    rough = np.exp(-np.abs(units[:, None] - units) / roughness)
-    baseline = np.exp(-units / roughness)
-    paired = rough - baseline[:, None] - baseline + 1
-    return paired + drift * np.minimum(units[:, None], units) + 0.05 * np.eye(units.size)
-
-
-def seed_covariance(units: Floats, gains: Floats) -> Floats:
-    """Covariance over λs of one replicate's paired gain, estimated across replicates.
-
-    S replicates show S − 1 directions of an n × n covariance, so it is not taken from them as it
-    is: a family of shapes (see `_seed_shape`) is averaged by marginal likelihood of the
-    deviations between replicates, the factor integrated out under Jeffreys' prior. A λ whose
-    replicates disagree far beyond the others (one of them diverged) says nothing on that family,
-    and gets the variance it shows.
-
-    Args:
-        units: Shape (n,).
-        gains: Shape (n, S).
-
-    Returns:
-        Shape (n, n).
-    """
-    replicates = gains.shape[1]
-    spread = np.atleast_2d(np.cov(gains))
-    seen = np.diag(spread)
-    calm = seen <= 25 * np.median(seen)
-    if not np.any(seen[calm] > 0):
-        return spread
-    log_weights, covariances = [], []
-    freedom = (replicates - 1) * int(calm.sum())
-    for roughness in _ROUGHNESS:
-        for drift in _DRIFTS:
-            shape = _seed_shape(units, roughness, drift)
-            within = shape[np.ix_(calm, calm)]
-            squares = np.trace(np.linalg.solve(within, spread[np.ix_(calm, calm)]))
-            factor = squares / calm.sum()
-            log_determinant = np.linalg.slogdet(within)[1]
-            log_weights.append(-((replicates - 1) * log_determinant + freedom * np.log(factor)) / 2)
-            covariances.append(factor * shape)
-    weights = np.exp(np.array(log_weights) - max(log_weights))
-    covariance = np.average(covariances, axis=0, weights=weights)
-    lacking = np.where(calm, 0, np.maximum(seen - np.diag(covariance), 0))
-    widened: Floats = covariance + np.diag(lacking)
-    return widened
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CurveModel:
     """Posterior of the paired gain f(λ) = E score(λ) − E score(0), with f(0) = 0 exactly.
@@ -290,7 +154,7 @@ class CurveModel:
         units = np.minimum(space.to_unit(lambdas[tried]), 1.0)
         baseline = observations.scores[~tried].mean(axis=0)
         raw = observations.scores[tried] - baseline
-        rows = _row_covariance(observations, tried)
+        rows = row_covariance(observations, tried)
         compression = Compression.suited_to(raw, np.diag(rows))
         slope = compression.slope(raw.mean(axis=1))
         gains = compression.apply(raw)
@@ -342,18 +206,6 @@ class CurveModel:
 
     def _units(self, lambdas: Floats) -> Floats:
         return np.asarray(self.space.to_unit(np.asarray(lambdas, dtype=float)))
-
-
-def _row_covariance(observations: Observations, tried: Mask) -> Floats:
-    """Covariance over λs of the mean gain when rows are resampled. Shape (n, n).
-
-    The seed noise holds each replicate's own response to the rows too, so that part is counted
-    twice: the intervals are a little wide for it.
-    """
-    if observations.resampled is None:
-        return np.zeros((int(tried.sum()),) * 2)
-    baseline = observations.resampled[:, ~tried].mean(axis=1, keepdims=True)
-    return np.atleast_2d(np.cov(observations.resampled[:, tried] - baseline, rowvar=False))
 
 
 def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcesses, Floats]:

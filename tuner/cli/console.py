@@ -10,14 +10,15 @@ from rich.table import Table
 
 from tuner.data import PairedDataset, Split
 from tuner.errors import SpecError
-from tuner.orchestrator import Progress as StudyProgress
-from tuner.orchestrator import Report, run_study
+from tuner.orchestrator import run_study
 from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
-from tuner.study.result import Information, Interval, StudyResult
+from tuner.study.progress import OnProgress
+from tuner.study.progress import Progress as StudyProgress
+from tuner.study.result import InformationSummary, Interval, StudyResult
 from tuner.study.spec import StudySpec, WarmStart
-from tuner.study.study import Question, dataset_of
+from tuner.study.study import Study, read_dataset
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
 _err = Console(stderr=True, highlight=False)
@@ -42,24 +43,24 @@ def run(
     source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
-    dataset = dataset_of(spec, source, max_bytes=settings.max_data)
+    dataset = read_dataset(spec, source, max_bytes=settings.max_data)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow")
-    question = Question.of(spec, dataset)
+    study = Study.of(spec, dataset)
     _err.print(
-        f"Study {question.study}: {dataset.name}, {dataset.rows} pairs "
-        f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {question.metric.name}, "
-        f"{question.training.encoder_a} with {question.training.encoder_b} encoder"
+        f"Study {study.id}: {dataset.name}, {dataset.rows} pairs "
+        f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {study.metric.name}, "
+        f"{study.training.encoder_a} with {study.training.encoder_b} encoder"
     )
     trained = []
-    with _progress(question) as show_progress:
+    with _progress(study) as show_progress:
 
         def report(progress: StudyProgress) -> None:
             trained.append(progress.done)
             show_progress(progress)
 
         result = run_study(
-            question, settings, workers=workers, time_budget=time_budget, report=report
+            study, settings, workers=workers, time_budget=time_budget, on_progress=report
         )
     if not trained:
         _err.print("This question was answered before: here is the answer from the store.")
@@ -67,7 +68,7 @@ def run(
 
 
 @contextmanager
-def _progress(question: Question) -> Iterator[Report]:
+def _progress(study: Study) -> Iterator[OnProgress]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -83,12 +84,12 @@ def _progress(question: Question) -> Iterator[Report]:
                 description=progress.phase,
                 completed=progress.done,
                 total=progress.total,
-                note=_note(progress, question.metric.name),
+                note=_note(progress, study.metric.name),
             )
             if not bar.console.is_terminal:
                 _err.print(
                     f"{progress.phase} {progress.done}/{progress.total} "
-                    f"{_note(progress, question.metric.name)}"
+                    f"{_note(progress, study.metric.name)}"
                 )
 
         yield report
@@ -161,7 +162,7 @@ def _where_next(result: StudyResult, settings: Settings) -> None:
     _out.print("runs     tuner ui")
 
 
-def show_information(name: str, information: Information) -> None:
+def show_information(name: str, information: InformationSummary) -> None:
     """Print an information profile."""
     table = Table(title=f"What {name} tells of the label", title_justify="left")
     for heading in ("information", "bits", "95 % interval"):

@@ -314,10 +314,10 @@ def profile(
     """
     from tuner.cli import console
     from tuner.data.information.profile import information_profile
-    from tuner.study.result import Information
+    from tuner.study.result import InformationSummary
 
     dataset = _read(data, a, b, y, task, seed)
-    information = Information.of(information_profile(dataset, seed=seed))
+    information = InformationSummary.of(information_profile(dataset, seed=seed))
     if as_json:
         sys.stdout.write(information.model_dump_json(indent=2) + "\n")
     else:

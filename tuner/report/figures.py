@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tuner.analysis.curve import CurveModel
+from tuner.analysis.observations import observe
 from tuner.models.outcome import TrainingOutcome
-from tuner.report.wording import SIMILARITIES, TITLES, answers, metric_name, strength
+from tuner.report.wording import SIMILARITIES, TITLES, metric_name, strength
 from tuner.study.result import Answer, ModalityAnswer, StudyResult
 from tuner.study.scores import TARGETS, Floats, Target
 from tuner.study.space import LambdaSpace
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 Theme = Literal["light", "dark"]
@@ -103,16 +104,14 @@ class SimilarityPanel:
         )
 
 
-def panels(
-    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
-) -> list[Panel]:
+def panels(study: Study, result: StudyResult, finished: Sequence[FinishedTrial]) -> list[Panel]:
     """Gather what the figure shows for A, B and their mean."""
     outcomes = _searched(finished)
-    return [_panel(question, outcomes, target, answers(result)[target]) for target in TARGETS]
+    return [_panel(study, outcomes, target, result.answers[target]) for target in TARGETS]
 
 
 def draw_all(
-    question: Question,
+    study: Study,
     result: StudyResult,
     shown: Sequence[Panel],
     similarity: SimilarityPanel | None,
@@ -127,33 +126,33 @@ def draw_all(
         parts: Any = figure.subfigures(2, 1, height_ratios=(5.4, 3.2))
         scores, below = parts
         axis = below.subplots()
-        _draw_similarity(axis, similarity, question.spec.space, palette)
+        _draw_similarity(axis, similarity, study.spec.space, palette)
         below.legend(loc="outside right center", frameon=False, labelcolor=palette.ink)
     axes = scores.subplots(1, len(shown), squeeze=False)[0]
     for axis, panel in zip(axes, shown, strict=True):
-        _draw(axis, panel, question, palette)
+        _draw(axis, panel, study, palette)
     _legend(scores, axes[0], palette, columns=_LEGEND_ROWS)
-    title = f"{result.name}: {metric_name(question.metric.name)} by alignment strength λ"
+    title = f"{result.name}: {metric_name(study.metric.name)} by alignment strength λ"
     figure.suptitle(title, parse_math=False)
     return figure
 
 
-def draw_one(question: Question, panel: Panel, theme: Theme) -> Figure:
+def draw_one(study: Study, panel: Panel, theme: Theme) -> Figure:
     """Draw one panel, for a page that may be as narrow as a phone."""
     figure = Figure(figsize=(5.2, 4.9), layout="constrained")
     figure.set_facecolor(PALETTES[theme].ground)
     axis = figure.subplots()
-    _draw(axis, panel, question, PALETTES[theme])
+    _draw(axis, panel, study, PALETTES[theme])
     _legend(figure, axis, PALETTES[theme], columns=2)
     return figure
 
 
-def draw_similarity(question: Question, panel: SimilarityPanel, theme: Theme) -> Figure:
+def draw_similarity(study: Study, panel: SimilarityPanel, theme: Theme) -> Figure:
     """Draw the similarity alone, as wide as `draw_one`."""
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     figure.set_facecolor(PALETTES[theme].ground)
     axis = figure.subplots()
-    _draw_similarity(axis, panel, question.spec.space, PALETTES[theme])
+    _draw_similarity(axis, panel, study.spec.space, PALETTES[theme])
     _legend(figure, axis, PALETTES[theme], columns=3)
     return figure
 
@@ -178,16 +177,16 @@ def _searched(finished: Sequence[FinishedTrial]) -> list[TrainingOutcome]:
 
 
 def _panel(
-    question: Question,
+    study: Study,
     outcomes: Sequence[TrainingOutcome],
     target: Target,
     answer: Answer | ModalityAnswer,
 ) -> Panel:
-    observations = question.validation.observations(outcomes, target)
-    model = CurveModel.fit(observations, question.spec.space)
+    observations = observe(study.validation, outcomes, target)
+    model = CurveModel.fit(observations, study.spec.space)
     units = np.linspace(0, 1, _GRID)
-    lambdas = question.spec.space.to_lambda(units)
-    sign = question.metric.sign
+    lambdas = study.spec.space.to_lambda(units)
+    sign = study.metric.sign
     scores = sign * observations.scores
     baseline = float(scores[observations.lambdas == 0].mean())
     ends = np.sort([baseline + sign * end for end in model.interval(lambdas)], axis=0)
@@ -203,7 +202,7 @@ def _panel(
     )
 
 
-def draw_result(result: StudyResult) -> Figure:
+def plot_curve(result: StudyResult) -> Figure:
     """Draw what a result holds: means, standard errors, λ = 0, and λ* with its interval."""
     palette = PALETTES["light"]
     strengths = np.array([point.strength for point in result.curve])
@@ -211,7 +210,7 @@ def draw_result(result: StudyResult) -> Figure:
     figure = Figure(figsize=(5.2 * len(TARGETS), 4.6), dpi=110, layout="constrained")
     axes = figure.subplots(1, len(TARGETS), squeeze=False)[0]
     for axis, target in zip(axes, TARGETS, strict=True):
-        answer = answers(result)[target]
+        answer = result.answers[target]
         scores = [getattr(point, target) for point in result.curve]
         means = np.array([score.mean for score in scores])
         _draw_choice(axis, answer, space, palette)
@@ -237,18 +236,18 @@ def draw_result(result: StudyResult) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, panel: Panel, question: Question, palette: Palette) -> None:
-    space, answer = question.spec.space, panel.answer
+def _draw(axis: Axes, panel: Panel, study: Study, palette: Palette) -> None:
+    space, answer = study.spec.space, panel.answer
     _draw_choice(axis, answer, space, palette)
     axis.axhline(panel.baseline, color=palette.ink, ls=(0, (1, 2)), lw=1.2, label="λ = 0, mean")
     axis.fill_between(
         panel.units, panel.low, panel.high, color=palette.curve, alpha=0.2, lw=0, label="its 95 %"
     )
     axis.plot(panel.units, panel.mean, color=palette.curve, lw=2, label="model of the curve")
-    _draw_trials(axis, panel, question, palette)
+    _draw_trials(axis, panel, study, palette)
     axis.set_title(f"{TITLES[panel.target]}: {answer.verdict}", color=palette.ink)
     axis.set_xlabel("alignment strength λ", color=palette.ink)
-    metric = metric_name(question.metric.name)
+    metric = metric_name(study.metric.name)
     axis.set_ylabel(f"{metric} on validation rows", color=palette.ink)
     _set_limits(axis, panel)
     _set_ticks(axis, space)
@@ -273,8 +272,8 @@ def _draw_choice(
     axis.axvline(space.to_unit(answer.strength), color=palette.chosen, lw=2.4, label="λ*")
 
 
-def _draw_trials(axis: Axes, panel: Panel, question: Question, palette: Palette) -> None:
-    units = np.asarray(question.spec.space.to_unit(panel.lambdas))
+def _draw_trials(axis: Axes, panel: Panel, study: Study, palette: Palette) -> None:
+    units = np.asarray(study.spec.space.to_unit(panel.lambdas))
     replicates = panel.scores.shape[1]
     means = panel.scores.mean(1)
     errors = panel.scores.std(1, ddof=1) / np.sqrt(replicates)
@@ -299,7 +298,7 @@ def _draw_trials(axis: Axes, panel: Panel, question: Question, palette: Palette)
         elinewidth=1,
         label="mean ± standard error",
     )
-    best = int((question.metric.sign * means).argmax())
+    best = int((study.metric.sign * means).argmax())
     axis.plot(
         units[best],
         means[best],

@@ -4,10 +4,8 @@ import html
 
 from tuner.report.wording import (
     TITLES,
-    answers,
     gain,
     gain_interval,
-    gain_of,
     metric_words,
     sentence,
     strength,
@@ -53,8 +51,8 @@ def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
 def _table(result: StudyResult) -> str:
     rows = ["| | verdict | λ* | best λ, 95 % interval | λ tested | gain on test rows |"]
     rows.append("|---|---|---|---|---|---|")
-    for target, answer in answers(result).items():
-        value, interval = gain_of(answer)
+    for target, answer in result.answers.items():
+        value, interval = answer.tested
         metric = result.metric.name
         cells = (
             TITLES[target],

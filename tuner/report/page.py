@@ -27,12 +27,10 @@ from tuner.report.wording import (
     ATOM_TITLES,
     SIMILARITIES,
     TITLES,
-    answers,
     duration,
     expectation,
     gain,
     gain_interval,
-    gain_of,
     hindsight,
     metric_words,
     nuisance_words,
@@ -45,7 +43,7 @@ from tuner.report.wording import (
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 FIGURE = "lambda_curve.png"
@@ -77,19 +75,19 @@ _TRAINING_OPTIONS = {
 
 
 def write_report(
-    question: Question, result: StudyResult, finished: Sequence[FinishedTrial], folder: Path
+    study: Study, result: StudyResult, finished: Sequence[FinishedTrial], folder: Path
 ) -> None:
     """Write `lambda_curve.png` and `report.html`.
 
     Args:
-        question: What was asked.
+        study: What was asked.
         result: The answer.
         finished: The trials.
         folder: Where to; must exist.
     """
-    shown = panels(question, result, finished)
+    shown = panels(study, result, finished)
     similarity = SimilarityPanel.of(finished)
-    (folder / FIGURE).write_bytes(as_bytes(draw_all(question, result, shown, similarity), "png"))
+    (folder / FIGURE).write_bytes(as_bytes(draw_all(study, result, shown, similarity), "png"))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -98,11 +96,11 @@ def write_report(
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(
-        _facts(question, result, finished)
+        _facts(study, result, finished)
         | {
             "figures": [
-                *(_figure(question, panel) for panel in shown),
-                *([_similarity_figure(question, similarity)] if similarity else []),
+                *(_figure(study, panel) for panel in shown),
+                *([_similarity_figure(study, similarity)] if similarity else []),
             ],
             "similarity": similarity is not None,
         }
@@ -127,15 +125,13 @@ def _differing(settings: BaseModel, options: dict[str, str]) -> list[str]:
     ]
 
 
-def _facts(
-    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
-) -> dict[str, Any]:
-    dataset = question.dataset
+def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial]) -> dict[str, Any]:
+    dataset = study.dataset
     where = None if result.mlflow is None else result.mlflow.tracking_uri
     tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
     return {
         "result": result,
-        "spec": question.spec,
+        "spec": study.spec,
         "metric": metric_words(result),
         "advice": [
             {
@@ -145,9 +141,9 @@ def _facts(
                 "sentence": sentence(target, result),
                 "evidence": answer.evidence,
             }
-            for target, answer in answers(result).items()
+            for target, answer in result.answers.items()
         ],
-        "answers": _answer_rows(question, result, finished),
+        "answers": _answer_rows(study, result, finished),
         **_information(result),
         "curve": _curve_rows(result),
         "failures": [
@@ -184,8 +180,8 @@ def _facts(
             for model in (result.modalities.a.model, result.modalities.b.model)
             if model is not None
         ],
-        "command": command(question.spec),
-        "spec_json": question.spec.model_dump_json(indent=2),
+        "command": command(study.spec),
+        "spec_json": study.spec.model_dump_json(indent=2),
     }
 
 
@@ -228,7 +224,7 @@ def _before_the_search(result: StudyResult) -> dict[str, Any]:
 
 
 def _answer_rows(
-    question: Question, result: StudyResult, finished: Sequence[FinishedTrial]
+    study: Study, result: StudyResult, finished: Sequence[FinishedTrial]
 ) -> list[dict[str, str]]:
     name = result.metric.name
     tested = {
@@ -237,14 +233,14 @@ def _answer_rows(
         if trial.request.phase == "confirm" and trial.outcome is not None
     }
     rows = []
-    for target, answer in answers(result).items():
+    for target, answer in result.answers.items():
         baseline, best = (
             None
             if (rows_of := tested.get(at)) is None
-            else question.test.scores(rows_of, target).mean()
+            else study.test.scores(rows_of, target).mean()
             for at in (0.0, answer.candidate)
         )
-        value, interval = gain_of(answer)
+        value, interval = answer.tested
         rows.append(
             {
                 "title": TITLES[target],
@@ -284,25 +280,25 @@ def _curve_rows(result: StudyResult) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(question: Question, panel: Panel) -> dict[str, str]:
+def _figure(study: Study, panel: Panel) -> dict[str, str]:
     answer = panel.answer
-    return _both_themes(lambda theme: draw_one(question, panel, theme)) | {
+    return _both_themes(lambda theme: draw_one(study, panel, theme)) | {
         "alt": (
             f"λ-curve of {TITLES[panel.target]}: {len(panel.lambdas)} λs tried, "
-            f"baseline {score(panel.baseline, question.metric.name)}, "
+            f"baseline {score(panel.baseline, study.metric.name)}, "
             f"λ* = {strength(answer.strength)}, 95 % interval of the best λ "
             f"{strength_interval(answer.interval)}, verdict: {answer.verdict}."
         ),
     }
 
 
-def _similarity_figure(question: Question, panel: SimilarityPanel) -> dict[str, str]:
+def _similarity_figure(study: Study, panel: SimilarityPanel) -> dict[str, str]:
     ends = "; ".join(
         f"{SIMILARITIES[name]} from {values[0].mean():.2f} at λ = 0 to {values[-1].mean():.2f} "
         f"at λ = {strength(panel.lambdas[-1])}"
         for name, values in panel.measured.items()
     )
-    return _both_themes(lambda theme: draw_similarity(question, panel, theme)) | {
+    return _both_themes(lambda theme: draw_similarity(study, panel, theme)) | {
         "alt": f"Similarity of the two representations by λ: {ends}."
     }
 

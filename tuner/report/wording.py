@@ -1,6 +1,10 @@
 """How numbers and verdicts are written for people: in MLflow's pages and in the report."""
 
-from tuner.study.result import Answer, Information, ModalityAnswer, Nuisance, StudyResult
+from tuner.study.result import (
+    InformationSummary,
+    NuisanceSummary,
+    StudyResult,
+)
 from tuner.study.scores import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
@@ -62,19 +66,6 @@ def metric_words(result: StudyResult) -> str:
     return f"{metric_name(result.metric.name)} ({better} is better)"
 
 
-def answers(result: StudyResult) -> dict[Target, Answer | ModalityAnswer]:
-    """Return the three answers of a study."""
-    return {"a": result.modalities.a, "b": result.modalities.b, "joint": result.joint}
-
-
-def gain_of(
-    answer: Answer | ModalityAnswer,
-) -> tuple[float | None, tuple[float, float] | None]:
-    """Return the gain of an answer's candidate over λ = 0 on test rows, and its interval."""
-    measured = answer if isinstance(answer, Answer) else answer.test
-    return measured.gain, measured.gain_interval
-
-
 ATOM_TITLES = {
     "R": "shared by A and B",
     "U_a": "in A alone",
@@ -83,7 +74,7 @@ ATOM_TITLES = {
 }
 
 
-def expectation(information: Information) -> str:
+def expectation(information: InformationSummary) -> str:
     """Say what the information profile leads one to expect of alignment."""
     expected = {
         "align": "Most of what is known of the label is shared: alignment is expected to help.",
@@ -102,7 +93,7 @@ def expectation(information: Information) -> str:
     return f"{expected} {_second_opinion(information)}"
 
 
-def _second_opinion(information: Information) -> str:
+def _second_opinion(information: InformationSummary) -> str:
     gate = information.gate
     if gate.helps is None:
         return "The cross-covariance gate sees no component that both share and the label needs."
@@ -110,7 +101,7 @@ def _second_opinion(information: Information) -> str:
     return f"The cross-covariance gate expects it to {opinion}."
 
 
-def hindsight(information: Information, verdict: str) -> str | None:
+def hindsight(information: InformationSummary, verdict: str) -> str | None:
     """Say whether what was expected came true; None if nothing was."""
     if information.regime == "unknown":
         return None
@@ -125,7 +116,7 @@ def settings_words(settings: dict[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in settings.items())
 
 
-def nuisance_words(nuisance: Nuisance) -> str:
+def nuisance_words(nuisance: NuisanceSummary) -> str:
     """Say how training settings were chosen, and which."""
     where = "at λ = 0" if nuisance.mode == "first" else "together with λ"
     tried = len({tuple(trial.settings.items()) for trial in nuisance.trials})
@@ -141,9 +132,9 @@ def nuisance_words(nuisance: Nuisance) -> str:
 
 def sentence(target: Target, result: StudyResult) -> str:
     """Say in a sentence what to do."""
-    answer = answers(result)[target]
+    answer = result.answers[target]
     what = {"a": "encoder A", "b": "encoder B", "joint": "the two encoders"}[target]
-    value, interval = gain_of(answer)
+    value, interval = answer.tested
     metric = result.metric.name
     gained = (
         f"gain over λ = 0 on test rows {gain(value, metric)} "

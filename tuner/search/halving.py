@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Settings, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
 
 _RUNGS = 2  # before the full training
 _FEWEST = 4  # λs trained in full, λ = 0 among them
@@ -39,7 +39,7 @@ class Halving:
         return sizes
 
     def wanted(
-        self, strengths: Sequence[float], finished: Sequence[FinishedTrial], settings: Settings
+        self, strengths: Sequence[float], finished: Sequence[FinishedTrial], settings: Overrides
     ) -> list[TrialRequest]:
         """Return the requests of the rung that is under way; none once all are over.
 

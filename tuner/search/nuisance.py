@@ -15,7 +15,7 @@ from tuner.search.batches import Batches
 from tuner.search.sampler import Params, propose
 from tuner.study.scores import Scorer
 from tuner.study.spec import Sampler, StudySpec
-from tuner.study.trial import FinishedTrial, Settings, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -57,11 +57,11 @@ class NuisanceSearch:
         known = [point for batch in self._batches.known(results) for point in batch]
         return [r for number, point in enumerate(known) for r in self._requests(number, point)]
 
-    def settings(self, finished: Sequence[FinishedTrial]) -> Settings:
+    def settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
         """Return what differs from the study's configuration at every λ of the curve."""
         return self._best(_tried(finished))
 
-    def baseline_settings(self, finished: Sequence[FinishedTrial]) -> Settings:
+    def baseline_settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
         """Return the same for λ = 0 in the confirmation."""
         return self._best([t for t in _tried(finished) if t.request.strength == 0])
 
@@ -147,7 +147,7 @@ class NuisanceSearch:
         strength = {_STRENGTH: self.spec.space.to_unit(request.strength)} if self._joint else {}
         return dict(request.settings) | strength
 
-    def _best(self, tried: Sequence[FinishedTrial]) -> Settings:
+    def _best(self, tried: Sequence[FinishedTrial]) -> Overrides:
         utilities = [
             (self.validation.utility(t.outcome), -t.request.number, t.request.settings)
             for t in tried

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tuner.analysis.decision import Choice, choose
+from tuner.analysis.observations import observe
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
 from tuner.search.batches import Batches
@@ -19,7 +20,7 @@ from tuner.search.nuisance import NuisanceSearch
 from tuner.search.sampler import first_strengths, propose_strengths
 from tuner.study.scores import TARGETS, Scorer, Target
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Phase, Settings, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, Phase, TrialRequest
 
 Focus = tuple[float, float] | None
 
@@ -107,10 +108,18 @@ class Plan:
             self._chosen[seen] = self._choose(outcomes)
         return self._chosen[seen]
 
+    def settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
+        """Return what differs from the study's training configuration at every λ of the curve."""
+        return self._nuisance.settings(finished)
+
+    def baseline_settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
+        """Return the same for λ = 0 in the confirmation."""
+        return self._nuisance.baseline_settings(finished)
+
     def _choose(self, outcomes: Sequence[TrainingOutcome]) -> dict[Target, Choice]:
         return {
             target: choose(
-                self.validation.observations(outcomes, target),
+                observe(self.validation, outcomes, target),
                 self.spec.space,
                 seed=self.spec.seed,
             )
@@ -156,7 +165,7 @@ class Plan:
         if closed and len(_outcomes(search)) >= _FEWEST:
             searching = any(request.phase != "confirm" for request in running)
             return [] if searching else self._confirmation(finished)
-        settings = self._nuisance.settings(finished)
+        settings = self.settings(finished)
         if self.spec.halving > 1:
             return self._halved(search, finished, running, settings)
         if len(search) < self.spec.trials:
@@ -168,7 +177,7 @@ class Plan:
         search: Sequence[FinishedTrial],
         finished: Sequence[FinishedTrial],
         running: Collection[TrialRequest],
-        settings: Settings,
+        settings: Overrides,
     ) -> list[TrialRequest]:
         rung = self._halving.wanted(self._laid_out, finished, settings)
         if rung or any(request.phase == "rung" for request in running):
@@ -183,7 +192,7 @@ class Plan:
         self,
         search: Sequence[FinishedTrial],
         finished: Sequence[FinishedTrial],
-        settings: Settings,
+        settings: Overrides,
     ) -> list[TrialRequest]:
         """What is not finished of every batch that can be known.
 
@@ -216,7 +225,7 @@ class Plan:
 
     def _confirmation(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
         candidates = {choice.candidate for choice in self.choices(finished).values()}
-        settings = self._nuisance.settings(finished)
+        settings = self.settings(finished)
         numbered = enumerate(sorted(candidates), start=1)
         return _longest_first(
             [
@@ -226,10 +235,10 @@ class Plan:
         )
 
     def _baseline(self, finished: Sequence[FinishedTrial]) -> TrialRequest:
-        return self._request("confirm", 0, 0.0, self._nuisance.baseline_settings(finished))
+        return self._request("confirm", 0, 0.0, self.baseline_settings(finished))
 
     def _request(
-        self, phase: Phase, number: int, strength: float, settings: Settings
+        self, phase: Phase, number: int, strength: float, settings: Overrides
     ) -> TrialRequest:
         seeds = self._seeds["confirm" if phase == "confirm" else "search"]
         return TrialRequest(

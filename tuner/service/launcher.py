@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _MODULE = "tuner.service.processes.driver"
 
 
-class Driver(Protocol):
+class RunningDriver(Protocol):
     """A driver that was started."""
 
     def poll(self) -> int | None:
@@ -30,7 +30,7 @@ class Driver(Protocol):
         """Have it end, should it run."""
 
 
-Launch = Callable[[str], Driver]
+Launch = Callable[[str], RunningDriver]
 
 
 def launcher(settings: Settings) -> Launch:
@@ -41,7 +41,7 @@ def launcher(settings: Settings) -> Launch:
     return lambda study: _process(study, settings)
 
 
-def _process(study: str, settings: Settings) -> Driver:
+def _process(study: str, settings: Settings) -> RunningDriver:
     folder = settings.folder / "logs"
     folder.mkdir(exist_ok=True)
     with (folder / f"{study}.log").open("ab") as log:
@@ -61,7 +61,7 @@ class _Jobs:
         self._address = address
         self._client: JobSubmissionClient | None = None
 
-    def launch(self, study: str) -> Driver:
+    def launch(self, study: str) -> RunningDriver:
         """Submit the driver of a study.
 
         Raises:

@@ -14,7 +14,7 @@ from functools import partial
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
-from tuner.service.launcher import Driver, launcher
+from tuner.service.launcher import RunningDriver, launcher
 from tuner.service.uploads import discard_unused
 from tuner.settings import Settings
 from tuner.storage.leases import clock, is_held
@@ -39,7 +39,7 @@ class _Watched:
     of its jobs from Redis.
     """
 
-    driver: Driver
+    driver: RunningDriver
     launched: float = field(default_factory=lambda: time.monotonic())
     has_begun: bool = False
     silent_since: float | None = None

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from tuner.data.information.atoms import NAMES
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
 
     from tuner.data.information.profile import Profile
+    from tuner.study.scores import Target
 
 Verdict = Literal["align", "do not align", "no detectable effect"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -41,7 +41,7 @@ class MetricSummary(_Part):
     direction: Literal["maximize", "minimize"]
 
 
-class Estimate(_Part):
+class IntervalEstimate(_Part):
     """A value with its 95 % interval."""
 
     value: float
@@ -58,7 +58,7 @@ class CrossCovarianceGate(_Part):
     helps: bool | None
 
 
-class Information(_Part):
+class InformationSummary(_Part):
     """Partial information decomposition of the label, bits: see `tuner.data.information.profile`.
 
     Attributes:
@@ -72,10 +72,10 @@ class Information(_Part):
     """
 
     unit: Literal["bits"] = "bits"
-    R: Estimate
-    U_a: Estimate
-    U_b: Estimate
-    S: Estimate
+    R: IntervalEstimate
+    U_a: IntervalEstimate
+    U_b: IntervalEstimate
+    S: IntervalEstimate
     reliable: bool
     reason: str | None = None
     entropy: float
@@ -84,10 +84,10 @@ class Information(_Part):
     gate: CrossCovarianceGate
 
     @classmethod
-    def of(cls, profile: "Profile") -> "Information":
+    def of(cls, profile: "Profile") -> "InformationSummary":
         """Write down a profile."""
         gate = profile.gate
-        r, u_a, u_b, s = (Estimate(**vars(getattr(profile, name))) for name in NAMES)
+        r, u_a, u_b, s = (IntervalEstimate(**vars(getattr(profile, name))) for name in NAMES)
         return cls(
             R=r,
             U_a=u_a,
@@ -152,6 +152,11 @@ class Answer(_Part):
     gain_interval: Interval | None
     evidence: str
 
+    @property
+    def tested(self) -> tuple[float | None, Interval | None]:
+        """The candidate's gain over λ = 0 on test rows, and its 95 % interval."""
+        return self.gain, self.gain_interval
+
 
 class ModalityAnswer(_Part):
     """The answer for one modality's own encoder."""
@@ -164,6 +169,11 @@ class ModalityAnswer(_Part):
     validation: ValidationScores
     test: TestScores
     model: RegisteredModel | None
+
+    @property
+    def tested(self) -> tuple[float | None, Interval | None]:
+        """The candidate's gain over λ = 0 on test rows, and its 95 % interval."""
+        return self.test.gain, self.test.gain_interval
 
 
 class Modalities(_Part):
@@ -226,7 +236,7 @@ class NuisanceTrial(_Part):
     joint: PointScore
 
 
-class Nuisance(_Part):
+class NuisanceSummary(_Part):
     """The search for training settings, before that for λ: see `tuner.search.nuisance`.
 
     Attributes:
@@ -268,13 +278,13 @@ class StudyResult(_Part):
     status: Status
     dataset: DatasetSummary
     metric: MetricSummary
-    information: Information | None
+    information: InformationSummary | None
     joint: Answer
     modalities: Modalities
     curve: tuple[CurvePoint, ...]
     failures: tuple[FailedTrial, ...]
     stopped: tuple[PartialTrial, ...] = ()
-    nuisance: Nuisance | None = None
+    nuisance: NuisanceSummary | None = None
     warm_start: str | None = None  # the study that this one began from
     cost: Cost
     mlflow: MlflowLinks | None
@@ -285,8 +295,7 @@ class StudyResult(_Part):
 
         return pd.json_normalize([point.model_dump() for point in self.curve], sep="_")
 
-    def plot(self) -> "Figure":
-        """Draw what was measured at each λ, and λ*: a figure of Matplotlib's."""
-        from tuner.report.figures import draw_result
-
-        return draw_result(self)
+    @property
+    def answers(self) -> "dict[Target, Answer | ModalityAnswer]":
+        """The answer for each target: A, B and both."""
+        return {"a": self.modalities.a, "b": self.modalities.b, "joint": self.joint}

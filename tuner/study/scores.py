@@ -1,13 +1,11 @@
 """From stored predictions to scores: of each modality, and of their mean (`joint`)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.analysis.curve import Observations
 from tuner.data import PairedDataset, Split
 from tuner.errors import SpecError
 from tuner.models.evaluation.metrics import DEFAULT_METRIC, METRICS, Metric, bootstrap_weights
@@ -82,14 +80,3 @@ class Scorer:
         if target == "joint":
             return (self.resampled(predictions, "a") + self.resampled(predictions, "b")) / 2
         return self.metric.mean_scores(self.truth, predictions[target], self.weights)
-
-    def observations(self, outcomes: Sequence[TrainingOutcome], target: Target) -> Observations:
-        """Gather validation utilities (higher is better) for the model of the curve."""
-        ordered = sorted(outcomes, key=lambda outcome: outcome.strength)
-        sign = self.metric.sign
-        return Observations(
-            lambdas=np.array([outcome.strength for outcome in ordered]),
-            scores=sign * np.stack([self.scores(o.predictions, target) for o in ordered]),
-            resampled=sign
-            * np.stack([self.resampled(o.predictions, target) for o in ordered], axis=1),
-        )

@@ -11,7 +11,7 @@ from tuner.models.config import TrainingConfig
 from tuner.study.space import LambdaSpace
 
 Sampler = Literal["gp", "tpe", "random", "grid"]
-Nuisance = Literal["none", "first", "joint"]
+NuisanceMode = Literal["none", "first", "joint"]
 NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
@@ -78,7 +78,7 @@ class StudySpec(BaseModel):
     max_lambda: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
     sampler: Sampler = "gp"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    nuisance: Nuisance = "none"
+    nuisance: NuisanceMode = "none"
     nuisance_trials: Annotated[int, Field(ge=2)] = 8
     nuisance_parameters: Annotated[tuple[NuisanceName, ...], Field(min_length=1)] = get_args(
         NuisanceName

@@ -1,4 +1,4 @@
-"""A question: one spec about one data set, with all that is derived from the two."""
+"""A study: one spec about one data set, with all that is derived from the two."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Question:
-    """What a study is about.
+class Study:
+    """What is asked of which data.
 
     Attributes:
-        study: Identifier of the study: equal data and spec have an equal one.
+        id: Identifier of the study: equal data and spec have an equal one.
         spec: What is asked.
         dataset: Of what.
         training: How encoders are trained: the spec's, with `auto` encoders named.
@@ -33,7 +33,7 @@ class Question:
         test_rows: What only confirmations see.
     """
 
-    study: str
+    id: str
     spec: StudySpec
     dataset: PairedDataset
     training: TrainingConfig
@@ -44,7 +44,7 @@ class Question:
     test_rows: Rows
 
     @classmethod
-    def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Question":
+    def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Study":
         """Derive everything from spec and data.
 
         Raises:
@@ -56,7 +56,7 @@ class Question:
         data = TrainingData.of(dataset)
         training = resolve(spec.training, data.shapes, data.train.count)
         return cls(
-            study=spec.study_id(dataset.fingerprint, *_own_code(training)),
+            id=spec.study_id(dataset.fingerprint, *_own_code(training)),
             spec=spec,
             dataset=dataset,
             training=training,
@@ -80,7 +80,7 @@ class Question:
         return self.spec.name or self.dataset.name
 
 
-def dataset_of(
+def read_dataset(
     spec: StudySpec, source: str, name: str | None = None, *, max_bytes: int = MAX_BYTES
 ) -> PairedDataset:
     """Read the data set that a spec is about.

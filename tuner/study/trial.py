@@ -13,7 +13,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 
 Phase = Literal["nuisance", "rung", "search", "confirm"]
-Settings = tuple[tuple[str, float], ...]
+Overrides = tuple[tuple[str, float], ...]
 _ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves", "similarity")
 
 
@@ -35,7 +35,7 @@ class TrialRequest:
     number: int
     strength: float
     seeds: tuple[int, ...]
-    settings: Settings = ()
+    settings: Overrides = ()
 
     def training(self, config: TrainingConfig) -> TrainingConfig:
         """Return how this trial is trained in a study that trains by `config`."""

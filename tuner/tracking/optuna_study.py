@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.storage.schema import alone
 from tuner.study.scores import TARGETS
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 _log = logging.getLogger(__name__)
@@ -32,24 +32,24 @@ def _absence_is_told() -> Iterator[None]:
         _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
 
 
-class OptunaMirror:
+class OptunaCopy:
     """Copies the finished search trials of a study into an Optuna study.
 
     Args:
-        question: The study.
+        study: The study.
         url: SQLAlchemy URL of the storage.
     """
 
-    def __init__(self, question: Question, url: str) -> None:
-        self._question, self._url = question, url
-        self._study: Any = None
+    def __init__(self, study: Study, url: str) -> None:
+        self._study, self._url = study, url
+        self._copy: Any = None
         self._opening = threading.Lock()
         self._known: set[tuple[str, int]] = set()
         self._copied, self._rests_until = 0, 0.0
 
     def close(self) -> None:
         """Let go of every connection."""
-        if self._study is not None:
+        if self._copy is not None:
             self._storage.remove_session()
             self._storage.engine.dispose()
 
@@ -59,7 +59,7 @@ class OptunaMirror:
         Nothing is added before the study is open.
         """
         started = time.monotonic()
-        if self._study is not None and started >= self._rests_until:
+        if self._copy is not None and started >= self._rests_until:
             self.sync(finished[: self._copied + 1])
             ended = time.monotonic()
             self._rests_until = ended + 19 * (ended - started)
@@ -71,27 +71,27 @@ class OptunaMirror:
             finished: All finished trials, those of the last time first.
         """
         self.open()
-        if self._study is None:
+        if self._copy is None:
             return
         with _absence_is_told():
             for trial in finished[self._copied :]:
                 key = (trial.request.phase, trial.request.number)
                 if key[0] in ("search", "rung") and key not in self._known:
-                    self._study.add_trial(self._frozen(trial))
+                    self._copy.add_trial(self._frozen(trial))
                     self._known.add(key)
                 self._copied += 1
 
     def open(self) -> None:
         """Make the study if it is not there: a second. A storage that is away is asked later."""
         with self._opening, _absence_is_told():
-            if self._study is None:
+            if self._copy is None:
                 self._open()
 
     def _open(self) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        question = self._question
+        study = self._study
         engine = create_engine(self._url)
         try:
             with alone(engine):  # Optuna's tables may be built by one process at a time
@@ -100,18 +100,18 @@ class OptunaMirror:
                 )
         finally:
             engine.dispose()
-        study = optuna.create_study(
-            study_name=f"{question.name}-{question.study}",
+        copy = optuna.create_study(
+            study_name=f"{study.name}-{study.id}",
             storage=self._storage,
-            direction=question.metric.direction,
+            direction=study.metric.direction,
             load_if_exists=True,
         )
-        study.set_user_attr("metric", f"joint {question.metric.name}")
-        study.set_user_attr("fingerprint", question.dataset.fingerprint)
+        copy.set_user_attr("metric", f"joint {study.metric.name}")
+        copy.set_user_attr("fingerprint", study.dataset.fingerprint)
         self._known = {
-            (trial.user_attrs["phase"], trial.user_attrs["number"]) for trial in study.get_trials()
+            (trial.user_attrs["phase"], trial.user_attrs["number"]) for trial in copy.get_trials()
         }
-        self._study = study
+        self._copy = copy
 
     def _frozen(self, trial: FinishedTrial) -> Any:
         import optuna
@@ -129,7 +129,7 @@ class OptunaMirror:
             attributes["reason"] = trial.reason
         else:
             scores = {
-                target: float(self._question.validation.scores(outcome.predictions, target).mean())
+                target: float(self._study.validation.scores(outcome.predictions, target).mean())
                 for target in TARGETS
             }
             attributes |= {f"score_{target}": score for target, score in scores.items()}
@@ -142,7 +142,7 @@ class OptunaMirror:
             intermediate_values=partial,
             params={"lambda": request.strength},
             distributions={
-                "lambda": optuna.distributions.FloatDistribution(0, self._question.spec.max_lambda)
+                "lambda": optuna.distributions.FloatDistribution(0, self._study.spec.max_lambda)
             },
             user_attrs=attributes,
         )

@@ -13,7 +13,7 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.report.note import load_lines
 from tuner.report.wording import metric_name, score, sentence, strength
 from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmation
 from tuner.tracking.connection import TAG_STUDY, as_tracking_error, connect, pages
 from tuner.tracking.encoder_model import save_encoder
@@ -45,7 +45,7 @@ class BestEncoder:
     @classmethod
     def of(
         cls,
-        question: Question,
+        study: Study,
         answer: ModalityAnswer,
         finished: Sequence[FinishedTrial],
         side: Side,
@@ -61,13 +61,13 @@ class BestEncoder:
             raise ValueError(f"there is no confirmation at λ = {answer.strength}")
         if outcome.test_predictions is None:
             raise ValueError(f"the confirmation at λ = {answer.strength} has no test predictions")
-        validation = question.validation.scores(outcome.predictions, side)
-        test = question.test.scores(outcome.test_predictions, side)
+        validation = study.validation.scores(outcome.predictions, side)
+        test = study.test.scores(outcome.test_predictions, side)
         best = outcome.best_replicate(side)
         return cls(
             side=side,
             outcome=outcome,
-            training=trial.request.training(question.training),
+            training=trial.request.training(study.training),
             replicate=best,
             validation_score=float(validation[best]),
             test_score=float(test[best]),
@@ -75,7 +75,7 @@ class BestEncoder:
 
 
 def register_encoders(
-    question: Question,
+    study: Study,
     result: StudyResult,
     finished: Sequence[FinishedTrial],
     *,
@@ -89,7 +89,7 @@ def register_encoders(
     loads the alias relies on the inputs that it takes. A tag of the new version says so.
 
     Args:
-        question: What was asked.
+        study: What was asked.
         result: The answer.
         finished: The trials, confirmations among them.
         tracking_uri: Database or tracking server of MLflow.
@@ -103,8 +103,8 @@ def register_encoders(
         client = connect(tracking_uri)
         registered = {}
         for side in sides:
-            best = BestEncoder.of(question, getattr(result.modalities, side), finished, side)
-            registered[side] = _Registration(client, question, result, best, run_id).run()
+            best = BestEncoder.of(study, getattr(result.modalities, side), finished, side)
+            registered[side] = _Registration(client, study, result, best, run_id).run()
         return registered
 
 
@@ -117,7 +117,7 @@ def model_name(name: str, side: Side) -> str:
 @dataclass(frozen=True, eq=False)
 class _Registration:
     client: Any
-    question: Question
+    study: Study
     result: StudyResult
     best: BestEncoder
     run_id: str
@@ -130,7 +130,7 @@ class _Registration:
 
     @property
     def _name(self) -> str:
-        return model_name(self.question.name, self.best.side)
+        return model_name(self.study.name, self.best.side)
 
     @property
     def _answer(self) -> ModalityAnswer:
@@ -150,7 +150,7 @@ class _Registration:
 
     def _known_version(self) -> Any:
         versions = pages(self.client.search_model_versions, filter_string=f"name = '{self._name}'")
-        return next((v for v in versions if v.tags.get(TAG_STUDY) == self.question.study), None)
+        return next((v for v in versions if v.tags.get(TAG_STUDY) == self.study.id), None)
 
     def _new_version(self) -> str:
         from mlflow.entities import LoggedModelOutput
@@ -169,11 +169,11 @@ class _Registration:
             folder = Path(scratch) / "model"
             model = portable_encoder(
                 best.outcome,
-                self.question.data,
+                self.study.data,
                 best.training,
                 modality=best.side,
             )
-            save_encoder(folder, model, self.question.dataset, best.side, logged)
+            save_encoder(folder, model, self.study.dataset, best.side, logged)
             client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -212,9 +212,9 @@ class _Registration:
         """Whether this version takes the alias, and why."""
         if champion is None:
             return True, "the first version with this alias"
-        tags, metric = champion.tags, self.question.metric
+        tags, metric = champion.tags, self.study.metric
         theirs = f"version {champion.version}"
-        if tags.get("fingerprint") != self.question.dataset.fingerprint:
+        if tags.get("fingerprint") != self.study.dataset.fingerprint:
             return False, f"no: {theirs} was measured on other data, the scores do not compare"
         if tags.get("metric") != metric.name:
             return False, f"no: {theirs} was measured by {tags.get('metric')}, not {metric.name}"
@@ -225,16 +225,16 @@ class _Registration:
         return False, f"no: not better on test rows: {values}"
 
     def _tags(self) -> dict[str, str]:
-        dataset, best = self.question.dataset, self.best
+        dataset, best = self.study.dataset, self.best
         return {
-            TAG_STUDY: self.question.study,
-            "study": self.question.study,
+            TAG_STUDY: self.study.id,
+            "study": self.study.id,
             "dataset": dataset.name,
             "fingerprint": dataset.fingerprint,
             "modality": best.side,
             "lambda": f"{best.outcome.strength:.6g}",
             "verdict": self._answer.verdict,
-            "metric": self.question.metric.name,
+            "metric": self.study.metric.name,
             "test_score": repr(best.test_score),
             "validation_score": repr(best.validation_score),
             "seed": str(int(best.outcome.seeds[best.replicate])),
@@ -246,7 +246,7 @@ class _Registration:
         return {name: str(value) for name, value in params.items()}
 
     def _description(self, number: str) -> str:
-        best, metric = self.best, self.question.metric.name
+        best, metric = self.best, self.study.metric.name
         return (
             f"{sentence(best.side, self.result)}\n\n"
             f"Trained at λ = {strength(best.outcome.strength)}; of {len(best.outcome.seeds)} seeds "

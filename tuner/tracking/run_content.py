@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS, Scorer
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
 from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, Point
 
@@ -22,28 +22,28 @@ _POINTS_A_CURVE = 40
 _DIGEST = 16  # of the 36 characters that MLflow takes: the whole fingerprint is in a tag
 
 
-def study_tags(question: Question) -> dict[str, str]:
+def study_tags(study: Study) -> dict[str, str]:
     """Tags of a study's run."""
     return {
-        TAG_STUDY: question.study,
-        TAG_FINGERPRINT: question.dataset.fingerprint,
+        TAG_STUDY: study.id,
+        TAG_FINGERPRINT: study.dataset.fingerprint,
         "mlflow.source.name": "tuner",
         "mlflow.source.type": "LOCAL",
     }
 
 
-def study_params(question: Question) -> dict[str, object]:
+def study_params(study: Study) -> dict[str, object]:
     """Parameters of a study's run: its spec, flat."""
-    spec = question.spec.model_dump(mode="json", exclude={"training"})
-    training = question.training.model_dump(mode="json")
+    spec = study.spec.model_dump(mode="json", exclude={"training"})
+    training = study.training.model_dump(mode="json")
     return {name: value for name, value in spec.items() if value is not None} | {
         f"training.{name}": value for name, value in training.items()
     }
 
 
-def dataset_fields(question: Question) -> dict[str, Any]:
+def dataset_fields(study: Study) -> dict[str, Any]:
     """What MLflow's data set entity says, but for its source."""
-    dataset = question.dataset
+    dataset = study.dataset
     return {
         "name": f"{dataset.name} ({dataset.a.name} + {dataset.b.name}, {dataset.rows:,} pairs)",
         "digest": dataset.fingerprint[:_DIGEST],
@@ -73,11 +73,11 @@ def trial_name(request: TrialRequest) -> str:
     return f"λ = {request.strength:.3g} ({detail})"
 
 
-def trial_tags(question: Question, request: TrialRequest, parent: str) -> dict[str, str]:
+def trial_tags(study: Study, request: TrialRequest, parent: str) -> dict[str, str]:
     """Tags of a trial's run."""
     return {
         "mlflow.parentRunId": parent,
-        TAG_STUDY: question.study,
+        TAG_STUDY: study.id,
         TAG_PHASE: request.phase,
         TAG_NUMBER: str(request.number),
         "mlflow.source.name": "tuner",
@@ -85,28 +85,28 @@ def trial_tags(question: Question, request: TrialRequest, parent: str) -> dict[s
     }
 
 
-def trial_params(question: Question, request: TrialRequest) -> dict[str, object]:
+def trial_params(study: Study, request: TrialRequest) -> dict[str, object]:
     """Parameters of a trial's run."""
     return {
         "lambda": request.strength,
         "phase": request.phase,
         "replicates": len(request.seeds),
         "seeds": " ".join(map(str, request.seeds)),
-        **request.training(question.training).model_dump(mode="json"),
+        **request.training(study.training).model_dump(mode="json"),
     }
 
 
-def trial_points(question: Question, outcome: TrainingOutcome, ended: int) -> list[Point]:
+def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Point]:
     """Metrics of a trial's run: summaries first, then each replicate's curves.
 
     Args:
-        question: What was asked.
+        study: What was asked.
         outcome: What training gave.
         ended: When, in milliseconds since 1970.
     """
-    points = _scores("validation", question.validation, outcome.predictions, ended)
+    points = _scores("validation", study.validation, outcome.predictions, ended)
     if outcome.test_predictions is not None:
-        points += _scores("test", question.test, outcome.test_predictions, ended)
+        points += _scores("test", study.test, outcome.test_predictions, ended)
     points += [
         Point(f"best_epoch_{modality}", float(epochs.mean()), ended)
         for modality, epochs in outcome.best_epoch.items()
@@ -118,13 +118,13 @@ def trial_points(question: Question, outcome: TrainingOutcome, ended: int) -> li
 
 
 def progress_points(
-    question: Question, request: TrialRequest, outcome: TrainingOutcome, ended: int
+    study: Study, request: TrialRequest, outcome: TrainingOutcome, ended: int
 ) -> list[Point]:
     """What a search trial adds to the study's run: one value a trial, in the order of trials."""
     points = [Point("search_lambda", request.strength, ended, request.number)]
     for target in TARGETS:
-        score = float(question.validation.scores(outcome.predictions, target).mean())
-        name = f"search_{question.metric.name}_{target}"
+        score = float(study.validation.scores(outcome.predictions, target).mean())
+        name = f"search_{study.metric.name}_{target}"
         points.append(Point(name, score, ended, request.number))
     return points
 

@@ -16,7 +16,7 @@ from tuner.report.note import failure_note, result_note, running_note
 from tuner.storage.studies import StudyStore
 from tuner.storage.tables import TrialRow
 from tuner.study.result import StudyResult
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.tracking.connection import TAG_STUDY, connect, log, pages
 from tuner.tracking.run_content import (
     TAG_NUMBER,
@@ -41,16 +41,16 @@ class RunMirror:
     """The runs of one study; not safe for two threads at a time, and raises what MLflow raises.
 
     Args:
-        question: The study.
+        study: The study.
         store: Where its trials are; the study is in it.
         uri: Database or tracking server of MLflow.
         artifact_location: Where a new experiment keeps files; None leaves it to the server.
     """
 
     def __init__(
-        self, question: Question, store: StudyStore, uri: str, artifact_location: str | None
+        self, study: Study, store: StudyStore, uri: str, artifact_location: str | None
     ) -> None:
-        self._question, self._store, self._uri = question, store, uri
+        self._study, self._store, self._uri = study, store, uri
         self._artifact_location = artifact_location
         self.forget()
 
@@ -77,9 +77,7 @@ class RunMirror:
     def is_behind(self) -> bool:
         """Whether a finished trial waits to be written."""
         with self._store.session() as session:
-            waiting = exists().where(
-                TrialRow.study_id == self._question.study, TrialRow.run_id.is_(None)
-            )
+            waiting = exists().where(TrialRow.study_id == self._study.id, TrialRow.run_id.is_(None))
             return bool(session.scalar(select(waiting)))
 
     def finish(self, result: StudyResult, artifacts: Path) -> None:
@@ -93,7 +91,7 @@ class RunMirror:
 
     def fail(self, reason: str) -> None:
         """Say why the study failed, and end its run."""
-        note = failure_note(self._question.name, reason)
+        note = failure_note(self._study.name, reason)
         log(self._client, str(self._run_id), tags={_REASON: reason, _NOTE: note})
         self.end("FAILED")
 
@@ -104,7 +102,7 @@ class RunMirror:
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
-        client, name = self._client, self._question.dataset.name
+        client, name = self._client, self._study.dataset.name
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             try:
@@ -120,13 +118,13 @@ class RunMirror:
 
     def _take_up(self) -> str:
         """Find the run of the study, or create it."""
-        study = self._question.study
+        study = self._study.id
         row = self._store.get(study)
         known = None if row is None else row.run_id
         run = self._active(known) or self._tagged()
         if run is None:
             run = self._client.create_run(
-                self.experiment_id, tags=study_tags(self._question), run_name=self._question.name
+                self.experiment_id, tags=study_tags(self._study), run_name=self._study.name
             )
         run_id = str(run.info.run_id)
         if run_id != known:
@@ -153,14 +151,14 @@ class RunMirror:
     def _tagged(self) -> Any:
         runs = self._client.search_runs(
             [self.experiment_id],
-            f"tags.`{TAG_STUDY}` = '{self._question.study}'",
+            f"tags.`{TAG_STUDY}` = '{self._study.id}'",
             order_by=["attributes.start_time ASC"],
         )
         return next((run for run in runs if "mlflow.parentRunId" not in run.data.tags), None)
 
     def _move_to(self, run_id: str) -> None:
         """Note the study's run, and that its trials have no runs below it yet."""
-        study = self._question.study
+        study = self._study.id
         self._store.update(study, run_id=run_id)
         with self._store.session() as session:
             session.execute(update(TrialRow).where(TrialRow.study_id == study).values(run_id=None))
@@ -176,19 +174,19 @@ class RunMirror:
 
     def _describe(self, run_id: str) -> None:
         """Write what is known of a study before its first trial."""
-        question, client = self._question, self._client
+        study, client = self._study, self._client
         ended = client.get_run(run_id).info.status == "FINISHED"
-        tags = {} if ended else {_NOTE: running_note(question.name)}
-        log(client, run_id, params=study_params(question), tags=tags)
-        client.log_inputs(run_id, [_dataset_input(question)])
-        spec = question.spec.model_dump(mode="json")
+        tags = {} if ended else {_NOTE: running_note(study.name)}
+        log(client, run_id, params=study_params(study), tags=tags)
+        client.log_inputs(run_id, [_dataset_input(study)])
+        spec = study.spec.model_dump(mode="json")
         client.log_text(run_id, json.dumps(spec, indent=2, ensure_ascii=False), "spec.json")
 
     def _untracked(self, most: int | None) -> list[TrialRow]:
         with self._store.session() as session:
             rows = session.scalars(
                 select(TrialRow)
-                .where(TrialRow.study_id == self._question.study, TrialRow.run_id.is_(None))
+                .where(TrialRow.study_id == self._study.id, TrialRow.run_id.is_(None))
                 .order_by(TrialRow.id)
                 .limit(most)
             )
@@ -198,13 +196,13 @@ class RunMirror:
         """When the last trial finished: a time that stays the same when the answer is replayed."""
         with self._store.session() as session:
             moment = session.scalar(
-                select(func.max(TrialRow.finished)).where(TrialRow.study_id == self._question.study)
+                select(func.max(TrialRow.finished)).where(TrialRow.study_id == self._study.id)
             )
         return 0 if moment is None else _milliseconds(moment)
 
     def _write(self, row: TrialRow, parent: str) -> None:
         """Write one trial's run, over what an earlier attempt may have written."""
-        trial, question, client = row.restored(), self._question, self._client
+        trial, study, client = row.restored(), self._study, self._client
         request, outcome, ended = trial.request, trial.outcome, _milliseconds(row.finished)
         key = (request.phase, request.number)
         if key not in self._children:
@@ -212,29 +210,29 @@ class RunMirror:
             run = client.create_run(
                 self.experiment_id,
                 start_time=ended - took,
-                tags=trial_tags(question, request, parent),
+                tags=trial_tags(study, request, parent),
                 run_name=trial_name(request),
             )
             self._children[key] = run.info.run_id
         run_id = self._children[key]
-        params = trial_params(question, request)
+        params = trial_params(study, request)
         if outcome is None:
             reason = str(trial.reason)
             log(client, run_id, params=params, tags={_REASON: reason, _NOTE: reason})
         else:
-            log(client, run_id, points=trial_points(question, outcome, ended), params=params)
+            log(client, run_id, points=trial_points(study, outcome, ended), params=params)
             if request.phase == "search":
-                log(client, parent, points=progress_points(question, request, outcome, ended))
+                log(client, parent, points=progress_points(study, request, outcome, ended))
         client.set_terminated(run_id, "FAILED" if outcome is None else "FINISHED", ended)
         with self._store.session() as session:
             session.execute(update(TrialRow).where(TrialRow.id == row.id).values(run_id=run_id))
 
 
-def _dataset_input(question: Question) -> Any:
+def _dataset_input(study: Study) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    fields = dataset_fields(question)
-    source = {"tags": {"fingerprint": question.dataset.fingerprint}}
+    fields = dataset_fields(study)
+    source = {"tags": {"fingerprint": study.dataset.fingerprint}}
     dataset = Dataset(
         name=fields["name"],
         digest=fields["digest"],

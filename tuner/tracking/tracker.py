@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tuner.storage.studies import StudyStore
 from tuner.study.result import MlflowLinks, StudyResult
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.tracking.connection import as_tracking_error, is_trouble, redacted, summary
 from tuner.tracking.runs import RunMirror
 
@@ -30,7 +30,7 @@ class StudyTracker:
     what is missing and raise if that cannot be done.
 
     Args:
-        question: The study.
+        study: The study.
         store: Where its trials are; the study is in it.
         tracking_uri: Database or tracking server of MLflow.
         artifact_location: Where a new experiment keeps files; None leaves it to the server.
@@ -39,7 +39,7 @@ class StudyTracker:
 
     def __init__(
         self,
-        question: Question,
+        study: Study,
         store: StudyStore,
         *,
         tracking_uri: str,
@@ -47,8 +47,8 @@ class StudyTracker:
         patience: float = 60.0,
     ) -> None:
         self._store, self._uri, self._patience = store, tracking_uri, patience
-        self._mirror = RunMirror(question, store, tracking_uri, artifact_location)
-        self._question = question
+        self._mirror = RunMirror(study, store, tracking_uri, artifact_location)
+        self._study = study
         self._lock = threading.Lock()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None

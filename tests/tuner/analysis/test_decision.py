@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.support.noisy_curves import SPACE, flat, hump, observe, rise, search, study
-from tuner.analysis.curve import Observations
-from tuner.analysis.decision import Choice, Gain, choose, decide, paired_gain
+from tuner.analysis.decision import Choice, choose, decide
+from tuner.analysis.gain import Gain, paired_gain
+from tuner.analysis.observations import Observations
 from tuner.study.space import LambdaSpace
 
 

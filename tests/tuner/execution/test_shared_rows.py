@@ -20,7 +20,7 @@ from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.rows import Rows
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
 
 pytestmark = pytest.mark.integration
@@ -34,14 +34,14 @@ def cluster():
         yield
 
 
-def question(limit: int) -> Question:
+def study(limit: int) -> Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tuner.data.memory.spool.IN_MEMORY_BYTES", limit)
-        return Question.of(SPEC, worlds.null(0, rows=600))
+        return Study.of(SPEC, worlds.null(0, rows=600))
 
 
 ASKED = TrialRequest(phase="confirm", number=1, strength=0.5, seeds=(1, 2))
-HELD, MAPPED = question(2**30), question(100)
+HELD, MAPPED = study(2**30), study(100)
 
 
 def arrays(*splits: Rows):

@@ -17,11 +17,11 @@ from tuner.execution.tune import run_trials
 from tuner.execution.worker import Resources, train_request
 from tuner.models.config import TrainingConfig
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
 
 pytestmark = pytest.mark.integration
-QUESTION = Question.of(StudySpec(training=TrainingConfig(epochs=2)), worlds.null(0, rows=200))
+QUESTION = Study.of(StudySpec(training=TrainingConfig(epochs=2)), worlds.null(0, rows=200))
 TRAIN = simulate(lambda strength: 0.6 + strength / 20)
 
 

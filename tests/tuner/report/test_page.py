@@ -41,7 +41,7 @@ class Page(HTMLParser):
 
 def hostile(study):
     """The study under a hostile name, with registered models."""
-    spec = study.question.spec.model_copy(update={"name": HOSTILE})
+    spec = study.study.spec.model_copy(update={"name": HOSTILE})
     sides = {
         side: getattr(study.result.modalities, side).model_copy(
             update={"model": RegisteredModel(name=f"x-{side}", version="3", alias="champion")}
@@ -52,7 +52,7 @@ def hostile(study):
     update = {"name": HOSTILE, "mlflow": links, "modalities": Modalities(**sides)}
     return dataclasses.replace(
         study,
-        question=dataclasses.replace(study.question, spec=spec),
+        study=dataclasses.replace(study.study, spec=spec),
         result=study.result.model_copy(update=update),
     )
 
@@ -61,7 +61,7 @@ def hostile(study):
 def folder(classification, tmp_path_factory):
     study = hostile(classification)
     folder = tmp_path_factory.mktemp("report")
-    write_report(study.question, study.result, study.finished, folder)
+    write_report(study.study, study.result, study.finished, folder)
     return folder
 
 
@@ -109,16 +109,16 @@ def test_the_figure_is_a_png(folder):
 
 def test_it_is_the_same_every_time(classification, folder, tmp_path):
     study = hostile(classification)
-    write_report(study.question, study.result, study.finished, tmp_path)
+    write_report(study.study, study.result, study.finished, tmp_path)
     for name in ("report.html", "lambda_curve.png"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_a_loss_is_drawn_in_its_own_units(regression):
-    question = regression.question
-    shown = panels(question, regression.result, regression.finished)
+    study = regression.study
+    shown = panels(study, regression.result, regression.finished)
     baseline = next(t for t in regression.finished if t.request.strength == 0)
-    scores = question.validation.scores(baseline.outcome.predictions, "a")
+    scores = study.validation.scores(baseline.outcome.predictions, "a")
     assert shown[0].baseline == pytest.approx(scores.mean())
     assert shown[0].mean[0] == pytest.approx(scores.mean())
     assert (shown[0].low <= shown[0].high).all()
@@ -126,8 +126,8 @@ def test_a_loss_is_drawn_in_its_own_units(regression):
 
 def test_round_strengths_are_labelled(classification):
     study = classification
-    shown = panels(study.question, study.result, study.finished)
-    axis = draw_all(study.question, study.result, shown, None).axes[0]
+    shown = panels(study.study, study.result, study.finished)
+    axis = draw_all(study.study, study.result, shown, None).axes[0]
     labels = [label.get_text() for label in axis.get_xticklabels()]
     assert labels[0] == "0"
     assert labels[-1] == "4"

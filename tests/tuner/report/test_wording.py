@@ -3,13 +3,13 @@
 import pytest
 
 from tuner.report.wording import expectation, hindsight
-from tuner.study.result import CrossCovarianceGate, Estimate, Information
+from tuner.study.result import CrossCovarianceGate, InformationSummary, IntervalEstimate
 
-NOTHING = Estimate(value=0, low=0, high=0)
+NOTHING = IntervalEstimate(value=0, low=0, high=0)
 
 
 def information(regime, helps=None, reason=None):
-    return Information(
+    return InformationSummary(
         R=NOTHING,
         U_a=NOTHING,
         U_b=NOTHING,

@@ -10,7 +10,7 @@ from tests.tuner.search.test_nuisance import of_phase, run
 from tuner.search.halving import Halving
 from tuner.search.plan import Plan
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 SPEC = StudySpec(trials=12, replicates=3, confirm_replicates=4, halving=2, seed=3)
@@ -63,14 +63,14 @@ def test_partial_values_are_no_part_of_the_curve():
 
 
 def test_a_lambda_that_failed_does_not_go_on():
-    question = Question.of(SPEC, worlds.null(0, rows=400))
-    plan = Plan(spec=SPEC, validation=question.validation)
+    study = Study.of(SPEC, worlds.null(0, rows=400))
+    plan = Plan(spec=SPEC, validation=study.validation)
     first = plan.next([])
     best = min((r for r in first if r.strength > 0), key=lambda r: abs(r.strength - 0.5))
     finished = [
         FinishedTrial(request=r, outcome=None, reason="planted")
         if r == best
-        else FinishedTrial(request=r, outcome=TRAIN(r, question.data, question.training, None))
+        else FinishedTrial(request=r, outcome=TRAIN(r, study.data, study.training, None))
         for r in first
     ]
     second = plan.next(finished)

@@ -8,7 +8,7 @@ from tests.support.simulated import simulate
 from tuner.execution.worker import train_request
 from tuner.search.plan import Plan
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 DATASET = worlds.null(0, rows=400)
@@ -23,12 +23,12 @@ def skill(training, _strength):
 
 
 def run(spec, train):
-    question = Question.of(spec, DATASET)
-    plan = Plan(spec=spec, validation=question.validation)
+    study = Study.of(spec, DATASET)
+    plan = Plan(spec=spec, validation=study.validation)
     finished = []
     while requests := plan.next(finished):
         for request in requests:
-            outcome = train(request, question.data, question.training, question.test_rows)
+            outcome = train(request, study.data, study.training, study.test_rows)
             finished.append(FinishedTrial(request=request, outcome=outcome))
     return finished, plan
 
@@ -95,8 +95,8 @@ def test_an_align_has_to_beat_the_best_baseline_known():
 
 
 def test_settings_that_cannot_be_trained_are_passed_over():
-    question = Question.of(SPEC, DATASET)
-    plan = Plan(spec=SPEC, validation=question.validation)
+    study = Study.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=study.validation)
     finished = []
     while (requests := plan.next(finished)) and requests[0].phase == "nuisance":
         finished += [FinishedTrial(request=r, outcome=None, reason="planted") for r in requests]
@@ -105,15 +105,15 @@ def test_settings_that_cannot_be_trained_are_passed_over():
 
 def test_a_trial_trains_with_its_settings():
     spec = StudySpec(training={"epochs": 2})
-    question = Question.of(spec, DATASET)
+    study = Study.of(spec, DATASET)
     request = of_phase(run(SPEC, simulate(lambda _: 0.6))[0], "nuisance")[3]
-    ours = train_request(request, question.data, question.training, question.test_rows)
-    asked = question.training.model_copy(update=dict(request.settings))
+    ours = train_request(request, study.data, study.training, study.test_rows)
+    asked = study.training.model_copy(update=dict(request.settings))
     plain = train_request(
         type(request)(phase="search", number=0, strength=0.0, seeds=request.seeds),
-        question.data,
+        study.data,
         asked,
-        question.test_rows,
+        study.test_rows,
     )
     np.testing.assert_array_equal(ours.curves["train_loss_a"], plain.curves["train_loss_a"])
     assert asked.hidden == dict(request.settings)["hidden"]

@@ -9,7 +9,7 @@ from tuner.errors import StudyFailedError
 from tuner.search.plan import Plan
 from tuner.search.sampler import first_strengths
 from tuner.study.spec import StudySpec, WarmStart
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 SPEC = StudySpec(trials=10, batch=4, replicates=3, confirm_replicates=4, sampler="tpe", seed=5)
@@ -17,18 +17,18 @@ DATASET = worlds.null(0, rows=200)
 TRAIN = simulate(lambda strength: 0.6 + 0.2 * np.exp(-((strength - 0.5) ** 2)))
 
 
-def finish(question, request, failing=()):
+def finish(study, request, failing=()):
     key = (request.phase, request.number)
     if key in failing:
         return FinishedTrial(request=request, outcome=None, reason="planted")
-    outcome = TRAIN(request, question.data, question.spec.training, question.test_rows)
+    outcome = TRAIN(request, study.data, study.spec.training, study.test_rows)
     return FinishedTrial(request=request, outcome=outcome)
 
 
 def trained(spec, *, workers=1, order=None, failing=()):
     """Run a plan as a number of workers would that finish in random order."""
-    question = Question.of(spec, DATASET)
-    plan = Plan(spec=spec, validation=question.validation)
+    study = Study.of(spec, DATASET)
+    plan = Plan(spec=spec, validation=study.validation)
     rng = np.random.default_rng(order)
     finished, running = [], []
     while True:
@@ -36,7 +36,7 @@ def trained(spec, *, workers=1, order=None, failing=()):
         running += waiting[: workers - len(running)]
         if not running:
             break
-        finished.append(finish(question, running.pop(rng.integers(len(running))), failing))
+        finished.append(finish(study, running.pop(rng.integers(len(running))), failing))
     return sorted((t.request for t in finished), key=lambda r: (r.phase, r.number)), finished, plan
 
 
@@ -82,10 +82,10 @@ def test_a_focus_makes_the_first_strengths_denser_there_and_keeps_the_ends():
 
 
 def test_a_warm_start_outweighs_the_profile():
-    question = Question.of(SPEC, DATASET)
+    study = Study.of(SPEC, DATASET)
     warm = SPEC.model_copy(update={"warm_start": WarmStart(study="s", interval=(0.3, 1.0))})
-    cold = Plan(spec=SPEC, validation=question.validation, focus=lambda: (0.0, 0.2)).next([])
-    first = Plan(spec=warm, validation=question.validation, focus=lambda: (0.0, 0.2)).next([])
+    cold = Plan(spec=SPEC, validation=study.validation, focus=lambda: (0.0, 0.2)).next([])
+    first = Plan(spec=warm, validation=study.validation, focus=lambda: (0.0, 0.2)).next([])
     inside = [sum(0.3 <= r.strength <= 1.0 for r in requests) for requests in (cold, first)]
     assert inside[1] > inside[0]
     assert first[0].strength == 0
@@ -110,7 +110,7 @@ def test_a_warm_start_outweighs_the_profile():
 )
 def test_a_study_opens_with_what_no_focus_changes(changes, focus):
     spec = StudySpec.model_validate(SPEC.model_dump() | changes)
-    validation = Question.of(SPEC, DATASET).validation
+    validation = Study.of(SPEC, DATASET).validation
     asked = []
 
     def ask():
@@ -141,22 +141,22 @@ def test_random_always_trains_the_baseline():
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_worker_waits_while_a_batch_is_under_way(workers):
     """Batch k is known once batch k - 2 is finished: there is always a batch to go on with."""
-    question = Question.of(SPEC, DATASET)
-    plan = Plan(spec=SPEC, validation=question.validation)
+    study = Study.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=study.validation)
     finished, waiting = [], []
     while sum(t.request.phase == "search" for t in finished) < SPEC.trials - 1:
         waiting = plan.next(finished)
         assert len(waiting) > SPEC.batch or waiting[-1].phase == "confirm"
-        finished += [finish(question, request) for request in waiting[:workers]]
+        finished += [finish(study, request) for request in waiting[:workers]]
 
 
 def test_a_batch_rests_on_all_batches_but_the_one_before_it():
-    question = Question.of(SPEC, DATASET)
-    plan = Plan(spec=SPEC, validation=question.validation)
+    study = Study.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=study.validation)
     first = plan.next([])
     assert [r.number for r in first if r.number < 4] == [0, 1, 3, 2]  # the longest first, after 0
     assert sorted(r.number for r in first) == list(range(8))
-    batch = [finish(question, r) for r in first if r.number < 4]
+    batch = [finish(study, r) for r in first if r.number < 4]
     assert {r.number for r in plan.next(batch[:3])} <= set(range(8))
     assert {8, 9} < {r.number for r in plan.next(batch) if r.phase == "search"}
 
@@ -204,11 +204,11 @@ def test_a_failed_trial_does_not_stop_the_study_and_is_not_tried_again():
 
 
 def test_without_a_baseline_there_is_no_answer():
-    question = Question.of(SPEC, DATASET)
-    plan = Plan(spec=SPEC, validation=question.validation)
+    study = Study.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=study.validation)
     baseline = plan.next([])[0]
     with pytest.raises(StudyFailedError, match=r"baseline .* could not be trained.*planted"):
-        plan.next([finish(question, baseline, failing={("search", 0)})])
+        plan.next([finish(study, baseline, failing={("search", 0)})])
 
 
 def test_too_few_trained_lambdas_are_no_curve():
@@ -218,11 +218,11 @@ def test_too_few_trained_lambdas_are_no_curve():
 
 
 def test_a_closed_search_goes_on_to_the_confirmation_once_there_is_a_curve():
-    question = Question.of(SPEC, DATASET)
-    plan = Plan(spec=SPEC, validation=question.validation)
+    study = Study.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=study.validation)
     first = plan.next([], closed=True)
     assert first[0].number == 0  # too little to choose from: go on
-    finished = [finish(question, request) for request in first[:3]]
+    finished = [finish(study, request) for request in first[:3]]
     assert plan.next(finished, running=first[3:4], closed=True) == []
     assert {r.phase for r in plan.next(finished, closed=True)} == {"confirm"}
     assert {r.phase for r in plan.next(finished)} == {"search"}

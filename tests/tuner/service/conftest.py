@@ -42,13 +42,6 @@ def data(tmp_path):
     return write
 
 
-@pytest.fixture
-def store(database_url):
-    store = StudyStore(database_url)
-    yield store
-    store.close()
-
-
 class Service:
     """The API alone, on a thread: nothing runs what is submitted.
 

@@ -19,7 +19,7 @@ from tuner.client import Client
 from tuner.storage.accounts import create_key
 from tuner.storage.studies import StudyStore
 from tuner.study.spec import spec_from_options
-from tuner.study.study import dataset_of
+from tuner.study.study import read_dataset
 
 pytestmark = pytest.mark.integration
 LONGER = QUICK | {"trials": 8, "epochs": 40, "patience": 40}
@@ -124,7 +124,7 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, 
         assert again["answered_from_store"]
     for seed, result in enumerate(results):
         spec = spec_from_options(LONGER | {"seed": seed})
-        undisturbed = answer_in_process(spec, dataset_of(spec, str(path)))
+        undisturbed = answer_in_process(spec, read_dataset(spec, str(path)))
         assert not result.failures
         assert result.joint == undisturbed.joint
         assert result.curve == undisturbed.curve
@@ -189,4 +189,4 @@ def test_a_service_told_to_stop_ends_what_it_was_asked_and_leaves_studies_alone(
     numbers = [event.number for event in heard if event.kind != "end"]
     assert numbers == sorted(set(numbers))
     spec = spec_from_options(LONGER | {"seed": 3})
-    assert result.joint == answer_in_process(spec, dataset_of(spec, str(path))).joint
+    assert result.joint == answer_in_process(spec, read_dataset(spec, str(path))).joint

@@ -16,7 +16,7 @@ from tuner.client import Client
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 from tuner.study.spec import spec_from_options
-from tuner.study.study import dataset_of
+from tuner.study.study import read_dataset
 
 
 @pytest.mark.integration
@@ -46,7 +46,7 @@ def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
                 f"http://127.0.0.1:{port}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
             )
     spec = spec_from_options(QUICK)
-    expected = answer_in_process(spec, dataset_of(spec, str(path)))
+    expected = answer_in_process(spec, read_dataset(spec, str(path)))
     assert (result.joint, result.curve) == (expected.joint, expected.curve)
     assert {job["metadata"]["study"] for job in listed.json()} == {study["study"], told["study"]}
     assert "postgres" not in json.dumps(listed.json())

@@ -15,7 +15,7 @@ from tuner.storage.accounts import create_key
 from tuner.storage.studies import StudyStore
 from tuner.storage.tables import EventRow
 from tuner.study.spec import spec_from_options
-from tuner.study.study import dataset_of
+from tuner.study.study import read_dataset
 
 USERS = ("ada", "alan", "edsger", "grace", "kurt")
 
@@ -70,5 +70,5 @@ def test_each_study_runs_once_and_is_its_users_alone(tmp_path, data, postgres_ur
         results = [clients[USERS[s % 5], urls[1]].result(made[s]["id"]) for s in range(count)]
     for seed in range(0, count, 4):
         spec = spec_from_options(QUICK | {"seed": seed})
-        expected = answer_in_process(spec, dataset_of(spec, str(path)))
+        expected = answer_in_process(spec, read_dataset(spec, str(path)))
         assert (results[seed].joint, results[seed].curve) == (expected.joint, expected.curve)

@@ -16,7 +16,7 @@ from tests.support.in_process import answer_in_process
 from tests.support.nodes import ray_nodes
 from tests.tuner.service.conftest import QUICK, client_of, serving, until
 from tuner.study.spec import spec_from_options
-from tuner.study.study import dataset_of
+from tuner.study.study import read_dataset
 
 LONGER = QUICK | {"trials": 32, "batch": 5, "epochs": 2000, "patience": 2000}
 _GIVEN_UP = 12.0  # seconds after which a node that does not answer is given up, and more
@@ -34,7 +34,7 @@ def memory_runs_out(threshold):
 
 def undisturbed(path):
     spec = spec_from_options(LONGER)
-    return answer_in_process(spec, dataset_of(spec, path))
+    return answer_in_process(spec, read_dataset(spec, path))
 
 
 @pytest.mark.integration

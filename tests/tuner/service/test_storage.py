@@ -11,7 +11,7 @@ from tuner.data import read
 from tuner.models.training.checkpoint import Checkpoint
 from tuner.settings import Settings
 from tuner.study.spec import spec_from_options
-from tuner.study.study import dataset_of
+from tuner.study.study import read_dataset
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_what_is_submitted_is_kept_in_a_store_that_all_reach(s3, tmp_path, data)
             assert keys(s3) == [f"uploads/{study['fingerprint']}.npz"]
             assert list(service.settings.uploads.iterdir()) == []
             row = service.store.get(study["study"])
-            again = dataset_of(spec_from_options(QUICK), row.source, row.name)
+            again = read_dataset(spec_from_options(QUICK), row.source, row.name)
             assert again.fingerprint == study["fingerprint"]
             client.delete(study["id"])
             assert keys(s3) == []

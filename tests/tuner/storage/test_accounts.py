@@ -1,15 +1,7 @@
 import pytest
 
 from tuner.storage.accounts import caller_of, create_key, keys, revoke_key
-from tuner.storage.studies import StudyStore
 from tuner.storage.tables import KeyRow
-
-
-@pytest.fixture
-def store(database_url):
-    store = StudyStore(database_url)
-    yield store
-    store.close()
 
 
 def test_a_key_says_whose_it_is_until_it_is_revoked(store):

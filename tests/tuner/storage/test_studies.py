@@ -11,10 +11,10 @@ from tests.support import worlds
 from tests.support.simulated import simulate
 from tuner.storage.studies import StudyStore
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest, pack, unpack
 
-QUESTION = Question.of(StudySpec(), worlds.null(0, rows=200))
+QUESTION = Study.of(StudySpec(), worlds.null(0, rows=200))
 
 
 def trial(number=0, phase="search", reason=None) -> FinishedTrial:

@@ -5,12 +5,13 @@ import pytest
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
 from tests.support.simulated import simulate
-from tuner.analysis.conclusion import answer
+from tuner.analysis.conclusion import conclude
 from tuner.models.config import TrainingConfig
+from tuner.report.figures import plot_curve
 from tuner.search.plan import Plan
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 SPEC = StudySpec(
@@ -50,7 +51,7 @@ def test_the_curve_opens_as_a_table(result):
 
 
 def test_the_curve_plots_itself(result, tmp_path):
-    figure = result.plot()
+    figure = plot_curve(result)
     figure.savefig(tmp_path / "curve.png")
     table = result.frame()
     for axis, target in zip(figure.axes, ("a", "b", "joint"), strict=True):
@@ -76,17 +77,24 @@ def test_a_metric_to_be_minimised_gains_by_falling():
 
 
 def test_a_candidate_that_cannot_be_trained_again_is_no_align():
-    question = Question.of(SPEC, worlds.null(0))
-    plan = Plan(spec=SPEC, validation=question.validation)
+    study = Study.of(SPEC, worlds.null(0))
+    plan = Plan(spec=SPEC, validation=study.validation)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:
             if request.phase == "confirm" and request.strength > 0:
                 finished.append(FinishedTrial(request=request, outcome=None, reason="planted"))
                 continue
-            outcome = TRAIN(request, question.data, SPEC.training, question.test_rows)
+            outcome = TRAIN(request, study.data, SPEC.training, study.test_rows)
             finished.append(FinishedTrial(request=request, outcome=outcome))
-    told = answer(question, plan.choices(finished), finished, wall_seconds=1.0)
+    told = conclude(
+        study,
+        plan.choices(finished),
+        finished,
+        settings=plan.settings(finished),
+        baseline_settings=plan.baseline_settings(finished),
+        wall_seconds=1.0,
+    )
     assert told.joint.verdict == "no detectable effect"
     assert "could not be trained again: planted" in told.joint.evidence
     assert told.joint.gain is None

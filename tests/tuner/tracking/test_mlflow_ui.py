@@ -26,22 +26,22 @@ def home(classification, mlflow_template, tmp_path_factory):
     """A home with one study that is tracked, registered and reported."""
     home = tmp_path_factory.mktemp("home")
     shutil.copy(mlflow_template, home / "mlflow.db")
-    question, uri = classification.question, f"sqlite:///{home / 'mlflow.db'}"
+    study, uri = classification.study, f"sqlite:///{home / 'mlflow.db'}"
     tracker = StudyTracker(
-        question,
+        study,
         classification.store(f"sqlite:///{home / 'studies.db'}"),
         tracking_uri=uri,
         artifact_location=(home / "artifacts").as_uri(),
     )
     register_encoders(
-        question,
+        study,
         classification.result,
         classification.finished,
         tracking_uri=uri,
         run_id=tracker.sync().run_id,
     )
     (home / "report").mkdir()
-    write_report(question, classification.result, classification.finished, home / "report")
+    write_report(study, classification.result, classification.finished, home / "report")
     tracker.finish(classification.result, home / "report")
     return home
 
@@ -68,7 +68,7 @@ def test_the_study_shows_its_verdicts_its_trials_its_data_and_its_models(
     page, address, home, classification
 ):
     client = connect(f"sqlite:///{home / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(classification.question.dataset.name)
+    experiment = client.get_experiment_by_name(classification.study.dataset.name)
     parent = next(
         run
         for run in client.search_runs([experiment.experiment_id])

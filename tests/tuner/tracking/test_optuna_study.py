@@ -9,39 +9,39 @@ import pytest
 
 from tests.conftest import stop_postgres
 from tuner.study.trial import FinishedTrial
-from tuner.tracking.optuna_study import OptunaMirror
+from tuner.tracking.optuna_study import OptunaCopy
 
 
 @contextmanager
-def study_at(url, question):
+def study_at(url, study):
     storage = optuna.storages.RDBStorage(url)
-    yield optuna.load_study(study_name=f"{question.name}-{question.study}", storage=storage)
+    yield optuna.load_study(study_name=f"{study.name}-{study.id}", storage=storage)
     storage.remove_session()
     storage.engine.dispose()
 
 
 def test_every_search_trial_is_shown_once_with_its_strength(classification, database_url):
-    question = classification.question
+    study = classification.study
     for _ in range(2):
-        with closing(OptunaMirror(question, database_url)) as mirror:
+        with closing(OptunaCopy(study, database_url)) as mirror:
             mirror.sync(classification.finished)
             mirror.sync(classification.finished)
     searched = [t for t in classification.finished if t.request.phase == "search"]
-    with study_at(database_url, question) as study:
-        trials, attributes = study.trials, study.user_attrs
+    with study_at(database_url, study) as copy:
+        trials, attributes = copy.trials, copy.user_attrs
     assert [t.params["lambda"] for t in trials] == [t.request.strength for t in searched]
     failed = next(trial for trial in trials if trial.params["lambda"] == 3.0)
     assert failed.state == optuna.trial.TrialState.FAIL
     assert "a loss became inf" in failed.user_attrs["reason"]
-    scores = question.validation.scores(searched[1].outcome.predictions, "joint")
+    scores = study.validation.scores(searched[1].outcome.predictions, "joint")
     assert trials[1].value == pytest.approx(scores.mean())
-    assert attributes["fingerprint"] == question.dataset.fingerprint
+    assert attributes["fingerprint"] == study.dataset.fingerprint
 
 
 def test_copying_takes_a_small_part_of_the_time(classification, database_url, monkeypatch):
-    question, now = classification.question, [100.0]
+    study, now = classification.study, [100.0]
     monkeypatch.setattr("tuner.tracking.optuna_study.time.monotonic", lambda: now[0])
-    with closing(OptunaMirror(question, database_url)) as mirror:
+    with closing(OptunaCopy(study, database_url)) as mirror:
         sync = mirror.sync
         mirror.follow(classification.finished)
         assert mirror._copied == 0  # the study is not open yet: that takes a second
@@ -59,15 +59,15 @@ def test_copying_takes_a_small_part_of_the_time(classification, database_url, mo
             now[0] += 15.0
         assert copied == [1, 1, 1, 2]  # at 100 s and, 19 times 2 s after the first, at 147 s
         sync(classification.finished)
-    with study_at(database_url, question) as study:
-        assert len(study.trials) == 5
+    with study_at(database_url, study) as copy:
+        assert len(copy.trials) == 5
 
 
 def test_many_may_be_the_first(classification, database_url):
-    question = classification.question
+    study = classification.study
 
     def copy(_):
-        with closing(OptunaMirror(question, database_url)) as mirror:
+        with closing(OptunaCopy(study, database_url)) as mirror:
             mirror._open()
 
     with ThreadPoolExecutor(6) as pool:
@@ -75,24 +75,24 @@ def test_many_may_be_the_first(classification, database_url):
 
 
 def test_a_storage_that_is_away_at_first_is_told_later(classification, database_url, caplog):
-    question = classification.question
-    with closing(OptunaMirror(question, "postgresql+psycopg://127.0.0.1:9/away")) as mirror:
+    study = classification.study
+    with closing(OptunaCopy(study, "postgresql+psycopg://127.0.0.1:9/away")) as mirror:
         mirror.sync(classification.finished)
         assert "Optuna's storage is away" in caplog.text
         mirror._url = database_url
         mirror.sync(classification.finished)
-    with study_at(database_url, question) as study:
-        assert len(study.trials) == 5
+    with study_at(database_url, study) as copy:
+        assert len(copy.trials) == 5
 
 
 def test_a_partial_training_is_shown_as_pruned(classification, database_url):
-    question, full = classification.question, classification.finished[1]
+    study, full = classification.study, classification.finished[1]
     request = dataclasses.replace(full.request, phase="rung", settings=(("epochs", 2),))
     rung = FinishedTrial(request=request, outcome=full.outcome)
-    with closing(OptunaMirror(question, database_url)) as mirror:
+    with closing(OptunaCopy(study, database_url)) as mirror:
         mirror.sync([rung, full])
-    with study_at(database_url, question) as study:
-        (partial, complete), best = study.trials, study.best_trial
+    with study_at(database_url, study) as copy:
+        (partial, complete), best = copy.trials, copy.best_trial
     assert partial.state == optuna.trial.TrialState.PRUNED
     assert partial.intermediate_values == {2: complete.value}
     assert best.number == complete.number
@@ -102,11 +102,11 @@ def test_a_partial_training_is_shown_as_pruned(classification, database_url):
 def test_a_storage_that_is_away_costs_nothing(
     classification, postgres_server, postgres_url, caplog
 ):
-    with closing(OptunaMirror(classification.question, postgres_url)) as mirror:
+    with closing(OptunaCopy(classification.study, postgres_url)) as mirror:
         stop_postgres(postgres_server)
         mirror.sync(classification.finished)
         assert "its copy will follow" in caplog.text
         postgres_server.ensure_postgres_running()
         mirror.sync(classification.finished)
-    with study_at(postgres_url, classification.question) as study:
-        assert len(study.trials) == 5
+    with study_at(postgres_url, classification.study) as copy:
+        assert len(copy.trials) == 5

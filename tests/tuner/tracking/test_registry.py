@@ -36,17 +36,17 @@ class Registered:
         self.store = study.store(f"sqlite:///{folder / 'studies.db'}")
         self.models = self.register(study)
 
-    def register(self, study):
-        question = study.question
-        self.store.open(question.study, name="", fingerprint="", spec={})
+    def register(self, small):
+        study = small.study
+        self.store.open(study.id, name="", fingerprint="", spec={})
         artifacts = (self.folder / "artifacts").as_uri()
         tracker = StudyTracker(
-            question, self.store, tracking_uri=self.uri, artifact_location=artifacts
+            study, self.store, tracking_uri=self.uri, artifact_location=artifacts
         )
         return register_encoders(
-            question,
-            study.result,
-            study.finished,
+            study,
+            small.result,
+            small.finished,
             tracking_uri=self.uri,
             run_id=tracker.sync().run_id,
         )
@@ -91,12 +91,12 @@ def test_both_encoders_are_registered_once(registered):
 
 def test_a_version_says_where_it_comes_from(registered):
     study = registered.study
-    best = BestEncoder.of(study.question, study.result.modalities.b, study.finished, "b")
+    best = BestEncoder.of(study.study, study.result.modalities.b, study.finished, "b")
     version = registered.version("b")
     assert version.status == "READY"
     assert version.tags["lambda"] == "0"  # B is not to be aligned
-    assert version.tags["study"] == version.tags["tuner.study"] == study.question.study
-    assert version.tags["fingerprint"] == study.question.dataset.fingerprint
+    assert version.tags["study"] == version.tags["tuner.study"] == study.study.id
+    assert version.tags["fingerprint"] == study.study.dataset.fingerprint
     assert version.tags["verdict"] == "do not align"
     assert version.tags["metric"] == "accuracy"
     assert float(version.tags["test_score"]) == best.test_score
@@ -107,10 +107,10 @@ def test_a_version_says_where_it_comes_from(registered):
 
 
 def test_the_best_replicate_is_chosen_on_validation_rows(classification):
-    question, finished = classification.question, classification.finished
-    best = BestEncoder.of(question, classification.result.modalities.a, finished, "a")
-    validation = question.validation.scores(best.outcome.predictions, "a")
-    test = question.test.scores(best.outcome.test_predictions, "a")
+    study, finished = classification.study, classification.finished
+    best = BestEncoder.of(study, classification.result.modalities.a, finished, "a")
+    validation = study.validation.scores(best.outcome.predictions, "a")
+    test = study.test.scores(best.outcome.test_predictions, "a")
     assert best.outcome.strength == 0.4
     losses = np.nanmin(best.outcome.curves["validation_loss_a"], axis=1)
     assert losses[best.replicate] == losses.min()
@@ -123,13 +123,13 @@ def test_encoders_are_the_same_without_this_project(
 ):
     sources = []
     for study in (classification, regression):
-        folder = tmp_path / study.question.dataset.task
+        folder = tmp_path / study.study.dataset.task
         folder.mkdir()
         sources.append(Registered(study, tracking_uri, folder).source("a"))
-        test = study.question.dataset.indices(Split.TEST, labelled_only=True)
-        np.save(Path(sources[-1]) / "rows.npy", study.question.dataset.a.values[test])
+        test = study.study.dataset.indices(Split.TEST, labelled_only=True)
+        np.save(Path(sources[-1]) / "rows.npy", study.study.dataset.a.values[test])
     labels, values = predict_elsewhere(sources, tmp_path)
-    classes = classification.question.dataset.classes
+    classes = classification.study.dataset.classes
     assert labels["prediction"].tolist() == [classes[code] for code in trained(classification)]
     np.testing.assert_allclose(labels["probability"].sum(1), 1, rtol=1e-5)
     assert labels["embedding"].shape == (len(labels["prediction"]), 6)
@@ -138,7 +138,7 @@ def test_encoders_are_the_same_without_this_project(
 
 def trained(study):
     """What the registered encoder of A predicted for test rows when it was trained."""
-    best = BestEncoder.of(study.question, study.result.modalities.a, study.finished, "a")
+    best = BestEncoder.of(study.study, study.result.modalities.a, study.finished, "a")
     return best.outcome.test_predictions["a"][best.replicate]
 
 
@@ -161,7 +161,7 @@ def test_an_encoder_can_be_served(registered, tmp_path):
             server.terminate()
             server.wait(20)
     assert len(answer["prediction"]) == len(answer["embedding"]) == 2
-    assert set(answer["prediction"]) <= set(registered.study.question.dataset.classes)
+    assert set(answer["prediction"]) <= set(registered.study.study.dataset.classes)
 
 
 def post(url, body, server, seconds=60):
@@ -213,11 +213,11 @@ def pretend(registered, version, score):
 
 def with_seed(study, seed):
     """The same trials as the answer to another question about the same data."""
-    spec = study.question.spec.model_copy(update={"seed": seed})
-    name = spec.study_id(study.question.dataset.fingerprint)
-    question = dataclasses.replace(study.question, spec=spec, study=name)
+    spec = study.study.spec.model_copy(update={"seed": seed})
+    name = spec.study_id(study.study.dataset.fingerprint)
+    asked = dataclasses.replace(study.study, spec=spec, id=name)
     result = study.result.model_copy(update={"study": name})
-    return dataclasses.replace(study, question=question, result=result)
+    return dataclasses.replace(study, study=asked, result=result)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def store(classification, store_url):
 @pytest.fixture
 def tracker(classification, store, tracking_uri, tmp_path):
     return StudyTracker(
-        classification.question,
+        classification.study,
         store,
         tracking_uri=tracking_uri,
         artifact_location=(tmp_path / "artifacts").as_uri(),
@@ -50,9 +50,9 @@ def dead_uri():
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-def runs(client, question):
+def runs(client, study):
     """(runs of studies, runs of trials) in the experiment of a data set."""
-    experiment = client.get_experiment_by_name(question.dataset.name)
+    experiment = client.get_experiment_by_name(study.dataset.name)
     found = client.search_runs([experiment.experiment_id])
     trials = [run for run in found if "mlflow.parentRunId" in run.data.tags]
     return [run for run in found if run not in trials], trials
@@ -69,7 +69,7 @@ def test_importing_the_tracker_does_not_import_mlflow():
 def test_each_finished_trial_has_one_run(tracker, client, classification):
     links = tracker.sync()
     tracker.sync()
-    studies, trials = runs(client, classification.question)
+    studies, trials = runs(client, classification.study)
     assert [run.info.run_id for run in studies] == [links.run_id]
     assert all(run.data.tags["mlflow.parentRunId"] == links.run_id for run in trials)
     expected = {(t.request.phase, t.request.number) for t in classification.finished}
@@ -79,15 +79,15 @@ def test_each_finished_trial_has_one_run(tracker, client, classification):
 
 def test_a_trial_shows_what_was_asked_and_measured(tracker, client, classification):
     tracker.sync()
-    question = classification.question
+    study = classification.study
     trial = next(t for t in classification.finished if t.request.phase == "confirm")
-    _, trials = runs(client, question)
+    _, trials = runs(client, study)
     run = next(run for run in trials if run.info.run_name == "λ = 0 (confirm)")
     assert run.info.status == "FINISHED"
     assert run.data.params["lambda"] == "0.0"
     assert run.data.params["seeds"] == "11 12 13"
     assert run.data.params["epochs"] == "4"
-    scores = question.test.scores(trial.outcome.test_predictions, "b")
+    scores = study.test.scores(trial.outcome.test_predictions, "b")
     assert run.data.metrics["test_accuracy_b"] == pytest.approx(scores.mean())
     assert run.data.metrics["test_accuracy_b_sem"] == pytest.approx(scores.std(ddof=1) / 3**0.5)
     similarity = trial.outcome.similarity["svcca"]
@@ -97,7 +97,7 @@ def test_a_trial_shows_what_was_asked_and_measured(tracker, client, classificati
 
 def test_curves_are_complete(tracker, client, classification):
     tracker.sync()
-    _, trials = runs(client, classification.question)
+    _, trials = runs(client, classification.study)
     by_name = {run.info.run_name: run.info.run_id for run in trials}
     for trial in classification.finished[:2]:
         run_id = by_name[f"λ = {trial.request.strength:.3g} (search)"]
@@ -115,7 +115,7 @@ def test_of_a_long_curve_mlflow_gets_enough_to_draw_it(classification):
     outcome = replace(
         classification.finished[0].outcome, curves={"train_loss_a": np.stack([curve, curve])}
     )
-    points = trial_points(classification.question, outcome, 10_000)
+    points = trial_points(classification.study, outcome, 10_000)
     logged = [p for p in points if p.name == "train_loss_a/replicate_1"]
     steps = [p.step for p in logged]
     assert (len(steps), steps[0], steps[-1]) == (40, 0, known - 1)
@@ -125,7 +125,7 @@ def test_of_a_long_curve_mlflow_gets_enough_to_draw_it(classification):
 
 def test_a_failed_trial_says_why(tracker, client, classification):
     tracker.sync()
-    _, trials = runs(client, classification.question)
+    _, trials = runs(client, classification.study)
     failed = [run for run in trials if run.info.status == "FAILED"]
     reason = next(t.reason for t in classification.finished if t.reason)
     assert [run.data.tags["tuner.reason"] for run in failed] == [reason]
@@ -134,7 +134,7 @@ def test_a_failed_trial_says_why(tracker, client, classification):
 
 def test_the_study_shows_its_data_and_spec(tracker, client, classification):
     links = tracker.sync()
-    dataset = classification.question.dataset
+    dataset = classification.study.dataset
     run = client.get_run(links.run_id)
     assert run.data.tags["tuner.fingerprint"] == dataset.fingerprint
     (logged,) = run.inputs.dataset_inputs
@@ -151,14 +151,14 @@ def test_a_crash_between_mlflow_and_the_store_duplicates_nothing(
     tracker, client, classification, store, tracking_uri
 ):
     links = tracker.sync()
-    first = {run.info.run_id for run in runs(client, classification.question)[1]}
+    first = {run.info.run_id for run in runs(client, classification.study)[1]}
     metrics = [client.get_metric_history(links.run_id, "search_lambda")]
-    store.update(classification.question.study, run_id=None)
+    store.update(classification.study.id, run_id=None)
     with store.session() as session:
         session.execute(update(TrialRow).values(run_id=None))
-    again = StudyTracker(classification.question, store, tracking_uri=tracking_uri)
+    again = StudyTracker(classification.study, store, tracking_uri=tracking_uri)
     assert again.sync() == links
-    studies, trials = runs(client, classification.question)
+    studies, trials = runs(client, classification.study)
     assert len(studies) == 1
     assert {run.info.run_id for run in trials} == first
     assert len(client.get_metric_history(links.run_id, "search_lambda")) == len(metrics[0])
@@ -171,9 +171,9 @@ def test_a_new_mlflow_gets_the_whole_study(
     (tmp_path / "other.db").write_bytes(mlflow_template.read_bytes())
     uri = f"sqlite:///{tmp_path / 'other.db'}"
     StudyTracker(
-        classification.question, store, tracking_uri=uri, artifact_location=tmp_path.as_uri()
+        classification.study, store, tracking_uri=uri, artifact_location=tmp_path.as_uri()
     ).sync()
-    _, trials = runs(connect(uri), classification.question)
+    _, trials = runs(connect(uri), classification.study)
     assert len(trials) == len(classification.finished)
 
 
@@ -183,7 +183,7 @@ def test_an_interrupted_study_goes_on_in_its_run(
     links = tracker.sync()
     tracker.interrupt()
     assert client.get_run(links.run_id).info.status == "KILLED"
-    again = StudyTracker(classification.question, store, tracking_uri=tracking_uri)
+    again = StudyTracker(classification.study, store, tracking_uri=tracking_uri)
     again.start()
     wait_until(lambda: client.get_run(links.run_id).info.status == "RUNNING")
     again.close()
@@ -217,7 +217,7 @@ def test_the_answer_is_logged(tracker, client, classification, tmp_path):
 
 
 def test_a_server_that_is_down_costs_the_study_nothing(classification, store, dead_uri, caplog):
-    tracker = StudyTracker(classification.question, store, tracking_uri=dead_uri, patience=0.0)
+    tracker = StudyTracker(classification.study, store, tracking_uri=dead_uri, patience=0.0)
     started = time.perf_counter()
     tracker.start()
     for _ in range(100):
@@ -235,8 +235,8 @@ def test_the_background_thread_catches_up(tracker, client, classification):
     tracker.start()
     wait_until(
         lambda: (
-            client.get_experiment_by_name(classification.question.dataset.name)
-            and len(runs(client, classification.question)[1]) == len(classification.finished)
+            client.get_experiment_by_name(classification.study.dataset.name)
+            and len(runs(client, classification.study)[1]) == len(classification.finished)
         )
     )
     tracker.close()
@@ -259,8 +259,8 @@ def test_the_background_writes_trial_after_trial_to_the_end(tracker, client, cla
     tracker.notify()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if client.get_experiment_by_name(classification.question.dataset.name) is not None:
-            _, trials = runs(client, classification.question)
+        if client.get_experiment_by_name(classification.study.dataset.name) is not None:
+            _, trials = runs(client, classification.study)
             if len(trials) == len(classification.finished):
                 break
         time.sleep(0.1)
@@ -301,8 +301,8 @@ def test_a_database_is_never_left_half_built(tables, tmp_path):
 
 
 def test_what_mlflow_is_needed_for_is_tried_again(classification, store, tracking_uri):
-    question = classification.question
-    tracker = StudyTracker(question, store, tracking_uri=tracking_uri, artifact_location=None)
+    study = classification.study
+    tracker = StudyTracker(study, store, tracking_uri=tracking_uri, artifact_location=None)
     faults = [ConnectionError("planted"), TrackingError("planted")]
 
     def register():

@@ -21,13 +21,13 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     from tuner.models.errors import ModelError
     from tuner.settings import Settings
     from tuner.study.spec import spec_from_options
-    from tuner.study.study import Question, dataset_of
+    from tuner.study.study import Study, read_dataset
 
     try:
         spec = spec_from_options(options)
-        dataset = dataset_of(spec, source, name, max_bytes=Settings().max_data)
+        dataset = read_dataset(spec, source, name, max_bytes=Settings().max_data)
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
-        question = Question.of(spec, dataset)
+        study = Study.of(spec, dataset)
     except ValidationError as error:
         return {"errors": spec_errors(error)}
     except DataError as error:
@@ -35,8 +35,8 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     except (SpecError, ModelError) as error:
         return {"errors": [str(error)]}
     return {
-        "study": question.study,
-        "name": question.name,
+        "study": study.id,
+        "name": study.name,
         "fingerprint": dataset.fingerprint,
         "spec": spec.model_dump(mode="json"),
         "warnings": list(dataset.warnings),

@@ -18,54 +18,57 @@ from typing import Any
 
 from tuner.errors import StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
-from tuner.orchestrator import Progress, run_study
+from tuner.orchestrator import run_study
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
+from tuner.storage.tables import StudyRow
+from tuner.study.progress import Progress
 from tuner.study.spec import StudySpec
-from tuner.study.study import Question, dataset_of
+from tuner.study.study import Study, read_dataset
 
 _log = logging.getLogger(__name__)
 _LOOK = 1.0  # seconds between looks at whether the study is still wanted
 
 
-def run(study: str, settings: Settings) -> None:
+def run(study_id: str, settings: Settings) -> None:
     """Run a study to its end, and tell whoever watches how it goes.
 
     Raises:
         KeyError: If there is no such study.
     """
     with closing(StudyStore(settings.store_url)) as store:
-        row = store.get(study)
+        row = store.get(study_id)
         if row is None or row.source is None:
-            raise KeyError(f"there is no submitted study {study}")
-        threading.Thread(target=_stop_if_cancelled, args=(store, study), daemon=True).start()
+            raise KeyError(f"there is no submitted study {study_id}")
+        threading.Thread(target=_stop_if_cancelled, args=(store, study_id), daemon=True).start()
         try:
-            question = _question(row.spec, row.source, row.name, study, settings.max_data)
+            study = _study(row, settings.max_data)
             run_study(
-                question,
+                study,
                 settings,
                 workers=row.options.get("workers"),
                 time_budget=row.options.get("time_budget"),
                 step_budget=row.options.get("step_budget"),
-                report=lambda progress: store.tell(study, "progress", _content(progress)),
+                on_progress=lambda progress: store.tell(study_id, "progress", _content(progress)),
             )
         except StudyInUseError as error:
             _log.info("%s", error)
         except KeyboardInterrupt:
-            now = store.get(study)
+            now = store.get(study_id)
             if now is not None and now.cancel_requested:
-                store.update(study, status="cancelled", cancel_requested=False)
+                store.update(study_id, status="cancelled", cancel_requested=False)
         except Exception as error:
-            store.set_status(study, "failed", str(error))
+            store.set_status(study_id, "failed", str(error))
             raise
 
 
-def _question(spec: dict[str, Any], source: str, name: str, study: str, max_bytes: int) -> Question:
-    asked = StudySpec.model_validate(spec)
-    question = Question.of(asked, dataset_of(asked, source, name, max_bytes=max_bytes))
-    if question.study != study:
+def _study(row: StudyRow, max_bytes: int) -> Study:
+    spec = StudySpec.model_validate(row.spec)
+    dataset = read_dataset(spec, str(row.source), row.name, max_bytes=max_bytes)
+    study = Study.of(spec, dataset)
+    if study.id != row.id:
         raise ValueError("the data are no longer those that were submitted")
-    return question
+    return study
 
 
 def _content(progress: Progress) -> dict[str, Any]:

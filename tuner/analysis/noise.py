@@ -1,0 +1,79 @@
+"""How sure mean gains are: their covariance over λs, by seeds and by rows.
+
+The errors of the T − 1 differences to λ = 0 are not independent: all share the baseline's error,
+and neighbours share more.
+"""
+
+import numpy as np
+
+from tuner.analysis.observations import Observations
+from tuner.study.space import Floats, Mask
+
+_ROUGHNESS = (0.005, 0.05, 0.2)
+_DRIFTS = (0.0, 0.5, 2.0, 8.0, 32.0)
+
+
+def _seed_shape(units: Floats, roughness: float, drift: float) -> Floats:
+    """Covariance over λs of one replicate's paired gain, up to a factor. Shape (n, n).
+
+    A replicate's score is taken to vary with u as a rough stationary process (an
+    Ornstein-Uhlenbeck process: chaotic training, hence nearly independent at different λs, but
+    the same at the same λ) plus a slow drift that grows with u (a Brownian motion). The gain
+    subtracts its value at u = 0, which all λs therefore share.
+    """
+    rough = np.exp(-np.abs(units[:, None] - units) / roughness)
+    baseline = np.exp(-units / roughness)
+    paired = rough - baseline[:, None] - baseline + 1
+    return paired + drift * np.minimum(units[:, None], units) + 0.05 * np.eye(units.size)
+
+
+def seed_covariance(units: Floats, gains: Floats) -> Floats:
+    """Covariance over λs of one replicate's paired gain, estimated across replicates.
+
+    S replicates show S − 1 directions of an n × n covariance, so it is not taken from them as it
+    is: a family of shapes (see `_seed_shape`) is averaged by marginal likelihood of the
+    deviations between replicates, the factor integrated out under Jeffreys' prior. A λ whose
+    replicates disagree far beyond the others (one of them diverged) says nothing on that family,
+    and gets the variance it shows.
+
+    Args:
+        units: Shape (n,).
+        gains: Shape (n, S).
+
+    Returns:
+        Shape (n, n).
+    """
+    replicates = gains.shape[1]
+    spread = np.atleast_2d(np.cov(gains))
+    seen = np.diag(spread)
+    calm = seen <= 25 * np.median(seen)
+    if not np.any(seen[calm] > 0):
+        return spread
+    log_weights, covariances = [], []
+    freedom = (replicates - 1) * int(calm.sum())
+    for roughness in _ROUGHNESS:
+        for drift in _DRIFTS:
+            shape = _seed_shape(units, roughness, drift)
+            within = shape[np.ix_(calm, calm)]
+            squares = np.trace(np.linalg.solve(within, spread[np.ix_(calm, calm)]))
+            factor = squares / calm.sum()
+            log_determinant = np.linalg.slogdet(within)[1]
+            log_weights.append(-((replicates - 1) * log_determinant + freedom * np.log(factor)) / 2)
+            covariances.append(factor * shape)
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    covariance = np.average(covariances, axis=0, weights=weights)
+    lacking = np.where(calm, 0, np.maximum(seen - np.diag(covariance), 0))
+    widened: Floats = covariance + np.diag(lacking)
+    return widened
+
+
+def row_covariance(observations: Observations, tried: Mask) -> Floats:
+    """Covariance over λs of the mean gain when rows are resampled. Shape (n, n).
+
+    The seed noise holds each replicate's own response to the rows too, so that part is counted
+    twice: the intervals are a little wide for it.
+    """
+    if observations.resampled is None:
+        return np.zeros((int(tried.sum()),) * 2)
+    baseline = observations.resampled[:, ~tried].mean(axis=1, keepdims=True)
+    return np.atleast_2d(np.cov(observations.resampled[:, tried] - baseline, rowvar=False))

@@ -1,0 +1,96 @@
+"""How far a study is."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tuner.study.result import CurvePoint
+from tuner.study.scores import Scorer
+from tuner.study.spec import StudySpec
+from tuner.study.trial import FinishedTrial, Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a study is.
+
+    Attributes:
+        phase: What is being trained.
+        done: Finished trials.
+        total: Trials in all; the confirmations are an upper bound until the search has ended.
+        failed: Finished trials that failed.
+        best: (λ, joint validation score) of the best search trial so far: not yet the answer.
+        point: What the trial that ended added to the λ-curve, if anything.
+        seconds_left: Estimate from the trainings so far; None before the first.
+    """
+
+    phase: Phase
+    done: int
+    total: int
+    failed: int
+    best: tuple[float, float] | None
+    point: CurvePoint | None
+    seconds_left: float | None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class ProgressMeter:
+    """Counts the finished trials of a study, and says how much is left.
+
+    Args:
+        spec: The study.
+        scorer: Scores validation rows.
+        finished: What was finished before this process began.
+    """
+
+    def __init__(
+        self, spec: StudySpec, scorer: Scorer, finished: Sequence[FinishedTrial] = ()
+    ) -> None:
+        self._spec, self._scorer = spec, scorer
+        self._started = time.monotonic()
+        self._done: Counter[Phase] = Counter()
+        self._failed = 0
+        self._best: tuple[float, float] | None = None
+        for trial in finished:
+            self._count(trial)
+        self._trained = 0  # replicates, by this process
+
+    def add(self, trial: FinishedTrial) -> None:
+        """Count a trial that this process trained."""
+        self._count(trial)
+        self._trained += len(trial.request.seeds)
+
+    def progress(self, totals: Mapping[Phase, int], point: CurvePoint | None) -> Progress:
+        """Return how far the study is.
+
+        Args:
+            totals: How many trials each phase has, at most, in their order.
+            point: What the trial that ended added to the λ-curve, if anything.
+        """
+        left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
+        replicates = {"confirm": self._spec.confirm_replicates}
+        todo = sum(n * replicates.get(p, self._spec.replicates) for p, n in left.items())
+        seconds = time.monotonic() - self._started
+        done = sum(self._done.values())
+        return Progress(
+            phase=next((phase for phase, count in left.items() if count), "confirm"),
+            done=done,
+            total=done + sum(left.values()),
+            failed=self._failed,
+            best=self._best,
+            point=point,
+            seconds_left=todo * seconds / self._trained if self._trained else None,
+        )
+
+    def _count(self, trial: FinishedTrial) -> None:
+        self._done[trial.request.phase] += 1
+        self._failed += trial.outcome is None
+        if trial.outcome is None or trial.request.phase != "search":
+            return
+        score = float(self._scorer.scores(trial.outcome.predictions, "joint").mean())
+        sign = self._scorer.metric.sign
+        if self._best is None or sign * score > sign * self._best[1]:
+            self._best = (trial.request.strength, score)
