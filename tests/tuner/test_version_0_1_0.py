@@ -1,0 +1,176 @@
+"""What version 0.1.0 stored is read, shown and gone on from; what it asked has the same answer.
+
+`version_0_1_0/studies.db.gz` is the store of
+`tuner synthesize world.npz --rows 600 --redundant 8 --labelled 200 --seed 3` and
+`tuner run world.npz --trials 4 --replicates 2 --confirm-replicates 3 --epochs 30
+--learning-rate .01 --hidden 8 --embedding 6 --seed 5`, `result.json` what the latter printed.
+"""
+
+import gzip
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.in_process import answer_in_process
+from tuner.analysis.conclusion import conclude
+from tuner.cli.main import app
+from tuner.data.synthetic import WorldConfig, make_world
+from tuner.search.plan import Plan
+from tuner.service.app import create_app
+from tuner.settings import Settings
+from tuner.storage.studies import StudyStore
+from tuner.study.result import StudyResult
+from tuner.study.spec import StudySpec, WarmStart, spec_from_options
+from tuner.study.study import Study, read_dataset
+
+OF_THEN = Path(__file__).parent / "version_0_1_0"
+OPTIONS = {
+    "trials": 4,
+    "replicates": 2,
+    "confirm_replicates": 3,
+    "epochs": 30,
+    "learning_rate": 0.01,
+    "hidden": 8,
+    "embedding": 6,
+    "seed": 5,
+}
+RESULT = json.loads((OF_THEN / "result.json").read_text())
+
+
+@pytest.fixture
+def home(tmp_path):
+    (tmp_path / "studies.db").write_bytes(gzip.decompress((OF_THEN / "studies.db.gz").read_bytes()))
+    return tmp_path
+
+
+@pytest.fixture
+def store(home):
+    with closing(StudyStore(Settings(home=home).store_url)) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    path = tmp_path_factory.mktemp("world") / "world.npz"
+    make_world(WorldConfig(rows=600, redundant=8, labelled=200), seed=3, name="world").save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def study(world):
+    spec = spec_from_options(OPTIONS)
+    return Study.of(spec, read_dataset(spec, world))
+
+
+def test_the_result_is_shown_as_it_was(store):
+    row = store.get(RESULT["study"])
+    assert (row.name, row.status) == ("world", "done")
+    shown = StudyResult.model_validate(row.result).model_dump_json()
+    assert json.loads(shown) == RESULT
+
+
+def test_the_same_spec_on_the_same_data_is_the_same_study(study):
+    assert study.id == RESULT["study"]
+    assert study.dataset.fingerprint == RESULT["dataset"]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "study_id"),
+    [
+        ({}, (), "b6a0c7fb2b82ab3e"),
+        ({"trials": 12, "seed": 7}, (), "f3d1b4613a3abc39"),
+        ({"encoder_a": "cnn", "hidden": 64, "nuisance": "joint"}, ("d",), "7070657c39294535"),
+        (
+            {
+                "warm_start": {"study": "abc", "interval": [0.1, 2]},
+                "gpus": 0.5,
+                "ranks": 2,
+                "name": "x",
+            },
+            (),
+            "36087a130f607585",
+        ),
+    ],
+)
+def test_specs_keep_their_ids(options, code, study_id):
+    assert spec_from_options(options).study_id("0123456789abcdef", *code) == study_id
+
+
+def test_the_stored_trials_lead_to_the_stored_answer(store, study):
+    finished = store.trials(study.id)
+    plan = Plan(spec=study.spec, validation=study.validation, focus=lambda: study.profile.focus)
+    assert plan.next(finished) == []
+    result = conclude(
+        study,
+        plan.choices(finished),
+        finished,
+        settings=plan.settings(finished),
+        baseline_settings=plan.baseline_settings(finished),
+        wall_seconds=RESULT["cost"]["wall_seconds"],
+    )
+    again = json.loads(result.model_dump_json())
+    of_mlflow = {"mlflow": None}
+    for side in "ab":
+        again["modalities"][side]["model"] = RESULT["modalities"][side]["model"]
+    assert again == RESULT | of_mlflow
+
+
+def test_trained_anew_it_has_the_same_answer(store, study):
+    """To a row or two: other processors round differently."""
+    result = answer_in_process(study.spec, study.dataset)
+    stored = StudyResult.model_validate(store.get(study.id).result)
+    assert result.joint.verdict == stored.joint.verdict
+    assert [p.strength for p in result.curve] == [p.strength for p in stored.curve]
+    for ours, theirs in zip(result.curve, stored.curve, strict=True):
+        assert ours.joint.mean == pytest.approx(theirs.joint.mean, abs=0.02)
+
+
+def test_the_same_command_answers_from_the_store(home, world, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(home))
+    words = [w for n, v in OPTIONS.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+    told = CliRunner().invoke(app, ["run", world, *words, "--json"])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout) == RESULT
+
+
+def test_another_spec_begins_where_it_saw_the_best(store, study):
+    answer = StudyResult.model_validate(store.get(study.id).result)
+    warm = WarmStart(study=study.id, interval=answer.joint.interval)
+    spec = StudySpec(**study.spec.model_dump() | {"warm_start": warm, "seed": 6})
+    result = answer_in_process(spec, study.dataset)
+    assert result.warm_start == study.id
+
+
+def test_rest_is_described_as_it_was(tmp_path):
+    """What clients were written for; names of schemas and prose alone may change."""
+    document = create_app(Settings(home=tmp_path), run_studies=False).openapi()
+    stored = json.loads((OF_THEN / "openapi.json").read_text())
+    assert document["paths"].keys() == stored["paths"].keys()
+    for path, operations in stored["paths"].items():
+        assert _wire(document["paths"][path], document) == _wire(operations, stored), path
+    for name in ("SubmitOptions", "Problem"):
+        assert _wire(_schema(name), document) == _wire(_schema(name), stored), name
+
+
+def _schema(name):
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _wire(part, document):
+    """What of a description is on the wire: schemas in place of their names, and no prose."""
+    if isinstance(part, list):
+        return [_wire(each, document) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        name = part["$ref"].rpartition("/")[2]
+        return _wire(document["components"]["schemas"][name], document)
+    prose = ("title", "description", "summary", "operationId", "example", "examples")
+    return {
+        key: _wire(value, document)
+        for key, value in part.items()
+        if key not in prose or isinstance(value, dict)
+    }
