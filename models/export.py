@@ -9,6 +9,7 @@ from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.encoders.stacked import unstack
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import TrainingData
+from tuner.models.training.loop import random_streams
 
 
 class PortableEncoder(nn.Module):
@@ -70,7 +71,7 @@ def portable_encoder(
     *,
     modality: str,
 ) -> PortableEncoder:
-    """Rebuild the encoder of the best replicate.
+    """Rebuild the encoder of the best replicate, from the seed that it was trained from.
 
     Args:
         outcome: Of a training that kept its weights.
@@ -83,9 +84,8 @@ def portable_encoder(
     """
     if outcome.weights is None:
         raise ValueError("this training did not keep its weights: it was given no test rows")
-    pair = EncoderPair(data.shapes, data.outputs, config, [torch.Generator()])
+    init, _ = random_streams(int(outcome.seeds[outcome.best_replicate(modality)]))
+    pair = EncoderPair(data.shapes, data.outputs, config, [init])
     branch = pair.a if modality == "a" else pair.b
-    state = branch.state_dict()  # what is frozen is there already
-    state |= {n: torch.from_numpy(v.copy()) for n, v in outcome.weights[modality].items()}
-    branch.load_state_dict(state)
+    branch.load(outcome.weights[modality])
     return PortableEncoder(branch, data, modality).eval()

@@ -1,7 +1,12 @@
 """Encoder pairs: one encoder, task head and projection head per modality, K replicates stacked."""
 
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
@@ -12,6 +17,8 @@ from tuner.models.encoders.kinds import is_module, resolve
 from tuner.models.encoders.replicated import Replicated
 from tuner.models.encoders.sequence import ConvolutionalEncoder, SequenceEncoder, VisionTransformer
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
+
+_EXTRA = "extra_state"  # among the weights
 
 
 class Branch(nn.Module):
@@ -40,11 +47,42 @@ class Branch(nn.Module):
         embedding = self.encoder(x) if real is None else self.encoder(x, real)
         return embedding, self.head(embedding)
 
-    def trained_state(self) -> dict[str, Tensor]:
-        """Return parameters and buffers but for what is frozen, which is in its own file."""
-        frozen = {name for name, value in self.named_parameters() if not value.requires_grad}
-        state = self.state_dict(keep_vars=True)
-        return {name: value for name, value in state.items() if name not in frozen}
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that make the branch, trained or not, and whether stored or not.
+
+        The first axis of each is the replicate. `fixed_tensors` are not among them.
+        """
+        fixed = self.fixed_tensors()
+        return {name: value for name, value in self._every_tensor() if name not in fixed}
+
+    def fixed_tensors(self) -> dict[str, Tensor]:
+        """Return those that never change, because they lie in a file of their own."""
+        names = self.encoder.fixed_tensors if isinstance(self.encoder, Replicated) else ()
+        prefixed = {f"encoder.{name}" for name in names}
+        return {name: value for name, value in self._every_tensor() if name in prefixed}
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return what the encoder of a lone replicate keeps besides tensors."""
+        return self.encoder.extra_state() if isinstance(self.encoder, Replicated) else {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Give the encoder back what `extra_state` returned."""
+        if isinstance(self.encoder, Replicated):
+            self.encoder.load_extra_state(state)
+
+    def _every_tensor(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.named_parameters()
+        yield from self.named_buffers()
+
+    def load(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Take the tensors, and what is kept besides, of a training's `weights`.
+
+        What is not among them stays as the seed made it: version 0.1.0 kept nothing frozen.
+        """
+        tensors = self.tensors()
+        for name in tensors.keys() & weights.keys():
+            tensors[name].data = torch.from_numpy(weights[name].copy())
+        self.load_extra_state(_unpacked_extra_state(weights))
 
     def project(self, embedding: Tensor) -> Tensor:
         """Return the L2-normalised projections of embeddings, (replicates, rows, width)."""
@@ -75,6 +113,23 @@ class EncoderPair(nn.Module):
         config = resolve(config, inputs, rows=0)
         self.a = Branch(config.encoder_a, inputs[0], outputs, config, generators)
         self.b = Branch(config.encoder_b, inputs[1], outputs, config, generators)
+
+
+def packed_extra_state(state: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
+    """Write what an encoder keeps besides tensors as bytes among its weights; nothing for none."""
+    if not state:
+        return {}
+    content = io.BytesIO()
+    torch.save(state, content)
+    return {_EXTRA: np.frombuffer(content.getvalue(), np.uint8)}
+
+
+def _unpacked_extra_state(weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    if _EXTRA not in weights:
+        return {}
+    content = io.BytesIO(weights[_EXTRA].tobytes())
+    state: dict[str, Any] = torch.load(content, weights_only=True)
+    return state
 
 
 def _encoder(

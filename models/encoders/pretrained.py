@@ -37,9 +37,17 @@ class PretrainedEncoder(nn.Module):
     def __init__(self, kind: str, embedding: int, *, frozen: bool) -> None:
         super().__init__()
         self.backbone = _load(kind)
+        self._frozen = frozen
         self.backbone.requires_grad_(not frozen)
         self._takes = self.backbone.main_input_name
         self.out = nn.Linear(self.backbone.config.hidden_size, embedding)
+
+    def fixed_tensors(self) -> set[str]:
+        """Return the names of what lies in the folder and never changes."""
+        if not self._frozen:
+            return set()
+        tensors = (*self.backbone.named_parameters(), *self.backbone.named_buffers())
+        return {f"backbone.{name}" for name, _ in tensors}
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Embed (rows, channels, height, width), (rows, samples, 1) or (rows, time, width)."""

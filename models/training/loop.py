@@ -19,9 +19,10 @@ from torch.nn import functional
 
 from tuner.models.alignment import symmetric_info_nce
 from tuner.models.compute.device import choose_device, mixed_precision
+from tuner.models.compute.randomness import random_state, seeded, set_random_state
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.kinds import is_module, resolve
-from tuner.models.encoders.pair import Branch, EncoderPair
+from tuner.models.encoders.pair import Branch, EncoderPair, packed_extra_state
 from tuner.models.errors import TrainingDivergedError
 from tuner.models.evaluation.similarity import FEWEST_ROWS, similarities, spread_rows
 from tuner.models.outcome import CURVES, TrainingOutcome
@@ -39,7 +40,8 @@ _CPU_STACK_ROWS = 4096
 # Rows that are evaluated at a time, in batches: without gradients, less memory than a step takes.
 _EVALUATED = 4
 
-_PROGRESS = ("active", "best_loss", "best_epoch", "best", "curves")  # of a checkpoint
+# Of a checkpoint.
+_PROGRESS = ("active", "best_loss", "best_epoch", "best", "best_extra", "curves")
 
 
 def train(
@@ -130,7 +132,6 @@ class _StackTraining:
         self._validation = self._tensors(data.validation.labelled())
         streams = [random_streams(seed) for seed in seeds]
         self._orders = [order for _, order in streams]
-        torch.manual_seed(seeds[0])  # of what a user's own encoder draws while it trains
         self._pair = EncoderPair(
             data.shapes, data.outputs, config, [init for init, _ in streams]
         ).to(device)
@@ -142,12 +143,18 @@ class _StackTraining:
         self._best_loss = {m: torch.full((len(seeds),), torch.inf) for m in self._branches}
         self._best_epoch = {m: torch.zeros(len(seeds), dtype=torch.int64) for m in self._branches}
         self._best = {m: _copy_of(branch) for m, branch in self._branches.items()}
+        self._best_extra = {m: branch.extra_state() for m, branch in self._branches.items()}
+        self._fixed = {m: _data_of(branch) for m, branch in self._branches.items()}
         self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in CURVES}
         self._steps = 0
 
     def run(
         self, test: Rows | None, checkpoint: Checkpoint | None = None, part: int = 0
     ) -> TrainingOutcome:
+        with seeded(self._seeds[0]):  # for what a user's own encoder draws while it trains
+            return self._run(test, checkpoint, part)
+
+    def _run(self, test: Rows | None, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
         kept = None if checkpoint is None else checkpoint.load(part)
         epoch = 0 if kept is None else self._restore(kept)
         while epoch < self._config.epochs and len(self._active):
@@ -164,25 +171,31 @@ class _StackTraining:
         return {
             "epoch": epoch,
             "steps": self._steps,
-            "trained": [parameter.detach() for parameter in self._trained()],
-            "buffers": list(self._pair.buffers()),
+            "tensors": {
+                modality: {name: value.detach() for name, value in branch.tensors().items()}
+                for modality, branch in self._branches.items()
+            },
+            "extra": {m: branch.extra_state() for m, branch in self._branches.items()},
             "optimizer": self._optimizer.state_dict(),
             "orders": [order.get_state() for order in self._orders],
-            "random": torch.get_rng_state(),
+            "random": random_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
             **{name: getattr(self, f"_{name}") for name in _PROGRESS},
         }
 
     def _restore(self, state: dict[str, Any]) -> int:
         """Go back to a state, and return its epoch."""
-        for parameter, value in zip(self._trained(), state["trained"], strict=True):
-            parameter.data = value.to(self._device)
-        for buffer, value in zip(self._pair.buffers(), state["buffers"], strict=True):
-            buffer.data = value.to(self._device)
+        select = state["active"].to(self._device)
+        for modality, branch in self._branches.items():
+            for name, value in branch.tensors().items():
+                value.data = state["tensors"][modality][name].to(self._device)
+            for value in branch.fixed_tensors().values():
+                value.data = value.data[select]
+            branch.load_extra_state(state["extra"][modality])
         self._optimizer.load_state_dict(state["optimizer"])
         for order, value in zip(self._orders, state["orders"], strict=True):
             order.set_state(value)
-        torch.set_rng_state(state["random"])
+        set_random_state(state["random"])
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
         for name in _PROGRESS:
@@ -284,8 +297,11 @@ class _StackTraining:
         kept = self._active[better]
         self._best_loss[modality][kept] = loss[better]
         self._best_epoch[modality][kept] = epoch
-        for name, value in self._branches[modality].trained_state().items():
+        branch = self._branches[modality]
+        for name, value in branch.tensors().items():
             self._best[modality][name][kept.to(self._device)] = value[better.to(self._device)]
+        if bool(better.any()):
+            self._best_extra[modality] = branch.extra_state()
 
     def _record(self, epoch: int, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
@@ -307,15 +323,18 @@ class _StackTraining:
         self._active = self._active[going_on]
         select = going_on.to(self._device)
         self._optimizer.select(select)
-        frozen = [one for one in self._pair.parameters() if not one.requires_grad]
-        for value in (*frozen, *self._pair.buffers()):
+        others = [one for one in self._pair.parameters() if not one.requires_grad]
+        for value in (*others, *self._pair.buffers()):
             value.data = value.data[select]
 
     @torch.no_grad()
     def _outcome(self, test: Rows | None) -> TrainingOutcome:
         for modality, branch in self._branches.items():
-            for name, value in branch.trained_state().items():
+            for name, value in branch.tensors().items():
                 value.data = self._best[modality][name]
+            for name, value in branch.fixed_tensors().items():
+                value.data = self._fixed[modality][name]
+            branch.load_extra_state(self._best_extra[modality])
         tested = None if test is None else self._tensors(test.labelled())
         return TrainingOutcome(
             strength=self._strength,
@@ -333,7 +352,8 @@ class _StackTraining:
     def _weights_of_best(self, modality: str) -> dict[str, Floats]:
         replicate = int(self._best_loss[modality].argmin())
         state = self._best[modality].items()
-        return {name: value[replicate : replicate + 1].cpu().numpy() for name, value in state}
+        weights = {name: value[replicate : replicate + 1].cpu().numpy() for name, value in state}
+        return weights | packed_extra_state(self._best_extra[modality])
 
     def _similarity(self) -> dict[str, Floats]:
         if self._data.validation.count < FEWEST_ROWS:
@@ -355,7 +375,11 @@ class _StackTraining:
 
 
 def _copy_of(branch: Branch) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in branch.trained_state().items()}
+    return {name: value.detach().clone() for name, value in branch.tensors().items()}
+
+
+def _data_of(branch: Branch) -> dict[str, Tensor]:
+    return {name: value.data for name, value in branch.fixed_tensors().items()}
 
 
 def _joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
