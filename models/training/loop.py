@@ -329,6 +329,7 @@ class _StackTraining:
 
     @torch.no_grad()
     def _outcome(self, test: Rows | None) -> TrainingOutcome:
+        self._pair.eval()  # one that goes on from its last epoch was not validated yet
         for modality, branch in self._branches.items():
             for name, value in branch.tensors().items():
                 value.data = self._best[modality][name]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.models.training.test_ranks import data
+from tests.support import networks
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.training.checkpoint import Checkpoint
@@ -18,10 +19,12 @@ EPOCHS = 20
 SEEDS = (3, 4, 5)
 
 
-def training(place=None, *, stack=None, patience=EPOCHS, every=0.0):
+def training(place=None, *, stack=None, patience=EPOCHS, every=0.0, encoder="mlp"):
     prepare_process()
     found = data()
-    config = TrainingConfig(epochs=EPOCHS, batch_size=32, hidden=16, patience=patience)
+    config = TrainingConfig(
+        epochs=EPOCHS, batch_size=32, hidden=16, patience=patience, encoder_a=encoder
+    )
     checkpoint = None if place is None else Checkpoint(str(place), every=every)
     arguments = {"strength": 0.5, "seeds": SEEDS, "test": found.validation, "stack": stack}
     return train(found, config, **arguments, device="cpu", checkpoint=checkpoint)
@@ -58,18 +61,34 @@ def epochs(monkeypatch):
     return counter
 
 
-@pytest.mark.parametrize(("stack", "patience"), [(3, EPOCHS), (1, EPOCHS), (3, 2), (2, 3)])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
-def test_nothing_is_trained_twice_and_nothing_differs(tmp_path, epochs, stack, patience, share):
-    whole = training(stack=stack, patience=patience)
+def assert_goes_on(folder, epochs, share, **options):
+    """Stop a training after a share of its epochs, and have it end as an undisturbed one."""
+    whole = training(**options)
     needed = epochs.done
     epochs.done, epochs.fails_after = 0, int(share * needed)
     with pytest.raises(KeyboardInterrupt):
-        training(tmp_path / "kept", stack=stack, patience=patience)
+        training(folder / "kept", **options)
     epochs.fails_after = None
-    resumed = training(tmp_path / "kept", stack=stack, patience=patience)
+    resumed = training(folder / "kept", **options)
     assert epochs.done == needed
     assert_same(whole, resumed)
+
+
+@pytest.mark.parametrize(("stack", "patience"), [(3, EPOCHS), (1, EPOCHS), (3, 2), (2, 3)])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_nothing_is_trained_twice_and_nothing_differs(tmp_path, epochs, stack, patience, share):
+    assert_goes_on(tmp_path, epochs, share, stack=stack, patience=patience)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize(
+    "network",
+    [*networks.DETERMINISTIC, *networks.ALONE, *networks.RANDOM],
+    ids=lambda network: network.__name__,
+)
+def test_own_networks_go_on_as_if_nothing_had_happened(tmp_path, epochs, network, share):
+    encoder = f"{networks.__name__}:{network.__name__}"
+    assert_goes_on(tmp_path, epochs, share, patience=3, encoder=encoder)
 
 
 @pytest.mark.parametrize("place", ["file", "memory://checkpoints/one"])
