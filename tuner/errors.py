@@ -5,6 +5,7 @@ Exception
     ├── StudyFailedError a study cannot be answered: the message says which step failed and why
     ├── StudyInUseError  another process is working on the same study
     ├── ServiceError     the service refuses a request, or cannot be reached
+    ├── EncoderNotKeptError  an encoder cannot be registered as the one that was trained
     ├── TrackingError    MLflow could not be reached at the end; the study is safe in the store
     └── SpecError        a study spec asks for something that this data set cannot give
 """
@@ -30,6 +31,10 @@ class SpecError(TunerError):
 
 class TrackingError(TunerError):
     """MLflow could not be reached at the end; the study itself is safe in the store."""
+
+
+class EncoderNotKeptError(TunerError):
+    """An encoder cannot be registered as the one that was trained; the answer stands without it."""
 
 
 class ServiceError(TunerError):

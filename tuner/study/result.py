@@ -169,6 +169,10 @@ class ModalityAnswer(_Part):
     validation: ValidationScores
     test: TestScores
     model: RegisteredModel | None
+    model_error: Annotated[
+        str | None,
+        Field(description="why there is no model", exclude_if=lambda error: error is None),
+    ] = None
 
     @property
     def tested(self) -> tuple[float | None, Interval | None]:

@@ -11,21 +11,61 @@ import torch
 from numpy.typing import NDArray
 
 from tuner.data import PairedDataset, Split
+from tuner.errors import EncoderNotKeptError
 from tuner.models.export import PortableEncoder
+from tuner.tracking.connection import summary
+from tuner.tracking.verification import raw_rows
 
 _EXAMPLE_ROWS = 2  # a single one would fix the batch size of the exported network
 
 
+def export_network(
+    folder: Path, encoder: PortableEncoder, dataset: PairedDataset, modality: str
+) -> Path:
+    """Write an encoder's network as an exported program, which holds no code.
+
+    Args:
+        folder: Where to, as a model of MLflow's pytorch flavour; must not exist.
+        encoder: What to write.
+        dataset: Where its example rows come from.
+        modality: `a` or `b`.
+
+    Returns:
+        The file of the program.
+
+    Raises:
+        EncoderNotKeptError: If `torch.export` cannot trace the network.
+    """
+    try:
+        _save_network(folder, encoder, _example(dataset, modality))
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise
+        raise EncoderNotKeptError(
+            f"the encoder of {modality.upper()} is not registered: torch.export cannot trace its "
+            f"network ({summary(error)}); packed sequences and branches on data are what it "
+            "cannot follow"
+        ) from error
+    (program,) = folder.rglob("*.pt2")
+    return program
+
+
 def save_encoder(
-    folder: Path, encoder: PortableEncoder, dataset: PairedDataset, modality: str, logged: Any
+    folder: Path,
+    network: Path,
+    encoder: PortableEncoder,
+    dataset: PairedDataset,
+    modality: str,
+    logged: Any,
 ) -> None:
-    """Write a Python model in front of an exported network (`pt2`, which holds no code).
+    """Write a Python model in front of an exported network.
 
     The pytorch flavour alone would serve networks of one output only, and knows no labels.
 
     Args:
         folder: Where to; must not exist.
-        encoder: What to write.
+        network: What `export_network` wrote.
+        encoder: Of which network that is.
         dataset: Where its example rows and its labels come from.
         modality: `a` or `b`.
         logged: MLflow's entity of a logged model, which the files are for.
@@ -34,9 +74,8 @@ def save_encoder(
     from mlflow.models import Model
 
     example = _example(dataset, modality)
-    with tempfile.TemporaryDirectory(prefix="tuner-network-") as scratch:
-        network, labels = Path(scratch) / "network", Path(scratch) / "labels.json"
-        _save_network(network, encoder, example)
+    with tempfile.TemporaryDirectory(prefix="tuner-labels-") as scratch:
+        labels = Path(scratch) / "labels.json"
         labels.write_text(json.dumps({"classes": dataset.classes}))
         mlflow.pyfunc.save_model(
             str(folder),
@@ -99,11 +138,7 @@ def _tensor(array: NDArray[Any], name: str | None = None) -> Any:
 
 def _example(dataset: PairedDataset, modality: str) -> NDArray[np.float32]:
     """Rows of validation: they show what inputs look like without giving test rows away."""
-    side = dataset.a if modality == "a" else dataset.b
-    rows = dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS]
-    if side.mask is None:
-        return side.values[rows]
-    return np.where(side.mask[rows][:, :, None], side.values[rows], np.float32(np.nan))
+    return raw_rows(dataset, modality, dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS])
 
 
 def _requirements() -> list[str]:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from importlib import import_module
 
+from tuner.errors import EncoderNotKeptError
 from tuner.settings import Settings
-from tuner.study.result import Modalities, StudyResult
+from tuner.study.result import Modalities, ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 from tuner.tracking.tracker import StudyTracker
@@ -31,16 +32,21 @@ def publish(
             study, result, finished, tracking_uri=settings.tracking_uri, run_id=links.run_id
         )
     )
-    sides = {
-        side: getattr(result.modalities, side).model_copy(update={"model": models[side]})
-        for side in ("a", "b")
-    }
+    sides = {side: _with_model(getattr(result.modalities, side), m) for side, m in models.items()}
     result = result.model_copy(update={"modalities": Modalities(**sides), "mlflow": links})
     folder = settings.reports(study.id)
     folder.mkdir(parents=True, exist_ok=True)
     write_report(study, result, finished, folder)
     tracker.finish(result, folder)
     return result
+
+
+def _with_model(
+    answer: ModalityAnswer, model: RegisteredModel | EncoderNotKeptError
+) -> ModalityAnswer:
+    if isinstance(model, EncoderNotKeptError):
+        return answer.model_copy(update={"model": None, "model_error": str(model)})
+    return answer.model_copy(update={"model": model, "model_error": None})
 
 
 def load_publishing() -> None:

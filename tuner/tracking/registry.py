@@ -2,21 +2,23 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
-from tuner.models.export import portable_encoder
+from tuner.models.export import PortableEncoder, portable_encoder
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.note import load_lines
 from tuner.report.wording import metric_name, score, sentence, strength
 from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmation
-from tuner.tracking.connection import TAG_STUDY, as_tracking_error, connect, pages
-from tuner.tracking.encoder_model import save_encoder
+from tuner.tracking.connection import TAG_STUDY, as_tracking_error, connect, pages, summary
+from tuner.tracking.encoder_model import export_network, save_encoder
+from tuner.tracking.verification import verify_network
 
 Side = Literal["a", "b"]
 CHAMPION = "champion"
@@ -81,8 +83,11 @@ def register_encoders(
     *,
     tracking_uri: str,
     run_id: str,
-) -> dict[Side, RegisteredModel]:
+) -> dict[Side, RegisteredModel | EncoderNotKeptError]:
     """Register the best encoder of each modality; once, however often it is called.
+
+    Nothing is registered that does not predict, exported and in a process of its own, what was
+    measured in training; then the error that says so takes the model's place.
 
     The alias `champion` moves only to a version with a better test score on the same data set by
     the same metric. A champion of other data stays: the two scores do not compare, and whoever
@@ -101,10 +106,13 @@ def register_encoders(
     sides: tuple[Side, ...] = ("a", "b")
     with as_tracking_error(tracking_uri):
         client = connect(tracking_uri)
-        registered = {}
+        registered: dict[Side, RegisteredModel | EncoderNotKeptError] = {}
         for side in sides:
             best = BestEncoder.of(study, getattr(result.modalities, side), finished, side)
-            registered[side] = _Registration(client, study, result, best, run_id).run()
+            try:
+                registered[side] = _Registration(client, study, result, best, run_id).run()
+            except EncoderNotKeptError as error:
+                registered[side] = error
         return registered
 
 
@@ -112,6 +120,16 @@ def model_name(name: str, side: Side) -> str:
     """Name of a registered model: MLflow forbids `/` and `:`, and its URIs more than that."""
     safe = re.sub(r"[^\w.-]+", "-", name).strip("-") or "study"
     return f"{safe}-{side}-encoder"
+
+
+def _rebuilt(best: BestEncoder, study: Study) -> PortableEncoder:
+    try:
+        return portable_encoder(best.outcome, study.data, best.training, modality=best.side)
+    except Exception as error:
+        raise EncoderNotKeptError(
+            f"the encoder of {best.side.upper()} is not registered: it cannot be built again from "
+            f"what was kept of it: {summary(error)}"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +141,6 @@ class _Registration:
     run_id: str
 
     def run(self) -> RegisteredModel:
-        self._open_model()
         known = self._known_version()
         number = str(known.version) if known is not None else self._new_version()
         return RegisteredModel(name=self._name, version=number, alias=self._crown(number))
@@ -153,9 +170,23 @@ class _Registration:
         return next((v for v in versions if v.tags.get(TAG_STUDY) == self.study.id), None)
 
     def _new_version(self) -> str:
+        best, dataset = self.best, self.study.dataset
+        with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
+            encoder = _rebuilt(best, self.study)
+            network = Path(scratch) / "network"
+            program = export_network(network, encoder, dataset, best.side)
+            verify_network(program, dataset, best.outcome, best.side)
+
+            def write(folder: Path, logged: Any) -> None:
+                save_encoder(folder, network, encoder, dataset, best.side, logged)
+
+            return self._log_version(Path(scratch) / "model", write)
+
+    def _log_version(self, folder: Path, write: Callable[[Path, Any], None]) -> str:
         from mlflow.entities import LoggedModelOutput
 
         client, best = self.client, self.best
+        self._open_model()
         tags = self._tags()
         logged = client.create_logged_model(
             client.get_run(self.run_id).info.experiment_id,
@@ -165,16 +196,8 @@ class _Registration:
             params=self._params(),
             model_type="encoder",
         )
-        with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
-            folder = Path(scratch) / "model"
-            model = portable_encoder(
-                best.outcome,
-                self.study.data,
-                best.training,
-                modality=best.side,
-            )
-            save_encoder(folder, model, self.study.dataset, best.side, logged)
-            client.log_model_artifacts(logged.model_id, str(folder))
+        write(folder, logged)
+        client.log_model_artifacts(logged.model_id, str(folder))
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
         created = client.create_model_version(

@@ -103,7 +103,7 @@ def test_a_version_says_where_it_comes_from(registered):
     assert "Do not align encoder B" in version.description
     files = [file for file in Path(registered.source("b")).rglob("*") if file.is_file()]
     assert not [file for file in files if file.suffix in (".pkl", ".pickle", ".pth")]
-    assert {"serving.py", "model.pt2"} <= {file.name for file in files}
+    assert {"served_encoder.py", "model.pt2"} <= {file.name for file in files}
 
 
 def test_the_best_replicate_is_chosen_on_validation_rows(classification):

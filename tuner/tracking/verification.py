@@ -1,0 +1,117 @@
+"""Whether an exported network predicts, in a process of its own, what was measured in training."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.data import PairedDataset, Split
+from tuner.errors import EncoderNotKeptError
+from tuner.models.outcome import TrainingOutcome
+
+_ROWS = 1000  # test rows that are tried at most
+_ALONE = 3  # of these, tried one at a time, too
+_TIE = 1e-3  # classes whose probabilities are this close may change places
+_LARGE_TIE = 0.05  # the same in few rows: a GPU trains with bfloat16, and the exported network not
+_FEW = 0.02  # of the rows
+_TOLERANCE = 1e-4  # of values, in units of their spread
+_SECONDS = 600.0
+
+# Needs torch alone: what is asked is whether the file stands for itself.
+_PREDICT = f"""
+import sys
+import numpy as np
+import torch
+
+network, rows, out = sys.argv[1:]
+torch.set_num_threads(1)
+network = torch.export.load(network).module()
+rows = torch.from_numpy(np.load(rows))
+with torch.inference_mode():
+    together = network(rows)[1].numpy()
+    alone = [network(rows[row : row + 1])[1].numpy() for row in range(min({_ALONE}, len(rows)))]
+np.savez(out, together=together, alone=np.concatenate(alone))
+"""
+
+
+def verify_network(
+    network: Path, dataset: PairedDataset, outcome: TrainingOutcome, modality: str
+) -> None:
+    """Compare an exported network's answers to raw test rows with those of the training.
+
+    Args:
+        network: The exported program, a `.pt2` file.
+        dataset: What was studied.
+        outcome: The training of which the best replicate was exported.
+        modality: `a` or `b`.
+
+    Raises:
+        EncoderNotKeptError: If it cannot be loaded or run, or answers otherwise.
+    """
+    index = dataset.indices(Split.TEST, labelled_only=True)[:_ROWS]
+    together, alone = _answers(network, raw_rows(dataset, modality, index), modality)
+    measured = (outcome.test_predictions or {})[modality][outcome.best_replicate(modality)]
+    different = _differs(together, measured[: len(index)], classifies=dataset.classes is not None)
+    if different.any():
+        raise EncoderNotKeptError(
+            f"the encoder of {modality.upper()} is not registered: exported, it answers "
+            f"{int(different.sum())} of {len(index)} test rows otherwise than in training. "
+            "Something that it depends on is not kept with it: the other rows of its batch, "
+            "randomness that stays on in evaluation, or numbers outside of parameters and buffers"
+        )
+    spread = np.ptp(together) or 1.0
+    if np.any(np.abs(alone - together[: len(alone)]) > 10 * _TOLERANCE * spread):
+        raise EncoderNotKeptError(
+            f"the encoder of {modality.upper()} is not registered: it answers a row alone "
+            "otherwise than the same row among others, so its answers depend on what else is asked"
+        )
+
+
+def raw_rows(
+    dataset: PairedDataset, modality: str, index: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return rows as a registered encoder takes them: padded steps are NaN."""
+    side = dataset.a if modality == "a" else dataset.b
+    rows = np.asarray(side.values[index], dtype=np.float32)
+    if side.mask is None:
+        return rows
+    return np.where(side.mask[index][:, :, None], rows, np.float32(np.nan))
+
+
+def _answers(
+    network: Path, rows: NDArray[np.float32], modality: str
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    with tempfile.TemporaryDirectory(prefix="tuner-verify-") as scratch:
+        given, out = Path(scratch) / "rows.npy", Path(scratch) / "answers.npz"
+        np.save(given, rows, allow_pickle=False)
+        ended = subprocess.run(
+            [sys.executable, "-I", "-c", _PREDICT, str(network), str(given), str(out)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_SECONDS,
+        )
+        if ended.returncode != 0:
+            last = ended.stderr.strip().rpartition("\n")[2] or f"exit code {ended.returncode}"
+            raise EncoderNotKeptError(
+                f"the encoder of {modality.upper()} is not registered: exported, it cannot be "
+                f"used in another process: {last}"
+            )
+        with np.load(out, allow_pickle=False) as answers:
+            return answers["together"], answers["alone"]
+
+
+def _differs(
+    answers: NDArray[np.floating], measured: NDArray[np.generic], *, classifies: bool
+) -> NDArray[np.bool_]:
+    """Which rows are answered otherwise, (rows,), but for rounding."""
+    if classifies:
+        codes = measured.astype(np.int64)
+        lead = answers.max(-1) - np.take_along_axis(answers, codes[:, None], -1)[:, 0]
+        rounded = np.mean(lead > _TIE) <= _FEW
+        return np.asarray(~(lead <= (_LARGE_TIE if rounded else _TIE)))
+    spread = float(np.ptp(measured.astype(np.float64))) or 1.0
+    return np.asarray(~(np.abs(answers - measured.astype(np.float64)) <= _TOLERANCE * spread))
