@@ -36,7 +36,7 @@ format: $(INSTALLED)  ## Put the code into the format that `check` wants
 bench: $(INSTALLED)  ## Measure speed against baselines in the same run
 	$(BIN)/python -m tests.benchmarks
 
-reproduce: $(INSTALLED)  ## Try the paper's findings again; writes to results/ (SHORT=1: a minute)
+reproduce: $(INSTALLED)  ## Try the paper's findings again; writes to tests/benchmarks/results (SHORT=1: a minute)
 	$(BIN)/python -m tests.benchmarks.reproduce $(if $(SHORT),--short)
 
 clean:  ## Remove what `setup` and the tools made; studies in .tuner stay

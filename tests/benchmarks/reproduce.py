@@ -2,7 +2,8 @@
 
 Every world is searched on a grid of λ with ten seeds; what the search chose, λ = 0 and the largest
 λ are then trained again with ten fresh seeds and compared on test rows. One table, one figure and
-a page that says what came out go to a folder, `results` by default.
+a page that says what came out, `reproduction.md`, go to a folder, `results` beside this file by
+default. What people write about measurements is in `README.md` there, and left alone.
 
 Usage: python -m tests.benchmarks.reproduce [--short] [FOLDER]
 """
@@ -31,6 +32,7 @@ from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest
 
+RESULTS = Path(__file__).with_name("results")
 SPOKEN = "audio-visual digits"
 MEASURES = ("cka", "svcca", "mutual_knn")
 COLORS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00")
@@ -107,7 +109,7 @@ class Finding:
 def main() -> None:
     short = "--short" in sys.argv
     folders = [Path(word) for word in sys.argv[1:] if not word.startswith("--")]
-    folder = folders[0] if folders else Path("results")
+    folder = folders[0] if folders else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     prepare_process()
     started, findings = time.monotonic(), []
@@ -128,7 +130,7 @@ def main() -> None:
         table = pd.concat([f.curve.assign(world=f.world) for f in mine])
         table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5f")
         draw(experiment, mine).savefig(folder / f"{name}.png", dpi=110)
-    (folder / "README.md").write_text(page(findings, size, time.monotonic() - started))
+    (folder / "reproduction.md").write_text(page(findings, size, time.monotonic() - started))
 
 
 def worlds(size: Size) -> Iterator[tuple[str, str, PairedDataset, TrainingConfig]]:

@@ -61,7 +61,7 @@ def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
         cwd=Path(__file__).parents[2],
         stderr=subprocess.DEVNULL,
     )
-    page = (tmp_path / "README.md").read_text()
+    page = (tmp_path / "reproduction.md").read_text()
     experiments = [
         "synthetic-60-labels-projection-mlp",
         "synthetic-all-labels-projection-none",
