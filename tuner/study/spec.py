@@ -1,11 +1,11 @@
 """What a study is asked to do: a frozen, self-checking description that identifies it."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
 
 from tuner.models.config import TrainingConfig
@@ -167,17 +167,34 @@ def options_of(spec: StudySpec) -> dict[str, Any]:
     return {n: values[n] for n, field in OPTIONS.items() if values[n] != field.default}
 
 
-def option_errors(
-    error: ValidationError, name_of: Callable[[str, Any], str] = lambda path, _: path
-) -> list[str]:
-    """Say what is wrong with options, one line `option: message` each.
+class OptionError(NamedTuple):
+    """An option that is unknown, or whose value is not allowed; as text `option: reason`.
+
+    Attributes:
+        option: Its name, dotted where it is a part of another; `spec` for all of them together.
+        value: What it was set to.
+        reason: What is wrong with that.
+    """
+
+    option: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.reason}"
+
+
+def option_errors(faults: Iterable[Mapping[str, Any]]) -> list[OptionError]:
+    """Say what is wrong with options.
 
     Args:
-        error: What pydantic raised.
-        name_of: Names an option in the words of an interface, of its path such as `trials` or
-            `nuisance_parameters.1`, and of its value; by default the path.
+        faults: `errors()` of a validation error of pydantic's or of FastAPI's.
     """
     return [
-        f"{name_of('.'.join(map(str, fault['loc'])) or 'spec', fault['input'])}: {fault['msg']}"
-        for fault in error.errors()
+        OptionError(
+            option=".".join(map(str, fault["loc"])) or "spec",
+            value=fault.get("input"),
+            reason=str(fault["msg"]),
+        )
+        for fault in faults
     ]

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from tests.support.specs import spec_of_all_options_changed, specs
 from tuner.models.config import TrainingConfig
-from tuner.study.spec import OPTIONS, StudySpec, option_errors, options_of, spec_from_options
+from tuner.study.spec import OPTIONS, StudySpec, options_of, spec_from_options
 
 
 @pytest.mark.parametrize(
@@ -43,16 +43,6 @@ def test_every_option_has_one_name_and_is_described():
     fields = [*StudySpec.model_fields, *TrainingConfig.model_fields]
     assert sorted(fields) == sorted([*OPTIONS, "training"])
     assert [name for name, field in OPTIONS.items() if not field.description] == []
-
-
-def test_errors_name_the_option_in_the_words_of_the_interface():
-    with pytest.raises(ValidationError) as caught:
-        spec_from_options({"trials": 2, "nuisance_parameters": ["hidden", "depth"]})
-    by_path = option_errors(caught.value)
-    assert by_path[0] == "trials: Input should be greater than or equal to 3"
-    assert by_path[1].startswith("nuisance_parameters.1: Input should be 'learning_rate'")
-    by_flag = option_errors(caught.value, lambda path, value: f"--{path} {value}")
-    assert by_flag[0] == "--trials 2: Input should be greater than or equal to 3"
 
 
 @pytest.mark.parametrize("gpus", [1.5, -0.1])
