@@ -88,7 +88,7 @@ class TrainingConfig(BaseModel):
     precision: Annotated[
         Precision,
         Field(
-            description="of encoders and heads; bfloat16 keeps weights and losses in float32, auto "
-            "is bfloat16 on a GPU that has it"
+            description="numbers of encoders and heads; bfloat16 keeps weights and losses in "
+            "float32, auto is bfloat16 on a GPU that has it"
         ),
     ] = "auto"

@@ -12,13 +12,13 @@ def flag(option: str) -> str:
     return f"--{option.replace('_', '-')}"
 
 
-def command(spec: StudySpec) -> str:
-    """Return the command that asks the same question, with `DATA` for the data set.
+def command(spec: StudySpec, data: str = "DATA", subcommand: str = "run") -> str:
+    """Return the command that asks the same question of a data set.
 
     `tuner run` reads what is written here as this spec again; a warm start is named by its study.
     """
     words = (word for option in options_of(spec).items() for word in _words(*option))
-    return shlex.join(["tuner", "run", "DATA", *words])
+    return shlex.join(["tuner", subcommand, data, *words])
 
 
 def _words(option: str, value: Any) -> Iterator[str]:

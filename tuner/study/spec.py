@@ -52,7 +52,7 @@ class StudySpec(BaseModel):
     ] = "auto"
     metric: Annotated[
         MetricName,
-        Field(description="what is measured (auto: accuracy, or the mean absolute error)"),
+        Field(description="what is measured; auto is accuracy, or the mean absolute error"),
     ] = "auto"
     trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 6
     replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 4
