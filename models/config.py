@@ -30,51 +30,65 @@ EncoderKind = Annotated[str, AfterValidator(_known_kind)]
 
 
 class TrainingConfig(BaseModel):
-    """Everything that training needs besides the data, λ and the seeds.
-
-    Attributes:
-        encoder_a: Kind of encoder of modality A: `mlp`, `transformer`, `cnn`, `vit`,
-            `logmel-transformer`, `logmel-cnn`, the `MODULE:NAME` of one's own (see
-            `tuner.models.encoders.custom`), the `hf:PATH` of a pretrained one (see
-            `tuner.models.encoders.pretrained`), or `auto`, which chooses by shape.
-        encoder_b: The same for modality B.
-        pretrained: Whether a pretrained backbone is `frozen` or `fine-tuned`.
-        depth: Hidden layers of an mlp encoder, blocks of a transformer or vit, stages of a cnn.
-        hidden: Width of a hidden layer; of a cnn's last stage.
-        heads: Attention heads of a transformer or vit.
-        patch: Pixels a side of a vit's patch.
-        sample_rate: Of waveforms, samples a second.
-        embedding: Width of an embedding.
-        projection: Head between the embedding and the alignment loss.
-        projection_width: Width of the projections that are compared (ignored by `none`).
-        temperature: τ of InfoNCE.
-        epochs: Passes over the training rows, at most.
-        patience: A replicate stops once neither modality's validation loss has improved for
-            this many epochs.
-        batch_size: Pairs in a batch; all pairs of the batch but one are a pair's negatives.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
-        precision: Of encoders and heads: `bfloat16` multiplies in it and keeps weights and losses
-            in float32, `auto` is that on a GPU that has it and `float32` elsewhere.
-    """
+    """Everything that training needs besides the data, λ and the seeds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encoder_a: EncoderKind = "auto"
-    encoder_b: EncoderKind = "auto"
-    pretrained: Literal["frozen", "fine-tuned"] = "frozen"
-    depth: Count = 2
-    hidden: Count = 128
-    heads: Count = 4
-    patch: Count = 4
-    sample_rate: Annotated[int, Field(ge=1000)] = 16_000
-    embedding: Count = 64
-    projection: Projection = "mlp"
-    projection_width: Count = 64
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    epochs: Count = 100
-    patience: Count = 10
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
-    precision: Precision = "auto"
+    encoder_a: Annotated[
+        EncoderKind,
+        Field(
+            description="encoder of A: mlp (features), transformer (time, features), cnn or vit "
+            "(images), logmel-transformer or logmel-cnn (waveforms: samples, 1), auto (by shape), "
+            "MODULE:NAME of your own: NAME(row_shape, embedding_width) returns a torch.nn.Module, "
+            "or hf:PATH: a pretrained model in a local Hugging Face folder"
+        ),
+    ] = "auto"
+    encoder_b: Annotated[EncoderKind, Field(description="the same for B")] = "auto"
+    pretrained: Annotated[
+        Literal["frozen", "fine-tuned"],
+        Field(description="what training does to the weights of an hf: encoder"),
+    ] = "frozen"
+    depth: Annotated[
+        Count,
+        Field(
+            description="hidden layers of an mlp, blocks of a transformer or vit, stages of a cnn"
+        ),
+    ] = 2
+    hidden: Annotated[
+        Count, Field(description="width of an encoder's layers; of a cnn, its last stage's")
+    ] = 128
+    heads: Annotated[Count, Field(description="attention heads of a transformer or vit")] = 4
+    patch: Annotated[Count, Field(description="pixels a side of a vit's patch")] = 4
+    sample_rate: Annotated[int, Field(ge=1000, description="of waveforms, samples a second")] = (
+        16_000
+    )
+    embedding: Annotated[Count, Field(description="width of an embedding")] = 64
+    projection: Annotated[
+        Projection, Field(description="head between the embedding and the alignment loss")
+    ] = "mlp"
+    projection_width: Annotated[
+        Count, Field(description="width of what that head gives, unless it is none")
+    ] = 64
+    temperature: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="τ of the alignment loss, InfoNCE")
+    ] = 0.1
+    epochs: Annotated[Count, Field(description="passes over the training rows, at most")] = 100
+    patience: Annotated[
+        Count,
+        Field(
+            description="epochs after which a replicate stops if neither modality's validation "
+            "loss improves"
+        ),
+    ] = 10
+    batch_size: Annotated[
+        int, Field(ge=2, description="pairs in a batch; all but one are a pair's negatives")
+    ] = 128
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False, description="of AdamW")] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False, description="of AdamW")] = 1e-2
+    precision: Annotated[
+        Precision,
+        Field(
+            description="numbers of encoders and heads; bfloat16 keeps weights and losses in "
+            "float32, auto is bfloat16 on a GPU that has it"
+        ),
+    ] = "auto"

@@ -1,108 +1,38 @@
-"""The commands around the service: `serve`, `key …`, `submit`, `list`, `status` and so on."""
+"""The commands of those who use a service: `submit`, `list`, `status`, `watch` and so on."""
 
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.errors import ServiceError
+from tuner.cli.options import TimeBudget, Workers, spec_of, study_options
+from tuner.data.formats.sources import is_uri
 from tuner.settings import Settings
+from tuner.study.spec import options_of
 
 if TYPE_CHECKING:
     from tuner.client import Client
 
-SERVICE = "Service"
-keys_app = typer.Typer(no_args_is_help=True, help="API keys of the service on this machine.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="Of a submitted study.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command(rich_help_panel=SERVICE)(serve)
-    app.add_typer(keys_app, name="key", rich_help_panel=SERVICE)
-    for name, command in (
-        ("submit", submit),
-        ("list", show_list),
-        ("status", status),
-        ("watch", watch),
-        ("result", result),
-        ("encoder", encoder),
-        ("cancel", cancel),
-        ("delete", delete),
-        ("share", share),
-        ("webhook-secret", webhook_secret),
-    ):
-        app.command(name, rich_help_panel=SERVICE)(command)
-
-
-def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
-    runner: Annotated[
-        bool, typer.Option(help="Run studies, too; --no-runner leaves them to others.")
-    ] = True,
-) -> None:
-    """Serve the REST API and the web page, and run what is submitted.
-
-    The first start writes a key to TUNER_HOME/api-key. Studies go on when the service stops, and
-    are taken up again where their own process died.
-    """
-    from tuner.service.serve import first_key, serve
-
-    settings = Settings()
-    made = first_key(settings)
-    typer.echo(f"web page  http://{host}:{port}", err=True)
-    typer.echo(f"key       in {made or settings.folder / 'api-key'}", err=True)
-    serve(settings, host, port, run_studies=runner)
-
-
-@keys_app.command("create")
-def key_create(
-    user: Annotated[str, typer.Argument(help="Whose; a new user is written down.")],
-    read_only: Annotated[bool, typer.Option("--read-only", help="It may not submit.")] = False,
-) -> None:
-    """Make a key and print it: it cannot be shown again."""
-    from tuner.storage.accounts import create_key
-    from tuner.storage.studies import StudyStore
-
-    scopes = ("read",) if read_only else ("read", "write")
-    typer.echo(create_key(StudyStore(Settings().store_url), user, scopes))
-
-
-@keys_app.command("list")
-def key_list() -> None:
-    """List keys by their ids: the keys themselves are kept nowhere."""
-    from tuner.storage.accounts import keys
-    from tuner.storage.studies import StudyStore
-
-    for row, user in keys(StudyStore(Settings().store_url)):
-        state = "revoked" if row.revoked else "valid"
-        typer.echo(f"{row.id}  {user}  {','.join(row.scopes)}  {row.created:%Y-%m-%d}  {state}")
-
-
-@keys_app.command("revoke")
-def key_revoke(key: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows.")]) -> None:
-    """Revoke a key at once."""
-    from tuner.storage.accounts import revoke_key
-    from tuner.storage.studies import StudyStore
-
-    if not revoke_key(StudyStore(Settings().store_url), key):
-        raise typer.BadParameter(f"there is no key {key!r}: see tuner key list")
-
-
+@study_options()
 def submit(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="A file here, or a URI or example over there.")
     ],
+    workers: Workers = None,
+    time_budget: TimeBudget = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
-            "--option", "-o", metavar="NAME=VALUE", help="Any of `tuner run`: -o trials=12 -o a=fou"
+            "--option",
+            "-o",
+            metavar="NAME=VALUE",
+            help="Any option by its name in the REST API: -o trials=12 -o step_budget=100000",
         ),
     ] = None,
     webhook: Annotated[
@@ -110,18 +40,35 @@ def submit(
     ] = None,
     follow: Annotated[bool, typer.Option("--watch", help="Stay, and follow it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the service said.")] = False,
+    **options: Any,
 ) -> None:
     """Submit a data set to the service at TUNER_URL, and print the study's id."""
+    if Path(data).suffix and not is_uri(data) and not Path(data).is_file():
+        raise typer.BadParameter(f"there is no file {data} here", param_hint="DATA")
+    warm_start = options.pop("warm_start")
+    request = options_of(spec_of(options)) | {
+        "warm_start": warm_start,
+        "workers": workers,
+        "time_budget": time_budget,
+    }
     with _service() as client:
-        study = client.submit(data, webhook=webhook, **_options(option or []))
+        study = client.submit(data, webhook=webhook, **request | _options(option or []))
         if as_json:
             typer.echo(json.dumps(study, indent=2))
         else:
             typer.echo(study["id"])
-            if study["answered_from_store"]:
-                typer.echo("This question was answered before: tuner result", err=True)
+            _suggest(study)
         if follow:
             _follow(client, study["id"])
+
+
+def _suggest(study: dict[str, Any]) -> None:
+    """Say what to do next, on standard error, off what scripts read."""
+    if study["answered_from_store"]:
+        typer.echo(f"This question was answered before: tuner result {study['id']}", err=True)
+    else:
+        next_ = f"Next: tuner watch {study['id']}, and at its end tuner result {study['id']}"
+        typer.echo(next_, err=True)
 
 
 def show_list(
@@ -130,17 +77,21 @@ def show_list(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """List your studies, the latest first."""
-    asked = {key: value for key, value in (("status", state), ("name", name)) if value}
+    filters = {key: value for key, value in (("status", state), ("name", name)) if value}
+    empty = True
     with _service() as client:
-        for study in client.list(**asked):
+        for study in client.list(**filters):
+            empty = False
             typer.echo(json.dumps(study) if as_json else _line(study))
+    if empty:
+        typer.echo("There are none: tuner submit DATA", err=True)
 
 
 def status(study: Id, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Tell how a study stands."""
     with _service() as client:
-        told = client.status(study)
-        typer.echo(json.dumps(told, indent=2) if as_json else _line(told))
+        row = client.status(study)
+    typer.echo(json.dumps(row, indent=2) if as_json else _line(row))
 
 
 def watch(study: Id) -> None:
@@ -173,18 +124,21 @@ def encoder(
     """Download the best encoder of a modality: an MLflow model, zipped."""
     with _service() as client:
         typer.echo(client.download(study, modality, out))
+    typer.echo("Next: unzip it into a folder; mlflow.pyfunc.load_model(FOLDER) loads it.", err=True)
 
 
 def cancel(study: Id) -> None:
     """Stop a study; its finished trials are kept."""
     with _service() as client:
         typer.echo(_line(client.cancel(study)))
+    typer.echo("Submitted again, it goes on from what is finished.", err=True)
 
 
 def delete(study: Id) -> None:
     """Delete a study, its trials and its data."""
     with _service() as client:
         client.delete(study)
+    typer.echo(f"Deleted {study}.", err=True)
 
 
 def share(
@@ -204,36 +158,26 @@ def webhook_secret() -> None:
         typer.echo(client.webhook_secret())
 
 
-@contextmanager
-def _service() -> Iterator["Client"]:
-    """A client of TUNER_URL; what the service refuses becomes words and an exit code."""
+def _service() -> "Client":
+    """Return a client of the service at TUNER_URL."""
     from tuner.client import Client
 
-    settings = Settings()
-    url = os.environ.get("TUNER_URL", "http://127.0.0.1:8080")
-    file = settings.home.expanduser() / "api-key"
+    file = Settings().home.expanduser() / "api-key"
     key = os.environ.get("TUNER_API_KEY") or (file.read_text().strip() if file.is_file() else "")
     if not key:
         typer.echo("Error: set TUNER_API_KEY to a key of the service (tuner key create)", err=True)
         raise typer.Exit(2)
-    try:
-        with Client(url, key) as client:
-            yield client
-    except ServiceError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2 if error.status in (400, 404, 409, 413, 422) else 1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    return Client(os.environ.get("TUNER_URL", "http://127.0.0.1:8080"), key)
 
 
 def _follow(client: "Client", study: str) -> None:
     for event in client.watch(study):
+        content = event.content
         if event.kind == "progress":
-            at = event.content
-            best = "" if at["best"] is None else f", best so far λ = {at['best'][0]:.3g}"
-            typer.echo(f"{at['phase']} {at['done']}/{at['total']}{best}", err=True)
+            best = "" if content["best"] is None else f", best so far λ = {content['best'][0]:.3g}"
+            typer.echo(f"{content['phase']} {content['done']}/{content['total']}{best}", err=True)
         else:
-            typer.echo(str(event.content.get("error") or event.content["status"]), err=True)
+            typer.echo(str(content.get("error") or content["status"]), err=True)
 
 
 def _line(study: dict[str, Any]) -> str:

@@ -7,22 +7,24 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from tuner.data import PairedDataset, Split
 from tuner.errors import SpecError
-from tuner.orchestrator import run_study
 from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 from tuner.settings import Settings
-from tuner.storage.studies import StudyStore
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
-from tuner.study.result import InformationSummary, Interval, StudyResult
+from tuner.study.result import Answer, InformationSummary, Interval, ModalityAnswer, StudyResult
+from tuner.study.scores import Target
 from tuner.study.spec import StudySpec, WarmStart
 from tuner.study.study import Study, read_dataset
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
-_err = Console(stderr=True, highlight=False)
-_out = Console(highlight=False)
+_ORDER: tuple[Target, ...] = ("joint", "a", "b")
+# Names and reasons are what users write: brackets and colons in them mean nothing here.
+_err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+_out = Console(highlight=False, markup=False, emoji=False)
 
 
 def warm_start(study: str, settings: Settings) -> WarmStart:
@@ -31,6 +33,8 @@ def warm_start(study: str, settings: Settings) -> WarmStart:
     Raises:
         SpecError: If it has none.
     """
+    from tuner.storage.studies import StudyStore
+
     with closing(StudyStore(settings.store_url)) as store:
         row = store.get(study)
     if row is None or row.result is None:
@@ -43,6 +47,8 @@ def run(
     source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
+    from tuner.orchestrator import run_study
+
     dataset = read_dataset(spec, source, max_bytes=settings.max_data)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow")
@@ -122,19 +128,8 @@ def show_answer(result: StudyResult) -> None:
         if seen := hindsight(result.information, result.joint.verdict):
             _out.print(seen, style="italic")
         _out.print()
-    sides = result.modalities
-    for label, part, gain, interval in (
-        ("joint", result.joint, result.joint.gain, result.joint.gain_interval),
-        ("a", sides.a, sides.a.test.gain, sides.a.test.gain_interval),
-        ("b", sides.b, sides.b.test.gain, sides.b.test.gain_interval),
-    ):
-        style = _STYLE[part.verdict]
-        _out.print(f"{label:6} [bold]λ* = {part.strength:.6g}[/]  [{style}]{part.verdict}[/]")
-        if gain is not None and interval is not None:
-            gained = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
-            _out.print(f"       gain on test rows at λ = {part.candidate:.3g}: {gained}")
-        _out.print(f"       the best λ is in {_interval(part.interval, '{:.3g}')} (95 %)")
-        _out.print(Padding(part.evidence, (0, 0, 1, 7)))
+    for target in _ORDER:
+        _show_target(target, result.answers[target])
     if result.warm_start is not None:
         _out.print(f"The search began where study {result.warm_start} saw the best λ.")
     if result.nuisance is not None:
@@ -146,6 +141,17 @@ def show_answer(result: StudyResult) -> None:
         )
     for failure in result.failures:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
+
+
+def _show_target(target: Target, answer: Answer | ModalityAnswer) -> None:
+    strength, verdict = Text(f"λ* = {answer.strength:.6g}", "bold"), answer.verdict
+    _out.print(Text.assemble(f"{target:6} ", strength, "  ", (verdict, _STYLE[verdict])))
+    gain, interval = answer.tested
+    if gain is not None and interval is not None:
+        words = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
+        _out.print(f"       gain on test rows at λ = {answer.candidate:.3g}: {words}")
+    _out.print(f"       the best λ is in {_interval(answer.interval, '{:.3g}')} (95 %)")
+    _out.print(Padding(answer.evidence, (0, 0, 1, 7)))
 
 
 def _where_next(result: StudyResult, settings: Settings) -> None:

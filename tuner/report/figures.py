@@ -1,9 +1,8 @@
 """Draws the λ-curve (measured, modelled, chosen) and the similarity of the representations."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,38 +11,17 @@ from matplotlib.figure import Figure
 from tuner.analysis.curve import CurveModel
 from tuner.analysis.observations import observe
 from tuner.models.outcome import TrainingOutcome
-from tuner.report.wording import SIMILARITIES, TITLES, metric_name, strength
+from tuner.report.axes import PALETTES, Palette, Theme, add_legend, dress
+from tuner.report.wording import SIMILARITIES, TITLES, metric_name
 from tuner.study.result import Answer, ModalityAnswer, StudyResult
 from tuner.study.scores import TARGETS, Floats, Target
 from tuner.study.space import LambdaSpace
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
-Theme = Literal["light", "dark"]
-
 _GRID = 161
 _LEGEND_ROWS = 4
-_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
-_TICK_DISTANCE = 0.085  # of the axis, so that labels do not touch
 _FENCE = 4.0  # interquartile ranges, beyond which a score is off the axis
-
-
-@dataclass(frozen=True)
-class Palette:
-    """Colours after Okabe and Ito: told apart with any kind of colour vision."""
-
-    ground: str
-    ink: str
-    faint: str
-    curve: str
-    chosen: str
-    best: str
-
-
-PALETTES: dict[Theme, Palette] = {
-    "light": Palette("#ffffff", "#1f2328", "#8c959f", "#0072b2", "#d55e00", "#009e73"),
-    "dark": Palette("#161b22", "#e6edf3", "#7d8590", "#56b4e9", "#e69f00", "#2fc79b"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,7 +109,7 @@ def draw_all(
     axes = scores.subplots(1, len(shown), squeeze=False)[0]
     for axis, panel in zip(axes, shown, strict=True):
         _draw(axis, panel, study, palette)
-    _legend(scores, axes[0], palette, columns=_LEGEND_ROWS)
+    add_legend(scores, axes[0], palette, columns=_LEGEND_ROWS)
     title = f"{result.name}: {metric_name(study.metric.name)} by alignment strength λ"
     figure.suptitle(title, parse_math=False)
     return figure
@@ -143,7 +121,7 @@ def draw_one(study: Study, panel: Panel, theme: Theme) -> Figure:
     figure.set_facecolor(PALETTES[theme].ground)
     axis = figure.subplots()
     _draw(axis, panel, study, PALETTES[theme])
-    _legend(figure, axis, PALETTES[theme], columns=2)
+    add_legend(figure, axis, PALETTES[theme], columns=2)
     return figure
 
 
@@ -153,19 +131,8 @@ def draw_similarity(study: Study, panel: SimilarityPanel, theme: Theme) -> Figur
     figure.set_facecolor(PALETTES[theme].ground)
     axis = figure.subplots()
     _draw_similarity(axis, panel, study.spec.space, PALETTES[theme])
-    _legend(figure, axis, PALETTES[theme], columns=3)
+    add_legend(figure, axis, PALETTES[theme], columns=3)
     return figure
-
-
-def as_bytes(figure: Figure, form: Literal["png", "svg"]) -> bytes:
-    """Render a figure, the same bytes every time."""
-    from matplotlib import rc_context
-
-    buffer = io.BytesIO()
-    metadata: dict[str, Any] = {"Date": None} if form == "svg" else {}
-    with rc_context({"svg.hashsalt": "tuner"}):
-        figure.savefig(buffer, format=form, metadata=metadata)
-    return buffer.getvalue()
 
 
 def _searched(finished: Sequence[FinishedTrial]) -> list[TrainingOutcome]:
@@ -226,13 +193,9 @@ def plot_curve(result: StudyResult) -> Figure:
             color=palette.curve,
             label="mean ± standard error",
         )
-        axis.set_xlim(-0.03, 1.03)
-        axis.set_title(f"{TITLES[target]}: {answer.verdict}", color=palette.ink)
-        axis.set_xlabel("alignment strength λ", color=palette.ink)
-        axis.set_ylabel(f"{metric_name(result.metric.name)} on validation rows", color=palette.ink)
-        _set_ticks(axis, space)
-        _dress(axis, palette)
-    _legend(figure, axes[0], palette, columns=5)
+        title = f"{TITLES[target]}: {answer.verdict}"
+        dress(axis, space, palette, title=title, measured=metric_name(result.metric.name))
+    add_legend(figure, axes[0], palette, columns=5)
     return figure
 
 
@@ -245,13 +208,9 @@ def _draw(axis: Axes, panel: Panel, study: Study, palette: Palette) -> None:
     )
     axis.plot(panel.units, panel.mean, color=palette.curve, lw=2, label="model of the curve")
     _draw_trials(axis, panel, study, palette)
-    axis.set_title(f"{TITLES[panel.target]}: {answer.verdict}", color=palette.ink)
-    axis.set_xlabel("alignment strength λ", color=palette.ink)
-    metric = metric_name(study.metric.name)
-    axis.set_ylabel(f"{metric} on validation rows", color=palette.ink)
+    title = f"{TITLES[panel.target]}: {answer.verdict}"
+    dress(axis, space, palette, title=title, measured=metric_name(study.metric.name))
     _set_limits(axis, panel)
-    _set_ticks(axis, space)
-    _dress(axis, palette)
 
 
 def _draw_choice(
@@ -334,12 +293,8 @@ def _draw_similarity(
             elinewidth=1,
             label=SIMILARITIES[name],
         )
-    axis.set_xlim(-0.03, 1.03)
-    axis.set_title("How alike the two representations are", color=palette.ink)
-    axis.set_xlabel("alignment strength λ", color=palette.ink)
-    axis.set_ylabel("similarity on validation rows", color=palette.ink)
-    _set_ticks(axis, space)
-    _dress(axis, palette)
+    title = "How alike the two representations are"
+    dress(axis, space, palette, title=title, measured="similarity")
 
 
 def _set_limits(axis: Axes, panel: Panel) -> None:
@@ -352,7 +307,6 @@ def _set_limits(axis: Axes, panel: Panel) -> None:
     bottom, top = float(shown.min()), float(shown.max())
     margin = 0.06 * (top - bottom) or 0.5 * abs(top) or 0.5
     axis.set_ylim(bottom - margin, top + margin)
-    axis.set_xlim(-0.03, 1.03)
     outside = int(((panel.scores < bottom) | (panel.scores > top)).sum())
     if outside:
         axis.text(
@@ -364,36 +318,3 @@ def _set_limits(axis: Axes, panel: Panel) -> None:
             fontsize="small",
             color=axis.xaxis.label.get_color(),
         )
-
-
-def _set_ticks(axis: Axes, space: LambdaSpace) -> None:
-    """Label round λs where the warped axis has room; the ends always."""
-    chosen = [0.0]
-    ends = (space.to_unit(space.maximum), 0.0)
-    for tick in _TICKS:
-        unit = space.to_unit(tick)
-        room = min(unit - space.to_unit(chosen[-1]), ends[0] - unit)
-        if tick < space.maximum and room >= _TICK_DISTANCE:
-            chosen.append(float(tick))
-    chosen.append(space.maximum)
-    axis.set_xticks([space.to_unit(tick) for tick in chosen], [strength(t) for t in chosen])
-
-
-def _dress(axis: Axes, palette: Palette) -> None:
-    axis.set_facecolor(palette.ground)
-    axis.tick_params(colors=palette.ink)
-    axis.grid(visible=True, axis="y", color=palette.faint, alpha=0.25, lw=0.6)
-    for side, spine in axis.spines.items():
-        spine.set_color(palette.faint)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def _legend(figure: Figure, axis: Axes, palette: Palette, *, columns: int) -> None:
-    figure.legend(
-        *axis.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize="small",
-        labelcolor=palette.ink,
-    )

@@ -1,22 +1,19 @@
 """Writes the report of a study: one page that needs no network, and the figure of the λ-curve."""
 
 import base64
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
-from pydantic import BaseModel
 
-from tuner.data import Split
-from tuner.models.config import TrainingConfig
+from tuner.data import PairedDataset, Split
+from tuner.report.axes import Theme, as_bytes
+from tuner.report.command import command
 from tuner.report.figures import (
     Panel,
     SimilarityPanel,
-    Theme,
-    as_bytes,
     draw_all,
     draw_one,
     draw_similarity,
@@ -42,36 +39,11 @@ from tuner.report.wording import (
 )
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS
-from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
 FIGURE = "lambda_curve.png"
 PAGE = "report.html"
-
-_OPTIONS = {
-    "a": "--a",
-    "b": "--b",
-    "y": "--y",
-    "name": "--name",
-    "task": "--task",
-    "metric": "--metric",
-    "trials": "--trials",
-    "replicates": "--replicates",
-    "confirm_replicates": "--confirm-replicates",
-    "max_lambda": "--max-lambda",
-    "sampler": "--sampler",
-    "nuisance": "--nuisance",
-    "nuisance_trials": "--nuisance-trials",
-    "halving": "--halving",
-    "warm_start": "--warm-start",
-    "seed": "--seed",
-}
-_TRAINING_OPTIONS = {
-    name: f"--{name.replace('_', '-')}"
-    for name in TrainingConfig.model_fields
-    if name not in ("projection_width", "weight_decay")  # which Python alone can set
-}
 
 
 def write_report(
@@ -108,41 +80,12 @@ def write_report(
     (folder / PAGE).write_text(page, encoding="utf-8")
 
 
-def command(spec: StudySpec) -> str:
-    """Return the command that asks the same question, with `DATA` for the data set."""
-    words = ["tuner", "run", "DATA", *_differing(spec, _OPTIONS)]
-    return shlex.join(words + _differing(spec.training, _TRAINING_OPTIONS))
-
-
-def _differing(settings: BaseModel, options: dict[str, str]) -> list[str]:
-    defaults = type(settings)()
-    values = {name: getattr(settings, name) for name in options}
-    return [
-        word
-        for name, value in values.items()
-        if value != getattr(defaults, name)
-        for word in (options[name], str(getattr(value, "study", value)))
-    ]
-
-
 def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial]) -> dict[str, Any]:
-    dataset = study.dataset
-    where = None if result.mlflow is None else result.mlflow.tracking_uri
-    tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
     return {
         "result": result,
         "spec": study.spec,
         "metric": metric_words(result),
-        "advice": [
-            {
-                "title": TITLES[target],
-                "tag": tags[answer.verdict],
-                "verdict": answer.verdict,
-                "sentence": sentence(target, result),
-                "evidence": answer.evidence,
-            }
-            for target, answer in result.answers.items()
-        ],
+        "advice": _advice(result),
         "answers": _answer_rows(study, result, finished),
         **_information(result),
         "curve": _curve_rows(result),
@@ -155,6 +98,30 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
             "training": duration(result.cost.training_seconds),
             "wall": duration(result.cost.wall_seconds),
         },
+        **_dataset(study.dataset),
+        "models": _models(result),
+        "command": command(study.spec),
+        "spec_json": study.spec.model_dump_json(indent=2),
+    }
+
+
+def _advice(result: StudyResult) -> list[dict[str, str]]:
+    tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
+    return [
+        {
+            "title": TITLES[target],
+            "tag": tags[answer.verdict],
+            "verdict": answer.verdict,
+            "sentence": sentence(target, result),
+            "evidence": answer.evidence,
+        }
+        for target, answer in result.answers.items()
+    ]
+
+
+def _dataset(dataset: PairedDataset) -> dict[str, Any]:
+    splits = {"training": Split.TRAIN, "validation": Split.VALIDATION, "test": Split.TEST}
+    return {
         "dataset": dataset,
         "sides": [
             {
@@ -169,20 +136,18 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
                 "rows": len(dataset.indices(split)),
                 "labelled": len(dataset.indices(split, labelled_only=True)),
             }
-            for name, split in (
-                ("training", Split.TRAIN),
-                ("validation", Split.VALIDATION),
-                ("test", Split.TEST),
-            )
+            for name, split in splits.items()
         },
-        "models": [
-            {"model": model, "code": load_lines(model.name, model.version, where)}
-            for model in (result.modalities.a.model, result.modalities.b.model)
-            if model is not None
-        ],
-        "command": command(study.spec),
-        "spec_json": study.spec.model_dump_json(indent=2),
     }
+
+
+def _models(result: StudyResult) -> list[dict[str, Any]]:
+    where = None if result.mlflow is None else result.mlflow.tracking_uri
+    return [
+        {"model": model, "code": load_lines(model.name, model.version, where)}
+        for model in (result.modalities.a.model, result.modalities.b.model)
+        if model is not None
+    ]
 
 
 def _information(result: StudyResult) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What a study is asked to do: a frozen, self-checking description that identifies it."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.fields import FieldInfo
 
 from tuner.models.config import TrainingConfig
 from tuner.study.space import LambdaSpace
@@ -35,60 +36,79 @@ class StudySpec(BaseModel):
 
     Two specs that are equal, on data of equal fingerprint, are the same study and have the same
     answer: whatever does not change the answer (number of workers, time budget) is not in here.
-
-    Attributes:
-        a: Name of the array of modality A; `b` and `y` likewise.
-        name: Of the study and of the models it registers; None for the data set's.
-        task: What the label is.
-        metric: What is measured; `auto` is accuracy, or the mean absolute error.
-        trials: λs tried, λ = 0 included.
-        replicates: Seeds trained at every λ, the same at each.
-        confirm_replicates: Fresh seeds trained to confirm the answer on test rows.
-        batch: λs proposed at a time.
-        max_lambda: The largest λ.
-        sampler: What proposes λs.
-        seed: What all randomness derives from.
-        nuisance: Whether `nuisance_parameters` are searched before λ is: `none`; `first`, at
-            λ = 0; or `joint`, together with λ. See `tuner.search.nuisance`.
-        nuisance_trials: Settings tried, the given one included.
-        nuisance_parameters: What is searched.
-        halving: η of successive halving over epochs, 1 for none: see `tuner.search.halving`.
-        warm_start: An earlier study whose answer the search begins with.
-        cpus: CPUs of a process that trains, and so its threads: sums of several threads round
-            differently, hence the last digits depend on it.
-        gpus: GPUs of such a process; .25 packs four on one.
-        ranks: Processes that train one trial together, each on its share of every batch.
-        training: How encoders are built and trained.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    a: str | None = None
-    b: str | None = None
-    y: str | None = None
-    name: str | None = None
-    task: Literal["auto", "classification", "regression"] = "auto"
-    metric: MetricName = "auto"
+    a: Annotated[str | None, Field(description="array of modality A, if it is not called a")] = None
+    b: Annotated[str | None, Field(description="array of modality B, if it is not called b")] = None
+    y: Annotated[str | None, Field(description="array of labels, if it is not called y")] = None
+    name: Annotated[
+        str | None,
+        Field(description="name of the study and of its models, if not the data set's"),
+    ] = None
+    task: Annotated[
+        Literal["auto", "classification", "regression"], Field(description="what the label is")
+    ] = "auto"
+    metric: Annotated[
+        MetricName,
+        Field(description="what is measured; auto is accuracy, or the mean absolute error"),
+    ] = "auto"
     trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 6
     replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 4
     confirm_replicates: Annotated[
         int, Field(ge=2, description="fresh seeds trained to confirm the answer on test rows")
     ] = 12
     batch: Annotated[int, Field(ge=1, description="λs proposed at a time")] = 4
-    max_lambda: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
-    sampler: Sampler = "gp"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    nuisance: NuisanceMode = "none"
-    nuisance_trials: Annotated[int, Field(ge=2)] = 8
-    nuisance_parameters: Annotated[tuple[NuisanceName, ...], Field(min_length=1)] = get_args(
-        NuisanceName
-    )
-    halving: Annotated[int, Field(ge=1, le=10)] = 1
-    warm_start: WarmStart | None = None
+    max_lambda: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, description="the largest λ to try")
+    ] = 4.0
+    sampler: Annotated[Sampler, Field(description="what proposes λs")] = "gp"
+    seed: Annotated[
+        int,
+        Field(
+            ge=0,
+            lt=2**32,
+            description="what splits, initial weights, batches and search derive from",
+        ),
+    ] = 0
+    nuisance: Annotated[
+        NuisanceMode,
+        Field(
+            description="search of training settings before that of λ, at λ = 0 (first) or "
+            "together with λ (joint)"
+        ),
+    ] = "none"
+    nuisance_trials: Annotated[
+        int, Field(ge=2, description="training settings tried, the given one included")
+    ] = 8
+    nuisance_parameters: Annotated[
+        tuple[NuisanceName, ...],
+        Field(min_length=1, description="training settings that are searched"),
+    ] = get_args(NuisanceName)
+    halving: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10,
+            description="for long trainings: one λ in so many goes on to so many times the epochs; "
+            "1 trains all in full",
+        ),
+    ] = 1
+    warm_start: Annotated[
+        WarmStart | None,
+        Field(
+            description="id of an earlier study of these data: the search begins where it saw the "
+            "best λ"
+        ),
+    ] = None
+    # Sums of several threads round differently: the last digits depend on `cpus`.
     cpus: Annotated[int, Field(ge=1, description="CPUs of a process that trains")] = 1
     gpus: Annotated[float, Field(ge=0, description="GPUs of such a process; .25: four on one")] = 0
     ranks: Annotated[int, Field(ge=1, description="processes that train a trial together")] = 1
-    training: TrainingConfig = TrainingConfig()
+    training: Annotated[TrainingConfig, Field(description="how encoders are built and trained")] = (
+        TrainingConfig()
+    )
 
     @field_validator("gpus")
     @classmethod
@@ -124,8 +144,14 @@ class StudySpec(BaseModel):
         return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
+# Every option of a study by its name, flat, as the command and the service take them.
+OPTIONS: dict[str, FieldInfo] = {
+    name: field for name, field in StudySpec.model_fields.items() if name != "training"
+} | TrainingConfig.model_fields
+
+
 def spec_from_options(options: Mapping[str, Any]) -> StudySpec:
-    """Make a spec of flat options, as the command and the service take them.
+    """Make a spec of flat options: see `OPTIONS`.
 
     Raises:
         pydantic.ValidationError: If an option is unknown or its value is not allowed.
@@ -133,3 +159,42 @@ def spec_from_options(options: Mapping[str, Any]) -> StudySpec:
     training = {n: value for n, value in options.items() if n in TrainingConfig.model_fields}
     rest = {n: value for n, value in options.items() if n not in training}
     return StudySpec(**rest, training=TrainingConfig(**training))
+
+
+def options_of(spec: StudySpec) -> dict[str, Any]:
+    """Return the flat options that differ from their defaults: `spec_from_options`, undone."""
+    values = dict(spec) | dict(spec.training)
+    return {n: values[n] for n, field in OPTIONS.items() if values[n] != field.default}
+
+
+class OptionError(NamedTuple):
+    """An option that is unknown, or whose value is not allowed; as text `option: reason`.
+
+    Attributes:
+        option: Its name, dotted where it is a part of another; `spec` for all of them together.
+        value: What it was set to.
+        reason: What is wrong with that.
+    """
+
+    option: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.reason}"
+
+
+def option_errors(faults: Iterable[Mapping[str, Any]]) -> list[OptionError]:
+    """Say what is wrong with options.
+
+    Args:
+        faults: `errors()` of a validation error of pydantic's or of FastAPI's.
+    """
+    return [
+        OptionError(
+            option=".".join(map(str, fault["loc"])) or "spec",
+            value=fault.get("input"),
+            reason=str(fault["msg"]),
+        )
+        for fault in faults
+    ]

@@ -1,8 +1,8 @@
-"""What people read about the information profile, before the search and after it."""
+"""How numbers are written, and what people read about the information profile."""
 
 import pytest
 
-from tuner.report.wording import expectation, hindsight
+from tuner.report.wording import duration, expectation, gain, hindsight, score, strength_interval
 from tuner.study.result import CrossCovarianceGate, InformationSummary, IntervalEstimate
 
 NOTHING = IntervalEstimate(value=0, low=0, high=0)
@@ -45,3 +45,19 @@ def test_what_is_expected_and_the_second_opinion():
     )
     unknown = expectation(information("unknown", reason="12 labelled rows are too few"))
     assert "is not known: 12 labelled rows are too few. The cross-covariance gate sees" in unknown
+
+
+def test_numbers_are_written_in_the_units_of_their_metric():
+    assert score(0.98765, "accuracy") == "0.9877"
+    assert score(-12.3456, "mae") == "\N{MINUS SIGN}12.35"
+    assert gain(0.01, "accuracy") == "+0.0100"
+    assert gain(-12.3456, "mae") == "\N{MINUS SIGN}12.3"
+    assert score(None, "mae") == gain(None, "mae") == "\N{EM DASH}"
+    assert strength_interval((0.0, 1.2345)) == "0 to 1.23"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(1.5, "1.5 s"), (90, "1.5 min"), (5400, "1.5 h"), (3600, "1.0 h")]
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words

@@ -1,0 +1,110 @@
+"""Specs of every kind, for laws that hold for each."""
+
+from hypothesis import strategies as st
+
+from tuner.models.config import BUILT_IN, TrainingConfig
+from tuner.study.spec import OPTIONS, StudySpec, WarmStart, spec_from_options
+
+COUNTS = st.integers(1, 10**6)
+POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+KINDS = st.sampled_from([*BUILT_IN, "my.module:build", "hf:/a folder/of 'mine'"])
+STUDIES = st.text("0123456789abcdef", min_size=16, max_size=16)
+
+_OPTIONS = {
+    "a": st.none() | WORDS,
+    "b": st.none() | WORDS,
+    "y": st.none() | WORDS,
+    "name": st.none() | WORDS,
+    "task": st.sampled_from(["auto", "classification", "regression"]),
+    "metric": st.sampled_from(["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]),
+    "trials": st.integers(3, 10**6),
+    "replicates": st.integers(2, 10**6),
+    "confirm_replicates": st.integers(2, 10**6),
+    "batch": COUNTS,
+    "max_lambda": POSITIVE,
+    "sampler": st.sampled_from(["gp", "tpe", "random", "grid"]),
+    "seed": st.integers(0, 2**32 - 1),
+    "nuisance": st.sampled_from(["none", "first", "joint"]),
+    "nuisance_trials": st.integers(2, 10**6),
+    "nuisance_parameters": st.lists(
+        st.sampled_from(["learning_rate", "weight_decay", "temperature", "hidden"]), min_size=1
+    ),
+    "halving": st.integers(1, 10),
+    "warm_start": st.none()
+    | st.builds(WarmStart, study=STUDIES, interval=st.tuples(st.just(0.0), POSITIVE)),
+    "cpus": COUNTS,
+    "gpus": st.floats(0, 1) | st.integers(1, 64),
+    "ranks": COUNTS,
+    "encoder_a": KINDS,
+    "encoder_b": KINDS,
+    "pretrained": st.sampled_from(["frozen", "fine-tuned"]),
+    "depth": COUNTS,
+    "hidden": COUNTS,
+    "heads": COUNTS,
+    "patch": COUNTS,
+    "sample_rate": st.integers(1000, 10**6),
+    "embedding": COUNTS,
+    "projection": st.sampled_from(["mlp", "linear", "none"]),
+    "projection_width": COUNTS,
+    "temperature": POSITIVE,
+    "epochs": COUNTS,
+    "patience": COUNTS,
+    "batch_size": st.integers(2, 10**6),
+    "learning_rate": POSITIVE,
+    "weight_decay": st.floats(min_value=0, allow_infinity=False),
+    "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
+}
+assert _OPTIONS.keys() == OPTIONS.keys()
+
+
+def specs() -> st.SearchStrategy[StudySpec]:
+    """Any spec: some of its options are given, the others stay as they are."""
+    return st.fixed_dictionaries({}, optional=_OPTIONS).map(spec_from_options)
+
+
+def spec_of_all_options_changed() -> StudySpec:
+    """A spec none of whose options is its default."""
+    return StudySpec(
+        a="p",
+        b="q",
+        y="r",
+        name="it's",
+        task="classification",
+        metric="accuracy",
+        trials=30,
+        replicates=5,
+        confirm_replicates=7,
+        batch=2,
+        max_lambda=2.5,
+        sampler="tpe",
+        seed=3,
+        nuisance="joint",
+        nuisance_trials=9,
+        nuisance_parameters=("temperature", "hidden"),
+        halving=3,
+        warm_start=WarmStart(study="0123456789abcdef", interval=(0.0, 1.0)),
+        cpus=2,
+        gpus=0.25,
+        ranks=4,
+        training=TrainingConfig(
+            encoder_a="cnn",
+            encoder_b="my.module:build",
+            pretrained="fine-tuned",
+            depth=3,
+            hidden=64,
+            heads=2,
+            patch=8,
+            sample_rate=8000,
+            embedding=32,
+            projection="linear",
+            projection_width=16,
+            temperature=0.5,
+            epochs=20,
+            patience=5,
+            batch_size=64,
+            learning_rate=1e-4,
+            weight_decay=0.0,
+            precision="float32",
+        ),
+    )

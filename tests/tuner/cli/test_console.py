@@ -1,0 +1,56 @@
+"""What a person reads in the terminal."""
+
+import pytest
+
+from tests.support.hostile import hostile
+from tuner.cli import console
+from tuner.settings import Settings
+from tuner.study.result import CrossCovarianceGate, InformationSummary, IntervalEstimate
+
+HOSTILE = "[/] [red]x[/red] :smile:"
+
+
+def test_the_answer_tells_each_encoder_and_both(classification, capsys):
+    console.show_answer(classification.result)
+    lines = capsys.readouterr().out.splitlines()
+    heads = [line.split() for line in lines if "λ* =" in line]
+    assert heads == [
+        ["joint", "λ*", "=", "0", "no", "detectable", "effect"],
+        ["a", "λ*", "=", "0.4", "align"],
+        ["b", "λ*", "=", "0", "do", "not", "align"],
+    ]
+    gains = [line.split(": ")[1] for line in lines if "gain on test rows at λ = 0.4" in line]
+    assert gains[0] == "+0.0010 [-0.0200, +0.0220]"
+    assert [float(gain.split()[0]) for gain in gains[1:]] == pytest.approx(
+        [side.test.gain for _, side in classification.result.modalities], abs=5e-5
+    )
+    assert "failed: λ = 3 (search): TrainingDivergedError" in " ".join(lines)
+
+
+def test_it_says_where_to_look_next(classification, capsys, tmp_path):
+    result = hostile(classification).result
+    console.show(result, Settings(home=tmp_path))
+    words = capsys.readouterr().out
+    assert str(tmp_path / "reports" / result.study / "report.html") in words
+    assert "model    models:/x-a/3" in words
+    assert "tuner ui" in words
+
+
+def test_what_users_write_is_shown_as_it_is(classification, capsys):
+    result = classification.result
+    failures = (result.failures[0].model_copy(update={"reason": HOSTILE}),)
+    console.show_answer(result.model_copy(update={"name": HOSTILE, "failures": failures}))
+    assert capsys.readouterr().out.count(HOSTILE) == 2
+
+
+def test_a_profile_names_a_data_set_as_it_is_called(capsys):
+    part = IntervalEstimate(value=0.25, low=0.2, high=0.3)
+    gate = CrossCovarianceGate(signal=1, nuisance=1, ratio=None, helps=None)
+    parts = dict.fromkeys(("R", "U_a", "U_b", "S"), part)
+    information = InformationSummary(
+        **parts, reliable=True, entropy=1.0, rows=100, regime="align", gate=gate
+    )
+    console.show_information(HOSTILE, information)
+    words = capsys.readouterr().out
+    assert HOSTILE in words
+    assert words.count("[0.200, 0.300]") == 4

@@ -1,0 +1,70 @@
+"""The λ-curve as it is drawn: in the metric's own units, diverged trainings off the axis."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tuner.report.axes import PALETTES, as_bytes, ticks_of
+from tuner.report.figures import SimilarityPanel, draw_all, draw_one, panels
+from tuner.study.space import LambdaSpace
+
+
+def test_a_loss_is_drawn_in_its_own_units(regression):
+    study = regression.study
+    shown = panels(study, regression.result, regression.finished)
+    baseline = next(t for t in regression.finished if t.request.strength == 0)
+    scores = study.validation.scores(baseline.outcome.predictions, "a")
+    assert shown[0].baseline == pytest.approx(scores.mean())
+    assert shown[0].mean[0] == pytest.approx(scores.mean())
+    assert (shown[0].low <= shown[0].high).all()
+
+
+def test_round_strengths_are_labelled(classification):
+    study = classification
+    shown = panels(study.study, study.result, study.finished)
+    axis = draw_all(study.study, study.result, shown, None).axes[0]
+    labels = [label.get_text() for label in axis.get_xticklabels()]
+    assert labels[0] == "0"
+    assert labels[-1] == "4"
+    assert {"0.2", "0.5", "1"} <= set(labels)
+
+
+@pytest.mark.parametrize("maximum", [0.003, 0.5, 4.0, 7.3, 1000.0])
+def test_labels_of_strengths_never_touch(maximum):
+    space = LambdaSpace(maximum=maximum)
+    ticks = ticks_of(space)
+    assert (ticks[0], ticks[-1]) == (0, maximum)
+    assert (np.diff(space.to_unit(np.array(ticks))) >= 0.085).all()
+
+
+def test_diverged_trainings_are_off_the_axis_and_counted(classification):
+    study = classification.study
+    panel = panels(study, classification.result, classification.finished)[0]
+    scores = panel.scores.copy()
+    scores[-1, 0] = -1e6
+    figure = draw_one(study, dataclasses.replace(panel, scores=scores), "light")
+    axis = figure.axes[0]
+    assert axis.get_ylim()[0] > -1e3
+    said = [text.get_text() for text in axis.texts]
+    assert said == [f"1 of {scores.size} scores are off the axis"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_figure_wears_the_colours_of_its_theme(classification, theme):
+    study = classification.study
+    panel = panels(study, classification.result, classification.finished)[0]
+    figure = draw_one(study, panel, theme)
+    assert as_bytes(figure, "svg").decode().count(PALETTES[theme].ink) > 0
+    assert as_bytes(figure, "svg") == as_bytes(figure, "svg")
+
+
+def test_similarity_is_that_of_the_search_by_rising_strength(classification):
+    finished = classification.finished
+    panel = SimilarityPanel.of(list(reversed(finished)))
+    assert panel.lambdas.tolist() == [0.0, 0.05, 0.4, 4.0]
+    first = finished[0].outcome.similarity
+    for name, values in panel.measured.items():
+        assert values[0].tolist() == first[name].tolist()
+    confirmed = [trial for trial in finished if trial.request.phase == "confirm"]
+    assert SimilarityPanel.of(confirmed) is None

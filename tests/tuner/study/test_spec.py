@@ -1,0 +1,51 @@
+"""What identifies a study: its options, flat or not, and their order."""
+
+import pytest
+from hypothesis import given
+from pydantic import ValidationError
+
+from tests.support.specs import spec_of_all_options_changed, specs
+from tuner.models.config import TrainingConfig
+from tuner.study.spec import OPTIONS, StudySpec, options_of, spec_from_options
+
+
+@pytest.mark.parametrize(
+    ("options", "study"),
+    [
+        ({}, "b6a0c7fb2b82ab3e"),
+        ({"trials": 12, "seed": 7}, "f3d1b4613a3abc39"),
+    ],
+)
+def test_a_study_keeps_its_id_from_version_to_version(options, study):
+    assert spec_from_options(options).study_id("0123456789abcdef") == study
+
+
+def test_the_code_of_own_encoders_is_part_of_the_id():
+    options = {"encoder_a": "cnn", "hidden": 64, "nuisance": "joint"}
+    assert spec_from_options(options).study_id("0123456789abcdef", "d") == "7070657c39294535"
+
+
+@given(spec=specs())
+def test_flat_options_say_all_of_a_spec(spec):
+    same = spec_from_options(options_of(spec))
+    assert same == spec
+    assert same.study_id("0" * 16) == spec.study_id("0" * 16)
+
+
+def test_options_are_those_that_differ_from_their_defaults():
+    assert options_of(StudySpec()) == {}
+    training = TrainingConfig(hidden=64, epochs=100)
+    assert options_of(StudySpec(trials=12, training=training)) == {"trials": 12, "hidden": 64}
+    assert options_of(spec_of_all_options_changed()).keys() == OPTIONS.keys()
+
+
+def test_every_option_has_one_name_and_is_described():
+    fields = [*StudySpec.model_fields, *TrainingConfig.model_fields]
+    assert sorted(fields) == sorted([*OPTIONS, "training"])
+    assert [name for name, field in OPTIONS.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("gpus", [1.5, -0.1])
+def test_gpus_are_a_part_of_one_or_whole_ones(gpus):
+    with pytest.raises(ValidationError, match="gpus"):
+        StudySpec(gpus=gpus)

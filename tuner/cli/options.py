@@ -1,0 +1,109 @@
+"""The options of a study as flags, made of the fields that describe them."""
+
+import re
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature, signature
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import typer
+from pydantic import ValidationError
+
+from tuner.errors import SpecError
+from tuner.models.config import TrainingConfig
+from tuner.report.command import flag
+from tuner.study.spec import OPTIONS, StudySpec, option_errors, spec_from_options
+
+Command = TypeVar("Command", bound=Callable[..., None])
+DATA_SET = ("a", "b", "y", "task", "seed")  # options that say how a data set is read
+_OF_THE_STUDY = (*DATA_SET, "name", "metric", "cpus", "gpus", "ranks")
+_SEARCH = "Search"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def study_options(*names: str) -> Callable[[Command], Command]:
+    """Give a command options of a study, all unless some are named.
+
+    The command takes an argument first, then flags of its own, and last `**options`.
+    """
+
+    def decorate(command: Command) -> Command:
+        argument, *flags, _ = signature(command).parameters.values()
+        options = [_parameter(name) for name in names or OPTIONS]
+        vars(command)["__signature__"] = Signature([argument, *options, *flags])
+        return command
+
+    return decorate
+
+
+def spec_of(options: Mapping[str, Any]) -> StudySpec:
+    """Make a spec of what flags were set to.
+
+    Raises:
+        SpecError: If a value is not allowed: a line for each, by the name of its flag.
+    """
+    try:
+        return spec_from_options(options)
+    except ValidationError as error:
+        faults = option_errors(error.errors())
+        lines = (f"{flag(f.option.split('.')[0])} {f.value}: {f.reason}" for f in faults)
+        raise SpecError("\n".join(lines)) from None
+
+
+def _parameter(name: str) -> Parameter:
+    field = OPTIONS[name]
+    kind = get_origin(field.annotation)
+    types = {Literal: str, tuple: list[str], UnionType: str | None}
+    option = typer.Option(flag(name), help=_help(name), rich_help_panel=_panel(name))
+    return Parameter(
+        name,
+        Parameter.POSITIONAL_OR_KEYWORD,
+        default=field.default,
+        annotation=Annotated[types.get(kind, field.annotation), option],
+    )
+
+
+def _help(name: str) -> str:
+    """Write a description as a sentence, with the choices that there are."""
+    field = OPTIONS[name]
+    text = field.description or ""
+    text = text[0].upper() + text[1:] if text[0].isascii() else text  # no Λ for a λ
+    if get_origin(field.annotation) is Literal:
+        return f"{text}. One of {', '.join(get_args(field.annotation))}."
+    return f"{text}; give it once for each." if isinstance(field.default, tuple) else f"{text}."
+
+
+def _panel(name: str) -> str | None:
+    if name in TrainingConfig.model_fields:
+        return "Training"
+    return None if name in _OF_THE_STUDY else _SEARCH
+
+
+def _seconds(duration: str) -> float:
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", duration)
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        raise typer.BadParameter(f"{duration!r}: write 90s, 10m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Path or URI of an .npz or .parquet file with a, b and y, or a shipped example: mfeat",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Trials at a time; never changes λ*.", show_default="all CPUs"),
+]
+TimeBudget = Annotated[
+    float | None,
+    typer.Option(
+        parser=_seconds,
+        metavar="DURATION",
+        help="Start no further batch of λs after this long, such as 90s, 10m or 1h30m.",
+        rich_help_panel=_SEARCH,
+    ),
+]
