@@ -23,7 +23,8 @@ def run(
     """Find λ* of DATA and register the best encoder of each modality.
 
     Interrupt it with Ctrl-C or lose the machine: the same command goes on with what is finished.
-    The same command on the same data gives the same λ*, however many workers it has.
+    The same command on the same data gives the same λ*, however many workers it has. Where the
+    answer is there but an encoder could not be registered, the last lines say why; exit code 1.
     """
     earlier = options.pop("warm_start")
     spec = spec_of(options)  # before anything is loaded that takes seconds
@@ -42,6 +43,10 @@ def run(
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
         console.show(result, settings)
+    for reason in result.missing:
+        typer.echo(f"Not registered: {reason}", err=True)
+    if result.missing:
+        raise typer.Exit(1)
 
 
 @contextmanager

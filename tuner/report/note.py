@@ -68,8 +68,9 @@ def _table(result: StudyResult) -> str:
 
 def _models(result: StudyResult) -> list[str]:
     models = [m for m in (result.modalities.a.model, result.modalities.b.model) if m is not None]
+    reasons = [_plain(f"Not registered: {reason}") for reason in result.missing if result.mlflow]
     if not models:
-        return []
+        return reasons
     links = [
         f"[{_plain(model.name)} version {model.version}]"
         f"(#/models/{model.name}/versions/{model.version})"
@@ -78,7 +79,11 @@ def _models(result: StudyResult) -> list[str]:
     ]
     where = None if result.mlflow is None else result.mlflow.tracking_uri
     code = load_lines(models[0].name, models[0].version, where)
-    return ["Best encoders:\n" + "\n".join(f"- {link}" for link in links), f"```python\n{code}```"]
+    return [
+        "Best encoders:\n" + "\n".join(f"- {link}" for link in links),
+        f"```python\n{code}```",
+        *reasons,
+    ]
 
 
 def _plain(text: str) -> str:

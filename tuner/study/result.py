@@ -300,6 +300,17 @@ class StudyResult(_Part):
         return pd.json_normalize([point.model_dump() for point in self.curve], sep="_")
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """What could not be registered of a study that is done, and why; empty if all was."""
+        if self.mlflow is None:
+            return (
+                "MLflow could not be reached: runs and encoders are not there yet. The same "
+                "command logs them.",
+            )
+        errors = (self.modalities.a.model_error, self.modalities.b.model_error)
+        return tuple(error for error in errors if error is not None)
+
+    @property
     def answers(self) -> "dict[Target, Answer | ModalityAnswer]":
         """The answer for each target: A, B and both."""
         return {"a": self.modalities.a, "b": self.modalities.b, "joint": self.joint}
