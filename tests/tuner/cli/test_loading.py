@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,25 @@ def test_the_command_starts_fast(words, code):
     script = [sys.executable, "-c", SCRIPT, ",".join(SLOW), *words]
     done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == [str(code)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where a user works: it has a module of its own, and one that is called like a library."""
+    (tmp_path / "mine.py").write_text("def build(shape, width):\n    raise ValueError('planted')\n")
+    (tmp_path / "scipy.py").write_text("raise AssertionError('not the library')\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["profile", "mfeat"], 0, "Next: tuner run mfeat"),
+        (["run", "mfeat", "--encoder-a", "mine:build"], 2, "ValueError: planted"),
+    ],
+)
+def test_the_working_directory_comes_after_what_is_installed(folder, words, code, reason):
+    tuner = Path(sys.executable).with_name("tuner")
+    done = subprocess.run([tuner, *words], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert reason in done.stderr
