@@ -1,8 +1,8 @@
 """What a study is asked to do: a frozen, self-checking description that identifies it."""
 
 import hashlib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -133,3 +133,36 @@ def spec_from_options(options: Mapping[str, Any]) -> StudySpec:
     training = {n: value for n, value in options.items() if n in TrainingConfig.model_fields}
     rest = {n: value for n, value in options.items() if n not in training}
     return StudySpec(**rest, training=TrainingConfig(**training))
+
+
+class OptionError(NamedTuple):
+    """An option that is unknown, or whose value is not allowed; as text `option: reason`.
+
+    Attributes:
+        option: Its name, dotted where it is a part of another; `spec` for all of them together.
+        value: What it was set to.
+        reason: What is wrong with that.
+    """
+
+    option: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.option}: {self.reason}"
+
+
+def option_errors(faults: Iterable[Mapping[str, Any]]) -> list[OptionError]:
+    """Say what is wrong with options.
+
+    Args:
+        faults: `errors()` of a validation error of pydantic's or of FastAPI's.
+    """
+    return [
+        OptionError(
+            option=".".join(map(str, fault["loc"])) or "spec",
+            value=fault.get("input"),
+            reason=str(fault["msg"]),
+        )
+        for fault in faults
+    ]

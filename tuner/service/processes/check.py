@@ -20,7 +20,7 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     from tuner.errors import SpecError
     from tuner.models.errors import ModelError
     from tuner.settings import Settings
-    from tuner.study.spec import spec_from_options
+    from tuner.study.spec import option_errors, spec_from_options
     from tuner.study.study import Study, read_dataset
 
     try:
@@ -29,7 +29,7 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
         study = Study.of(spec, dataset)
     except ValidationError as error:
-        return {"errors": spec_errors(error)}
+        return {"errors": [str(fault) for fault in option_errors(error.errors())]}
     except DataError as error:
         return {"errors": list(error.findings)}
     except (SpecError, ModelError) as error:
@@ -41,13 +41,6 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         "spec": spec.model_dump(mode="json"),
         "warnings": list(dataset.warnings),
     }
-
-
-def spec_errors(error: ValidationError) -> list[str]:
-    """Write down what is wrong with options, one line each."""
-    return [
-        f"{'.'.join(map(str, fault['loc'])) or 'spec'}: {fault['msg']}" for fault in error.errors()
-    ]
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from tuner.study.spec import option_errors
+
 _log = logging.getLogger(__name__)
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
@@ -76,10 +78,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        findings = [
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-            for fault in error.errors()
-        ]
+        findings = [str(fault) for fault in option_errors(error.errors())]
         return problem(422, "the request is not as it should be", findings)
 
     @app.exception_handler(OperationalError)

@@ -22,7 +22,6 @@ from starlette.background import BackgroundTask
 
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.sources import is_uri
-from tuner.service.processes.check import spec_errors
 from tuner.service.routes.problems import PROBLEMS, ProblemError
 from tuner.service.routes.session import Reader, Writer
 from tuner.service.schemas import (
@@ -45,6 +44,7 @@ from tuner.storage.submissions import (
     TooManyError,
 )
 from tuner.study.result import Status, StudyResult
+from tuner.study.spec import option_errors
 
 _log = logging.getLogger(__name__)
 _LOOK = 0.5  # seconds between looks for new events
@@ -399,7 +399,8 @@ def _options(spec: str) -> dict[str, Any]:
     try:
         SubmitOptions.model_validate(options)
     except ValidationError as error:
-        raise ProblemError(422, "the spec is not as it should be", spec_errors(error)) from None
+        findings = [str(fault) for fault in option_errors(error.errors())]
+        raise ProblemError(422, "the spec is not as it should be", findings) from None
     for name in ("encoder_a", "encoder_b"):
         if ":" in str(options.get(name, "")):
             detail = f"{name}: a service runs built-in encoders only"
