@@ -1,7 +1,7 @@
 """What a person sees in the terminal: progress on standard error, the answer on standard output."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.padding import Padding
@@ -9,34 +9,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from tuner.data import PairedDataset, Split
-from tuner.errors import SpecError
 from tuner.orchestrator import run_study
 from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 from tuner.settings import Settings
-from tuner.storage.studies import StudyStore
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import InformationSummary, Interval, StudyResult
-from tuner.study.spec import StudySpec, WarmStart
+from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
 _err = Console(stderr=True, highlight=False)
 _out = Console(highlight=False)
-
-
-def warm_start(study: str, settings: Settings) -> WarmStart:
-    """Begin with the answer of an earlier study in the store.
-
-    Raises:
-        SpecError: If it has none.
-    """
-    with closing(StudyStore(settings.store_url)) as store:
-        row = store.get(study)
-    if row is None or row.result is None:
-        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
-    answer = StudyResult.model_validate(row.result)
-    return WarmStart(study=study, interval=answer.joint.interval)
 
 
 def run(

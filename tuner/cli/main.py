@@ -260,7 +260,9 @@ def run(
     from tuner.cli import console
 
     if warm_start is not None:
-        given["warm_start"] = console.warm_start(warm_start, Settings())
+        from tuner.storage import studies
+
+        given["warm_start"] = studies.warm_start(warm_start, Settings().store_url)
     spec = spec_from_options(given)
     budget = None if time_budget is None else _seconds(time_budget)
 
