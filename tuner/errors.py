@@ -6,8 +6,13 @@ Exception
     ├── StudyInUseError  another process is working on the same study
     ├── ServiceError     the service refuses a request, or cannot be reached
     ├── EncoderNotKeptError  an encoder cannot be registered as the one that was trained
+    ├── SubmissionError  the service does not accept a submission: the findings say why
+    │   ├── ConflictError    its idempotency key was used for another request
+    │   └── TooManyError     its user has as many unfinished ones as are allowed
     ├── TrackingError    MLflow could not be reached at the end; the study is safe in the store
     └── SpecError        a study spec asks for something that this data set cannot give
+
+What a database raises goes by the names in `tuner.storage.database`.
 """
 
 from collections.abc import Sequence
@@ -48,3 +53,26 @@ class ServiceError(TunerError):
     def __init__(self, message: str, *, status: int = 0, findings: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.status, self.findings = status, list(findings)
+
+
+class SubmissionError(TunerError):
+    """The service does not accept a submission.
+
+    Attributes:
+        findings: What is wrong with its data set or its spec, one line each.
+    """
+
+    def __init__(self, message: str, findings: Sequence[str] = ()) -> None:
+        super().__init__(message, findings)
+        self.findings = list(findings)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ConflictError(SubmissionError):
+    """An idempotency key was used before, for another request."""
+
+
+class TooManyError(SubmissionError):
+    """A user has as many unfinished submissions as are allowed."""

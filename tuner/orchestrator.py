@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
 from tuner.search.plan import Plan
 from tuner.settings import Settings
+from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
@@ -113,9 +113,10 @@ def run_study(
     """
     settings = settings or Settings()
     with (
-        closing(StudyStore(settings.store_url)) as store,
-        Lease(store, study.id) as lease,
+        Database(settings.store_url) as database,
+        Lease(database, study.id) as lease,
     ):
+        store = StudyStore(database)
         row = store.open(
             study.id,
             name=study.name,

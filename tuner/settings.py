@@ -1,7 +1,6 @@
 """Where things are kept: the environment, read once at the edge of the program."""
 
 from pathlib import Path
-from urllib.parse import unquote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -103,15 +102,3 @@ class Settings(BaseSettings):
     def reports(self, study: str) -> Path:
         """Where the report of a study is written."""
         return self.folder / "reports" / study
-
-
-def is_under(uri: str, prefixes: str) -> bool:
-    """Whether a URI lies under one of some prefixes, separated by commas, and stays there.
-
-    `s3://data` allows `s3://data/x`, but neither `s3://data-of-others/x` nor `s3://data/../x`.
-    """
-    plain = unquote(unquote(uri)).replace("\\", "/")
-    if ".." in plain.split("/") or "@" in plain.partition("://")[2].partition("/")[0]:
-        return False
-    wanted = (prefix.strip().rstrip("/") for prefix in prefixes.split(","))
-    return any(prefix and uri.startswith(f"{prefix}/") for prefix in wanted)

@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -23,7 +22,7 @@ from rich.table import Table
 from tests.tuner.service.conftest import serving
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key
-from tuner.storage.studies import StudyStore
+from tuner.storage.database import Database
 from tuner.storage.tables import EventRow, StudyRow, SubmissionRow, TrialRow
 
 _CLIENTS = 4
@@ -63,11 +62,11 @@ def main() -> None:
 
 def fill(home: Path, studies: int) -> tuple[str, str]:
     """Write finished studies down; return a key, and the id of one submission."""
-    with closing(StudyStore(Settings(home=home).store_url)) as store:
-        token = create_key(store, "ada")
-        user = caller_of(store, token).user
+    with Database(Settings(home=home).store_url) as database:
+        token = create_key(database, "ada")
+        user = caller_of(database, token).user
         ids = [secrets.token_hex(8) for _ in range(studies)]
-        with store.session() as session:
+        with database.session() as session:
             for number, study in enumerate(ids):
                 result = {"joint": {"lambda": 0.1, "verdict": "align"}}
                 session.add(

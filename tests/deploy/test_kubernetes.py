@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tuner.service import metrics
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 
 ROOT = Path(__file__).parents[2]
@@ -138,10 +139,9 @@ def test_what_is_referred_to_is_there(overlay):
 
 
 def test_alerts_and_dashboard_use_metrics_that_exist_and_are_explained(tmp_path):
-    store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
     metrics.observe("GET", "/", 200, 0.1)
-    told, _ = metrics.exposition(store)
-    store.close()
+    with Database(f"sqlite:///{tmp_path}/studies.db") as database:
+        told, _ = metrics.exposition(StudyStore(database))
     known = set(re.findall(r"^(tuner_\w+)", told.decode(), re.MULTILINE))
     (rules,) = of_kind("gpu", "PrometheusRule")
     alerts = [rule for group in rules["spec"]["groups"] for rule in group["rules"]]

@@ -12,6 +12,7 @@ from tuner.data import from_arrays
 from tuner.execution import interrupts
 from tuner.models.config import TrainingConfig
 from tuner.models.training.loop import train
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.study.result import (
     Answer,
@@ -49,7 +50,7 @@ class SmallStudy:
 
     def store(self, url: str) -> StudyStore:
         """Write the study into a new store."""
-        store = StudyStore(url)
+        store = StudyStore(Database(url))
         study = self.study
         store.open(
             study.id,
@@ -63,11 +64,16 @@ class SmallStudy:
 
 
 @pytest.fixture
-def store(database_url):
+def database(database_url) -> Iterator[Database]:
+    """A database with our tables, of each kind in turn."""
+    with Database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def store(database) -> StudyStore:
     """A study store, on each kind of database in turn."""
-    store = StudyStore(database_url)
-    yield store
-    store.close()
+    return StudyStore(database)
 
 
 @pytest.fixture(scope="session")

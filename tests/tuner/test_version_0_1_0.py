@@ -48,7 +48,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def store(home):
-    with closing(StudyStore(Settings(home=home).store_url)) as store:
+    with closing(StudyStore(Database(Settings(home=home).store_url))) as store:
         yield store
 
 

@@ -1,7 +1,7 @@
 """What a person sees in the terminal: progress on standard error, the answer on standard output."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.padding import Padding
@@ -10,14 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.data import PairedDataset, Split
-from tuner.errors import SpecError
 from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import Answer, InformationSummary, Interval, ModalityAnswer, StudyResult
 from tuner.study.scores import Target
-from tuner.study.spec import StudySpec, WarmStart
+from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
@@ -25,22 +24,6 @@ _ORDER: tuple[Target, ...] = ("joint", "a", "b")
 # Names and reasons are what users write: brackets and colons in them mean nothing here.
 _err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 _out = Console(highlight=False, markup=False, emoji=False)
-
-
-def warm_start(study: str, settings: Settings) -> WarmStart:
-    """Begin with the answer of an earlier study in the store.
-
-    Raises:
-        SpecError: If it has none.
-    """
-    from tuner.storage.studies import StudyStore
-
-    with closing(StudyStore(settings.store_url)) as store:
-        row = store.get(study)
-    if row is None or row.result is None:
-        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
-    answer = StudyResult.model_validate(row.result)
-    return WarmStart(study=study, interval=answer.joint.interval)
 
 
 def run(

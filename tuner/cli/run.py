@@ -33,7 +33,10 @@ def run(
         from tuner.cli import console
 
         if earlier is not None:
-            spec = spec.model_copy(update={"warm_start": console.warm_start(earlier, settings)})
+            from tuner.storage import studies
+
+            start = studies.warm_start(earlier, settings.store_url)
+            spec = spec.model_copy(update={"warm_start": start})
         with _output_for_the_answer():
             result = console.run(data, spec, settings, workers, time_budget)
     except KeyboardInterrupt:

@@ -35,19 +35,19 @@ def key_create(
 ) -> None:
     """Make a key and print it: it cannot be shown again."""
     from tuner.storage.accounts import create_key
-    from tuner.storage.studies import StudyStore
+    from tuner.storage.database import Database
 
     scopes = ("read",) if read_only else ("read", "write")
-    typer.echo(create_key(StudyStore(Settings().store_url), user, scopes))
+    typer.echo(create_key(Database(Settings().store_url), user, scopes))
     typer.echo(f"{user} sets TUNER_API_KEY to it, and TUNER_URL to this service.", err=True)
 
 
 def key_list() -> None:
     """List keys by their ids: the keys themselves are kept nowhere."""
     from tuner.storage.accounts import keys
-    from tuner.storage.studies import StudyStore
+    from tuner.storage.database import Database
 
-    for row, user in keys(StudyStore(Settings().store_url)):
+    for row, user in keys(Database(Settings().store_url)):
         state = "revoked" if row.revoked else "valid"
         typer.echo(f"{row.id}  {user}  {','.join(row.scopes)}  {row.created:%Y-%m-%d}  {state}")
 
@@ -55,7 +55,7 @@ def key_list() -> None:
 def key_revoke(key: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows.")]) -> None:
     """Revoke a key at once."""
     from tuner.storage.accounts import revoke_key
-    from tuner.storage.studies import StudyStore
+    from tuner.storage.database import Database
 
-    if not revoke_key(StudyStore(Settings().store_url), key):
+    if not revoke_key(Database(Settings().store_url), key):
         raise typer.BadParameter(f"there is no key {key!r}: see tuner key list")

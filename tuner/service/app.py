@@ -5,29 +5,24 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import anyio
 from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-from sqlalchemy.exc import SQLAlchemyError
 
 from tuner.service import metrics
-from tuner.service.routes import health, session, studies
+from tuner.service.routes import downloads, events, health, session, sharing, studies
 from tuner.service.routes.body_limit import BodyLimit
+from tuner.service.routes.dependencies import Parts, add_parts
 from tuner.service.routes.problems import PROBLEMS, add_handlers
 from tuner.service.runner import Runner
 from tuner.service.schemas import Problem, SubmitOptions
-from tuner.service.uploads import Checker
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
-from tuner.storage.studies import StudyStore
-from tuner.storage.submissions import Submissions
+from tuner.storage.database import Database, DatabaseError
 
 _log = logging.getLogger(__name__)
 _WEBHOOKS = 2.0  # seconds between looks for studies that ended
@@ -51,21 +46,17 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         settings: Where things are, and limits.
         run_studies: Whether it starts drivers, too; a runner elsewhere may do so instead.
     """
-    store = StudyStore(settings.store_url, patience=_PATIENCE)
+    database = Database(settings.store_url, patience=_PATIENCE)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        runner = Runner(StudyStore(settings.store_url), settings) if run_studies else None
-        if runner is not None:
-            runner.start()
-        webhooks = asyncio.create_task(_tell_webhooks(store))
+        webhooks = asyncio.create_task(_tell_webhooks(database))
         try:
-            yield
+            async with _runner(settings) if run_studies else nullcontext():
+                yield
         finally:
             webhooks.cancel()
-            if runner is not None:
-                await anyio.to_thread.run_sync(runner.stop)
-            store.close()
+            database.close()
 
     app = FastAPI(
         title="Alignment tuner",
@@ -76,12 +67,9 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         redoc_url=None,
         responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
-    app.state.settings, app.state.store = settings, store
-    app.state.submissions = Submissions(store, max_queued=settings.max_queued)
-    app.state.checker = Checker()
-    app.state.limiter = MovingWindowRateLimiter(MemoryStorage()), parse(settings.rate_limit)
-    app.include_router(studies.router, prefix="/api/v1")
-    app.include_router(session.router, prefix="/api/v1")
+    add_parts(app, Parts.of(settings, database))
+    for routes in (studies, events, downloads, sharing, session):
+        app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1", include_in_schema=False)
     add_handlers(app)
@@ -92,12 +80,24 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
     return app
 
 
-async def _tell_webhooks(store: StudyStore) -> None:
+@asynccontextmanager
+async def _runner(settings: Settings) -> AsyncIterator[None]:
+    """Run studies meanwhile, with more patience with the database than a request has."""
+    with Database(settings.store_url) as database:
+        runner = Runner(database, settings)
+        runner.start()
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(runner.stop)
+
+
+async def _tell_webhooks(database: Database) -> None:
     while True:
         await asyncio.sleep(_WEBHOOKS)
         try:
-            await anyio.to_thread.run_sync(send_due, store)
-        except SQLAlchemyError as fault:
+            await anyio.to_thread.run_sync(send_due, database)
+        except DatabaseError as fault:
             _log.warning("webhooks wait for the database: %s", fault)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MODULE = "tuner.service.processes.driver"
+_SAFELY = ("-P", "-m")  # else Python looks for modules in the working directory first
 
 
 class RunningDriver(Protocol):
@@ -46,7 +47,7 @@ def _process(study: str, settings: Settings) -> RunningDriver:
     folder.mkdir(exist_ok=True)
     with (folder / f"{study}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", _MODULE, study],
+            [sys.executable, *_SAFELY, _MODULE, study],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -73,7 +74,7 @@ class _Jobs:
         if self._client is None:
             self._client = JobSubmissionClient(self._address)
         job = self._client.submit_job(
-            entrypoint=f"python -m {_MODULE} {study}",
+            entrypoint=f"python {' '.join(_SAFELY)} {_MODULE} {study}",
             submission_id=f"tuner-{study}-{uuid.uuid4().hex[:8]}",
             metadata={"study": study},
         )

@@ -8,10 +8,8 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from sqlalchemy import func, select
 
 from tuner.storage.studies import StudyStore
-from tuner.storage.tables import StudyRow, TrialRow
 
 _registry = CollectorRegistry()
 _requests = Counter(
@@ -37,18 +35,11 @@ def observe(method: str, route: str, status: int, seconds: float) -> None:
 
 def exposition(store: StudyStore) -> tuple[bytes, str]:
     """Return all metrics in Prometheus' text format, and its media type."""
-    with store.session() as session:
-        by_status = dict(
-            session.execute(select(StudyRow.status, func.count()).group_by(StudyRow.status)).all()
-        )
-        failed = session.scalar(select(func.count()).where(TrialRow.reason.is_not(None))) or 0
-        trials = session.scalar(select(func.count()).select_from(TrialRow)) or 0
-        sums = select(func.sum(StudyRow.wall_seconds), func.sum(StudyRow.training_seconds))
-        spent, trained = session.execute(sums).one()
+    counts = store.counts()
     for status in ("queued", "running", "done", "failed", "cancelled"):
-        _studies.labels(status).set(by_status.get(status, 0))
-    _trials.labels("failed").set(failed)
-    _trials.labels("trained").set(trials - failed)
-    _spent.set(spent or 0.0)
-    _trained.set(trained or 0.0)
+        _studies.labels(status).set(counts.studies.get(status, 0))
+    _trials.labels("failed").set(counts.failed)
+    _trials.labels("trained").set(counts.trained)
+    _spent.set(counts.wall_seconds)
+    _trained.set(counts.training_seconds)
     return generate_latest(_registry), CONTENT_TYPE_LATEST

@@ -132,7 +132,7 @@ class WebhookSecret(BaseModel):
 class Health(BaseModel):
     """Whether the service can work."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok"]
 
 
 class Problem(BaseModel):

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-from contextlib import closing
 from pathlib import Path
 
 import uvicorn
@@ -11,7 +10,7 @@ import uvicorn
 from tuner.service.app import create_app
 from tuner.settings import Settings
 from tuner.storage.accounts import create_key, keys
-from tuner.storage.studies import StudyStore
+from tuner.storage.database import Database
 
 FIRST_USER = "admin"
 _GRACE = 10  # seconds that open requests have when the service is told to stop
@@ -40,10 +39,10 @@ def first_key(settings: Settings) -> Path | None:
         The file; None if there are keys already.
     """
     path = settings.folder / "api-key"
-    with closing(StudyStore(settings.store_url)) as store:
-        if keys(store):
+    with Database(settings.store_url) as database:
+        if keys(database):
             return None
-        token = create_key(store, FIRST_USER)
+        token = create_key(database, FIRST_USER)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(token + "\n")

@@ -10,17 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import fsspec
 from fastapi import UploadFile
-from sqlalchemy import select
 
 from tuner.data.formats.sources import is_uri
-from tuner.service.routes.problems import ProblemError
+from tuner.errors import SubmissionError
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
-from tuner.storage.tables import StudyRow
 
 _CHUNK = 2**20
 _SUFFIXES = (".npz", ".parquet")
@@ -32,11 +31,11 @@ async def received(file: UploadFile, settings: Settings) -> AsyncIterator[Path]:
     """Copy an upload into the folder of uploads; what is still there at the end is removed.
 
     Raises:
-        ProblemError: If it is neither .npz nor .parquet.
+        SubmissionError: If it is neither .npz nor .parquet.
     """
     suffix = Path(file.filename or "").suffix.lower()
     if suffix not in _SUFFIXES:
-        raise ProblemError(422, "file: its name has to end in .npz or .parquet")
+        raise SubmissionError("file: its name has to end in .npz or .parquet")
     handle, name = tempfile.mkstemp(prefix="incoming-", suffix=suffix, dir=settings.uploads)
     os.close(handle)
     path = Path(name)
@@ -67,8 +66,7 @@ def keep(path: Path, fingerprint: str, settings: Settings) -> str:
 
 def discard_unused(store: StudyStore, fingerprint: str, settings: Settings) -> None:
     """Remove an uploaded data set that no study is about."""
-    about = select(StudyRow.id).where(StudyRow.fingerprint == fingerprint).limit(1)
-    if store.run(lambda session: session.scalar(about)) is not None:
+    if store.uses(fingerprint):
         return
     for path in settings.uploads.glob(f"{fingerprint}.*"):
         path.unlink(missing_ok=True)
@@ -85,6 +83,18 @@ def stem(name: str | None) -> str | None:
     return safe or None
 
 
+def is_under(uri: str, prefixes: str) -> bool:
+    """Whether a URI lies under one of some prefixes, separated by commas, and stays there.
+
+    `s3://data` allows `s3://data/x`, but neither `s3://data-of-others/x` nor `s3://data/../x`.
+    """
+    plain = unquote(unquote(uri)).replace("\\", "/")
+    if ".." in plain.split("/") or "@" in plain.partition("://")[2].partition("/")[0]:
+        return False
+    allowed = (prefix.strip().rstrip("/") for prefix in prefixes.split(","))
+    return any(prefix and uri.startswith(f"{prefix}/") for prefix in allowed)
+
+
 class Checker:
     """Checks submissions in processes of their own, a few at a time.
 
@@ -96,15 +106,16 @@ class Checker:
         self._free = asyncio.Semaphore(at_a_time)
 
     async def check(self, source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
-        """Return what the study would be.
+        """Return what the study would be, with the keys that `processes.check` writes.
 
         Raises:
-            ProblemError: With all that is wrong.
+            SubmissionError: With all that is wrong.
         """
-        asked = json.dumps({"source": source, "options": options, "name": name})
+        request = json.dumps({"source": source, "options": options, "name": name})
         async with self._free:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # else a file of ours may be one of the same name in the working directory
                 "-m",
                 "tuner.service.processes.check",
                 stdin=asyncio.subprocess.PIPE,
@@ -112,17 +123,17 @@ class Checker:
                 stderr=asyncio.subprocess.DEVNULL,
             )
             try:
-                told = process.communicate(asked.encode())
-                output, _ = await asyncio.wait_for(told, _CHECK_SECONDS)
+                response = process.communicate(request.encode())
+                output, _ = await asyncio.wait_for(response, _CHECK_SECONDS)
             except TimeoutError:
-                raise ProblemError(422, "the data set could not be checked in time") from None
+                raise SubmissionError("the data set could not be checked in time") from None
             finally:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
         if process.returncode != 0:
-            raise ProblemError(422, "the data set could not be read: the file breaks its reader")
-        found: dict[str, Any] = json.loads(output)
-        if "errors" in found:
-            raise ProblemError(422, "the submission cannot be accepted", found["errors"])
-        return found
+            raise SubmissionError("the data set could not be read: the file breaks its reader")
+        study: dict[str, Any] = json.loads(output)
+        if "errors" in study:
+            raise SubmissionError("the submission cannot be accepted", study["errors"])
+        return study

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from tuner.storage.studies import StudyStore
+from tuner.storage.database import Database
 from tuner.storage.tables import KeyRow, UserRow
 
 SCOPES = ("read", "write")
@@ -25,7 +25,7 @@ class Caller:
     scopes: tuple[str, ...]
 
 
-def create_key(store: StudyStore, user: str, scopes: tuple[str, ...] = SCOPES) -> str:
+def create_key(database: Database, user: str, scopes: tuple[str, ...] = SCOPES) -> str:
     """Make a key for a user, who is written down first if new; it cannot be shown again.
 
     Raises:
@@ -53,17 +53,17 @@ def create_key(store: StudyStore, user: str, scopes: tuple[str, ...] = SCOPES) -
             )
         )
 
-    store.run(work)
+    database.run(work)
     return token
 
 
-def keys(store: StudyStore) -> list[tuple[KeyRow, str]]:
+def keys(database: Database) -> list[tuple[KeyRow, str]]:
     """Return every key with the name of its user."""
     query = select(KeyRow, UserRow.name).join(UserRow).order_by(KeyRow.created)
-    return store.run(lambda session: [(row, name) for row, name in session.execute(query)])
+    return database.run(lambda session: [(row, name) for row, name in session.execute(query)])
 
 
-def revoke_key(store: StudyStore, key: str) -> bool:
+def revoke_key(database: Database, key: str) -> bool:
     """Revoke a key by its id; whether there is one."""
 
     def work(session: Session) -> bool:
@@ -73,28 +73,28 @@ def revoke_key(store: StudyStore, key: str) -> bool:
         row.revoked = True
         return True
 
-    return store.run(work)
+    return database.run(work)
 
 
-def caller_of(store: StudyStore, token: str) -> Caller | None:
+def caller_of(database: Database, token: str) -> Caller | None:
     """Return who a key belongs to; None if it is unknown or revoked."""
     digest = _digest(token)
 
     def work(session: Session) -> Caller | None:
-        found = session.execute(
+        row = session.execute(
             select(KeyRow, UserRow)
             .join(UserRow)
             .where(KeyRow.id == digest[:_PREFIX], KeyRow.revoked.is_(False))
         ).first()
-        if found is None or not secrets.compare_digest(found[0].digest, digest):
+        if row is None or not secrets.compare_digest(row[0].digest, digest):
             return None
-        key, user = found
+        key, user = row
         return Caller(user=user.id, name=user.name, key=key.id, scopes=tuple(key.scopes))
 
-    return store.run(work)
+    return database.run(work)
 
 
-def webhook_secret(store: StudyStore, user: int) -> str:
+def webhook_secret(database: Database, user: int) -> str:
     """Return what the webhooks of a user are signed with, made when it is first asked for.
 
     Raises:
@@ -109,7 +109,7 @@ def webhook_secret(store: StudyStore, user: int) -> str:
             row.webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
         return row.webhook_secret
 
-    return store.run(work)
+    return database.run(work)
 
 
 def _digest(token: str) -> str:

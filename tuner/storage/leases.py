@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tuner.errors import StudyInUseError
-from tuner.storage.studies import StudyStore
+from tuner.storage.database import Database
 from tuner.storage.tables import LeaseRow
 
 _log = logging.getLogger(__name__)
@@ -32,8 +32,11 @@ _RENEWALS = 6  # in that time
 class Lease:
     """Holds a study from `with` to its end.
 
+    What is promised: one process at a time is inside, of all that share the database; it knows
+    within `duration` if it is no longer the one; and one that dies leaves the study to others.
+
     Args:
-        store: Where leases are kept.
+        database: Where leases are kept.
         study: The study.
         duration: Seconds after which the lease of an owner that fell silent ends.
 
@@ -41,8 +44,8 @@ class Lease:
         StudyInUseError: On entering, if another process holds the study.
     """
 
-    def __init__(self, store: StudyStore, study: str, *, duration: float = _DURATION) -> None:
-        self._store, self._study, self._duration = store, study, duration
+    def __init__(self, database: Database, study: str, *, duration: float = _DURATION) -> None:
+        self._database, self._study, self._duration = database, study, duration
         self._owner = f"{_here()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._ended = threading.Event()
         self._heard = 0.0  # when the database last confirmed that the lease is ours
@@ -61,7 +64,7 @@ class Lease:
         self._ended.set()
         self._thread.join()
         try:
-            with self._store.session() as session:
+            with self._database.session() as session:
                 session.execute(delete(LeaseRow).where(*self._ours()))
         except SQLAlchemyError as fault:  # the lease ends by itself
             _log.warning("could not give back the lease of study %s: %s", self._study, fault)
@@ -80,7 +83,7 @@ class Lease:
             )
 
     def _acquire(self) -> None:
-        with self._store.session() as session:
+        with self._database.session() as session:
             held = session.get(LeaseRow, self._study)
             free = LeaseRow.expires < clock(session)
             if held is not None and _is_dead(held.owner):
@@ -88,7 +91,7 @@ class Lease:
             if self._write(session, LeaseRow.study_id == self._study, free):
                 return
         try:
-            with self._store.session() as session:
+            with self._database.session() as session:
                 expires = session.scalar(select(clock(session) + self._duration))
                 session.add(LeaseRow(study_id=self._study, owner=self._owner, expires=expires))
         except IntegrityError:
@@ -99,7 +102,7 @@ class Lease:
         while not self._ended.wait(self._duration / _RENEWALS):
             now = time.monotonic()
             try:
-                with self._store.session() as session:
+                with self._database.session() as session:
                     kept = self._write(session, *self._ours())
             except SQLAlchemyError as fault:
                 _log.warning("could not renew the lease of study %s: %s", self._study, fault)

@@ -23,7 +23,7 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         if _version(connection) == VERSION:
             return
-    with alone(engine) as connection:
+    with exclusive(engine) as connection:
         if engine.dialect.name == "sqlite":  # else Python commits each table by itself
             connection.exec_driver_sql("BEGIN")
         if _version(connection) is None:
@@ -42,7 +42,7 @@ def _version(connection: Connection) -> str | None:
 
 
 @contextmanager
-def alone(engine: Engine) -> Iterator[Connection]:
+def exclusive(engine: Engine) -> Iterator[Connection]:
     """Keep every other process from building tables in the same database meanwhile."""
     if engine.dialect.name == "sqlite" and engine.url.database:
         with FileLock(Path(engine.url.database).with_suffix(".lock")), engine.begin() as connection:

@@ -4,58 +4,60 @@ What Optuna's storage and MLflow show is copied from here and can be copied agai
 between two writes loses nothing.
 """
 
-import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Engine, create_engine, delete, event, select, update
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy.orm import Session
 
-from tuner.storage.schema import migrate
+from tuner.errors import SpecError
+from tuner.storage.database import Database
 from tuner.storage.tables import EventRow, StudyRow, TrialRow
-from tuner.study.result import Status
-from tuner.study.trial import FinishedTrial, pack
+from tuner.study.result import Status, StudyResult
+from tuner.study.spec import WarmStart
+from tuner.study.trial import FinishedTrial, TrialRequest, pack
 
-_log = logging.getLogger(__name__)
-_Given = TypeVar("_Given")
 
-_PATIENCE = 300.0  # seconds that a database server may be away in the middle of a study
-_PAUSE = 1.0
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecordedTrial:
+    """A finished trial, and when it was written down."""
+
+    trial: FinishedTrial
+    finished: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How much was done, by all studies together.
+
+    Attributes:
+        studies: How many there are of each status.
+        trained: Finished trials with an outcome.
+        failed: Finished trials without.
+        wall_seconds: Spent on studies.
+        training_seconds: Spent by workers on trainings.
+    """
+
+    studies: dict[str, int]
+    trained: int
+    failed: int
+    wall_seconds: float
+    training_seconds: float
 
 
 class StudyStore:
-    """Studies and finished trials in one database.
+    """Studies and finished trials.
+
+    What is promised: a trial is recorded once, however often it is told; once a method has
+    returned, what it wrote is there for every process, and for the next one after a crash.
 
     Args:
-        url: SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`.
-        patience: Seconds to wait for a database server that goes away, before giving up.
+        database: Where they are.
     """
 
-    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
-        self.url, self._patience = url, patience
-        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine, "connect", _durable_sqlite)
-        migrate(self._engine)
-        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
-
-    @property
-    def engine(self) -> Engine:
-        """The database."""
-        return self._engine
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """Open a transaction that commits at the end, or rolls back on an error."""
-        with self._sessions.begin() as session:
-            yield session
-
-    def close(self) -> None:
-        """Let go of every connection."""
-        self._engine.dispose()
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def open(self, study: str, *, name: str, fingerprint: str, spec: dict[str, Any]) -> StudyRow:
         """Return the study, written down first if it is new."""
@@ -68,11 +70,11 @@ class StudyStore:
                 session.flush()
             return row
 
-        return self.run(work)
+        return self.database.run(work)
 
     def get(self, study: str) -> StudyRow | None:
         """Return a study, or None if there is none of this id."""
-        return self.run(lambda session: session.get(StudyRow, study))
+        return self.database.run(lambda session: session.get(StudyRow, study))
 
     def update(self, study: str, **values: Any) -> None:
         """Set columns of a study; a status becomes an event, too.
@@ -88,14 +90,19 @@ class StudyStore:
             for name, value in values.items():
                 setattr(row, name, value)
             if "status" in values:
-                told = {"status": row.status, "error": row.error}
-                session.add(EventRow(study_id=study, kind="status", content=told))
+                content = {"status": row.status, "error": row.error}
+                session.add(EventRow(study_id=study, kind="status", content=content))
 
-        self.run(work)
+        self.database.run(work)
 
     def set_status(self, study: str, status: Status, error: str | None = None) -> None:
         """Say how a study stands."""
         self.update(study, status=status, error=error)
+
+    def tell(self, study: str, kind: str, content: dict[str, Any]) -> None:
+        """Add an event for whoever watches."""
+        row = {"study_id": study, "kind": kind, "content": content}
+        self.database.run(lambda session: session.add(EventRow(**row)))
 
     def record(
         self, study: str, trial: FinishedTrial, *, wall_seconds: float | None = None
@@ -111,12 +118,7 @@ class StudyStore:
         outcome = None if trial.outcome is None else pack(trial.outcome)
 
         def work(session: Session) -> None:
-            known = select(TrialRow.id).where(
-                TrialRow.study_id == study,
-                TrialRow.phase == request.phase,
-                TrialRow.number == request.number,
-            )
-            if session.scalar(known) is not None:
+            if session.scalar(select(TrialRow.id).where(*_is(study, request))) is not None:
                 return
             trained = 0.0 if trial.outcome is None else trial.outcome.seconds
             values: dict[str, Any] = {"training_seconds": StudyRow.training_seconds + trained}
@@ -136,12 +138,7 @@ class StudyStore:
                 )
             )
 
-        self.run(work)
-
-    def tell(self, study: str, kind: str, content: dict[str, Any]) -> None:
-        """Add an event for whoever watches."""
-        row = {"study_id": study, "kind": kind, "content": content}
-        self.run(lambda session: session.add(EventRow(**row)))
+        self.database.run(work)
 
     def trials(self, study: str) -> list[FinishedTrial]:
         """Return the finished trials in the order of their numbers, search before confirm."""
@@ -150,28 +147,96 @@ class StudyStore:
             .where(TrialRow.study_id == study)
             .order_by(TrialRow.phase.desc(), TrialRow.number)
         )
-        return self.run(lambda session: [row.restored() for row in session.scalars(ordered)])
+        return self.database.run(
+            lambda session: [row.restored() for row in session.scalars(ordered)]
+        )
 
-    def forget(self, study: str) -> None:
-        """Delete a study and its trials."""
-        self.run(lambda session: session.execute(delete(StudyRow).where(StudyRow.id == study)))
+    def last_finished(self, study: str) -> datetime | None:
+        """Return when the last trial finished; None if none has."""
+        last = select(func.max(TrialRow.finished)).where(TrialRow.study_id == study)
+        moment = self.database.run(lambda session: session.scalar(last))
+        return None if moment is None else _in_utc(moment)
 
-    def run(self, work: Callable[[Session], _Given]) -> _Given:
-        """Do work in a transaction; again if the database server went away in the middle."""
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                with self.session() as session:
-                    return work(session)
-            except OperationalError as fault:
-                if self._engine.dialect.name == "sqlite" or time.monotonic() > deadline:
-                    raise
-                _log.warning("the database is away, trying again: %s", fault.orig)
-                time.sleep(_PAUSE)
+    def track(self, study: str, run_id: str) -> None:
+        """Note the run that shows a study, below which no trial has one yet."""
+
+        def work(session: Session) -> None:
+            session.execute(update(StudyRow).where(StudyRow.id == study).values(run_id=run_id))
+            session.execute(update(TrialRow).where(TrialRow.study_id == study).values(run_id=None))
+
+        self.database.run(work)
+
+    def untracked(self, study: str, limit: int | None = None) -> list[RecordedTrial]:
+        """Return trials that no run shows, the first that finished first, so many at most."""
+        waiting = select(TrialRow).where(*_waits(study)).order_by(TrialRow.id).limit(limit)
+        return self.database.run(
+            lambda session: [
+                RecordedTrial(trial=row.restored(), finished=_in_utc(row.finished))
+                for row in session.scalars(waiting)
+            ]
+        )
+
+    def has_untracked(self, study: str) -> bool:
+        """Whether there is a trial that no run shows."""
+        waiting = select(exists().where(*_waits(study)))
+        return bool(self.database.run(lambda session: session.scalar(waiting)))
+
+    def mark_tracked(self, study: str, request: TrialRequest, run_id: str) -> None:
+        """Note the run that shows a trial."""
+        marked = update(TrialRow).where(*_is(study, request)).values(run_id=run_id)
+        self.database.run(lambda session: session.execute(marked))
+
+    def uses(self, fingerprint: str) -> bool:
+        """Whether a study is about the data set of that fingerprint."""
+        about = select(exists().where(StudyRow.fingerprint == fingerprint))
+        return bool(self.database.run(lambda session: session.scalar(about)))
+
+    def counts(self) -> Counts:
+        """Return how much was done, by all studies together."""
+
+        def work(session: Session) -> Counts:
+            by_status = select(StudyRow.status, func.count()).group_by(StudyRow.status)
+            finished = select(func.count(), func.count(TrialRow.reason)).select_from(TrialRow)
+            spent = select(func.sum(StudyRow.wall_seconds), func.sum(StudyRow.training_seconds))
+            trials, failed = session.execute(finished).one()
+            wall_seconds, training_seconds = session.execute(spent).one()
+            return Counts(
+                studies=dict(session.execute(by_status).all()),
+                trained=trials - failed,
+                failed=failed,
+                wall_seconds=wall_seconds or 0.0,
+                training_seconds=training_seconds or 0.0,
+            )
+
+        return self.database.run(work)
 
 
-def _durable_sqlite(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+def warm_start(study: str, url: str) -> WarmStart:
+    """Begin with the answer of an earlier study in the database at `url`.
+
+    Raises:
+        SpecError: If it has none.
+    """
+    with Database(url) as database:
+        row = StudyStore(database).get(study)
+    if row is None or row.result is None:
+        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
+    answer = StudyResult.model_validate(row.result)
+    return WarmStart(study=study, interval=answer.joint.interval)
+
+
+def _is(study: str, request: TrialRequest) -> tuple[ColumnElement[bool], ...]:
+    return (
+        TrialRow.study_id == study,
+        TrialRow.phase == request.phase,
+        TrialRow.number == request.number,
+    )
+
+
+def _waits(study: str) -> tuple[ColumnElement[bool], ...]:
+    return TrialRow.study_id == study, TrialRow.run_id.is_(None)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Give a moment its time zone, which SQLite drops."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

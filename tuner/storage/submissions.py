@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer
 
-from tuner.storage.studies import StudyStore
+from tuner.errors import ConflictError, TooManyError
+from tuner.storage.database import Database
 from tuner.storage.tables import EventRow, ShareRow, StudyRow, SubmissionRow, TrialRow, UserRow
 from tuner.study.result import Status
 
@@ -53,16 +54,8 @@ class Submission:
     created: datetime
 
 
-class ConflictError(Exception):
-    """An idempotency key was used before, for another request."""
-
-
-class TooManyError(Exception):
-    """A user has as many unfinished submissions as are allowed."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class CheckedSubmission:
     """A checked request for a study."""
 
     user: int
@@ -78,17 +71,21 @@ class Asked:
 
 
 class Submissions:
-    """The submissions in a store.
+    """What users asked for.
+
+    What is promised: equal questions of many users are one study, and a request that is sent twice
+    with one idempotency key is one submission. A user sees what is theirs or was shown to them, and
+    changes only what is theirs. A study goes on while somebody waits for it, and no longer.
 
     Args:
-        store: Where they are.
+        database: Where they are.
         max_queued: Unfinished submissions that one user may have.
     """
 
-    def __init__(self, store: StudyStore, *, max_queued: int) -> None:
-        self._store, self._max_queued = store, max_queued
+    def __init__(self, database: Database, *, max_queued: int) -> None:
+        self._database, self._max_queued = database, max_queued
 
-    def submit(self, asked: Asked) -> Submission:
+    def submit(self, submission: CheckedSubmission) -> Submission:
         """Write a submission down, once for an idempotency key.
 
         A study that failed or was cancelled is queued again and goes on from its trials.
@@ -97,16 +94,18 @@ class Submissions:
             ConflictError: If the idempotency key was used for another request.
             TooManyError: If the user has too many unfinished submissions.
         """
-        known = self.known(asked.user, asked.idempotency_key, asked.request)
-        if known is not None:
-            return known
+        existing = self.existing(submission.user, submission.idempotency_key, submission.request)
+        if existing is not None:
+            return existing
         try:
-            return self._store.run(lambda session: self._submit(session, asked))
+            return self._database.run(lambda session: self._submit(session, submission))
         except IntegrityError:  # the same request at the same time, or the same question
-            known = self.known(asked.user, asked.idempotency_key, asked.request)
-            return known or self._store.run(lambda session: self._submit(session, asked))
+            existing = self.existing(
+                submission.user, submission.idempotency_key, submission.request
+            )
+            return existing or self._database.run(lambda session: self._submit(session, submission))
 
-    def known(self, user: int, idempotency_key: str | None, request: str) -> Submission | None:
+    def existing(self, user: int, idempotency_key: str | None, request: str) -> Submission | None:
         """Return what an idempotency key was used for.
 
         Raises:
@@ -115,17 +114,17 @@ class Submissions:
         if idempotency_key is None:
             return None
         mine = (SubmissionRow.user_id == user, SubmissionRow.idempotency_key == idempotency_key)
-        found = self._store.run(lambda session: session.scalar(select(SubmissionRow).where(*mine)))
-        if found is None:
+        row = self._database.run(lambda session: session.scalar(select(SubmissionRow).where(*mine)))
+        if row is None:
             return None
-        if found.request != request:
-            raise ConflictError
-        return self.get(user, found.id)
+        if row.request != request:
+            raise ConflictError("this Idempotency-Key was used for another request: take a new one")
+        return self.get(user, row.id)
 
     def get(self, user: int, submission: str) -> Submission | None:
         """Return a submission that a user may see, or None if there is none of this id."""
-        found = self._select(_visible_to(user), SubmissionRow.id == submission, limit=1)
-        return found[0] if found else None
+        page = self._select(_visible_to(user), SubmissionRow.id == submission, limit=1)
+        return page[0] if page else None
 
     def page(
         self, user: int, *, before: int | None, limit: int, status: str | None, name: str | None
@@ -163,7 +162,7 @@ class Submissions:
             if not _is_wanted(session, study.id):
                 study.cancel_requested = True
 
-        self._store.run(work)
+        self._database.run(work)
         return self.get(user, submission)
 
     def delete(self, user: int, submission: str) -> bool:
@@ -177,21 +176,21 @@ class Submissions:
             row = _own(session, user, submission)
             if row is None:
                 return False
-            study = row.study_id
+            study_id = row.study_id
             session.delete(row)
             session.flush()
-            others = session.scalar(select(exists().where(SubmissionRow.study_id == study)))
-            kept = session.get(StudyRow, study)
-            if kept is not None and not others:
-                if kept.status in ENDED or kept.status == "queued":
-                    session.execute(delete(StudyRow).where(StudyRow.id == study))
+            others = session.scalar(select(exists().where(SubmissionRow.study_id == study_id)))
+            study = session.get(StudyRow, study_id)
+            if study is not None and not others:
+                if study.status in ENDED or study.status == "queued":
+                    session.execute(delete(StudyRow).where(StudyRow.id == study_id))
                 else:
-                    kept.cancel_requested = True
-            elif kept is not None and not _is_wanted(session, study):
-                kept.cancel_requested = kept.status not in ENDED
+                    study.cancel_requested = True
+            elif study is not None and not _is_wanted(session, study_id):
+                study.cancel_requested = study.status not in ENDED
             return True
 
-        return self._store.run(work)
+        return self._database.run(work)
 
     def share(self, user: int, submission: str, other: str) -> bool:
         """Let another user see a submission, too; whether there is such a user.
@@ -203,14 +202,14 @@ class Submissions:
             shown_to = session.scalar(select(UserRow.id).where(UserRow.name == other))
             if shown_to is None:
                 return False
-            known = session.get(ShareRow, (submission, shown_to))
+            share = session.get(ShareRow, (submission, shown_to))
             own = _own(session, user, submission)
-            if known is None and own is not None and shown_to != user:
+            if share is None and own is not None and shown_to != user:
                 session.add(ShareRow(submission_id=submission, user_id=shown_to))
             return True
 
         try:
-            return self._store.run(work)
+            return self._database.run(work)
         except IntegrityError:  # at the same time by another request
             return True
 
@@ -226,7 +225,7 @@ class Submissions:
                     )
                 )
 
-        self._store.run(work)
+        self._database.run(work)
 
     def shared_with(self, submission: str) -> list[str]:
         """Return the names of those who were shown a submission, in order."""
@@ -236,7 +235,7 @@ class Submissions:
             .where(ShareRow.submission_id == submission)
             .order_by(UserRow.name)
         )
-        return self._store.run(lambda session: list(session.scalars(names)))
+        return self._database.run(lambda session: list(session.scalars(names)))
 
     def events(self, study: str, *, after: int, limit: int = 500) -> list[EventRow]:
         """Return what happened to a study after an event."""
@@ -246,25 +245,30 @@ class Submissions:
             .order_by(EventRow.id)
             .limit(limit)
         )
-        return self._store.run(lambda session: list(session.scalars(query)))
+        return self._database.run(lambda session: list(session.scalars(query)))
 
-    def _submit(self, session: Session, asked: Asked) -> Submission:
+    def _submit(self, session: Session, submission: CheckedSubmission) -> Submission:
         waiting = session.scalar(
             select(func.count())
             .select_from(SubmissionRow)
             .join(StudyRow)
             .where(
-                SubmissionRow.user_id == asked.user,
+                SubmissionRow.user_id == submission.user,
                 SubmissionRow.cancelled.is_(False),
                 StudyRow.status.in_(("queued", "running")),
             )
         )
         if (waiting or 0) >= self._max_queued:
-            raise TooManyError
-        study = session.get(StudyRow, asked.study)
+            raise TooManyError(
+                f"you have {self._max_queued} unfinished studies: wait for one, or cancel it"
+            )
+        study = session.get(StudyRow, submission.study)
         if study is None:
             study = StudyRow(
-                id=asked.study, name=asked.name, fingerprint=asked.fingerprint, spec=asked.spec
+                id=submission.study,
+                name=submission.name,
+                fingerprint=submission.fingerprint,
+                spec=submission.spec,
             )
             session.add(study)
             session.flush()
@@ -273,22 +277,22 @@ class Submissions:
         if study.status in ("failed", "cancelled") or study.cancel_requested:
             study.status, study.error, study.cancel_requested = "queued", None, False
         if study.status == "queued":
-            study.source, study.options, study.attempts = asked.source, asked.options, 0
+            study.source, study.options, study.attempts = submission.source, submission.options, 0
         session.flush()
         row = SubmissionRow(
             id=secrets.token_hex(8),
-            user_id=asked.user,
+            user_id=submission.user,
             study_id=study.id,
-            name=asked.name,
-            idempotency_key=asked.idempotency_key,
-            request=asked.request,
+            name=submission.name,
+            idempotency_key=submission.idempotency_key,
+            request=submission.request,
             answered=study.status == "done",
-            webhook=asked.webhook,
-            webhook_due=None if asked.webhook is None else 0.0,
+            webhook=submission.webhook,
+            webhook_due=None if submission.webhook is None else 0.0,
         )
         session.add(row)
         session.flush()
-        owner = session.get_one(UserRow, asked.user).name
+        owner = session.get_one(UserRow, submission.user).name
         return _submission(row, study, owner, trials=0)
 
     def _select(self, *conditions: ColumnElement[bool], limit: int) -> list[Submission]:
@@ -298,7 +302,7 @@ class Submissions:
             .where(TrialRow.study_id == StudyRow.id)
             .scalar_subquery()
         )
-        wanted = (  # by number first: results are large, and most are on other pages
+        page = (  # by number first: results are large, and most are on other pages
             select(SubmissionRow.number)
             .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
             .where(*conditions)
@@ -309,11 +313,11 @@ class Submissions:
             select(SubmissionRow, StudyRow, UserRow.name, trials)
             .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
             .join(UserRow, UserRow.id == SubmissionRow.user_id)
-            .where(SubmissionRow.number.in_(wanted))
+            .where(SubmissionRow.number.in_(page))
             .order_by(SubmissionRow.number.desc())
             .options(defer(StudyRow.source))
         )
-        return self._store.run(
+        return self._database.run(
             lambda session: [_submission(*row) for row in session.execute(query)]
         )
 

@@ -9,11 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import SQLAlchemyError
-
 from tuner.errors import TrackingError
-from tuner.storage.schema import alone
+from tuner.storage.database import DatabaseError, alone, sqlite_file
 
 TAG_STUDY = "tuner.study"
 TAG_FINGERPRINT = "tuner.fingerprint"
@@ -40,13 +37,10 @@ class Point(NamedTuple):
     step: int = 0
 
 
-_DATABASES = ("sqlite:", "postgresql:", "postgresql+")
-
-
 def connect(tracking_uri: str) -> Any:
     """Return an `MlflowClient` for a tracking server or database."""
     client = _client()
-    with _alone(tracking_uri):
+    with alone(tracking_uri):  # two that build MLflow's tables at a time break each other's
         _build(tracking_uri, client)
         return client(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
@@ -64,34 +58,13 @@ def _client() -> Any:
 
 def _build(tracking_uri: str, client: Any) -> None:
     """Build MLflow's tables in a new SQLite file as a whole: half of them it can never complete."""
-    path = _sqlite_file(tracking_uri)
+    path = sqlite_file(tracking_uri)
     if path is None or (path.exists() and path.stat().st_size):
         return
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         aside = Path(folder, path.name)
         client(tracking_uri=f"sqlite:///{aside}")
         aside.replace(path)
-
-
-def _sqlite_file(tracking_uri: str) -> Path | None:
-    if not tracking_uri.startswith("sqlite:"):
-        return None
-    name = make_url(tracking_uri).database
-    return None if name in (None, "", ":memory:") else Path(name)
-
-
-@contextmanager
-def _alone(tracking_uri: str) -> Iterator[None]:
-    """Let one process at a time build MLflow's tables in a database: two break each other's."""
-    if not tracking_uri.startswith(_DATABASES):
-        yield
-        return
-    engine = create_engine(tracking_uri)
-    try:
-        with alone(engine):
-            yield
-    finally:
-        engine.dispose()
 
 
 def log(
@@ -132,7 +105,7 @@ def is_trouble(error: BaseException) -> bool:
     from mlflow.exceptions import MlflowException
 
     # What requests raises is an OSError too.
-    return isinstance(error, (MlflowException, SQLAlchemyError, OSError, TrackingError))
+    return isinstance(error, (MlflowException, DatabaseError, OSError, TrackingError))
 
 
 @contextmanager

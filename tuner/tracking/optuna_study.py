@@ -11,10 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import create_engine
-from sqlalchemy.exc import SQLAlchemyError
-
-from tuner.storage.schema import alone
+from tuner.storage.database import DatabaseError, alone
 from tuner.study.scores import TARGETS
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
@@ -28,7 +25,7 @@ def _absence_is_told() -> Iterator[None]:
 
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError) as fault:
+    except (StorageInternalError, DatabaseError) as fault:
         _log.warning("Optuna's storage is away, its copy will follow: %s", fault)
 
 
@@ -92,14 +89,10 @@ class OptunaCopy:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = self._study
-        engine = create_engine(self._url)
-        try:
-            with alone(engine):  # Optuna's tables may be built by one process at a time
-                self._storage = optuna.storages.RDBStorage(
-                    self._url, engine_kwargs={"pool_pre_ping": True}
-                )
-        finally:
-            engine.dispose()
+        with alone(self._url):  # Optuna's tables may be built by one process at a time
+            self._storage = optuna.storages.RDBStorage(
+                self._url, engine_kwargs={"pool_pre_ping": True}
+            )
         copy = optuna.create_study(
             study_name=f"{study.name}-{study.id}",
             storage=self._storage,

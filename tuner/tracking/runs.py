@@ -6,15 +6,12 @@ the store, so nothing is ever there twice.
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
-
 from tuner.report.note import failure_note, result_note, running_note
-from tuner.storage.studies import StudyStore
-from tuner.storage.tables import TrialRow
+from tuner.storage.studies import RecordedTrial, StudyStore
 from tuner.study.result import StudyResult
 from tuner.study.study import Study
 from tuner.tracking.connection import TAG_STUDY, connect, log, pages
@@ -70,22 +67,23 @@ class RunMirror:
             self._children = self._existing_children(run)
             self._describe(run)
             self._run_id = run
-        for trial in self._untracked(most):
-            self._write(trial, self._run_id)
+        for recorded in self._store.untracked(self._study.id, most):
+            self._write(recorded, self._run_id)
         return self._run_id
 
     def is_behind(self) -> bool:
         """Whether a finished trial waits to be written."""
-        with self._store.session() as session:
-            waiting = exists().where(TrialRow.study_id == self._study.id, TrialRow.run_id.is_(None))
-            return bool(session.scalar(select(waiting)))
+        return self._store.has_untracked(self._study.id)
 
     def finish(self, result: StudyResult, artifacts: Path) -> None:
         """Log the answer to the study's run, and end it."""
         client, run = self._client, self._run_id
+        # A time that stays the same when the answer is replayed.
+        moment = self._store.last_finished(self._study.id)
+        answered = 0 if moment is None else _milliseconds(moment)
         client.log_text(run, result.model_dump_json(indent=2), "result.json")
         client.log_artifacts(run, str(artifacts))
-        log(client, str(run), points=answer_points(result, self._last_trial()))
+        log(client, str(run), points=answer_points(result, answered))
         log(client, str(run), tags=answer_tags(result) | {_NOTE: result_note(result)})
         self.end("FINISHED")
 
@@ -120,15 +118,15 @@ class RunMirror:
         """Find the run of the study, or create it."""
         study = self._study.id
         row = self._store.get(study)
-        known = None if row is None else row.run_id
-        run = self._active(known) or self._tagged()
+        noted = None if row is None else row.run_id
+        run = self._active(noted) or self._tagged()
         if run is None:
             run = self._client.create_run(
                 self.experiment_id, tags=study_tags(self._study), run_name=self._study.name
             )
         run_id = str(run.info.run_id)
-        if run_id != known:
-            self._move_to(run_id)
+        if run_id != noted:
+            self._store.track(study, run_id)
         if run.info.status in ("FAILED", "KILLED"):
             self._client.update_run(run_id, status="RUNNING")
             if _REASON in run.data.tags:
@@ -156,13 +154,6 @@ class RunMirror:
         )
         return next((run for run in runs if "mlflow.parentRunId" not in run.data.tags), None)
 
-    def _move_to(self, run_id: str) -> None:
-        """Note the study's run, and that its trials have no runs below it yet."""
-        study = self._study.id
-        self._store.update(study, run_id=run_id)
-        with self._store.session() as session:
-            session.execute(update(TrialRow).where(TrialRow.study_id == study).values(run_id=None))
-
     def _existing_children(self, run_id: str) -> dict[tuple[str, int], str]:
         query = f"tags.`mlflow.parentRunId` = '{run_id}'"
         search = self._client.search_runs
@@ -182,28 +173,10 @@ class RunMirror:
         spec = study.spec.model_dump(mode="json")
         client.log_text(run_id, json.dumps(spec, indent=2, ensure_ascii=False), "spec.json")
 
-    def _untracked(self, most: int | None) -> list[TrialRow]:
-        with self._store.session() as session:
-            rows = session.scalars(
-                select(TrialRow)
-                .where(TrialRow.study_id == self._study.id, TrialRow.run_id.is_(None))
-                .order_by(TrialRow.id)
-                .limit(most)
-            )
-            return list(rows)
-
-    def _last_trial(self) -> int:
-        """When the last trial finished: a time that stays the same when the answer is replayed."""
-        with self._store.session() as session:
-            moment = session.scalar(
-                select(func.max(TrialRow.finished)).where(TrialRow.study_id == self._study.id)
-            )
-        return 0 if moment is None else _milliseconds(moment)
-
-    def _write(self, row: TrialRow, parent: str) -> None:
+    def _write(self, recorded: RecordedTrial, parent: str) -> None:
         """Write one trial's run, over what an earlier attempt may have written."""
-        trial, study, client = row.restored(), self._study, self._client
-        request, outcome, ended = trial.request, trial.outcome, _milliseconds(row.finished)
+        trial, study, client = recorded.trial, self._study, self._client
+        request, outcome, ended = trial.request, trial.outcome, _milliseconds(recorded.finished)
         key = (request.phase, request.number)
         if key not in self._children:
             took = 0 if outcome is None else round(1000 * outcome.seconds)
@@ -224,8 +197,7 @@ class RunMirror:
             if request.phase == "search":
                 log(client, parent, points=progress_points(study, request, outcome, ended))
         client.set_terminated(run_id, "FAILED" if outcome is None else "FINISHED", ended)
-        with self._store.session() as session:
-            session.execute(update(TrialRow).where(TrialRow.id == row.id).values(run_id=run_id))
+        self._store.mark_tracked(study.id, request, run_id)
 
 
 def _dataset_input(study: Study) -> Any:
@@ -245,7 +217,5 @@ def _dataset_input(study: Study) -> Any:
 
 
 def _milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970 of what the store holds; SQLite drops the time zone, UTC."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+    """Milliseconds since 1970, as MLflow counts."""
     return round(1000 * moment.timestamp())

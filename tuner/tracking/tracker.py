@@ -7,6 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from tenacity import Retrying
+from tenacity.retry import retry_if_exception
+from tenacity.stop import stop_before_delay
+from tenacity.wait import wait_exponential
+
 from tuner.storage.studies import StudyStore
 from tuner.study.result import MlflowLinks, StudyResult
 from tuner.study.study import Study
@@ -14,12 +19,13 @@ from tuner.tracking.connection import as_tracking_error, is_trouble, redacted, s
 from tuner.tracking.runs import RunMirror
 
 _log = logging.getLogger(__name__)
-_Given = TypeVar("_Given")
+_Answer = TypeVar("_Answer")
 
 _LONGEST_WAIT = 60.0  # seconds between two attempts of the background thread
 _REST = 4.0  # times as long as it took to write a trial
 _MOST_AT_THE_END = 20  # trials of a study that stops: whoever stopped it does not wait for more
 _JOIN = 10.0  # seconds that `close` waits for it
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts at the end
 
 
 class StudyTracker:
@@ -171,19 +177,17 @@ class StudyTracker:
         self._in_trouble = False
         return True
 
-    def retried(self, action: Callable[[], _Given]) -> _Given:
+    def retried(self, action: Callable[[], _Answer]) -> _Answer:
         """Do something that MLflow is needed for, retrying for a while.
 
         Raises:
             TrackingError: If MLflow could not be reached in that time.
         """
-        deadline, delay = time.monotonic() + self._patience, 0.5
+        retrying = Retrying(
+            retry=retry_if_exception(is_trouble),
+            stop=stop_before_delay(self._patience),
+            wait=wait_exponential(multiplier=_SHORTEST_PAUSE, max=_LONGEST_PAUSE),
+            reraise=True,
+        )
         with as_tracking_error(self._uri):
-            while True:
-                try:
-                    return action()
-                except Exception as error:
-                    if not is_trouble(error) or time.monotonic() + delay > deadline:
-                        raise
-                time.sleep(delay)
-                delay = min(2 * delay, 10.0)
+            return retrying(action)

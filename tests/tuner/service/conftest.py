@@ -17,6 +17,7 @@ from tuner.client import Client
 from tuner.service.app import create_app
 from tuner.settings import Settings
 from tuner.storage.accounts import create_key
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 
 QUICK = {"trials": 4, "replicates": 2, "confirm_replicates": 2, "epochs": 3, "hidden": 8}
@@ -48,11 +49,13 @@ class Service:
     Attributes:
         url: Where it is.
         settings: Its settings.
-        store: Its store.
+        database: Its database.
+        store: The studies in it.
     """
 
     def __init__(self, settings):
-        self.settings, self.store = settings, StudyStore(settings.store_url)
+        self.settings, self.database = settings, Database(settings.store_url)
+        self.store = StudyStore(self.database)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         config = uvicorn.Config(
@@ -67,10 +70,10 @@ class Service:
     def stop(self):
         self._server.should_exit = True
         self._thread.join()
-        self.store.close()
+        self.database.close()
 
     def key(self, user="ada", scopes=("read", "write")):
-        return create_key(self.store, user, scopes)
+        return create_key(self.database, user, scopes)
 
     def client(self, user="ada", **options):
         return Client(self.url, self.key(user), **options)

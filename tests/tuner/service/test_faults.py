@@ -5,7 +5,7 @@ import random
 import signal
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import httpx2
 import psutil
@@ -17,7 +17,7 @@ from tests.support.servers import free_port, mlflow_ui
 from tests.tuner.service.conftest import QUICK, client_of, serving, until
 from tuner.client import Client
 from tuner.storage.accounts import create_key
-from tuner.storage.studies import StudyStore
+from tuner.storage.database import Database
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
 
@@ -51,7 +51,7 @@ class World:
     def __init__(self, folder, stack):
         self._folder, self._ports = folder, {"service": free_port(), "mlflow": free_port()}
         self._postgres = stack.enter_context(postgres())
-        self.store = stack.enter_context(closing(StudyStore(sqlalchemy_url(self._postgres))))
+        self.database = stack.enter_context(Database(sqlalchemy_url(self._postgres)))
         self.home = folder / "service"
         stack.callback(lambda: [driver.kill() for driver in drivers(self.home)])
         self._running = {name: stack.enter_context(ExitStack()) for name in self._ports}
@@ -105,7 +105,7 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, 
     studies = []
     with ExitStack() as stack:
         world = World(tmp_path, stack)
-        client = stack.enter_context(Client(world.url, create_key(world.store, "ada")))
+        client = stack.enter_context(Client(world.url, create_key(world.database, "ada")))
 
         def some_driver():
             ended = ("done", "failed", "cancelled")

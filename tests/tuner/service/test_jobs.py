@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -14,6 +13,7 @@ from tests.support.servers import free_port, ray_head
 from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
 from tuner.settings import Settings
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
@@ -50,5 +50,5 @@ def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
     assert (result.joint, result.curve) == (expected.joint, expected.curve)
     assert {job["metadata"]["study"] for job in listed.json()} == {study["study"], told["study"]}
     assert "postgres" not in json.dumps(listed.json())
-    with closing(StudyStore(Settings(home=home).store_url)) as store:
-        assert store.get(study["study"]).attempts == 1
+    with Database(Settings(home=home).store_url) as database:
+        assert StudyStore(database).get(study["study"]).attempts == 1

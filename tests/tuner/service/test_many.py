@@ -2,7 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import func, select
@@ -12,6 +12,7 @@ from tests.support.servers import ray_head
 from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
 from tuner.storage.accounts import create_key
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.storage.tables import EventRow
 from tuner.study.spec import spec_from_options
@@ -26,7 +27,7 @@ USERS = ("ada", "alan", "edsger", "grace", "kurt")
 def test_each_study_runs_once_and_is_its_users_alone(tmp_path, data, postgres_url, count):
     path = data()
     with ExitStack() as stack:
-        store = stack.enter_context(closing(StudyStore(postgres_url)))
+        database = stack.enter_context(Database(postgres_url))
         ray = stack.enter_context(ray_head(tmp_path, cpus=4))
         environment = ray | {"TUNER_DATABASE_URL": postgres_url, "TUNER_SLOTS": "1"}
         tracking = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
@@ -36,7 +37,7 @@ def test_each_study_runs_once_and_is_its_users_alone(tmp_path, data, postgres_ur
             for name in ("one", "two")
         ]
         clients = {
-            (user, url): stack.enter_context(Client(url, create_key(store, user)))
+            (user, url): stack.enter_context(Client(url, create_key(database, user)))
             for user in USERS
             for url in urls
         }
@@ -64,9 +65,9 @@ def test_each_study_runs_once_and_is_its_users_alone(tmp_path, data, postgres_ur
             .where(EventRow.kind == "status", EventRow.content["status"].as_string() == "running")
             .group_by(EventRow.study_id)
         )
-        with store.session() as session:
+        with database.session() as session:
             assert dict(session.execute(starts).all()) == {study["study"]: 1 for study in made}
-        assert {store.get(study["study"]).attempts for study in made} == {1}
+        assert {StudyStore(database).get(study["study"]).attempts for study in made} == {1}
         results = [clients[USERS[s % 5], urls[1]].result(made[s]["id"]) for s in range(count)]
     for seed in range(0, count, 4):
         spec = spec_from_options(QUICK | {"seed": seed})

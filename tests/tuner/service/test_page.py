@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from contextlib import closing
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from tests.tuner.service.conftest import arrays, serving
 from tuner.data import read
 from tuner.settings import Settings
 from tuner.storage.accounts import create_key
-from tuner.storage.studies import StudyStore
+from tuner.storage.database import Database
 
 pytestmark = pytest.mark.integration
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -93,8 +92,8 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
         page.get_by_label("Let another user look at it").fill("grace")
         page.get_by_role("button", name="Share").click()
         page.get_by_text("there is no user 'grace'").wait_for()
-        with closing(StudyStore(Settings(home=home).store_url)) as store:
-            key = create_key(store, "grace")
+        with Database(Settings(home=home).store_url) as database:
+            key = create_key(database, "grace")
         page.get_by_role("button", name="Share").click()
         page.get_by_text("grace may look at it").wait_for()
         other = browser.new_context().new_page()

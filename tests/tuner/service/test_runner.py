@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.tuner.storage.test_submissions import asked
+from tests.tuner.storage.test_submissions import checked
 from tuner.service.runner import Runner
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key
@@ -35,7 +35,7 @@ def runner(store, tmp_path, started, monkeypatch):
     """Makes runners whose drivers do nothing; `started` has the drivers by study, in order."""
 
     def make(**settings):
-        runner = Runner(store, Settings(home=tmp_path / "home", **settings))
+        runner = Runner(store.database, Settings(home=tmp_path / "home", **settings))
 
         def launch(study):
             assert study not in started or started[study].code is not None
@@ -49,12 +49,12 @@ def runner(store, tmp_path, started, monkeypatch):
 
 
 def submit(store, **studies):
-    submissions = Submissions(store, max_queued=100)
-    users = {n: caller_of(store, create_key(store, n)).user for n in studies}
+    submissions = Submissions(store.database, max_queued=100)
+    users = {n: caller_of(store.database, create_key(store.database, n)).user for n in studies}
     made = {}
     for name, wanted in studies.items():
         for study in wanted:
-            made[study] = submissions.submit(asked(users[name], study))
+            made[study] = submissions.submit(checked(users[name], study))
     return submissions, users, made
 
 
@@ -117,7 +117,7 @@ def test_a_cluster_that_is_away_costs_a_study_nothing(store, runner, started, mo
 def test_a_driver_that_takes_long_to_begin_is_waited_for(store, runner, started, monkeypatch):
     submit(store, ada=["s1"])
     work, other = runner(), runner()
-    monkeypatch.setattr("tuner.service.runner._STARTING", 0.0)
+    monkeypatch.setattr("tuner.storage.queue._STARTING", 0.0)
     work.tick()
     assert list(started) == ["s1"]
     work.tick()
@@ -129,7 +129,7 @@ def test_a_study_that_somebody_works_on_is_left_alone(store, runner, started):
     submit(store, ada=["s1"])
     store.set_status("s1", "running")
     work = runner()
-    with Lease(store, "s1"):
+    with Lease(store.database, "s1"):
         work.tick()
         assert not started
     work.tick()
@@ -173,11 +173,11 @@ def test_a_driver_that_fell_silent_is_given_up_though_it_is_said_to_run(
     work.tick()
     silent = started["s1"]
     if has_begun:
-        with Lease(store, "s1"):
+        with Lease(store.database, "s1"):
             work.tick()
         now[0] += 1000.0  # as when the database was away
         work.tick()
-        with Lease(store, "s1"):
+        with Lease(store.database, "s1"):
             work.tick()
     now[0] += 1000.0
     work.tick()

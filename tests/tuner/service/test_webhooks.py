@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.tuner.service.conftest import Service
 from tests.tuner.service.test_api import refused
-from tests.tuner.storage.test_submissions import asked
+from tests.tuner.storage.test_submissions import checked
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key, webhook_secret
@@ -54,30 +54,32 @@ def receiver():
 
 @pytest.fixture
 def user(store):
-    return caller_of(store, create_key(store, "ada")).user
+    return caller_of(store.database, create_key(store.database, "ada")).user
 
 
 def submit(store, user, url, study="s1"):
-    return Submissions(store, max_queued=99).submit(asked(user, study, webhook=url))
+    return Submissions(store.database, max_queued=99).submit(checked(user, study, webhook=url))
 
 
 def row(store):
-    return store.run(lambda session: session.scalar(select(SubmissionRow)))
+    return store.database.run(lambda session: session.scalar(select(SubmissionRow)))
 
 
 def test_the_end_of_a_study_is_told_once_and_signed(store, user, receiver):
     mine = submit(store, user, receiver.url)
-    assert send_due(store) == 0  # it has not ended
+    assert send_due(store.database) == 0  # it has not ended
     store.update("s1", status="done", result={"joint": {"lambda": 0.5, "verdict": "align"}})
     with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(send_due, [store] * 4)) == 1
+        assert sum(pool.map(send_due, [store.database] * 4)) == 1
     ((headers, body),) = receiver.heard
-    told = Webhook(webhook_secret(store, user)).verify(body, headers)
+    told = Webhook(webhook_secret(store.database, user)).verify(body, headers)
     assert told["type"] == "study.ended"
     assert told["data"]["id"] == mine.id
     assert (told["data"]["status"], told["data"]["lambda"]) == ("done", 0.5)
     with pytest.raises(WebhookVerificationError):
-        Webhook(webhook_secret(store, user)).verify(body.replace(b"align", b"avoid"), headers)
+        Webhook(webhook_secret(store.database, user)).verify(
+            body.replace(b"align", b"avoid"), headers
+        )
 
 
 @pytest.mark.parametrize("code", [500, 302])
@@ -85,11 +87,13 @@ def test_a_message_that_did_not_arrive_is_sent_again_later(store, user, receiver
     submit(store, user, receiver.url)
     store.set_status("s1", "failed", "planted")
     receiver.codes = [code]
-    assert send_due(store) == 0
-    assert send_due(store) == 0  # not at once
+    assert send_due(store.database) == 0
+    assert send_due(store.database) == 0  # not at once
     assert len(receiver.heard) == 1
-    store.run(lambda session: session.execute(update(SubmissionRow).values(webhook_due=0.0)))
-    assert send_due(store) == 1
+    store.database.run(
+        lambda session: session.execute(update(SubmissionRow).values(webhook_due=0.0))
+    )
+    assert send_due(store.database) == 1
     assert len(receiver.heard) == 2
     assert receiver.heard[0][0]["webhook-id"] == receiver.heard[1][0]["webhook-id"]
 
@@ -99,15 +103,15 @@ def test_a_receiver_that_is_gone_is_given_up_in_the_end(store, user):
     store.set_status("s1", "cancelled")
     for attempt in range(7):
         assert row(store).webhook_attempts == attempt
-        assert send_due(store) == 0
+        assert send_due(store.database) == 0
         due = row(store).webhook_due
         assert (due is None) == (attempt == 6)
-        store.run(
+        store.database.run(
             lambda session, due=due: session.execute(
                 update(SubmissionRow).values(webhook_due=None if due is None else 0.0)
             )
         )
-    assert send_due(store) == 0
+    assert send_due(store.database) == 0
     assert row(store).webhook_attempts == 7
 
 

@@ -4,54 +4,48 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text, update
 
 from tuner.errors import StudyInUseError
+from tuner.storage.database import Database
 from tuner.storage.leases import Lease
-from tuner.storage.studies import StudyStore
 from tuner.storage.tables import LeaseRow
 
 HOLD = """
 import sys, time
 from tuner.storage.leases import Lease
-from tuner.storage.studies import StudyStore
-with Lease(StudyStore(sys.argv[1]), "s1"):
+from tuner.storage.database import Database
+with Lease(Database(sys.argv[1]), "s1"):
     print("held", flush=True)
     time.sleep(600)
 """
 
 
-@pytest.fixture
-def store(database_url) -> StudyStore:
-    with closing(StudyStore(database_url)) as store:
-        yield store
-
-
-def set_owner(store, **values):
-    with store.session() as session:
+def set_owner(database, **values):
+    with database.session() as session:
         session.execute(update(LeaseRow).values(**values))
 
 
-def test_a_study_that_is_held_is_refused_until_it_is_given_back(store):
-    with Lease(store, "s1") as lease:
+def test_a_study_that_is_held_is_refused_until_it_is_given_back(database):
+    with Lease(database, "s1") as lease:
         lease.check()
         with pytest.raises(StudyInUseError, match=r"process \d+ on .* working on study s1"):
-            Lease(store, "s1").__enter__()
-        with Lease(store, "s2") as other:
+            Lease(database, "s1").__enter__()
+        with Lease(database, "s2") as other:
             other.check()
-    with Lease(store, "s1") as again:
+    with Lease(database, "s1") as again:
         again.check()
 
 
-def test_one_of_many_gets_it(store):
+def test_one_of_many_gets_it(database):
     taken = []
 
     def take(_):
         with suppress(StudyInUseError):
-            taken.append(Lease(store, "s1").__enter__())
+            taken.append(Lease(database, "s1").__enter__())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(take, range(8)))
@@ -60,51 +54,51 @@ def test_one_of_many_gets_it(store):
 
 
 @pytest.mark.integration
-def test_a_killed_owner_on_this_machine_is_followed_at_once(store):
-    url = store.engine.url.render_as_string(hide_password=False)
+def test_a_killed_owner_on_this_machine_is_followed_at_once(database):
+    url = database.engine.url.render_as_string(hide_password=False)
     owner = subprocess.Popen([sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True)
     assert owner.stdout.readline() == "held\n"
     with pytest.raises(StudyInUseError, match=f"process {owner.pid} on"):
-        Lease(store, "s1").__enter__()
+        Lease(database, "s1").__enter__()
     owner.kill()
     owner.wait()
     owner.stdout.close()
-    with Lease(store, "s1") as lease:
+    with Lease(database, "s1") as lease:
         lease.check()
 
 
-def test_a_silent_owner_elsewhere_is_followed_once_its_lease_has_ended(store):
-    with Lease(store, "s1"):
-        set_owner(store, owner="other-host/pid:[1]:1:abc")
+def test_a_silent_owner_elsewhere_is_followed_once_its_lease_has_ended(database):
+    with Lease(database, "s1"):
+        set_owner(database, owner="other-host/pid:[1]:1:abc")
     with pytest.raises(StudyInUseError, match="process 1 on other-host is"):
-        Lease(store, "s1").__enter__()
-    set_owner(store, expires=time.time() - 1)
-    with Lease(store, "s1") as lease:
+        Lease(database, "s1").__enter__()
+    set_owner(database, expires=time.time() - 1)
+    with Lease(database, "s1") as lease:
         lease.check()
 
 
-def test_the_owner_renews(store):
-    with Lease(store, "s1", duration=1.2) as lease:
+def test_the_owner_renews(database):
+    with Lease(database, "s1", duration=1.2) as lease:
         time.sleep(2)
         lease.check()
         with pytest.raises(StudyInUseError):
-            Lease(store, "s1").__enter__()
+            Lease(database, "s1").__enter__()
 
 
-def test_an_owner_that_was_replaced_stops_and_leaves_the_lease_alone(store):
-    with Lease(store, "s1", duration=1.2) as lease:
-        set_owner(store, owner="other-host/pid:[1]:1:abc", expires=time.time() + 60)
+def test_an_owner_that_was_replaced_stops_and_leaves_the_lease_alone(database):
+    with Lease(database, "s1", duration=1.2) as lease:
+        set_owner(database, owner="other-host/pid:[1]:1:abc", expires=time.time() + 60)
         time.sleep(0.6)
         with pytest.raises(StudyInUseError, match="not in this process's hands"):
             lease.check()
-    with store.session() as session:
+    with database.session() as session:
         assert session.get(LeaseRow, "s1").owner.startswith("other-host")
 
 
 def test_an_owner_that_cannot_reach_the_database_stops(tmp_path, caplog):
-    store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
-    with Lease(store, "s1", duration=0.6) as lease:
-        with store.engine.begin() as connection:
+    database = Database(f"sqlite:///{tmp_path}/studies.db")
+    with Lease(database, "s1", duration=0.6) as lease:
+        with database.engine.begin() as connection:
             connection.execute(text("ALTER TABLE tuner_leases RENAME TO away"))
         time.sleep(1.2)
         with pytest.raises(StudyInUseError):

@@ -1,15 +1,14 @@
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from datetime import timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from tests.conftest import stop_postgres
 from tests.support import worlds
 from tests.support.simulated import simulate
-from tuner.storage.studies import StudyStore
+from tuner.errors import SpecError
+from tuner.storage.database import Database
+from tuner.storage.studies import Counts, StudyStore, warm_start
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest, pack, unpack
@@ -27,11 +26,10 @@ def trial(number=0, phase="search", reason=None) -> FinishedTrial:
 
 
 @pytest.fixture
-def store(database_url) -> StudyStore:
-    store = StudyStore(database_url)
+def store(store) -> StudyStore:
+    """One with a study in it."""
     store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
-    yield store
-    store.close()
+    return store
 
 
 @pytest.mark.parametrize("phase", ["search", "confirm"])
@@ -59,8 +57,8 @@ def test_an_outcome_comes_back_as_it_went(phase):
 def test_trials_are_there_for_the_next_process_in_the_order_of_their_numbers(store):
     for finished in (trial(2), trial(0, phase="confirm"), trial(1, reason="NaN"), trial(0)):
         store.record("s1", finished)
-    with closing(StudyStore(store.url)) as another:
-        again = another.trials("s1")
+    with Database(store.database.url) as another:
+        again = StudyStore(another).trials("s1")
     assert [(t.request.phase, t.request.number) for t in again] == [
         ("search", 0),
         ("search", 1),
@@ -103,37 +101,77 @@ def test_an_unknown_study_cannot_be_updated(store):
         store.update("s2", status="done")
 
 
-def test_forgetting_a_study_takes_its_trials_along(store):
-    store.record("s1", trial(0))
-    store.forget("s1")
-    assert store.get("s1") is None
-    assert store.trials("s1") == []
+def test_untracked_trials_come_in_the_order_in_which_they_finished(store):
+    assert not store.has_untracked("s1")
+    for finished in (trial(2), trial(0, phase="confirm"), trial(1, reason="NaN")):
+        store.record("s1", finished)
+    waiting = store.untracked("s1")
+    assert [each.trial.request for each in waiting] == [
+        trial(2).request,
+        trial(0, phase="confirm").request,
+        trial(1).request,
+    ]
+    assert [each.trial.request for each in store.untracked("s1", 1)] == [trial(2).request]
+    assert store.last_finished("s1") == waiting[-1].finished
+    assert waiting[0].finished.utcoffset() == timedelta(0)
+    store.mark_tracked("s1", trial(2).request, "run-1")
+    assert len(store.untracked("s1")) == 2
+    for each in store.untracked("s1"):
+        store.mark_tracked("s1", each.trial.request, "run-2")
+    assert not store.has_untracked("s1")
+    assert store.untracked("s1") == []
 
 
-def test_sqlite_writes_are_durable(tmp_path):
-    store = StudyStore(f"sqlite:///{tmp_path}/studies.db")
-    with store.engine.connect() as connection:
-        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
-        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+def test_a_new_run_of_a_study_begins_without_its_trials(store):
+    store.open("s2", name="n", fingerprint="f" * 64, spec={})
+    for study in ("s1", "s2"):
+        store.track(study, "run-0")
+        store.record(study, trial(0))
+        store.mark_tracked(study, trial(0).request, "run-1")
+    store.track("s1", "run-2")
+    assert store.get("s1").run_id == "run-2"
+    assert store.has_untracked("s1")
+    assert (store.get("s2").run_id, store.has_untracked("s2")) == ("run-0", False)
 
 
-@pytest.mark.integration
-def test_a_database_that_goes_away_for_a_while_costs_no_trial(postgres_server, postgres_url):
-    with (
-        closing(StudyStore(postgres_url)) as store,
-        closing(StudyStore(postgres_url, patience=0.0)) as hasty,
-    ):
-        store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
-        stop_postgres(postgres_server)
-        with pytest.raises(OperationalError, match="connection"):
-            hasty.trials("s1")
-        with ThreadPoolExecutor(1) as pool:
-            told = pool.submit(store.record, "s1", trial(0))
-            with pytest.raises(TimeoutError):
-                told.result(timeout=2)
-            postgres_server.ensure_postgres_running()
-            told.result(timeout=60)
-        assert len(store.trials("s1")) == 1
+def test_a_study_without_trials_has_no_last_one(store):
+    assert store.last_finished("s1") is None
+
+
+def test_counts_are_those_of_all_studies_together(store):
+    store.open("s2", name="n", fingerprint="f" * 64, spec={})
+    store.update("s2", status="failed", wall_seconds=2.0)
+    store.record("s1", trial(0), wall_seconds=1.5)
+    store.record("s1", trial(1, reason="NaN"))
+    store.record("s2", trial(0, reason="NaN"))
+    counts = store.counts()
+    assert counts.studies == {"queued": 1, "failed": 1}
+    assert (counts.trained, counts.failed) == (1, 2)
+    assert counts.wall_seconds == 3.5
+    assert counts.training_seconds == trial(0).outcome.seconds
+
+
+def test_an_empty_store_counts_nothing(database):
+    counts = StudyStore(database).counts()
+    assert counts == Counts(studies={}, trained=0, failed=0, wall_seconds=0.0, training_seconds=0.0)
+
+
+def test_a_data_set_is_used_while_a_study_is_about_it(store):
+    assert store.uses("f" * 64)
+    assert not store.uses("e" * 64)
+
+
+def test_an_earlier_answer_warms_another_search(classification, store):
+    result = classification.result
+    store.update("s1", status="done", result=result.model_dump(mode="json"))
+    warm = warm_start("s1", store.database.url)
+    assert (warm.study, warm.interval) == ("s1", result.joint.interval)
+
+
+@pytest.mark.parametrize("study", ["s1", "s2"])
+def test_without_an_answer_there_is_nothing_to_begin_with(store, study):
+    with pytest.raises(SpecError, match=f"--warm-start {study}: the store has no answer"):
+        warm_start(study, store.database.url)
 
 
 def test_a_finished_trial_has_an_outcome_or_a_reason():

@@ -47,12 +47,12 @@ def main() -> None:
     """Check what standard input asks for."""
     limit = memory() // 2
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # mapped files do not count
-    asked = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     try:
-        found = check(asked["source"], asked["options"], asked["name"])
+        study = check(request["source"], request["options"], request["name"])
     except MemoryError:
-        found = {"errors": ["takes more memory than the service gives to a data set."]}
-    json.dump(found, sys.stdout)
+        study = {"errors": ["takes more memory than the service gives to a data set."]}
+    json.dump(study, sys.stdout)
 
 
 if __name__ == "__main__":

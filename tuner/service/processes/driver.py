@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import threading
-from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -20,8 +19,8 @@ from tuner.errors import StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
 from tuner.orchestrator import run_study
 from tuner.settings import Settings
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
-from tuner.storage.tables import StudyRow
 from tuner.study.progress import Progress
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
@@ -36,15 +35,17 @@ def run(study_id: str, settings: Settings) -> None:
     Raises:
         KeyError: If there is no such study.
     """
-    with closing(StudyStore(settings.store_url)) as store:
+    with Database(settings.store_url) as database:
+        store = StudyStore(database)
         row = store.get(study_id)
         if row is None or row.source is None:
             raise KeyError(f"there is no submitted study {study_id}")
         threading.Thread(target=_stop_if_cancelled, args=(store, study_id), daemon=True).start()
         try:
-            study = _study(row, settings.max_data)
+            spec = StudySpec.model_validate(row.spec)
+            dataset = read_dataset(spec, row.source, row.name, max_bytes=settings.max_data)
             run_study(
-                study,
+                _submitted(study_id, Study.of(spec, dataset)),
                 settings,
                 workers=row.options.get("workers"),
                 time_budget=row.options.get("time_budget"),
@@ -62,11 +63,8 @@ def run(study_id: str, settings: Settings) -> None:
             raise
 
 
-def _study(row: StudyRow, max_bytes: int) -> Study:
-    spec = StudySpec.model_validate(row.spec)
-    dataset = read_dataset(spec, str(row.source), row.name, max_bytes=max_bytes)
-    study = Study.of(spec, dataset)
-    if study.id != row.id:
+def _submitted(study_id: str, study: Study) -> Study:
+    if study.id != study_id:
         raise ValueError("the data are no longer those that were submitted")
     return study
 

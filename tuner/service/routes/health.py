@@ -1,12 +1,11 @@
 """What a machine asks the service: whether it lives, is ready, and how much it does."""
 
-from fastapi import APIRouter, Request, Response
-from sqlalchemy import text
+from fastapi import APIRouter, Response
 
 from tuner.service import metrics
+from tuner.service.routes.dependencies import DatabaseOf, Store
 from tuner.service.routes.problems import PROBLEMS
 from tuner.service.schemas import Health
-from tuner.storage.studies import StudyStore
 
 router = APIRouter(tags=["operations"])
 
@@ -18,16 +17,14 @@ def live() -> Health:
 
 
 @router.get("/health/ready", response_model=Health, responses={503: PROBLEMS[503]})
-def ready(request: Request) -> Health:
+def ready(database: DatabaseOf) -> Health:
     """Tell whether the database answers, too."""
-    store: StudyStore = request.app.state.store
-    with store.session() as session:
-        session.execute(text("SELECT 1"))
+    database.ping()
     return Health(status="ok")
 
 
 @router.get("/metrics", response_class=Response)
-def prometheus(request: Request) -> Response:
+def prometheus(store: Store) -> Response:
     """Give metrics in Prometheus' text format."""
-    content, kind = metrics.exposition(request.app.state.store)
+    content, kind = metrics.exposition(store)
     return Response(content, media_type=kind)

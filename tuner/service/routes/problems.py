@@ -8,9 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
+from tuner.errors import ConflictError, SubmissionError, TooManyError
+from tuner.storage.database import DatabaseAwayError
 from tuner.study.spec import option_errors
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         503: "The database is away.",
     }.items()
 }
+OF_A_STUDY: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (403, 404)}
+_REFUSALS: dict[type[SubmissionError], int] = {ConflictError: 409, TooManyError: 429}
 
 
 class ProblemError(Exception):
@@ -68,8 +71,12 @@ def add_handlers(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
 
     @app.exception_handler(ProblemError)
-    def asked_wrong(_: Request, error: ProblemError) -> JSONResponse:
+    def problematic(_: Request, error: ProblemError) -> JSONResponse:
         return problem(error.status, error.detail, error.findings)
+
+    @app.exception_handler(SubmissionError)
+    def refused(_: Request, error: SubmissionError) -> JSONResponse:
+        return problem(_REFUSALS.get(type(error), 422), str(error), error.findings)
 
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> JSONResponse:
@@ -81,8 +88,8 @@ def add_handlers(app: FastAPI) -> None:
         findings = [str(fault) for fault in option_errors(error.errors())]
         return problem(422, "the request is not as it should be", findings)
 
-    @app.exception_handler(OperationalError)
-    def database(_: Request, error: OperationalError) -> JSONResponse:
+    @app.exception_handler(DatabaseAwayError)
+    def away(_: Request, error: DatabaseAwayError) -> JSONResponse:
         _log.warning("the database is away: %s", error.orig)
         return problem(503, "the database is away; try again", headers={"Retry-After": "5"})
 

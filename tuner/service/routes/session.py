@@ -1,49 +1,16 @@
-"""Who may do what: keys in a header, or in a cookie of the web page."""
+"""The session of the web page: its key lies in a cookie that no script can read."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Cookie, Depends, Request, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from tuner.data.formats.examples import EXAMPLES
+from tuner.service.routes.dependencies import COOKIE, DatabaseOf, Reader, SettingsOf
 from tuner.service.routes.problems import ProblemError
-from tuner.settings import Settings
-from tuner.storage.accounts import Caller, caller_of
+from tuner.storage.accounts import caller_of
 
-COOKIE = "tuner_key"
 router = APIRouter(tags=["web page"], include_in_schema=False)
-_bearer = HTTPBearer(auto_error=False)
-
-
-def _caller(
-    request: Request,
-    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    cookie: Annotated[str | None, Cookie(alias=COOKIE, include_in_schema=False)] = None,
-) -> Caller:
-    token = given.credentials if given is not None else cookie
-    caller = caller_of(request.app.state.store, token) if token else None
-    if caller is None:
-        detail = "a valid key is needed: Authorization: Bearer KEY"
-        raise ProblemError(401, detail)
-    limiter, rate = request.app.state.limiter
-    if not limiter.hit(rate, caller.key):
-        raise ProblemError(429, f"more than {rate}: slow down")
-    return caller
-
-
-def _may(scope: str) -> Callable[..., Caller]:
-    def allowed(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
-        if scope not in caller.scopes:
-            raise ProblemError(403, f"this key has no scope {scope!r}")
-        return caller
-
-    return allowed
-
-
-Reader = Annotated[Caller, Depends(_may("read"))]
-Writer = Annotated[Caller, Depends(_may("write"))]
 
 
 class Login(BaseModel):
@@ -53,9 +20,9 @@ class Login(BaseModel):
 
 
 @router.post("/session", status_code=204)
-def log_in(request: Request, login: Login) -> Response:
-    """Keep a key in a cookie that no script can read, for the web page."""
-    if caller_of(request.app.state.store, login.key) is None:
+def log_in(request: Request, database: DatabaseOf, login: Login) -> Response:
+    """Keep a key in the cookie."""
+    if caller_of(database, login.key) is None:
         raise ProblemError(401, "this key is unknown, or was revoked")
     response = Response(status_code=204)
     secure = request.url.scheme == "https"
@@ -66,9 +33,8 @@ def log_in(request: Request, login: Login) -> Response:
 
 
 @router.get("/session")
-def who(request: Request, caller: Reader) -> dict[str, Any]:
+def who(settings: SettingsOf, caller: Reader) -> dict[str, Any]:
     """Tell who is logged in, and what the page needs to know."""
-    settings: Settings = request.app.state.settings
     return {"user": caller.name, "examples": sorted(EXAMPLES), "mlflow": settings.mlflow_url}
 
 

@@ -1,0 +1,69 @@
+"""What comes in is kept by its content, and checked by this program's own code alone."""
+
+import asyncio
+
+import pytest
+
+from tests.tuner.service.conftest import QUICK, arrays
+from tuner.data import from_arrays
+from tuner.errors import SubmissionError
+from tuner.service.launcher import launcher
+from tuner.service.uploads import Checker, is_under
+from tuner.settings import Settings
+
+
+@pytest.fixture
+def hostile_folder(tmp_path, monkeypatch):
+    """A working directory whose files have the names of modules that the service loads."""
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    for name in ("tuner", "numpy", "pydantic", "data", "service"):
+        (folder / f"{name}.py").write_text("raise SystemExit(3)", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.usefixtures("hostile_folder")
+def test_a_check_loads_nothing_from_the_working_directory(data):
+    study = asyncio.run(Checker().check(str(data("x.npz")), QUICK, "x"))
+    assert study["fingerprint"] == from_arrays(arrays(), name="x").fingerprint
+
+
+@pytest.mark.usefixtures("hostile_folder")
+def test_a_driver_loads_nothing_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
+    settings = Settings()
+    driver = launcher(settings)("s1")
+    assert driver.wait(60) == 1
+    assert "there is no submitted study s1" in (settings.folder / "logs" / "s1.log").read_text()
+
+
+def test_all_that_is_wrong_comes_with_the_error(data):
+    with pytest.raises(SubmissionError) as caught:
+        asyncio.run(Checker().check(str(data()), QUICK | {"trials": 1, "trails": 2}, None))
+    assert caught.value.findings == [
+        "trials: Input should be greater than or equal to 3",
+        "trails: Extra inputs are not permitted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "allowed"),
+    [
+        ("s3://data/a.npz", True),
+        ("s3://data/deep/a.npz", True),
+        ("https://hooks.example/tuner/x", True),
+        ("s3://data-of-others/a.npz", False),
+        ("s3://data", False),
+        ("s3://data/../secret/a.npz", False),
+        ("s3://data/%2e%2e/secret", False),
+        ("s3://data/%252e%252e/secret", False),
+        ("s3://data/..\\secret", False),
+        ("https://hooks.example.evil.com/tuner/", False),
+        ("https://hooks.example@evil.com/tuner/", False),
+        ("https://hooks.example/other", False),
+    ],
+)
+def test_only_what_lies_under_a_prefix_is_allowed(uri: str, allowed: bool) -> None:
+    assert is_under(uri, "s3://data, https://hooks.example/tuner/") is allowed
+    assert not is_under(uri, "")

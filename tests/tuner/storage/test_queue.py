@@ -1,0 +1,134 @@
+"""Which study is next, and that each is claimed once."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.tuner.storage.test_submissions import checked
+from tuner.storage import queue as module
+from tuner.storage.accounts import caller_of, create_key
+from tuner.storage.leases import Lease
+from tuner.storage.queue import StudyQueue
+from tuner.storage.submissions import Submissions
+
+
+@pytest.fixture
+def queue(database):
+    return StudyQueue(database)
+
+
+@pytest.fixture
+def submit(database):
+    """Submits studies of a user; returns the user and the submissions' ids by study."""
+    submissions = Submissions(database, max_queued=100)
+
+    def submit(name, *studies):
+        user = caller_of(database, create_key(database, name)).user
+        return user, {s: submissions.submit(checked(user, s)).id for s in studies}
+
+    submit.submissions = submissions
+    return submit
+
+
+def claims(queue, max_running=100):
+    studies = []
+    while (study := queue.claim(max_running=max_running)) is not None:
+        studies.append(study)
+    return studies
+
+
+def test_an_empty_queue_has_nothing(queue):
+    assert queue.claim(max_running=1) is None
+
+
+def test_users_take_turns_and_those_who_came_first_go_first(queue, submit):
+    submit("ada", "a1", "a2", "a3")
+    submit("grace", "g1", "g2")
+    assert claims(queue) == ["a1", "g1", "a2", "g2", "a3"]
+
+
+def test_nobody_has_more_than_is_allowed(queue, submit):
+    submit("ada", "a1", "a2", "a3")
+    submit("grace", "g1")
+    assert claims(queue, max_running=1) == ["a1", "g1"]
+    assert claims(queue, max_running=2) == ["a2"]
+
+
+def test_many_claim_each_study_once(queue, submit):
+    studies = [f"s{n}" for n in range(20)]
+    submit("ada", *studies)
+    with ThreadPoolExecutor(4) as pool:
+        rounds = list(pool.map(lambda _: claims(queue), range(4)))
+    assert Counter(sum(rounds, claims(queue))) == dict.fromkeys(studies, 1)
+
+
+def test_a_study_is_claimed_again_once_it_is_released(queue, submit, store):
+    submit("ada", "s1")
+    for attempt in (1, 2):
+        assert queue.claim(max_running=1) == "s1"
+        assert queue.claim(max_running=1) is None
+        assert store.get("s1").attempts == attempt
+        queue.release("s1")
+
+
+def test_an_attempt_that_was_none_does_not_count(queue, submit, store):
+    submit("ada", "s1")
+    for _ in range(9):
+        assert queue.claim(max_running=1) == "s1"
+        queue.release("s1", was_started=False)
+    assert store.get("s1").attempts == 0
+
+
+def test_a_study_is_given_up_after_five_starts_in_vain(queue, submit, store):
+    submit("ada", "s1")
+    for _ in range(5):
+        assert queue.claim(max_running=1) == "s1"
+        queue.release("s1")
+    assert queue.claim(max_running=1) is None
+    assert (store.get("s1").status, store.get("s1").attempts) == ("failed", 5)
+    assert "its driver died 5 times" in store.get("s1").error
+
+
+def test_what_is_kept_is_not_claimed_by_others(queue, submit, monkeypatch):
+    submit("ada", "s1", "s2")
+    monkeypatch.setattr(module, "_STARTING", 0.0)
+    assert queue.claim(max_running=9) == "s1"
+    queue.keep(["s1"])
+    assert queue.claim(max_running=9) == "s2"
+
+
+def test_what_somebody_works_on_is_held_and_not_claimed(queue, submit, database):
+    submit("ada", "s1", "s2")
+    with Lease(database, "s1"):
+        assert queue.held(["s1", "s2"]) == {"s1"}
+        assert queue.claim(max_running=9) == "s2"
+        assert queue.claim(max_running=9) is None
+    assert queue.held(["s1", "s2"]) == set()
+    assert queue.claim(max_running=9) == "s1"
+
+
+def test_what_was_cancelled_ends_unless_somebody_works_on_it(queue, submit, store, database):
+    user, ids = submit("ada", "s1", "s2")
+    store.set_status("s2", "running")
+    for study in ids.values():
+        submit.submissions.cancel(user, study)
+    with Lease(database, "s2"):
+        assert queue.end_unwanted() == []
+        assert store.get("s1").status == "cancelled"
+        assert store.get("s2").status == "running"
+    queue.end_unwanted()
+    assert store.get("s2").status == "cancelled"
+    assert queue.claim(max_running=9) is None
+
+
+def test_what_nobody_has_submitted_any_more_is_deleted_once_it_ended(queue, submit, store):
+    user, ids = submit("ada", "s1")
+    store.open("own", name="n", fingerprint="e" * 64, spec={})  # of the command, not the service
+    store.set_status("own", "done")
+    store.set_status("s1", "running")
+    submit.submissions.delete(user, ids["s1"])
+    store.update("s1", status="done", cancel_requested=False)
+    assert queue.end_unwanted() == ["f" * 64]
+    assert store.get("s1") is None
+    assert store.get("own") is not None

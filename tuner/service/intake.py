@@ -1,0 +1,186 @@
+"""Takes in what is submitted: it is checked, kept, and written down."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import anyio
+from pydantic import ValidationError
+
+from tuner.data.formats.examples import EXAMPLES
+from tuner.data.formats.sources import is_uri
+from tuner.errors import ConflictError, SubmissionError, TooManyError
+from tuner.service.schemas import RUN_OPTIONS, SubmitOptions
+from tuner.service.uploads import Checker, discard_unused, is_under, keep
+from tuner.settings import Settings
+from tuner.storage.studies import StudyStore
+from tuner.storage.submissions import CheckedSubmission, Submission, Submissions
+from tuner.study.spec import option_errors
+
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSubmission:
+    """What a user sends, before anybody has looked at the data.
+
+    Attributes:
+        user: Who sends it.
+        source: Path of an uploaded file, or else a URI or the name of an example.
+        name: What the data are called, if they say so.
+        is_upload: Whether `source` is an uploaded file, which is kept if it is accepted.
+        options: Those of `SubmitOptions`, as `read_options` gives them.
+        webhook: URL that is told when the study ends.
+        idempotency_key: The same submission sent twice with one key is one submission.
+    """
+
+    user: int
+    source: str
+    name: str | None
+    is_upload: bool
+    options: dict[str, Any]
+    webhook: str | None
+    idempotency_key: str | None
+
+    def digest(self) -> str:
+        """SHA-256 of what was sent, file included: the same request has the same."""
+        content = self.source
+        if self.is_upload:
+            with Path(self.source).open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(
+            json.dumps([content, self.options, self.webhook]).encode()
+        ).hexdigest()
+
+
+class Intake:
+    """Accepts submissions.
+
+    Args:
+        submissions: Where they are written down.
+        studies: What they are about.
+        settings: Where files are kept, and limits.
+    """
+
+    def __init__(self, submissions: Submissions, studies: StudyStore, settings: Settings) -> None:
+        self._submissions, self._studies, self._settings = submissions, studies, settings
+        self._checker = Checker()
+
+    async def accept(self, submission: NewSubmission) -> Submission:
+        """Check a submission and write it down.
+
+        Raises:
+            SubmissionError: If it cannot be accepted: with all that is wrong with data and spec.
+            ConflictError: If its idempotency key was used for another request.
+            TooManyError: If the user has too many unfinished submissions.
+        """
+        user, key = submission.user, submission.idempotency_key
+        request = await _in_thread(submission.digest)
+        existing = await _in_thread(self._submissions.existing, user, key, request)
+        if existing is not None:
+            return existing
+        study = await self._check(submission)
+        checked = CheckedSubmission(
+            user=user,
+            study=study["study"],
+            name=study["name"],
+            fingerprint=study["fingerprint"],
+            spec=study["spec"],
+            source=await _in_thread(self._kept, submission, study["fingerprint"]),
+            options={n: v for n, v in submission.options.items() if n in RUN_OPTIONS},
+            request=request,
+            idempotency_key=key,
+            webhook=submission.webhook,
+        )
+        try:
+            return await _in_thread(self._submissions.submit, checked)
+        except (ConflictError, TooManyError):
+            unused = (self._studies, checked.fingerprint, self._settings)
+            await _in_thread(discard_unused, *unused)
+            raise
+
+    async def _check(self, submission: NewSubmission) -> dict[str, Any]:
+        """Return what the study would be: see `Checker.check`."""
+        options = {n: v for n, v in submission.options.items() if n not in RUN_OPTIONS}
+        earlier = await _in_thread(self._earlier, submission)
+        if earlier is not None and earlier.result is not None:
+            interval = earlier.result["joint"]["interval"]
+            options["warm_start"] = {"study": earlier.study, "interval": interval}
+        study = await self._checker.check(submission.source, options, submission.name)
+        if earlier is not None and earlier.fingerprint != study["fingerprint"]:
+            raise SubmissionError(f"warm_start: {earlier.id} was a study of other data")
+        return study
+
+    def _earlier(self, submission: NewSubmission) -> Submission | None:
+        """Find the study to begin with."""
+        name = submission.options.get("warm_start")
+        if name is None:
+            return None
+        earlier = self._submissions.get(submission.user, str(name)[:64].replace("\0", ""))
+        if earlier is None or earlier.result is None:
+            raise SubmissionError(f"warm_start: you have no study {name!r} with an answer")
+        return earlier
+
+    def _kept(self, submission: NewSubmission, fingerprint: str) -> str:
+        """Keep an uploaded file; returns where the data are to be read from."""
+        if not submission.is_upload:
+            return submission.source
+        return keep(Path(submission.source), fingerprint, self._settings)
+
+
+def read_options(spec: str) -> dict[str, Any]:
+    """Read the options of a submission.
+
+    Raises:
+        SubmissionError: If they are no JSON, unknown, or would run code of the sender's.
+    """
+    try:
+        options = json.loads(spec)
+    except ValueError as error:
+        raise SubmissionError(f"spec: is no JSON: {error}") from None
+    if not isinstance(options, dict):
+        raise SubmissionError("spec: has to be a JSON object")
+    try:
+        SubmitOptions.model_validate(options)
+    except ValidationError as error:
+        findings = [str(fault) for fault in option_errors(error.errors())]
+        raise SubmissionError("the spec is not as it should be", findings) from None
+    for name in ("encoder_a", "encoder_b"):
+        if ":" in str(options.get(name, "")):
+            raise SubmissionError(f"{name}: a service runs built-in encoders only")
+    return options
+
+
+def check_webhook(url: str | None, settings: Settings) -> None:
+    """Do nothing if the service may tell that URL.
+
+    Raises:
+        SubmissionError: If it may not.
+    """
+    if url is not None and not is_under(url, settings.allowed_webhooks):
+        allowed = settings.allowed_webhooks or "none (TUNER_ALLOWED_WEBHOOKS)"
+        raise SubmissionError(f"webhook: this service calls URLs that begin with: {allowed}")
+
+
+def check_source(data: str, settings: Settings) -> None:
+    """Do nothing if the service may read data from there.
+
+    Raises:
+        SubmissionError: If they are neither an example nor at an allowed URI.
+    """
+    if data not in EXAMPLES and not (is_uri(data) and is_under(data, settings.allowed_sources)):
+        allowed = settings.allowed_sources or "none"
+        raise SubmissionError(
+            f"data: this service reads the examples {', '.join(EXAMPLES)} and URIs that begin "
+            f"with: {allowed}"
+        )
+
+
+async def _in_thread(
+    work: Callable[_Arguments, _Answer], *arguments: _Arguments.args, **options: _Arguments.kwargs
+) -> _Answer:
+    return await anyio.to_thread.run_sync(lambda: work(*arguments, **options))

@@ -1,0 +1,139 @@
+"""What routes are given: who asks, which study is meant, and what the service is made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Cookie, Depends, FastAPI, Request
+from fastapi import Path as PathParameter
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from tuner.service.intake import Intake
+from tuner.service.routes.problems import ProblemError
+from tuner.settings import Settings
+from tuner.storage.accounts import Caller, caller_of
+from tuner.storage.database import Database
+from tuner.storage.studies import StudyStore
+from tuner.storage.submissions import Submission, Submissions
+
+COOKIE = "tuner_key"
+_bearer = HTTPBearer(auto_error=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What the service is made of."""
+
+    settings: Settings
+    database: Database
+    studies: StudyStore
+    submissions: Submissions
+    intake: Intake
+    limiter: MovingWindowRateLimiter
+    rate: RateLimitItem
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database) -> "Parts":
+        """Make them of settings, on a database."""
+        studies = StudyStore(database)
+        submissions = Submissions(database, max_queued=settings.max_queued)
+        return cls(
+            settings=settings,
+            database=database,
+            studies=studies,
+            submissions=submissions,
+            intake=Intake(submissions, studies, settings),
+            limiter=MovingWindowRateLimiter(MemoryStorage()),
+            rate=parse(settings.rate_limit),
+        )
+
+
+def add_parts(app: FastAPI, parts: Parts) -> None:
+    """Let the routes of an application have its parts."""
+    app.state.parts = parts
+
+
+async def _parts(request: Request) -> Parts:  # none of these waits: a thread would cost more
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+_Parts = Annotated[Parts, Depends(_parts)]
+
+
+async def _settings(parts: _Parts) -> Settings:
+    return parts.settings
+
+
+async def _database(parts: _Parts) -> Database:
+    return parts.database
+
+
+async def _studies(parts: _Parts) -> StudyStore:
+    return parts.studies
+
+
+async def _submissions(parts: _Parts) -> Submissions:
+    return parts.submissions
+
+
+async def _intake(parts: _Parts) -> Intake:
+    return parts.intake
+
+
+SettingsOf = Annotated[Settings, Depends(_settings)]
+DatabaseOf = Annotated[Database, Depends(_database)]
+Store = Annotated[StudyStore, Depends(_studies)]
+SubmissionsOf = Annotated[Submissions, Depends(_submissions)]
+IntakeOf = Annotated[Intake, Depends(_intake)]
+
+
+def _caller(
+    parts: _Parts,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    cookie: Annotated[str | None, Cookie(alias=COOKIE, include_in_schema=False)] = None,
+) -> Caller:
+    token = bearer.credentials if bearer is not None else cookie
+    caller = caller_of(parts.database, token) if token else None
+    if caller is None:
+        detail = "a valid key is needed: Authorization: Bearer KEY"
+        raise ProblemError(401, detail)
+    if not parts.limiter.hit(parts.rate, caller.key):
+        raise ProblemError(429, f"more than {parts.rate}: slow down")
+    return caller
+
+
+def _may(scope: str) -> Callable[..., Caller]:
+    def allowed(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+        if scope not in caller.scopes:
+            raise ProblemError(403, f"this key has no scope {scope!r}")
+        return caller
+
+    return allowed
+
+
+Reader = Annotated[Caller, Depends(_may("read"))]
+Writer = Annotated[Caller, Depends(_may("write"))]
+Id = Annotated[str, PathParameter(pattern=r"^[0-9A-Za-z]{1,32}$", description="of a study")]
+
+
+def _mine(submissions: SubmissionsOf, caller: Reader, id: Id) -> Submission:  # noqa: A002  # the path's
+    submission = submissions.get(caller.user, id)
+    if submission is None:
+        raise ProblemError(404, f"you have no study {id!r}")
+    return submission
+
+
+Mine = Annotated[Submission, Depends(_mine)]
+
+
+def _own(caller: Writer, mine: Mine) -> Submission:
+    if mine.owner != caller.name:
+        raise ProblemError(403, f"this study is {mine.owner}'s: you may look at it, no more")
+    return mine
+
+
+Own = Annotated[Submission, Depends(_own)]

@@ -1,0 +1,79 @@
+"""The files of a study that is done: its report and its encoders."""
+
+import asyncio
+import logging
+import sys
+import uuid
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from tuner.service.routes.dependencies import Mine, SettingsOf
+from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
+
+_log = logging.getLogger(__name__)
+router = APIRouter(tags=["studies"])
+
+
+@router.get(
+    "/studies/{id}/report",
+    response_class=FileResponse,
+    responses=OF_A_STUDY | {409: PROBLEMS[409], 200: {"content": {"text/html": {}}}},
+)
+async def get_report(settings: SettingsOf, mine: Mine) -> FileResponse:
+    """Give the self-contained page about the answer."""
+    page = settings.reports(mine.study) / "report.html"
+    links = None if mine.result is None else mine.result.get("mlflow")
+    if links is None:
+        raise ProblemError(409, f"there is no report: the study is {mine.status}")
+    if not page.is_file():  # its driver was on another machine
+        page.parent.mkdir(parents=True, exist_ok=True)
+        if not await _fetch("report", links["run_id"], out=page):
+            raise ProblemError(503, "MLflow could not give the report; try again")
+    # The page holds its own styles and pictures, and no script.
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return FileResponse(page, headers={"Content-Security-Policy": policy})
+
+
+@router.get(
+    "/studies/{id}/encoders/{modality}",
+    response_class=FileResponse,
+    responses=OF_A_STUDY | {409: PROBLEMS[409], 200: {"content": {"application/zip": {}}}},
+)
+async def get_encoder(
+    settings: SettingsOf, mine: Mine, modality: Literal["a", "b"]
+) -> FileResponse:
+    """Give the registered encoder of a modality: an MLflow model, zipped."""
+    side = None if mine.result is None else mine.result["modalities"][modality]
+    if side is None or side["model"] is None:
+        raise ProblemError(409, f"there is no encoder: the study is {mine.status}")
+    model = side["model"]
+    out = settings.uploads / f"outgoing-{uuid.uuid4().hex}.zip"
+    if not await _fetch("model", model["name"], model["version"], out=out):
+        raise ProblemError(503, "the registry could not give the encoder; try again")
+    return FileResponse(
+        out,
+        media_type="application/zip",
+        filename=f"{model['name']}-{model['version']}.zip",
+        background=BackgroundTask(out.unlink, missing_ok=True),
+    )
+
+
+async def _fetch(*words: str, out: Path) -> bool:
+    """Fetch a file from MLflow, in a process of its own; whether that worked."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # else a file of ours may be one of the same name in the working directory
+        "-m",
+        "tuner.service.processes.fetch",
+        *words,
+        str(out),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, trace = await process.communicate()
+    if process.returncode != 0:
+        _log.error("fetching %s failed: %s", words[0], trace.decode(errors="replace")[-2000:])
+    return process.returncode == 0

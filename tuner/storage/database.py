@@ -1,0 +1,149 @@
+"""The database of the study store: its connections, its transactions, and its absence.
+
+Only this room imports SQLAlchemy: what others need of it has names of ours here.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+from tenacity import RetryCallState, Retrying
+from tenacity.retry import retry_if_exception
+from tenacity.stop import stop_after_delay
+from tenacity.wait import wait_exponential
+
+from tuner.storage.schema import exclusive, migrate
+
+_log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+
+_PATIENCE = 300.0  # seconds that a database server may be away in the middle of a study
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
+_DATABASES = ("sqlite:", "postgresql:", "postgresql+")
+
+DatabaseError = SQLAlchemyError  # what goes wrong with a database: ours, Optuna's or MLflow's
+DatabaseAwayError = OperationalError  # it does not answer, or not now
+
+
+class Database:
+    """A database with the tables of the tuner; it is a context manager.
+
+    What is promised on SQLite and on PostgreSQL alike: on opening, the tables are built or brought
+    to the version of this program, whoever else opens it at the same time. A transaction happens
+    as a whole or not at all, and has reached the disk when it ends.
+
+    Args:
+        url: SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`.
+        patience: Seconds to wait for a database server that goes away, before giving up.
+
+    Raises:
+        DatabaseAwayError: If it does not answer.
+    """
+
+    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
+        self.url, self._patience = url, patience
+        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        if self._is_a_file:
+            event.listen(self._engine, "connect", _durable_sqlite)
+        migrate(self._engine)
+        self._sessions = sessionmaker(self._engine, expire_on_commit=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The connections."""
+        return self._engine
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Open a transaction that commits at the end, or rolls back on an error."""
+        with self._sessions.begin() as session:
+            yield session
+
+    def run(self, work: Callable[[Session], _Answer]) -> _Answer:
+        """Do work in a transaction; again if the database server went away in the middle.
+
+        Raises:
+            DatabaseAwayError: If it stayed away.
+        """
+
+        def attempt() -> _Answer:
+            with self.session() as session:
+                return work(session)
+
+        retrying = Retrying(
+            retry=retry_if_exception(self._may_come_back),
+            stop=stop_after_delay(self._patience),
+            wait=wait_exponential(multiplier=_SHORTEST_PAUSE, max=_LONGEST_PAUSE),
+            before_sleep=_tell_absence,
+            reraise=True,
+        )
+        return retrying(attempt)
+
+    def ping(self) -> None:
+        """Do nothing if the database answers.
+
+        Raises:
+            DatabaseAwayError: If it does not, now.
+        """
+        with self.session() as session:
+            session.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+    @property
+    def _is_a_file(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
+    def _may_come_back(self, fault: BaseException) -> bool:
+        return isinstance(fault, OperationalError) and not self._is_a_file
+
+
+@contextmanager
+def alone(url: str) -> Iterator[None]:
+    """Keep every other process from building tables in a database meanwhile.
+
+    Args:
+        url: Of the database. That of a server, as MLflow's may be, needs no such care.
+    """
+    if not url.startswith(_DATABASES):
+        yield
+        return
+    engine = create_engine(url)
+    try:
+        with exclusive(engine):
+            yield
+    finally:
+        engine.dispose()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of a SQLite database; None if the URL is another's, or has no file."""
+    if not url.startswith("sqlite:"):
+        return None
+    name = make_url(url).database
+    return None if name in (None, "", ":memory:") else Path(name)
+
+
+def _tell_absence(attempt: RetryCallState) -> None:
+    fault = attempt.outcome and attempt.outcome.exception()
+    _log.warning("the database is away, trying again: %s", getattr(fault, "orig", fault))
+
+
+def _durable_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

@@ -1,0 +1,163 @@
+"""The studies that wait to be run, and who may start which."""
+
+from collections import Counter, defaultdict
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
+
+from tuner.storage.database import Database
+from tuner.storage.leases import clock, is_held
+from tuner.storage.submissions import ENDED
+from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
+
+_STARTING = 60.0  # seconds that a driver has to take its study's lease
+_KEPT = 10.0  # seconds that a study is kept for a driver that runs
+_PATIENCE = 5  # starts without a single finished trial more
+
+
+class StudyQueue:
+    """The studies that users wait for.
+
+    What is promised: of any number of runners, one starts a study. Which is next is fair between
+    users: whoever has the fewest running goes first, and of these whoever has waited longest. What
+    somebody works on is left alone; what nobody works on any more is next again, unless starting
+    it has been in vain too often: then it has failed.
+
+    Args:
+        database: Where they are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, *, max_running: int) -> str | None:
+        """Take the next study, so that no other runner starts it; None if there is none.
+
+        It is kept for a minute, in which its driver has to take its lease, or `keep` is called.
+
+        Args:
+            max_running: Studies of one user that run at a time.
+        """
+
+        def work(session: Session) -> str | None:
+            now = _now(session)
+            for study in _waiting(session, now, max_running):
+                if _take(session, study, now):
+                    return study
+            return None
+
+        return self._database.run(work)
+
+    def keep(self, studies: list[str]) -> None:
+        """Keep other runners from studies whose drivers are there, but have not begun yet."""
+
+        def work(session: Session) -> None:
+            until = clock(session) + _KEPT
+            session.execute(
+                update(StudyRow)
+                .where(StudyRow.id.in_(studies), StudyRow.starting_until < until)
+                .values(starting_until=until)
+            )
+
+        self._database.run(work)
+
+    def release(self, study: str, *, was_started: bool = True) -> None:
+        """Let a study be claimed at once, should it have to be: no driver is starting any more.
+
+        Args:
+            study: The study.
+            was_started: Whether a driver was: an attempt that was none does not count.
+        """
+        attempts = StudyRow.attempts if was_started else StudyRow.attempts - 1
+        released = update(StudyRow).where(StudyRow.id == study)
+        values = {"starting_until": 0.0, "attempts": attempts}
+        self._database.run(lambda session: session.execute(released.values(values)))
+
+    def held(self, studies: list[str]) -> set[str]:
+        """Return those of some studies that a driver works on."""
+        return self._database.run(lambda session: {s for s in studies if is_held(session, s)})
+
+    def end_unwanted(self) -> list[str]:
+        """End what was cancelled while no driver was there to hear of it, and delete what ended.
+
+        Returns:
+            Fingerprints of the data of studies that are gone, because nobody has a submission left.
+        """
+
+        def work(session: Session) -> list[str]:
+            _cancel(session)
+            return _delete(session)
+
+        return self._database.run(work)
+
+
+def _now(session: Session) -> float:
+    return float(session.scalar(select(clock(session))) or 0.0)
+
+
+def _waiting(session: Session, now: float, max_running: int) -> list[str]:
+    """Studies that may be started, the next first."""
+    live = list(session.scalars(select(StudyRow).where(_is_live())))
+    busy = {s.id for s in live if s.starting_until > now or is_held(session, s.id)}
+    submissions = defaultdict(list)  # (user, number) of each study's
+    for study, user, number in session.execute(
+        select(SubmissionRow.study_id, SubmissionRow.user_id, SubmissionRow.number).where(
+            SubmissionRow.study_id.in_([study.id for study in live]),
+            SubmissionRow.cancelled.is_(False),
+        )
+    ):
+        submissions[study].append((user, number))
+    running = Counter(user for study in busy for user, _ in submissions[study][:1])
+    waiting = sorted(
+        (running[user], number, study)
+        for study, users in submissions.items()
+        if study not in busy
+        for user, number in users
+    )
+    return [study for already, _, study in waiting if already < max_running]
+
+
+def _is_live() -> ColumnElement[bool]:
+    return StudyRow.status.in_(("queued", "running")) & StudyRow.cancel_requested.is_(False)
+
+
+def _take(session: Session, study: str, now: float) -> bool:
+    """Take a study, unless another runner was faster; whether it is ours."""
+    row = session.get(StudyRow, study)
+    trials = session.scalar(
+        select(func.count()).select_from(TrialRow).where(TrialRow.study_id == study)
+    )
+    if row is not None and row.attempts >= _PATIENCE + (trials or 0):
+        row.status = "failed"
+        row.error = f"its driver died {row.attempts} times; the log of the service says why"
+        return False
+    taken = session.execute(
+        update(StudyRow)
+        .where(StudyRow.id == study, StudyRow.starting_until <= now)
+        .values(starting_until=now + _STARTING, attempts=StudyRow.attempts + 1)
+    )
+    return bool(taken.rowcount)  # type: ignore[attr-defined]  # a CursorResult
+
+
+def _cancel(session: Session) -> None:
+    """End what nobody wants, and no driver works on."""
+    unwanted = select(StudyRow).where(
+        StudyRow.cancel_requested.is_(True), StudyRow.status.in_(("queued", "running"))
+    )
+    now = _now(session)
+    for row in session.scalars(unwanted):
+        if not is_held(session, row.id) and (row.starting_until <= now or row.status == "queued"):
+            row.status, row.cancel_requested = "cancelled", False
+
+
+def _delete(session: Session) -> list[str]:
+    """Delete submitted studies that ended without a submission left; their data's fingerprints."""
+    forgotten = select(StudyRow).where(
+        StudyRow.status.in_(ENDED),
+        StudyRow.source.is_not(None),
+        ~select(SubmissionRow.id).where(SubmissionRow.study_id == StudyRow.id).exists(),
+    )
+    gone = list(session.scalars(forgotten))
+    for row in gone:
+        session.delete(row)
+    return [row.fingerprint for row in gone]
