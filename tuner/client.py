@@ -3,19 +3,23 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
+from tenacity import RetryCallState, Retrying
+from tenacity.retry import retry_if_exception
+from tenacity.stop import stop_base
+from tenacity.wait import wait_exponential
 
 from tuner.errors import ServiceError
 from tuner.study.result import StudyResult
 
-_LONGEST_PAUSE = 5.0  # seconds between two attempts
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
 _AGAIN = (429, 502, 503, 504)
 
 
@@ -131,18 +135,14 @@ class Client:
             study: Its id.
             after: Only events of higher numbers.
         """
-        attempts = _Attempts(self._patience)
         while True:
-            try:
-                for event in self._events(study, after, attempts):
+            with closing(self._connected(study, after)) as answer, suppress(httpx2.TransportError):
+                for event in _events(answer):
                     after = event.number or after
                     yield event
                     if event.kind == "end":
                         return
-            except httpx2.TransportError as error:
-                if attempts.are_over:
-                    raise ServiceError(f"lost the service at {self._base}: {error}") from error
-            attempts.pause()
+            time.sleep(_SHORTEST_PAUSE)
 
     def cancel(self, study: str) -> dict[str, Any]:
         """Stop a study; its finished trials are kept."""
@@ -173,14 +173,20 @@ class Client:
         partial.replace(target)
         return target
 
-    def _events(self, study: str, after: int, attempts: "_Attempts") -> Iterator[Event]:
-        headers = {"Last-Event-ID": str(after)}
-        with self._stream(f"/studies/{study}/events", headers=headers) as answer:
-            attempts.succeeded()
-            for sent in httpx2.EventSource(answer):
-                if sent.data:
-                    number = int(sent.id) if sent.event != "end" and sent.id else 0
-                    yield Event(number=number, kind=sent.event, content=json.loads(sent.data))
+    def _connected(self, study: str, after: int) -> httpx2.Response:
+        """Connect to the events of a study, after that of a number."""
+        path, headers = f"/studies/{study}/events", {"Last-Event-ID": str(after)}
+
+        def attempt() -> httpx2.Response:
+            request = self._client.build_request("GET", path, headers=headers, timeout=None)
+            answer = self._client.send(request, stream=True)
+            if answer.is_error:
+                with closing(answer):
+                    answer.read()
+                    raise _refusal(answer)
+            return answer
+
+        return self._retried(attempt)
 
     @contextmanager
     def _stream(self, path: str, **arguments: Any) -> Iterator[httpx2.Response]:
@@ -200,43 +206,56 @@ class Client:
         Raises:
             ServiceError: If it is refused, or there is no answer.
         """
-        attempts = _Attempts(self._patience)
-        while True:
+
+        def attempt() -> httpx2.Response:
             for _, file in arguments.get("files", {}).values():
                 file.seek(0)
-            try:
-                answer = self._client.request(method, path, **arguments)
-            except httpx2.TransportError as error:
-                if attempts.are_over:
-                    reason = f"the service at {self._base} does not answer: {error}"
-                    raise ServiceError(reason) from error
-            else:
-                if not answer.is_error:
-                    return answer
-                if attempts.are_over or answer.status_code not in _AGAIN:
-                    raise _refusal(answer)
-            attempts.pause()
+            answer = self._client.request(method, path, **arguments)
+            if answer.is_error:
+                raise _refusal(answer)
+            return answer
+
+        return self._retried(attempt)
+
+    def _retried(self, attempt: Callable[[], httpx2.Response]) -> httpx2.Response:
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=_SinceFirstFailure(self._patience),
+            wait=wait_exponential(multiplier=_SHORTEST_PAUSE, max=_LONGEST_PAUSE),
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except httpx2.TransportError as error:
+            reason = f"the service at {self._base} does not answer: {error}"
+            raise ServiceError(reason) from error
 
 
-class _Attempts:
-    """Attempts at something, ever longer apart, for so many seconds from the first that failed."""
+class _SinceFirstFailure(stop_base):
+    """Stops before so many seconds after the first failure: an upload alone may take longer."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.succeeded()
+        self._first: float | None = None
 
-    def succeeded(self) -> None:
-        self._pause, self._end = 0.25, float("inf")
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        now = retry_state.outcome_timestamp or 0.0
+        self._first = now if self._first is None else self._first
+        return now + retry_state.upcoming_sleep - self._first > self._seconds
 
-    @property
-    def are_over(self) -> bool:
-        now = time.monotonic()
-        self._end = min(self._end, now + self._seconds)
-        return now + self._pause > self._end
 
-    def pause(self) -> None:
-        time.sleep(self._pause)
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+def _may_pass(error: BaseException) -> bool:
+    """Whether the service is away or busy, and may not be for long."""
+    if isinstance(error, ServiceError):
+        return error.status in _AGAIN
+    return isinstance(error, httpx2.TransportError)
+
+
+def _events(answer: httpx2.Response) -> Iterator[Event]:
+    for sent in httpx2.EventSource(answer):
+        if sent.data:
+            number = int(sent.id) if sent.event != "end" and sent.id else 0
+            yield Event(number=number, kind=sent.event, content=json.loads(sent.data))
 
 
 def _refusal(answer: httpx2.Response) -> ServiceError:

@@ -112,10 +112,7 @@ def run_study(
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
-    with (
-        Database(settings.store_url) as database,
-        Lease(database, study.id) as lease,
-    ):
+    with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
         row = store.open(
             study.id,

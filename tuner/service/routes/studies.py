@@ -26,6 +26,23 @@ from tuner.study.result import Status, StudyResult
 
 router = APIRouter(tags=["studies"])
 
+DataFile = Annotated[UploadFile | None, Form(description="the data set, .npz or .parquet")]
+DataName = Annotated[str | None, Form(description="a URI of it, or a shipped example: mfeat")]
+SpecText = Annotated[
+    str,
+    Form(
+        description="JSON with options of `tuner run`: see the schema SubmitOptions",
+        examples=['{"trials": 8, "seed": 1}'],
+    ),
+]
+WebhookUrl = Annotated[
+    str | None,
+    Form(
+        max_length=2048,
+        description="URL that is told when the study ends, signed with your webhook secret",
+    ),
+]
+
 
 @router.post(
     "/studies",
@@ -37,24 +54,10 @@ async def submit(
     intake: IntakeOf,
     settings: SettingsOf,
     caller: Writer,
-    file: Annotated[UploadFile | None, Form(description="the data set, .npz or .parquet")] = None,
-    data: Annotated[
-        str | None, Form(description="a URI of it, or a shipped example: mfeat")
-    ] = None,
-    spec: Annotated[
-        str,
-        Form(
-            description="JSON with options of `tuner run`: see the schema SubmitOptions",
-            examples=['{"trials": 8, "seed": 1}'],
-        ),
-    ] = "{}",
-    webhook: Annotated[
-        str | None,
-        Form(
-            max_length=2048,
-            description="URL that is told when the study ends, signed with your webhook secret",
-        ),
-    ] = None,
+    file: DataFile = None,
+    data: DataName = None,
+    spec: SpecText = "{}",
+    webhook: WebhookUrl = None,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> StudyView:
     """Submit a data set: it is checked before this answers, with all that is wrong with it.
