@@ -23,7 +23,8 @@ from rich.table import Table
 from tests.benchmarks.cases import UNITS, Case, Dense, cases, grid, merged
 from tuner.models.compute.device import prepare_process
 from tuner.models.outcome import TrainingOutcome
-from tuner.search.plan import Focus, Plan
+from tuner.search.plan import Plan
+from tuner.search.sampler import Focus
 from tuner.study.scores import TARGETS, Target
 from tuner.study.trial import FinishedTrial
 

@@ -7,12 +7,17 @@ goes on: the λ-curve, its model and the answer are made of full trainings alone
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
+from tuner.search.nuisance import NuisanceSearch
+from tuner.search.phase import longest_first, trials_of
+from tuner.search.sampler import Focus, first_strengths
 from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
+from tuner.study.trial import FinishedTrial, Phase, TrialRequest
 
 _RUNGS = 2  # before the full training
 _FEWEST = 4  # λs trained in full, λ = 0 among them
@@ -25,10 +30,20 @@ class Halving:
     Attributes:
         spec: The study; its `halving` is η, above 1.
         validation: Scores validation rows.
+        focus: See `Plan`.
+        nuisance: Chooses the training settings of every λ.
     """
 
+    name: ClassVar[Phase] = "rung"
     spec: StudySpec
     validation: Scorer
+    focus: Callable[[], Focus]
+    nuisance: NuisanceSearch
+
+    @property
+    def total(self) -> int:
+        """How many trials the rungs have, if none fails."""
+        return sum(self.sizes[:-1])
 
     @property
     def sizes(self) -> list[int]:
@@ -38,41 +53,40 @@ class Halving:
             sizes.append(self._kept(sizes[-1]))
         return sizes
 
-    def wanted(
-        self, strengths: Sequence[float], finished: Sequence[FinishedTrial], settings: Overrides
-    ) -> list[TrialRequest]:
-        """Return the requests of the rung that is under way; none once all are over.
-
-        Args:
-            strengths: All λs, λ = 0 first.
-            finished: Every finished trial.
-            settings: What else differs from the study's configuration.
-        """
-        entrants = list(range(len(strengths)))
+    def wanted(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
+        """Return the requests of the rung that is under way; none once all are over."""
+        settings, seeds = self.nuisance.settings(finished), self.spec.seeds("search")
+        numbers = {trial.request.number for trial in trials_of("rung", finished)}
+        entrants = list(range(len(self._strengths)))
         for rung, epochs in enumerate(self._epochs):
-            first = rung * len(strengths)
-            done = {t.request.number - first for t in finished if t.request.phase == "rung"}
-            if not done.issuperset(entrants):
-                seeds = self.spec.seeds("search")
-                return [
-                    TrialRequest(
-                        phase="rung",
-                        number=first + n,
-                        strength=strengths[n],
-                        seeds=seeds,
-                        settings=(*settings, ("epochs", epochs)),
-                    )
-                    for n in entrants
-                ]
+            first = rung * len(self._strengths)
+            if not numbers.issuperset(first + n for n in entrants):
+                return longest_first(
+                    [
+                        TrialRequest(
+                            phase="rung",
+                            number=first + n,
+                            strength=self._strengths[n],
+                            seeds=seeds,
+                            settings=(*settings, ("epochs", epochs)),
+                        )
+                        for n in entrants
+                    ]
+                )
             entrants = self._going_on(entrants, finished, first)
         return []
 
-    def survivors(self, strengths: Sequence[float], finished: Sequence[FinishedTrial]) -> list[int]:
-        """Return the numbers of the λs that are trained in full, once all rungs are over."""
-        entrants = list(range(len(strengths)))
+    def survivors(self, finished: Sequence[FinishedTrial]) -> list[tuple[int, float]]:
+        """Return (number, λ) of those that are trained in full, once all rungs are over."""
+        entrants = list(range(len(self._strengths)))
         for rung in range(len(self._epochs)):
-            entrants = self._going_on(entrants, finished, rung * len(strengths))
-        return entrants
+            entrants = self._going_on(entrants, finished, rung * len(self._strengths))
+        return [(n, self._strengths[n]) for n in entrants]
+
+    @cached_property
+    def _strengths(self) -> list[float]:
+        """All λs, λ = 0 first."""
+        return first_strengths(self.spec.trials, self.spec, self.focus())
 
     @property
     def _epochs(self) -> list[int]:

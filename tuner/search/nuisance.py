@@ -9,13 +9,14 @@ favour alignment, the confirmation compares with λ = 0 under the setting that i
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tuner.search.batches import Batches
+from tuner.search.phase import trials_of
 from tuner.search.sampler import Params, propose
 from tuner.study.scores import Scorer
 from tuner.study.spec import Sampler, StudySpec
-from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, Phase, TrialRequest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -34,6 +35,7 @@ class NuisanceSearch:
         validation: Scores validation rows.
     """
 
+    name: ClassVar[Phase] = "nuisance"
     spec: StudySpec
     validation: Scorer
 
@@ -48,7 +50,7 @@ class NuisanceSearch:
         """Return every request that can be known; if all are finished, the search is over."""
         if self.spec.nuisance == "none":
             return []
-        by_number = {t.request.number: t for t in _tried(finished)}
+        by_number = {t.request.number: t for t in trials_of("nuisance", finished)}
         results = {
             point: [by_number[n] for n in self._numbers(point)]
             for point in range(self.spec.nuisance_trials)
@@ -59,11 +61,11 @@ class NuisanceSearch:
 
     def settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
         """Return what differs from the study's configuration at every λ of the curve."""
-        return self._best(_tried(finished))
+        return self._best(trials_of("nuisance", finished))
 
     def baseline_settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
         """Return the same for λ = 0 in the confirmation."""
-        return self._best([t for t in _tried(finished) if t.request.strength == 0])
+        return self._best([t for t in trials_of("nuisance", finished) if t.request.strength == 0])
 
     @property
     def _joint(self) -> bool:
@@ -154,7 +156,3 @@ class NuisanceSearch:
             if t.outcome is not None
         ]
         return max(utilities)[2] if utilities else ()
-
-
-def _tried(finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:
-    return [t for t in finished if t.request.phase == "nuisance"]

@@ -7,24 +7,21 @@ the same λs.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tuner.analysis.decision import Choice, choose
-from tuner.analysis.observations import observe
+from tuner.analysis.decision import Choice
 from tuner.errors import StudyFailedError
-from tuner.models.outcome import TrainingOutcome
-from tuner.search.batches import Batches
+from tuner.search.confirmation import FEWEST, Confirmation
 from tuner.search.halving import Halving
 from tuner.search.nuisance import NuisanceSearch
-from tuner.search.sampler import first_strengths, propose_strengths
-from tuner.study.scores import TARGETS, Scorer, Target
+from tuner.search.phase import Phase, not_taken, outcomes, trials_of
+from tuner.search.sampler import Focus
+from tuner.search.strengths import StrengthSearch
+from tuner.study.scores import Scorer, Target
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Overrides, Phase, TrialRequest
-
-Focus = tuple[float, float] | None
-
-_FEWEST = 3  # trained λs, the baseline among them, below which there is no curve
+from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
+from tuner.study.trial import Phase as PhaseName
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,9 +38,6 @@ class Plan:
     spec: StudySpec
     validation: Scorer
     focus: Callable[[], Focus] = lambda: None
-    _chosen: dict[frozenset[int], dict[Target, Choice]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def next(
         self,
@@ -66,13 +60,16 @@ class Plan:
         Raises:
             StudyFailedError: If the baseline, or all λs but a few, could not be trained.
         """
-        waiting = _not_taken(self._nuisance.wanted(finished), finished, running)
-        if closed or not waiting:
-            if any(request.phase == "nuisance" for request in running):
+        _check_baseline(finished)
+        under_way = {request.phase for request in running}
+        for phase in self._phases:
+            if not (closed and self._is_cut_short(phase, finished)):
+                waiting = not_taken(self._wanted(phase, finished), finished, running)
+                if waiting:
+                    return waiting
+            if phase.name in under_way:
                 return []
-            wanted = self._of_lambda(finished, running, closed)
-            waiting = _not_taken(wanted, finished, running)
-        return waiting
+        return []
 
     @property
     def opening(self) -> list[TrialRequest]:
@@ -82,31 +79,18 @@ class Plan:
         return replace(self, focus=lambda: None).next([])[:2]
 
     @property
-    def totals(self) -> dict[Phase, int]:
+    def totals(self) -> dict[PhaseName, int]:
         """How many trials each phase has, at most."""
-        rungs, searched = [0], self.spec.trials
-        if self.spec.halving > 1:
-            *rungs, searched = self._halving.sizes
-        return {
-            "nuisance": self._nuisance.total,
-            "rung": sum(rungs),
-            "search": searched,
-            "confirm": 1 + len(TARGETS),
-        }
+        totals: dict[PhaseName, int] = {"nuisance": 0, "rung": 0, "search": 0, "confirm": 0}
+        return totals | {phase.name: phase.total for phase in self._phases}
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
         """Choose λ* of each modality and of both, from the search alone.
 
         Raises:
-            StudyFailedError: If the baseline, or all λs but a few, could not be trained.
+            StudyFailedError: If all λs but a few could not be trained.
         """
-        search = [trial for trial in finished if trial.request.phase == "search"]
-        _check_curve(search)
-        outcomes = _outcomes(search)
-        seen = frozenset(trial.request.number for trial in search)
-        if seen not in self._chosen:
-            self._chosen[seen] = self._choose(outcomes)
-        return self._chosen[seen]
+        return self._confirmation.choices(finished)
 
     def settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
         """Return what differs from the study's training configuration at every λ of the curve."""
@@ -116,18 +100,20 @@ class Plan:
         """Return the same for λ = 0 in the confirmation."""
         return self._nuisance.baseline_settings(finished)
 
-    def _choose(self, outcomes: Sequence[TrainingOutcome]) -> dict[Target, Choice]:
-        return {
-            target: choose(
-                observe(self.validation, outcomes, target),
-                self.spec.space,
-                seed=self.spec.seed,
-            )
-            for target in TARGETS
-        }
+    def _wanted(self, phase: Phase, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
+        """The last batch of the search comes with what needs no more of the search."""
+        requests = phase.wanted(finished)
+        if requests and phase is self._strengths and self._strengths.is_laid_out(finished):
+            return [*requests, self._confirmation.baseline(finished)]
+        return requests
 
-    @cached_property
-    def _focus(self) -> Focus:
+    def _is_cut_short(self, phase: Phase, finished: Sequence[FinishedTrial]) -> bool:
+        """Whether a phase ends early: the search goes on until there is a curve to choose from."""
+        if phase.name in ("rung", "search"):
+            return len(outcomes(trials_of("search", finished))) >= FEWEST
+        return phase.name == "nuisance"
+
+    def _expected(self) -> Focus:
         """What an earlier study saw says more than what the profile expects."""
         warm = self.spec.warm_start
         if warm is None:
@@ -136,163 +122,45 @@ class Plan:
         return (low, high) if low < high else self.focus()
 
     @cached_property
+    def _phases(self) -> list[Phase]:
+        """One after another."""
+        rungs = [] if self._halving is None else [self._halving]
+        return [self._nuisance, *rungs, self._strengths, self._confirmation]
+
+    @cached_property
     def _nuisance(self) -> NuisanceSearch:
         return NuisanceSearch(spec=self.spec, validation=self.validation)
 
     @cached_property
-    def _halving(self) -> Halving:
-        return Halving(spec=self.spec, validation=self.validation)
-
-    @cached_property
-    def _batches(self) -> Batches[float, FinishedTrial]:
-        spec = self.spec
-        return Batches(
-            total=spec.trials,
-            size=spec.trials if spec.sampler == "grid" else spec.batch,
-            first=lambda count: first_strengths(count, spec, self._focus),
-            propose=self._propose,
+    def _halving(self) -> Halving | None:
+        if self.spec.halving == 1:
+            return None
+        return Halving(
+            spec=self.spec,
+            validation=self.validation,
+            focus=self._expected,
+            nuisance=self._nuisance,
         )
 
     @cached_property
-    def _laid_out(self) -> list[float]:
-        return first_strengths(self.spec.trials, self.spec, self._focus)
-
-    def _of_lambda(
-        self, finished: Sequence[FinishedTrial], running: Collection[TrialRequest], closed: bool
-    ) -> list[TrialRequest]:
-        search = [t for t in finished if t.request.phase == "search"]
-        _check_baseline(search)
-        if closed and len(_outcomes(search)) >= _FEWEST:
-            searching = any(request.phase != "confirm" for request in running)
-            return [] if searching else self._confirmation(finished)
-        settings = self.settings(finished)
-        if self.spec.halving > 1:
-            return self._halved(search, finished, running, settings)
-        if len(search) < self.spec.trials:
-            return self._searching(search, finished, settings)
-        return self._confirmation(finished)
-
-    def _halved(
-        self,
-        search: Sequence[FinishedTrial],
-        finished: Sequence[FinishedTrial],
-        running: Collection[TrialRequest],
-        settings: Overrides,
-    ) -> list[TrialRequest]:
-        rung = self._halving.wanted(self._laid_out, finished, settings)
-        if rung or any(request.phase == "rung" for request in running):
-            return _longest_first(rung)
-        survivors = self._halving.survivors(self._laid_out, finished)
-        if len(search) == len(survivors):
-            return self._confirmation(finished)
-        strengths = [(n, self._laid_out[n]) for n in survivors]
-        return _longest_first([self._request("search", n, s, settings) for n, s in strengths])
-
-    def _searching(
-        self,
-        search: Sequence[FinishedTrial],
-        finished: Sequence[FinishedTrial],
-        settings: Overrides,
-    ) -> list[TrialRequest]:
-        """What is not finished of every batch that can be known.
-
-        The last comes with what needs no more of the search.
-        """
-        done = {trial.request.number: trial for trial in search}
-        requests: list[TrialRequest] = []
-        number = 0
-        for batch in self._batches.known(done):
-            numbered = enumerate(batch, start=number)
-            requests += _longest_first(
-                [self._request("search", n, s, settings) for n, s in numbered if n not in done]
-            )
-            number += len(batch)
-        if number < self.spec.trials:
-            return requests
-        return [*requests, self._baseline(finished)]
-
-    def _propose(
-        self, batch: int, results: Sequence[FinishedTrial], pending: Sequence[float], count: int
-    ) -> list[float]:
-        return propose_strengths(
-            self.spec.sampler,
-            [(o.strength, self.validation.utility(o)) for o in _outcomes(results)],
-            pending,
-            count,
-            self.spec.space,
-            seed=(self.spec.seed, batch),
-        )
-
-    def _confirmation(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
-        candidates = {choice.candidate for choice in self.choices(finished).values()}
-        settings = self.settings(finished)
-        numbered = enumerate(sorted(candidates), start=1)
-        return _longest_first(
-            [
-                self._baseline(finished),
-                *(self._request("confirm", n, s, settings) for n, s in numbered),
-            ]
-        )
-
-    def _baseline(self, finished: Sequence[FinishedTrial]) -> TrialRequest:
-        return self._request("confirm", 0, 0.0, self.baseline_settings(finished))
-
-    def _request(
-        self, phase: Phase, number: int, strength: float, settings: Overrides
-    ) -> TrialRequest:
-        seeds = self._seeds["confirm" if phase == "confirm" else "search"]
-        return TrialRequest(
-            phase=phase, number=number, strength=strength, seeds=seeds, settings=settings
+    def _strengths(self) -> StrengthSearch:
+        return StrengthSearch(
+            spec=self.spec,
+            validation=self.validation,
+            focus=self._expected,
+            nuisance=self._nuisance,
+            halving=self._halving,
         )
 
     @cached_property
-    def _seeds(self) -> dict[str, tuple[int, ...]]:
-        return {"search": self.spec.seeds("search"), "confirm": self.spec.seeds("confirm")}
+    def _confirmation(self) -> Confirmation:
+        return Confirmation(spec=self.spec, validation=self.validation, nuisance=self._nuisance)
 
 
-def _longest_first(requests: list[TrialRequest]) -> list[TrialRequest]:
-    """Order by falling λ: strong alignment learns slowly, and no worker should end alone.
-
-    λ = 0 of the search goes first all the same: a study that cannot train it ends there.
-    """
-    first = [r for r in requests if r.phase == "search" and r.strength == 0]
-    rest = [r for r in requests if r not in first]
-    return first + sorted(rest, key=lambda r: -r.strength)
-
-
-def _not_taken(
-    requests: Sequence[TrialRequest],
-    finished: Sequence[FinishedTrial],
-    running: Collection[TrialRequest],
-) -> list[TrialRequest]:
-    if not requests:  # most times that a trial of thousands ends
-        return []
-    taken = {_key(trial.request) for trial in finished} | {_key(r) for r in running}
-    return [request for request in requests if _key(request) not in taken]
-
-
-def _key(request: TrialRequest) -> tuple[Phase, int]:
-    return request.phase, request.number
-
-
-def _outcomes(trials: Sequence[FinishedTrial]) -> list[TrainingOutcome]:
-    return [trial.outcome for trial in trials if trial.outcome is not None]
-
-
-def _check_baseline(search: Sequence[FinishedTrial]) -> None:
-    for trial in search:
+def _check_baseline(finished: Sequence[FinishedTrial]) -> None:
+    for trial in trials_of("search", finished):
         if trial.request.strength == 0 and trial.outcome is None:
             raise StudyFailedError(
                 "the baseline (λ = 0) could not be trained, so there is nothing to compare with: "
                 f"{trial.reason}"
             )
-
-
-def _check_curve(search: Sequence[FinishedTrial]) -> None:
-    trained = len(_outcomes(search))
-    if trained < _FEWEST:
-        reason = next((trial.reason for trial in search if trial.reason), "none was asked for")
-        raise StudyFailedError(
-            f"only {trained} of {len(search)} λs could be trained, {_FEWEST} are needed; the first "
-            f"that failed: {reason}"
-        )

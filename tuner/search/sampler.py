@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Params = dict[str, float]
+Focus = tuple[float, float] | None  # part of the warped unit interval; None for all of it
 
 _FOCUS = 2.0  # how much denser the first λs are where the best is expected
 
 
-def first_strengths(
-    count: int, spec: StudySpec, focus: tuple[float, float] | None = None
-) -> list[float]:
+def first_strengths(count: int, spec: StudySpec, focus: Focus = None) -> list[float]:
     """The λs that are tried before any result is known, λ = 0 first.
 
     Spread over the warped space, its end included, in an order in which every λ is as far as can

@@ -1,4 +1,4 @@
-"""Trials on a real Ray cluster, with a stand-in for training."""
+"""Trials on a real Ray cluster, with a stand-in for training; see `test_dispatcher`, too."""
 
 import os
 import signal
@@ -6,14 +6,23 @@ import threading
 import time
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 
+import psutil
 import pytest
+import ray
+from ray.air.execution import PlacementGroupResourceManager, ResourceRequest
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import tune_controller
 
 from tests.support import worlds
 from tests.support.simulated import simulate
+from tests.tuner.execution.test_causes import MEMORY
+from tuner.execution.causes import in_one_line
 from tuner.execution.cluster import ray_cluster
 from tuner.execution.distributed import train_together
-from tuner.execution.tune import run_trials
+from tuner.execution.tune import _ActorManager, run_trials
 from tuner.execution.worker import Resources, train_request
 from tuner.models.config import TrainingConfig
 from tuner.study.spec import StudySpec
@@ -83,56 +92,29 @@ def test_two_ray_train_workers_give_the_trial_of_one():
 
 
 @pytest.mark.usefixtures("cluster")
-def test_batches_run_one_after_another_and_all_is_recorded():
-    finished = run([requests(0.0, 1.0, 2.0), requests(3.0)])
-    assert {t.request.strength for t in finished[:3]} == {0.0, 1.0, 2.0}
-    assert finished[3].request.strength == 3.0
-    for trial in finished:
-        expected = TRAIN(trial.request, QUESTION.data, QUESTION.spec.training, QUESTION.test_rows)
-        assert (trial.outcome.predictions["a"] == expected.predictions["a"]).all()
-
-
-@pytest.mark.usefixtures("cluster")
-def test_a_worker_trains_one_trial_after_another(tmp_path):
-    def train(*arguments):
+def test_two_workers_train_one_trial_after_another_and_all_is_recorded(tmp_path):
+    def train(request, data, *rest):
         (tmp_path / str(os.getpid())).touch()
         time.sleep(0.02)
-        return TRAIN(*arguments)
-
-    batches = [
-        requests(*map(float, range(20))),
-        requests(20.0),
-        requests(*map(float, range(21, 40))),
-    ]
-    finished = run(batches, train=train)
-    assert sorted(t.request.strength for t in finished) == list(range(40))
-    assert len(list(tmp_path.iterdir())) <= 2
-
-
-@pytest.mark.usefixtures("cluster")
-def test_only_a_confirmation_sees_test_rows():
-    def spy(request, data, config, test):
-        outcome = TRAIN(request, data, config, test)
-        return replace(outcome, steps=data.train.count + data.validation.count)
-
-    (search,) = run([requests(0.5)], train=spy)
-    assert search.outcome.test_predictions is None
-    assert search.outcome.steps == QUESTION.data.train.count + QUESTION.data.validation.count
-    (confirm,) = run([requests(0.5, phase="confirm")])
-    assert confirm.outcome.test_predictions["a"].shape[1] == QUESTION.test_rows.count
-
-
-@pytest.mark.usefixtures("cluster")
-def test_what_training_raises_is_the_reason_and_the_rest_goes_on():
-    def train(request, *rest):
+        assert psutil.Process().cmdline()[0] == "ray::TrialWorker.train"  # as operators see it
         if request.strength == 1.0:
             raise FloatingPointError("planted")
-        return TRAIN(request, *rest)
+        return replace(TRAIN(request, data, *rest), steps=data.train.count + data.validation.count)
 
-    finished = {t.request.strength: t for t in run([requests(0.0, 1.0, 2.0)], train=train)}
-    assert finished[1.0].reason == "FloatingPointError: planted"
-    assert finished[0.0].outcome is not None
-    assert finished[2.0].outcome is not None
+    theirs = tune_controller.RayActorManager
+    batches = [requests(*map(float, range(20))), requests(20.0), requests(21.0, phase="confirm")]
+    finished = {t.request.strength: t for t in run(batches, train=train)}
+    assert sorted(finished) == list(range(22))
+    assert len(list(tmp_path.iterdir())) <= 2
+    assert finished.pop(1.0).reason == "FloatingPointError: planted"
+    for trial in finished.values():
+        expected = TRAIN(trial.request, QUESTION.data, QUESTION.spec.training, QUESTION.test_rows)
+        assert (trial.outcome.predictions["a"] == expected.predictions["a"]).all()
+        assert trial.outcome.steps == QUESTION.data.train.count + QUESTION.data.validation.count
+    assert finished[20.0].outcome.test_predictions is None
+    confirmed = finished[21.0].outcome.test_predictions["a"]
+    assert confirmed.shape[1] == QUESTION.test_rows.count
+    assert tune_controller.RayActorManager is theirs  # ours was there for that run alone
 
 
 @pytest.mark.usefixtures("cluster")
@@ -160,8 +142,27 @@ def test_a_trial_that_always_kills_its_worker_fails_with_the_cause():
 
     batches = [requests(0.0, 2.0), requests(1.0)]  # so that its end is that of all
     finished = {t.request.strength: t for t in run(batches, train=train)}
-    assert finished[1.0].reason.startswith("its worker died 3 times, lately for: The actor died")
+    assert finished[1.0].reason == (
+        "its worker died 3 times, lately for: "
+        "its process was killed, perhaps because memory ran out, or it crashed"
+    )
     assert finished[2.0].outcome is not None
+
+
+class _Away:
+    """Training whose code no worker has."""
+
+    def __reduce__(self):
+        return import_module, ("encoders_that_nobody_has",)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_that_cannot_start_fails_with_its_exception():
+    (trial,) = run([requests(1.0)], train=_Away(), workers=1)
+    assert trial.reason == (
+        "its worker died 3 times, lately for: "
+        "ModuleNotFoundError: No module named 'encoders_that_nobody_has'"
+    )
 
 
 @pytest.mark.usefixtures("cluster")
@@ -185,6 +186,30 @@ def test_a_worker_killed_from_outside_costs_no_trial_whenever_it_is(delay, tmp_p
     assert killed
     assert sorted(t.request.number for t in finished) == list(range(8))
     assert [t.reason for t in finished] == [None] * 8
+
+
+class _Worker:
+    def train(self):
+        return 1
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_actor_that_was_ended_because_memory_ran_out_is_lost_like_another():
+    manager = _ActorManager(resource_manager=PlacementGroupResourceManager())
+    told = []
+    actor = manager.add_actor(
+        ray.remote(_Worker),
+        kwargs={},
+        resource_request=ResourceRequest([{"memory": 1}]),
+        on_error=lambda _, error: told.append(error),
+    )
+    while not manager.is_actor_started(actor):
+        manager.next(timeout=1)
+    task = TrackedActorTask(actor, on_error=lambda _, error: told.append(error))
+    manager._actor_task_failed(task, OutOfMemoryError(MEMORY))
+    manager.cleanup()
+    assert [type(error) for error in told] == [RayActorError, RayActorError]
+    assert in_one_line(str(told[0])) == in_one_line(MEMORY)
 
 
 @pytest.mark.usefixtures("cluster")

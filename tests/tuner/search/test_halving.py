@@ -29,7 +29,9 @@ TRAIN = simulate(lambda strength: 0.6 + 0.3 * np.exp(-((strength - 0.5) ** 2)))
 )
 def test_the_sizes_of_the_rungs(trials, halving, epochs, sizes):
     spec = StudySpec(trials=trials, halving=halving, training={"epochs": epochs})
-    assert Halving(spec=spec, validation=None).sizes == sizes
+    halving = Halving(spec=spec, validation=None, focus=None, nuisance=None)
+    assert halving.sizes == sizes
+    assert halving.total == sum(sizes[:-1])
 
 
 def test_the_better_lambdas_go_on_and_zero_always_does():

@@ -1,0 +1,52 @@
+"""What Ray does not promise, and `tuner.execution.tune` uses all the same.
+
+Where a new version of Ray fails here, the name that it has no more says what to look for.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import tuner.execution
+
+NAMES = ("RayActorManager", "_schedule_trial_train", "ray_actor", "tune_controller.RayActorManager")
+
+
+def actor_manager():
+    manager = import_module("ray.air.execution._internal").RayActorManager
+    assert callable(manager._actor_task_failed)
+
+
+def schedule_trial_train():
+    controller = import_module("ray.tune.execution.tune_controller").TuneController
+    assert callable(controller._schedule_trial_train)
+
+
+def ray_actor():
+    trial = import_module("ray.tune.experiment").Trial("worker", stub=True)
+    assert trial.temporary_state.ray_actor is None
+
+
+def assignment():
+    """Tune takes the actor manager from its module when it begins, so that another can be there."""
+    module = import_module("ray.tune.execution.tune_controller")
+    assert module.RayActorManager is import_module("ray.air.execution._internal").RayActorManager
+    assert "RayActorManager" in module.TuneController.__init__.__code__.co_names
+
+
+@pytest.mark.parametrize(
+    "exists", [actor_manager, schedule_trial_train, ray_actor, assignment], ids=NAMES
+)
+def test_ray_has(exists):
+    exists()
+
+
+def test_one_file_alone_uses_them():
+    package = Path(tuner.execution.__file__).parents[1]
+    users = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if any(name in path.read_text(encoding="utf-8") for name in NAMES)
+    }
+    assert users == {"execution/tune.py"}
