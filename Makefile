@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup run test soak check format bench reproduce clean
+.PHONY: setup run test test-fast soak check format bench reproduce clean
 .DEFAULT_GOAL := setup
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -18,6 +18,9 @@ run: $(INSTALLED)  ## Find the alignment strength of the shipped example
 
 test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait for servers to start
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: $(INSTALLED)  ## Pass the tests that start no Ray, no server and no browser: a minute
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not integration and not soak"
 
 soak: $(INSTALLED)  ## Pass the tests that take minutes each: many users, many faults
 	$(BIN)/pytest -m soak

