@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from tuner.data.memory.scratch import written_whole
 from tuner.errors import ServiceError
 from tuner.study.result import StudyResult
 
@@ -165,12 +166,14 @@ class Client:
     def download(self, study: str, modality: str, out: str | Path) -> Path:
         """Write the zipped encoder of a modality, `a` or `b`: an MLflow model."""
         target = Path(out)
-        partial = target.with_name(f".{target.name}.part")
         path = f"/studies/{study}/encoders/{modality}"
-        with self._stream(path) as answer, partial.open("wb") as file:
+        with (
+            self._stream(path) as answer,
+            written_whole(target) as aside,
+            aside.open("wb") as file,
+        ):
             for chunk in answer.iter_bytes():
                 file.write(chunk)
-        partial.replace(target)
         return target
 
     def _events(self, study: str, after: int, attempts: "_Attempts") -> Iterator[Event]:
