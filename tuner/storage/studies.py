@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tuner.storage.schema import migrate
 from tuner.storage.tables import EventRow, StudyRow, TrialRow
 from tuner.study.result import Status
-from tuner.study.trial import FinishedTrial, pack
+from tuner.study.trial import FinishedTrial
 
 _log = logging.getLogger(__name__)
 _Given = TypeVar("_Given")
@@ -108,7 +108,7 @@ class StudyStore:
             wall_seconds: How long the study has taken so far.
         """
         request = trial.request
-        outcome = None if trial.outcome is None else pack(trial.outcome)
+        outcome = None if trial.outcome is None else trial.outcome.to_bytes()
 
         def work(session: Session) -> None:
             known = select(TrialRow.id).where(
