@@ -6,8 +6,6 @@ added: label features that are the XOR of a bit of A and a bit of B, which neith
 observations that are continuous.
 """
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from tuner.data.dataset import PairedDataset, Split
 from tuner.data.information.atoms import NAMES, Information
 from tuner.data.information.discrete import atoms, least_by_projections, mutual_information
+from tuner.data.memory.scratch import written_whole
 from tuner.data.readers import from_arrays
 
 Floats = NDArray[np.float64]
@@ -113,15 +112,8 @@ class World:
             "split": dataset.split,
             "information": np.array([getattr(self.truth, name) for name in NAMES]),
         }
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-            Path(scratch).chmod(0o644)
-            Path(scratch).replace(path)
-        except BaseException:
-            Path(scratch).unlink()
-            raise
+        with written_whole(path) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def make_world(config: WorldConfig, *, seed: int = 0, name: str = "world") -> World:

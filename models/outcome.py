@@ -1,6 +1,10 @@
 """What training gives; loads without torch."""
 
+import io
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +18,9 @@ CURVES = (
     "validation_loss_a",
     "validation_loss_b",
 )
+
+_ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves", "similarity")
+_SCALARS = ("strength", "steps", "seconds")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,3 +63,40 @@ class TrainingOutcome:
     def best_replicate(self, modality: str) -> int:
         """The replicate of least validation loss: test rows have no part in the choice."""
         return int(self.best_loss(modality).argmin())
+
+    def to_bytes(self) -> bytes:
+        """Write it as a compressed `.npz` (no pickle)."""
+        arrays: dict[str, NDArray[Any]] = {"seeds": self.seeds}
+        for field in _ARRAYS:
+            for name, values in (getattr(self, field) or {}).items():
+                arrays[f"{field}/{name}"] = values
+        for modality, state in (self.weights or {}).items():
+            for name, values in state.items():
+                arrays[f"weights/{modality}/{name}"] = values
+        scalars = {name: getattr(self, name) for name in _SCALARS}
+        arrays["scalars"] = np.frombuffer(json.dumps(scalars).encode(), dtype=np.uint8)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "TrainingOutcome":
+        """Read what `to_bytes` wrote."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        parts: dict[str, Any] = {field: _below(arrays, field) for field in _ARRAYS}
+        weights = {modality: _below(arrays, f"weights/{modality}") for modality in ("a", "b")}
+        return cls(
+            seeds=arrays["seeds"],
+            **parts | {"test_predictions": parts["test_predictions"] or None},
+            weights=weights if any(weights.values()) else None,
+            **json.loads(arrays["scalars"].tobytes()),
+        )
+
+
+def _below(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {
+        name.removeprefix(f"{prefix}/"): values
+        for name, values in arrays.items()
+        if name.startswith(f"{prefix}/")
+    }

@@ -16,6 +16,7 @@ from tenacity.retry import retry_if_exception
 from tenacity.stop import stop_base
 from tenacity.wait import wait_exponential
 
+from tuner.data.memory.scratch import written_whole
 from tuner.errors import ServiceError
 from tuner.study.result import StudyResult
 
@@ -165,12 +166,14 @@ class Client:
     def download(self, study: str, modality: str, out: str | Path) -> Path:
         """Write the zipped encoder of a modality, `a` or `b`: an MLflow model."""
         target = Path(out)
-        partial = target.with_name(f".{target.name}.part")
         path = f"/studies/{study}/encoders/{modality}"
-        with self._stream(path) as answer, partial.open("wb") as file:
+        with (
+            self._stream(path) as answer,
+            written_whole(target) as aside,
+            aside.open("wb") as file,
+        ):
             for chunk in answer.iter_bytes():
                 file.write(chunk)
-        partial.replace(target)
         return target
 
     def _connected(self, study: str, after: int) -> httpx2.Response:

@@ -1,23 +1,15 @@
 """Keeps what becomes an array: in memory, or in a file that is mapped to it if it is large.
 
 A mapped array is read as any other. The system brings its pages in as they are used and drops
-them when it needs room, so that a data set can be larger than memory. The files lie in a folder
-of this process, below the one for temporary files (TMPDIR).
+them when it needs room, so that a data set can be larger than memory.
 """
 
-import atexit
 import errno
-import fcntl
 import itertools
 import mmap
 import os
 import resource
-import shutil
-import tempfile
-import uuid
 import weakref
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -26,11 +18,11 @@ import numpy.typing as npt
 
 from tuner.data.errors import NoRoomError
 from tuner.data.memory.blocks import row_blocks
+from tuner.data.memory.scratch import scratch
 
 Array = npt.NDArray[Any]
 Order = Literal["C", "F"]
 
-_PREFIX, _REMOVED = "tuner-rows-", "removed-"
 _SHARE = 16  # of memory, how much one array may take: a data set is several, and copies of them
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # versions 2 and 1
 
@@ -149,71 +141,3 @@ def will_read(array: Array, rows: npt.NDArray[np.int64]) -> None:
     for start in (rows * size).tolist():
         first = start // page * page
         base.madvise(mmap.MADV_WILLNEED, first, start + size - first)
-
-
-class Scratch:
-    """A folder of files, and the claim of this process to them: it ends with the process.
-
-    A folder that nobody claims is removed by the last who lets go of it, or by the next process
-    that makes one.
-
-    Attributes:
-        path: The folder.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Claim a folder, making it if it is not there."""
-        self.path = path
-        self._lock = self._held()
-        for other in path.parent.glob(f"{_PREFIX}*"):
-            if other != path:
-                _remove_unheld(other)
-        for half_gone in path.parent.glob(f"{_REMOVED}{_PREFIX}*"):
-            shutil.rmtree(half_gone, ignore_errors=True)
-
-    def _held(self) -> int:
-        while True:
-            self.path.mkdir(mode=0o700, exist_ok=True)
-            try:
-                lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-            except FileNotFoundError:  # somebody is removing the folder
-                continue
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            if os.fstat(lock).st_nlink:
-                return lock
-            os.close(lock)
-
-    def close(self) -> None:
-        """Let go of the folder, and remove it if nobody else claims it."""
-        os.close(self._lock)
-        _remove_unheld(self.path)
-
-
-@cache
-def scratch() -> Scratch:
-    """Return the folder of this process; it goes when the process ends, whoever claims it too."""
-    folder = Scratch(Path(tempfile.gettempdir()) / f"{_PREFIX}{uuid.uuid4().hex}")
-    atexit.register(_remove, folder.path)
-    return folder
-
-
-def _remove_unheld(path: Path) -> None:
-    try:
-        lock = os.open(path / "lock", os.O_RDWR)
-    except OSError:  # it is gone, or another user's
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    else:
-        _remove(path)
-    finally:
-        os.close(lock)
-
-
-def _remove(path: Path) -> None:
-    gone = path.with_name(f"{_REMOVED}{path.name}")  # else others could find half of it
-    with suppress(FileNotFoundError):
-        path.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)

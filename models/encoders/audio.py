@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.sequence import ConvolutionalEncoder, SequenceEncoder
+from tuner.models.encoders.image import ConvolutionalEncoder
+from tuner.models.encoders.sequence import SequenceEncoder
 
 MELS = 40
 _FRAME, _HOP = 0.025, 0.010  # seconds

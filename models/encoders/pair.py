@@ -13,9 +13,10 @@ from torch.nn import functional
 from tuner.models.config import Projection, TrainingConfig
 from tuner.models.encoders.audio import AudioEncoder
 from tuner.models.encoders.custom import build_own_encoder
+from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
 from tuner.models.encoders.kinds import is_module, resolve
 from tuner.models.encoders.replicated import Replicated
-from tuner.models.encoders.sequence import ConvolutionalEncoder, SequenceEncoder, VisionTransformer
+from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
 
 _EXTRA = "extra_state"  # among the weights

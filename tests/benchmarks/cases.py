@@ -20,7 +20,6 @@ from tuner.models.training.loop import train
 from tuner.study.scores import TARGETS
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.trial import pack, unpack
 
 UNITS = np.linspace(0, 1, 25)
 REPLICATES = 10
@@ -142,8 +141,8 @@ def _kept(study: Study, case: Case, strength: float, seeds: Sequence[int]) -> Tr
     path = folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.npz"
     if not path.exists():
         outcome = train(study.data, case.training, strength=strength, seeds=seeds)
-        path.write_bytes(pack(outcome))
-    return unpack(path.read_bytes())
+        path.write_bytes(outcome.to_bytes())
+    return TrainingOutcome.from_bytes(path.read_bytes())
 
 
 def _few_labels(dataset: PairedDataset, count: int) -> PairedDataset:

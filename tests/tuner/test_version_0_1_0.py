@@ -21,6 +21,7 @@ from tuner.data.synthetic import WorldConfig, make_world
 from tuner.search.plan import Plan
 from tuner.service.app import create_app
 from tuner.settings import Settings
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec, WarmStart, spec_from_options

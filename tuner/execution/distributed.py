@@ -10,7 +10,7 @@ from tuner.execution.worker import Resources, train_in_worker
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
-from tuner.study.trial import TrialRequest, pack, unpack
+from tuner.study.trial import TrialRequest
 
 
 @ray.remote(num_cpus=0)
@@ -61,7 +61,7 @@ def train_together(
             ),
             run_config=RunConfig(name="trial", storage_path=scratch),
         ).fit()
-    return unpack(ray.get(mailbox.take.remote()))
+    return TrainingOutcome.from_bytes(ray.get(mailbox.take.remote()))
 
 
 def _train_rank(given: dict[str, Any]) -> None:
@@ -71,4 +71,4 @@ def _train_rank(given: dict[str, Any]) -> None:
     data, test = rows.get()
     outcome = train_in_worker(request, data, config, test, threads=threads, checkpoints=checkpoints)
     if get_context().get_world_rank() == 0:
-        ray.get(given["mailbox"].put.remote(pack(outcome)))
+        ray.get(given["mailbox"].put.remote(outcome.to_bytes()))

@@ -18,7 +18,8 @@ import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tuner.data.memory.spool import Scratch, map_file
+from tuner.data.memory.scratch import Scratch
+from tuner.data.memory.spool import map_file
 from tuner.models.rows import Rows, TrainingData
 
 BLOCK_BYTES = 2**24
@@ -89,6 +90,7 @@ class SharedRows:
     def _map(self, folder: Path, file: _File) -> Any:
         path = folder / file.name
         if not path.exists():
+            # Lock and copy are one file, so that what a worker left that died is written over.
             with (folder / f"{file.name}.part").open("ab") as part:
                 fcntl.flock(part, fcntl.LOCK_EX)  # let go of when the process ends, however
                 if not path.exists():

@@ -31,8 +31,9 @@ from tuner.execution.interrupts import raise_if_unheard
 from tuner.execution.shared_rows import SharedRows
 from tuner.execution.worker import Resources, Train, TrialWorker, train_request
 from tuner.models.config import TrainingConfig
+from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
-from tuner.study.trial import FinishedTrial, TrialRequest, unpack
+from tuner.study.trial import FinishedTrial, TrialRequest
 
 _ONE_CPU = Resources()
 
@@ -171,7 +172,7 @@ class _Foreman(FIFOScheduler):
 def _finished(request: TrialRequest, result: dict[str, Any]) -> FinishedTrial:
     if "reason" in result:
         return FinishedTrial(request=request, outcome=None, reason=result["reason"])
-    return FinishedTrial(request=request, outcome=unpack(result["outcome"]))
+    return FinishedTrial(request=request, outcome=TrainingOutcome.from_bytes(result["outcome"]))
 
 
 class _Recruiter(Searcher):

@@ -10,7 +10,7 @@ from tuner.execution.shared_rows import SharedRows
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
-from tuner.study.trial import TrialRequest, pack
+from tuner.study.trial import TrialRequest
 
 # A seam: tests put a stand-in for training here.
 Train = Callable[[TrialRequest, TrainingData, TrainingConfig, Rows], TrainingOutcome]
@@ -123,7 +123,7 @@ class TrialWorker(tune.Trainable):
             outcome = self._train(request, self._data, self._training, self._test)
         except Exception as error:  # noqa: BLE001  # reported, with its kind and message
             return {"reason": f"{type(error).__name__}: {error}"}
-        return {"outcome": pack(outcome)}
+        return {"outcome": outcome.to_bytes()}
 
     def cleanup(self) -> None:  # noqa: D102
         self._rows.close()

@@ -16,7 +16,7 @@ from tuner.storage.database import Database
 from tuner.storage.tables import EventRow, StudyRow, TrialRow
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import WarmStart
-from tuner.study.trial import FinishedTrial, TrialRequest, pack
+from tuner.study.trial import FinishedTrial, TrialRequest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +115,7 @@ class StudyStore:
             wall_seconds: How long the study has taken so far.
         """
         request = trial.request
-        outcome = None if trial.outcome is None else pack(trial.outcome)
+        outcome = None if trial.outcome is None else trial.outcome.to_bytes()
 
         def work(session: Session) -> None:
             if session.scalar(select(TrialRow.id).where(*_is(study, request))) is not None:

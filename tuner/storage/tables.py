@@ -14,7 +14,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tuner.study.trial import FinishedTrial, TrialRequest, unpack
+from tuner.models.outcome import TrainingOutcome
+from tuner.study.trial import FinishedTrial, TrialRequest
 
 
 class Base(DeclarativeBase):
@@ -93,7 +94,7 @@ class TrialRow(Base):
                 seeds=tuple(self.seeds),
                 settings=tuple((name, value) for name, value in self.settings),
             ),
-            outcome=None if self.outcome is None else unpack(self.outcome),
+            outcome=None if self.outcome is None else TrainingOutcome.from_bytes(self.outcome),
             reason=self.reason,
         )
 

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner import data
-from tuner.data.memory.spool import Scratch, Spool, scratch, select, will_read
+from tuner.data.memory.scratch import scratch
+from tuner.data.memory.spool import Spool, select, will_read
 
 
 @pytest.fixture
@@ -211,24 +211,3 @@ def test_a_full_folder_is_named_with_what_to_do(tmp_path):
     )
     assert f"{tmp_path}: has no room" in ended.stderr
     assert "TMPDIR" in ended.stderr
-
-
-def test_a_folder_stays_while_anybody_claims_it_and_goes_after(tmp_path):
-    folder = tmp_path / "tuner-rows-x"
-    script = (
-        "import sys, time; from pathlib import Path; from tuner.data.memory.spool import Scratch\n"
-        "claim = Scratch(Path(sys.argv[1])); print('claimed', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", script, folder], stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"claimed\n"
-        (folder / "rows").write_bytes(b"x")
-        Scratch(folder).close()
-        Scratch(tmp_path / "tuner-rows-y").close()
-        assert (folder / "rows").exists()
-        other.send_signal(signal.SIGKILL)
-        other.wait()
-        assert (folder / "rows").exists()
-        last = Scratch(tmp_path / "tuner-rows-z")
-        assert not folder.exists()
-        last.close()
-    assert not list(tmp_path.iterdir())

@@ -10,9 +10,10 @@ from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.audio import AudioEncoder
 from tuner.models.encoders.custom import source_digest
+from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
 from tuner.models.encoders.kinds import KINDS, resolve
 from tuner.models.encoders.replicated import Replicated
-from tuner.models.encoders.sequence import ConvolutionalEncoder, SequenceEncoder, VisionTransformer
+from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.models.export import portable_encoder
 from tuner.models.rows import Scaling, TrainingData

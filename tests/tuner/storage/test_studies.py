@@ -1,6 +1,5 @@
 from datetime import timedelta
 
-import numpy as np
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -11,7 +10,7 @@ from tuner.storage.database import Database
 from tuner.storage.studies import Counts, StudyStore, warm_start
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial, TrialRequest, pack, unpack
+from tuner.study.trial import FinishedTrial, TrialRequest
 
 QUESTION = Study.of(StudySpec(), worlds.null(0, rows=200))
 
@@ -30,28 +29,6 @@ def store(store) -> StudyStore:
     """One with a study in it."""
     store.open("s1", name="n", fingerprint="f" * 64, spec={"seed": 0})
     return store
-
-
-@pytest.mark.parametrize("phase", ["search", "confirm"])
-def test_an_outcome_comes_back_as_it_went(phase):
-    before = trial(phase=phase).outcome
-    after = unpack(pack(before))
-    assert (after.strength, after.steps, after.seconds) == (
-        before.strength,
-        before.steps,
-        before.seconds,
-    )
-    np.testing.assert_array_equal(after.seeds, before.seeds)
-    for field in ("predictions", "best_epoch", "curves"):
-        for name, values in getattr(before, field).items():
-            assert getattr(after, field)[name].dtype == values.dtype
-            np.testing.assert_array_equal(getattr(after, field)[name], values)
-    assert (after.test_predictions is None) == (phase == "search")
-    assert (after.weights is None) == (phase == "search")
-    if phase == "confirm":
-        np.testing.assert_array_equal(
-            after.weights["b"]["head.weight"], before.weights["b"]["head.weight"]
-        )
 
 
 def test_trials_are_there_for_the_next_process_in_the_order_of_their_numbers(store):
