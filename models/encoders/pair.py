@@ -13,6 +13,7 @@ from tuner.models.encoders.kinds import is_module, resolve
 from tuner.models.encoders.replicated import Replicated
 from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
+from tuner.models.typing import Shape
 
 
 class Branch(nn.Module):
@@ -21,7 +22,7 @@ class Branch(nn.Module):
     def __init__(
         self,
         kind: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         outputs: int,
         config: TrainingConfig,
         generators: Sequence[Generator],
@@ -67,7 +68,7 @@ class EncoderPair(nn.Module):
 
     def __init__(
         self,
-        inputs: tuple[tuple[int, ...], tuple[int, ...]],
+        inputs: tuple[Shape, Shape],
         outputs: int,
         config: TrainingConfig,
         generators: Sequence[Generator],
@@ -79,7 +80,7 @@ class EncoderPair(nn.Module):
 
 
 def _encoder(
-    kind: str, shape: tuple[int, ...], config: TrainingConfig, generators: Sequence[Generator]
+    kind: str, shape: Shape, config: TrainingConfig, generators: Sequence[Generator]
 ) -> nn.Module:
     if kind == "mlp":
         hidden = (config.hidden,) * config.depth
