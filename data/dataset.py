@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+
+from tuner.data.typing import Array, Float32s, Ints, Mask, Splits
 
 Task = Literal["classification", "regression"]
 Classes = tuple[str, ...] | tuple[int, ...]
@@ -31,8 +32,8 @@ class Modality:
     """
 
     name: str
-    values: npt.NDArray[np.float32]
-    mask: npt.NDArray[np.bool_] | None = None
+    values: Float32s
+    mask: Mask | None = None
 
     def __post_init__(self) -> None:
         _freeze(self.values, self.mask)
@@ -61,9 +62,9 @@ class PairedDataset:
     name: str
     a: Modality
     b: Modality
-    y: npt.NDArray[Any]
-    split: npt.NDArray[np.int8]
-    group: npt.NDArray[np.int64] | None
+    y: Array
+    split: Splits
+    group: Ints | None
     task: Task
     classes: Classes | None
     fingerprint: str
@@ -78,18 +79,18 @@ class PairedDataset:
         return len(self.y)
 
     @property
-    def labelled(self) -> npt.NDArray[np.bool_]:
+    def labelled(self) -> Mask:
         """(rows,), True where there is a label."""
         missing = np.isnan(self.y) if self.task == "regression" else self.y < 0
         return np.logical_not(missing)
 
-    def indices(self, split: Split, *, labelled_only: bool = False) -> npt.NDArray[np.int64]:
+    def indices(self, split: Split, *, labelled_only: bool = False) -> Ints:
         """Return the row numbers of one split, ascending."""
         chosen = self.split == split
         return np.flatnonzero(chosen & self.labelled if labelled_only else chosen)
 
 
-def _freeze(*arrays: npt.NDArray[Any] | None) -> None:
+def _freeze(*arrays: Array | None) -> None:
     for array in arrays:
         if array is not None:
             array.setflags(write=False)

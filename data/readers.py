@@ -4,16 +4,16 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import PairedDataset
 from tuner.data.formats.examples import EXAMPLES
-from tuner.data.formats.npz import MAX_BYTES, Arrays, read_npz
+from tuner.data.formats.npz import MAX_BYTES, read_npz
 from tuner.data.formats.parquet import read_parquet
 from tuner.data.formats.sources import check_exists, file_name, open_source
+from tuner.data.typing import Array, Arrays
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.labels import TaskChoice
@@ -129,7 +129,7 @@ def _read_arrays(location: str, roles: Roles, findings: Findings, max_bytes: int
         return _READERS[suffix](file, roles, findings, max_bytes=max_bytes)
 
 
-def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> npt.NDArray[Any] | None:
+def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> Array | None:
     try:
         return np.asanyarray(values)  # keeps a masked array masked
     except (ValueError, TypeError) as error:

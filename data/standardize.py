@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
+from tuner.data.typing import Array, Float32s, Floats, Ints, Mask
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,8 +23,8 @@ class Standardizer:
         scale: (features,), float32, the population standard deviation; 1 where it is 0.
     """
 
-    mean: npt.NDArray[np.float32]
-    scale: npt.NDArray[np.float32]
+    mean: Float32s
+    scale: Float32s
 
     def __post_init__(self) -> None:
         self.mean.setflags(write=False)
@@ -34,9 +33,9 @@ class Standardizer:
     @classmethod
     def fit(
         cls,
-        values: npt.NDArray[np.float32],
-        mask: npt.NDArray[np.bool_] | None = None,
-        index: npt.NDArray[np.int64] | None = None,
+        values: Float32s,
+        mask: Mask | None = None,
+        index: Ints | None = None,
     ) -> "Standardizer":
         """Fit to training rows.
 
@@ -63,10 +62,10 @@ class Standardizer:
 
     def __call__(
         self,
-        values: npt.NDArray[Any],
-        mask: npt.NDArray[np.bool_] | None = None,
-        index: npt.NDArray[np.int64] | None = None,
-    ) -> npt.NDArray[np.float32]:
+        values: Array,
+        mask: Mask | None = None,
+        index: Ints | None = None,
+    ) -> Float32s:
         """Standardise values of the shape that it was fitted to, with any number of rows.
 
         Args:
@@ -88,9 +87,9 @@ class Standardizer:
 
 
 def _in_float64(
-    values: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.bool_] | None,
-    index: npt.NDArray[np.int64] | None,
-) -> Iterator[npt.NDArray[np.float64]]:
+    values: Float32s,
+    mask: Mask | None,
+    index: Ints | None,
+) -> Iterator[Floats]:
     for block in feature_blocks(values, mask, index):
         yield block.astype(np.float64)

@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.data.dataset import PairedDataset, Split
 from tuner.data.information.atoms import NAMES, Information
 from tuner.data.information.discrete import atoms, least_by_projections, mutual_information
 from tuner.data.memory.scratch import written_whole
 from tuner.data.readers import from_arrays
-
-Floats = NDArray[np.float64]
-Bits = NDArray[np.int64]
+from tuner.data.typing import Float32s, Floats, Ints, Splits
 
 LABEL_FEATURES = 8
 _SHARED, _UNIQUE = 8, 4  # bits, whether or not the label needs them
@@ -139,7 +136,7 @@ def make_world(config: WorldConfig, *, seed: int = 0, name: str = "world") -> Wo
     return World(dataset=dataset, truth=_truth(config, weights))
 
 
-def _split(y: Bits, training: float, rng: np.random.Generator) -> NDArray[np.int8]:
+def _split(y: Ints, training: float, rng: np.random.Generator) -> Splits:
     """Split of each row, every class spread evenly."""
     order = np.lexsort([rng.random(len(y)), y])
     place = np.empty(len(y))
@@ -149,7 +146,7 @@ def _split(y: Bits, training: float, rng: np.random.Generator) -> NDArray[np.int
 
 
 def _label_chances(
-    config: WorldConfig, weights: Floats, shared: Bits, own_a: Bits, own_b: Bits
+    config: WorldConfig, weights: Floats, shared: Ints, own_a: Ints, own_b: Ints
 ) -> Floats:
     """p(y | bits), (rows, classes)."""
     own, mixed = config.own, slice(config.own, config.own + config.synergistic)
@@ -168,9 +165,7 @@ def _label_chances(
     return mixture
 
 
-def _observe(
-    bits: Bits, depth: int, config: WorldConfig, rng: np.random.Generator
-) -> NDArray[np.float32]:
+def _observe(bits: Ints, depth: int, config: WorldConfig, rng: np.random.Generator) -> Float32s:
     if not config.continuous:
         return bits.astype(np.float32)
     signs = 2 * bits - 1
@@ -181,7 +176,7 @@ def _observe(
     for _ in range(depth):
         x = np.tanh(x @ rng.normal(size=(x.shape[1],) * 2) / np.sqrt(x.shape[1]))
         x /= x.std(0)
-    seen: NDArray[np.float32] = (x + config.noise * rng.normal(size=x.shape)).astype(np.float32)
+    seen: Float32s = (x + config.noise * rng.normal(size=x.shape)).astype(np.float32)
     return seen
 
 
@@ -209,5 +204,5 @@ def _truth(config: WorldConfig, weights: Floats) -> Information:
     return Information(**{name: float(value) for name, value in found.items()})
 
 
-def _all_values(bits: int) -> Bits:
+def _all_values(bits: int) -> Ints:
     return (np.arange(2**bits)[:, None] >> np.arange(bits)) & 1

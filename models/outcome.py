@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+from tuner.models.typing import Array, Floats, Ints
 
 CURVES = (
     "train_loss_a",
@@ -45,10 +45,10 @@ class TrainingOutcome:
     """
 
     strength: float
-    seeds: NDArray[np.int64]
+    seeds: Ints
     predictions: dict[str, NDArray[np.generic]]
     test_predictions: dict[str, NDArray[np.generic]] | None
-    best_epoch: dict[str, NDArray[np.int64]]
+    best_epoch: dict[str, Ints]
     curves: dict[str, Floats]
     similarity: dict[str, Floats]
     steps: int
@@ -66,7 +66,7 @@ class TrainingOutcome:
 
     def to_bytes(self) -> bytes:
         """Write it as a compressed `.npz` (no pickle)."""
-        arrays: dict[str, NDArray[Any]] = {"seeds": self.seeds}
+        arrays: dict[str, Array] = {"seeds": self.seeds}
         for field in _ARRAYS:
             for name, values in (getattr(self, field) or {}).items():
                 arrays[f"{field}/{name}"] = values
@@ -94,7 +94,7 @@ class TrainingOutcome:
         )
 
 
-def _below(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+def _below(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
     return {
         name.removeprefix(f"{prefix}/"): values
         for name, values in arrays.items()

@@ -1,15 +1,12 @@
 """What training reads: standardised rows of each split, as plain arrays."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.data import Modality, PairedDataset, Split, Standardizer
 from tuner.data.memory.spool import select
-
-Array = NDArray[Any]
+from tuner.models.typing import Array, Ints, Mask, Shape
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,9 +26,9 @@ class Rows:
     a: Array
     b: Array
     target: Array
-    is_labelled: NDArray[np.bool_]
-    a_real: NDArray[np.bool_] | None = None
-    b_real: NDArray[np.bool_] | None = None
+    is_labelled: Mask
+    a_real: Mask | None = None
+    b_real: Mask | None = None
 
     @property
     def count(self) -> int:
@@ -86,9 +83,7 @@ class Scaling:
         return Rows(a=a, b=b, target=target, is_labelled=labelled, a_real=a_real, b_real=b_real)
 
 
-def _side(
-    side: Modality, standardizer: Standardizer, index: NDArray[np.int64]
-) -> tuple[Array, NDArray[np.bool_] | None]:
+def _side(side: Modality, standardizer: Standardizer, index: Ints) -> tuple[Array, Mask | None]:
     values = standardizer(side.values, side.mask, index)
     return values, None if side.mask is None else side.mask[index]
 
@@ -110,7 +105,7 @@ class TrainingData:
     validation: Rows
     task: str
     outputs: int
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    shapes: tuple[Shape, Shape]
     scaling: Scaling
 
     @classmethod

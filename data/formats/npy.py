@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.memory.spool import Spool
+from tuner.data.typing import Array
 from tuner.data.validation.findings import counted
 
 MAGIC = b"\x93NUMPY"
@@ -58,7 +58,7 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_npy(stream: Readable, *, member_bytes: int) -> npt.NDArray[Any]:
+def read_npy(stream: Readable, *, member_bytes: int) -> Array:
     """Read one array.
 
     Args:

@@ -6,12 +6,11 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import IO, Any
-
-import numpy.typing as npt
+from typing import IO
 
 from tuner.data.errors import NoRoomError
 from tuner.data.formats.npy import MAGIC, NpyError, read_npy
+from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted, listing
 from tuner.data.validation.roles import Roles
 
@@ -34,8 +33,6 @@ _DAMAGE = (
     OverflowError,
     IndexError,
 )
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def read_npz(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes: int) -> Arrays:
@@ -137,7 +134,7 @@ def _is_unsafe(name: str) -> bool:
 
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, findings: Findings
-) -> npt.NDArray[Any] | None:
+) -> Array | None:
     try:
         with archive.open(member) as stream:
             array = read_npy(stream, member_bytes=member.file_size)

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.errors import NoRoomError
-from tuner.data.formats.npz import Arrays
 from tuner.data.memory.spool import Spool
+from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.roles import Roles
 from tuner.data.validation.text import MAX_LETTERS
@@ -18,7 +17,6 @@ from tuner.data.validation.text import MAX_LETTERS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Array = npt.NDArray[Any]
 
 # Few rows at a time: what a compressed column unpacks to is known only once it is unpacked.
 BATCH_ROWS = 256

@@ -12,12 +12,9 @@ is what resampling needs.
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.data.information.atoms import Information
-
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from tuner.data.typing import Floats, Indices
 
 _SWEEPS = 400
 _SMALLEST = 1e-15  # cells that weigh less do not count

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-Floats = NDArray[np.float64]
+from tuner.data.typing import Floats, Ints
 
 _LEVEL = 0.01  # of the test, over all components together
 _SHUFFLES = 20
@@ -38,7 +37,7 @@ class Gate:
         return self.ratio is None or self.ratio >= 1
 
 
-def cross_covariance_gate(a: Floats, b: Floats, y: NDArray[np.int64], *, seed: int = 0) -> Gate:
+def cross_covariance_gate(a: Floats, b: Floats, y: Ints, *, seed: int = 0) -> Gate:
     """Mark each shared component signal or nuisance by its R² with the label.
 
     Shared are components that correlate more than any does when the rows of B are shuffled.

@@ -4,12 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.data.dataset import Modality
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int64]
+from tuner.data.typing import Floats, Ints, Mask
 
 _FOLDS = 5
 _COMPONENTS = 32
@@ -30,12 +27,12 @@ class Symbols:
         both: The same from A and B together, their products included.
     """
 
-    a: Codes
-    b: Codes
-    both: Codes
+    a: Ints
+    b: Ints
+    both: Ints
 
 
-def components(modality: Modality, rows: NDArray[np.int64], seed: int) -> Floats:
+def components(modality: Modality, rows: Ints, seed: int) -> Floats:
     """Leading principal components of standardised features, halfway to unit variance.
 
     Whitened in full, a component of mere noise would count as much as any in the distances that
@@ -66,7 +63,7 @@ def components(modality: Modality, rows: NDArray[np.int64], seed: int) -> Floats
 
 
 def predict_symbols(
-    a: Floats, b: Floats, y: Codes, *, seed: int, half: Literal[0, 1] | None = None
+    a: Floats, b: Floats, y: Ints, *, seed: int, half: Literal[0, 1] | None = None
 ) -> Symbols:
     """Cross-fit predictors of the label and cluster what they say.
 
@@ -99,7 +96,7 @@ def predict_symbols(
     )
 
 
-def _as_vectors(modality: Modality, rows: NDArray[np.int64]) -> Floats:
+def _as_vectors(modality: Modality, rows: Ints) -> Floats:
     values = modality.values[rows].astype(np.float64)
     if values.ndim == 2:
         return values
@@ -115,7 +112,7 @@ def _as_vectors(modality: Modality, rows: NDArray[np.int64]) -> Floats:
     return values.reshape(len(values), -1)
 
 
-def _stratified_folds(y: Codes, rng: np.random.Generator) -> Codes:
+def _stratified_folds(y: Ints, rng: np.random.Generator) -> Ints:
     """Fold of each row; every class is spread evenly, or folds would betray the label."""
     order = np.lexsort([rng.random(len(y)), y])
     fold = np.empty(len(y), dtype=np.int64)
@@ -130,7 +127,7 @@ def _waves(x: Floats, rng: np.random.Generator) -> Floats:
     return waves
 
 
-def _out_of_fold(design: Floats, y: Codes, fold: Codes, used: NDArray[np.bool_]) -> Floats:
+def _out_of_fold(design: Floats, y: Ints, fold: Ints, used: Mask) -> Floats:
     """Predicted indicators, (rows, classes), each row's by the other folds."""
     targets = np.eye(int(y.max()) + 1)[y]
     predicted = np.empty_like(targets)
@@ -163,7 +160,7 @@ def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
     return predicted
 
 
-def _clusters(predicted: Floats, y: Codes, seed: int) -> Codes:
+def _clusters(predicted: Floats, y: Ints, seed: int) -> Ints:
     """Codes of k-means clusters of predictions: few enough for the rows at hand."""
     from sklearn.cluster import KMeans
 

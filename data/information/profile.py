@@ -13,9 +13,10 @@ import numpy as np
 
 from tuner.data.dataset import PairedDataset, Split
 from tuner.data.information.atoms import NAMES
-from tuner.data.information.discrete import Floats, least_by_projections, mutual_information
+from tuner.data.information.discrete import least_by_projections, mutual_information
 from tuner.data.information.gate import Gate, cross_covariance_gate
-from tuner.data.information.predictions import Codes, Symbols, components, predict_symbols
+from tuner.data.information.predictions import Symbols, components, predict_symbols
+from tuner.data.typing import Floats, Ints
 
 Regime = Literal["align", "interior", "do not align", "unknown"]
 
@@ -132,13 +133,13 @@ def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
     )
 
 
-def _usable_rows(dataset: PairedDataset) -> Codes:
+def _usable_rows(dataset: PairedDataset) -> Ints:
     rows = np.flatnonzero(dataset.labelled & (dataset.split != Split.TEST))
     spread = np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).round().astype(np.int64)
     return rows[spread]
 
 
-def _label_codes(dataset: PairedDataset, rows: Codes) -> Codes:
+def _label_codes(dataset: PairedDataset, rows: Ints) -> Ints:
     values = dataset.y[rows]
     if dataset.task == "regression":
         edges = np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1])
@@ -147,7 +148,7 @@ def _label_codes(dataset: PairedDataset, rows: Codes) -> Codes:
 
 
 def _estimates(
-    symbols: Symbols, halves: Sequence[Symbols], y: Codes, rng: np.random.Generator
+    symbols: Symbols, halves: Sequence[Symbols], y: Ints, rng: np.random.Generator
 ) -> dict[str, Estimate]:
     rows = np.arange(len(y))
     drawn = rng.integers(0, len(y), (_RESAMPLES, len(y)))
@@ -181,7 +182,7 @@ def _estimate(found: float, before: Sequence[float], resampled: Floats, null: Fl
     return Estimate(value=middle, low=low, high=high)
 
 
-def _atoms(symbols: Symbols, rows: Codes, y: Codes, sweeps: int = 400) -> dict[str, Floats]:
+def _atoms(symbols: Symbols, rows: Ints, y: Ints, sweeps: int = 400) -> dict[str, Floats]:
     """Plug-in atoms of many samples: (batch, n) rows of the symbols, with labels y.
 
     S may be negative here: that is noise, which clipping would turn into bias.
@@ -201,7 +202,7 @@ def _atoms(symbols: Symbols, rows: Codes, y: Codes, sweeps: int = 400) -> dict[s
     }
 
 
-def _tables(codes: Codes, y: Codes) -> Floats:
+def _tables(codes: Ints, y: Ints) -> Floats:
     """Joint distributions (batch, symbols, labels) of (batch, n) codes and labels."""
     batch, count = codes.shape
     symbols, labels = int(codes.max()) + 1, int(y.max()) + 1
@@ -211,7 +212,7 @@ def _tables(codes: Codes, y: Codes) -> Floats:
     return shares
 
 
-def _entropy(y: Codes) -> float:
+def _entropy(y: Ints) -> float:
     shares = np.bincount(y) / len(y)
     return float(-(shares[shares > 0] * np.log2(shares[shares > 0])).sum())
 
@@ -220,7 +221,7 @@ def _reason(
     estimates: dict[str, Estimate],
     symbols: Symbols,
     halves: Sequence[Symbols],
-    y: Codes,
+    y: Ints,
     entropy: float,
 ) -> str | None:
     few = f"{len(y)} labelled rows are too few: "
@@ -243,5 +244,5 @@ def _reason(
     return None
 
 
-def _told(codes: Codes, y: Codes) -> float:
+def _told(codes: Ints, y: Ints) -> float:
     return float(mutual_information(_tables(codes[None], y[None]))[0])

@@ -1,15 +1,15 @@
 """Takes arrays a block of rows at a time, so that what is large is never copied whole."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from tuner.data.typing import Array, Ints, Mask
 
 BLOCK_VALUES = 2**20  # of a block
 
 
-def row_blocks(array: npt.NDArray[Any], rows: int | None = None) -> Iterator[slice]:
+def row_blocks(array: Array, rows: int | None = None) -> Iterator[slice]:
     """Yield slices of rows, in order, of about `BLOCK_VALUES` values each.
 
     Args:
@@ -22,10 +22,10 @@ def row_blocks(array: npt.NDArray[Any], rows: int | None = None) -> Iterator[sli
 
 
 def feature_blocks(
-    values: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_] | None = None,
-    index: npt.NDArray[np.int64] | None = None,
-) -> Iterator[npt.NDArray[Any]]:
+    values: Array,
+    mask: Mask | None = None,
+    index: Ints | None = None,
+) -> Iterator[Array]:
     """Yield blocks (feature_blocks, features) of a modality: its rows, real steps or pixels.
 
     Args:

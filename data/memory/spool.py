@@ -19,8 +19,8 @@ import numpy.typing as npt
 from tuner.data.errors import NoRoomError
 from tuner.data.memory.blocks import row_blocks
 from tuner.data.memory.scratch import scratch
+from tuner.data.typing import Array, Ints
 
-Array = npt.NDArray[Any]
 Order = Literal["C", "F"]
 
 _SHARE = 16  # of memory, how much one array may take: a data set is several, and copies of them
@@ -118,7 +118,7 @@ def map_file(
     return mapped
 
 
-def select(array: Array, rows: npt.NDArray[np.int64]) -> Array:
+def select(array: Array, rows: Ints) -> Array:
     """Copy rows of an array; those of a mapped one are never in memory all at once."""
     if not isinstance(array, np.memmap):
         return np.asarray(array[rows])
@@ -128,7 +128,7 @@ def select(array: Array, rows: npt.NDArray[np.int64]) -> Array:
     return spool.array(array.dtype, (len(rows), *array.shape[1:]))
 
 
-def will_read(array: Array, rows: npt.NDArray[np.int64]) -> None:
+def will_read(array: Array, rows: Ints) -> None:
     """Have the system begin to bring rows of a mapped array (rows, ...) in, all at once.
 
     Otherwise each would be waited for in turn when it is read, and much that lies near it (up to

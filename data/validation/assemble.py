@@ -1,11 +1,7 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy.typing as npt
-
 from tuner.data.dataset import Modality, PairedDataset
+from tuner.data.typing import Arrays, Splits
 from tuner.data.validation.features import read_modality
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.fingerprint import fingerprint
@@ -19,9 +15,6 @@ from tuner.data.validation.rows import (
     read_groups,
     read_split,
 )
-from tuner.data.validation.splits import Splits
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def assemble(

@@ -1,16 +1,12 @@
 """Checks one modality: its values, and the mask of padded steps."""
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
+from tuner.data.typing import Array, Float32s, Mask
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
-
-Array = npt.NDArray[Any]
 
 _KINDS = {
     "U": "text; encode it as numbers",
@@ -85,9 +81,7 @@ def _check_form(name: str, array: Array, findings: Findings) -> None:
         findings.error(f"array {name!r} is empty: its shape is {array.shape}. Save it with values.")
 
 
-def _read_mask(
-    name: str, array: Array, mask: Array, findings: Findings
-) -> npt.NDArray[np.bool_] | None:
+def _read_mask(name: str, array: Array, mask: Array, findings: Findings) -> Mask | None:
     mask_name = f"{name}_mask"
     if array.ndim in (2, 4):
         findings.error(
@@ -117,7 +111,7 @@ def _read_mask(
     return steps
 
 
-def _to_float32(array: Array, steps: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float32]:
+def _to_float32(array: Array, steps: Mask | None) -> Float32s:
     """Copy to float32, C order; padded steps become 0, whatever they held."""
     spool = Spool()
     for rows in row_blocks(array):
@@ -129,9 +123,7 @@ def _to_float32(array: Array, steps: npt.NDArray[np.bool_] | None) -> npt.NDArra
     return spool.array(np.float32, array.shape)
 
 
-def _check_finite(
-    name: str, array: Array, values: npt.NDArray[np.float32], findings: Findings
-) -> None:
+def _check_finite(name: str, array: Array, values: Float32s, findings: Findings) -> None:
     nan = infinite = 0
     too_large = False
     bad = np.zeros(len(values), dtype=np.bool_)
@@ -159,8 +151,8 @@ def _check_finite(
 
 def _check_constant(
     name: str,
-    values: npt.NDArray[np.float32],
-    steps: npt.NDArray[np.bool_] | None,
+    values: Float32s,
+    steps: Mask | None,
     findings: Findings,
 ) -> None:
     """Look for features (image: channels) that have the same value everywhere."""

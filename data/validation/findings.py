@@ -3,10 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
-import numpy as np
-import numpy.typing as npt
-
 from tuner.data.errors import DataError
+from tuner.data.typing import Mask
 
 
 class Findings:
@@ -57,6 +55,6 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def rows_where(bad: npt.NDArray[np.bool_]) -> str:
+def rows_where(bad: Mask) -> str:
     """Say how many rows are bad and which is first; `bad` is (rows,) with at least one True."""
     return f"{counted(int(bad.sum()), 'row')} (first: row {int(bad.argmax())}, counting from 0)"

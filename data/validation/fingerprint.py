@@ -2,16 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import row_blocks
+from tuner.data.typing import Array, Splits
 from tuner.data.validation.labels import Labels
 from tuner.data.validation.rows import Groups
-from tuner.data.validation.splits import Splits
 
 
 class _Hash(Protocol):
@@ -43,7 +42,7 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def _add(digest: _Hash, role: str, array: npt.NDArray[Any], dtype: str) -> None:
+def _add(digest: _Hash, role: str, array: Array, dtype: str) -> None:
     digest.update(f"{role} {dtype} {array.shape}\n".encode())
     for rows in row_blocks(array):
         block = np.ascontiguousarray(array[rows], dtype=dtype)

@@ -1,17 +1,16 @@
 """Checks the labels, and turns them into codes (classification) or numbers (regression)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.dataset import Classes, Task
+from tuner.data.typing import Array, Mask
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
 from tuner.data.validation.text import read_text
 
-Array = npt.NDArray[Any]
 TaskChoice = Literal["auto", "classification", "regression"]
 
 # 15 % of fewer rows is under five: a score on those says nothing, whatever λ.
@@ -34,7 +33,7 @@ class Labels:
     classes: Classes | None
 
     @property
-    def labelled(self) -> npt.NDArray[np.bool_]:
+    def labelled(self) -> Mask:
         """(rows,), True where there is a label."""
         return np.logical_not(np.isnan(self.y) if self.classes is None else self.y < 0)
 
@@ -84,9 +83,7 @@ def _guess(values: Array) -> Task:
     return "regression" if values.dtype.kind == "f" else "classification"
 
 
-def _regression(
-    name: str, values: Array, masked: npt.NDArray[np.bool_], findings: Findings
-) -> Labels | None:
+def _regression(name: str, values: Array, masked: Mask, findings: Findings) -> Labels | None:
     if values.dtype.kind in "US":
         findings.error(
             f"array {name!r} holds text, and regression wants numbers. "
@@ -105,9 +102,7 @@ def _regression(
     return Labels(y=y, task="regression", classes=None)
 
 
-def _classification(
-    name: str, values: Array, masked: npt.NDArray[np.bool_], findings: Findings
-) -> Labels | None:
+def _classification(name: str, values: Array, masked: Mask, findings: Findings) -> Labels | None:
     if values.dtype.kind == "f" and not _are_whole(name, values, masked, findings):
         return None
     if values.dtype.kind in "US":
@@ -129,7 +124,7 @@ def names_of(distinct: Array) -> Classes:
     return tuple(int(name) for name in distinct.tolist())
 
 
-def _are_whole(name: str, values: Array, masked: npt.NDArray[np.bool_], findings: Findings) -> bool:
+def _are_whole(name: str, values: Array, masked: Mask, findings: Findings) -> bool:
     broken = ~(masked | np.isnan(values) | (np.isfinite(values) & (values == np.rint(values))))
     if not broken.any():
         return True
@@ -140,7 +135,7 @@ def _are_whole(name: str, values: Array, masked: npt.NDArray[np.bool_], findings
     return False
 
 
-def _is_missing(values: Array) -> npt.NDArray[np.bool_]:
+def _is_missing(values: Array) -> Mask:
     if values.dtype.kind == "f":
         return np.isnan(values)
     if values.dtype.kind == "U":

@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.dataset import Classes, Split
+from tuner.data.typing import Array, Ints, Mask, Splits
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
 from tuner.data.validation.labels import Labels, has_too_many_classes, names_of
 from tuner.data.validation.roles import GROUP, SPLIT
-from tuner.data.validation.splits import RATIO, Splits, grouped_split, stratified_split
+from tuner.data.validation.splits import RATIO, grouped_split, stratified_split
 from tuner.data.validation.text import read_text
-
-Array = npt.NDArray[Any]
 
 TOLERANCE = 0.05  # share of rows by which a split may miss its ratio before its owner is told
 
@@ -29,7 +26,7 @@ class Groups:
         names: The groups as they were, sorted.
     """
 
-    codes: npt.NDArray[np.int64]
+    codes: Ints
     names: Classes
 
 
@@ -94,9 +91,7 @@ def check_given_split(
         _check_part(part, split == part, labels, findings)
 
 
-def _check_part(
-    part: Split, rows: npt.NDArray[np.bool_], labels: Labels | None, findings: Findings
-) -> None:
+def _check_part(part: Split, rows: Mask, labels: Labels | None, findings: Findings) -> None:
     name = part.name.lower()
     if not rows.any():
         findings.error(
@@ -158,7 +153,7 @@ def make_split(
     return split
 
 
-def _lacking_classes(labels: Labels, rows: npt.NDArray[np.bool_]) -> list[int | str]:
+def _lacking_classes(labels: Labels, rows: Mask) -> list[int | str]:
     if labels.classes is None:
         return [] if (rows & labels.labelled).any() else ["any label"]
     codes = np.setdiff1d(np.arange(len(labels.classes)), labels.y[rows])

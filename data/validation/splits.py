@@ -9,11 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Split
+from tuner.data.typing import Floats, Ints, Splits
 from tuner.data.validation.labels import Labels
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Splits = npt.NDArray[np.int8]
 
 RATIO = (70, 15, 15)  # per cent, in the order of Split
 STRATA = 10  # of equal size, for numbers

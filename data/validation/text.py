@@ -1,18 +1,15 @@
 """Turns arrays of text or bytes into valid text."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.typing import Array, Mask
 from tuner.data.validation.findings import Findings, rows_where
 
 MAX_LETTERS = 1_000  # a label or group is a name; longer ones also cost memory in every row
 
 
-def read_text(
-    name: str, array: npt.NDArray[Any], findings: Findings
-) -> npt.NDArray[np.str_] | None:
+def read_text(name: str, array: Array, findings: Findings) -> npt.NDArray[np.str_] | None:
     """Check text.
 
     Args:
@@ -39,7 +36,7 @@ def read_text(
     return np.array([text or "" for text in texts], dtype=np.str_)[codes]
 
 
-def _is_invalid(distinct: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+def _is_invalid(distinct: npt.NDArray[np.str_]) -> Mask:
     """Find what Python cannot make a str of (NumPy takes any 32 bits), or no store can encode."""
     native = np.ascontiguousarray(distinct, dtype=distinct.dtype.newbyteorder("="))
     letters = native.view(np.uint32).reshape(len(distinct), -1)

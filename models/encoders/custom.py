@@ -16,8 +16,7 @@ from torch import nn
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pretrained import PREFIX, PretrainedEncoder, folder_digest
 from tuner.models.errors import EncoderModuleError
-
-Shape = tuple[int, ...]
+from tuner.models.typing import Shape
 
 
 def build_own_encoder(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.sequence import SequenceEncoder
+from tuner.models.typing import Shape
 
 
 class VisionTransformer(nn.Module):
@@ -19,7 +20,7 @@ class VisionTransformer(nn.Module):
     Differs from it in a mean over patches in place of a class token.
     """
 
-    def __init__(self, shape: tuple[int, ...], config: TrainingConfig) -> None:
+    def __init__(self, shape: Shape, config: TrainingConfig) -> None:
         super().__init__()
         self._patch = config.patch
         self.sequence = SequenceEncoder(shape[0] * config.patch**2, config)

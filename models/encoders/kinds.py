@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import UnsupportedShapeError
+from tuner.models.typing import Shape
 
-Shape = tuple[int, ...]
 _Refuse = Callable[[str], UnsupportedShapeError]
 
 _SMALL_IMAGE = 64  # pixels a side up to which a small CNN is chosen

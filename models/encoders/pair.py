@@ -18,6 +18,7 @@ from tuner.models.encoders.kinds import is_module, resolve
 from tuner.models.encoders.replicated import Replicated
 from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
+from tuner.models.typing import Shape
 
 _EXTRA = "extra_state"  # among the weights
 
@@ -28,7 +29,7 @@ class Branch(nn.Module):
     def __init__(
         self,
         kind: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         outputs: int,
         config: TrainingConfig,
         generators: Sequence[Generator],
@@ -105,7 +106,7 @@ class EncoderPair(nn.Module):
 
     def __init__(
         self,
-        inputs: tuple[tuple[int, ...], tuple[int, ...]],
+        inputs: tuple[Shape, Shape],
         outputs: int,
         config: TrainingConfig,
         generators: Sequence[Generator],
@@ -134,7 +135,7 @@ def _unpacked_extra_state(weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]
 
 
 def _encoder(
-    kind: str, shape: tuple[int, ...], config: TrainingConfig, generators: Sequence[Generator]
+    kind: str, shape: Shape, config: TrainingConfig, generators: Sequence[Generator]
 ) -> nn.Module:
     if kind == "mlp":
         hidden = (config.hidden,) * config.depth

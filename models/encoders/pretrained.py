@@ -15,7 +15,6 @@ from torch.nn import functional
 from tuner.models.errors import EncoderModuleError
 
 PREFIX = "hf:"
-Shape = tuple[int, ...]
 
 
 class PretrainedEncoder(nn.Module):

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Floats = NDArray[np.float64]
-Resampler = Callable[[Array, Array, Floats], Floats]
+from tuner.models.typing import Array, Doubles
+
+Resampler = Callable[[Array, Array, Doubles], Doubles]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ class Metric:
         }
         return float(scorers[self.name](truth, prediction))
 
-    def mean_scores(self, truth: Array, predictions: Array, weights: Floats) -> Floats:
+    def mean_scores(self, truth: Array, predictions: Array, weights: Doubles) -> Doubles:
         """Mean score over replicates under each row weighting.
 
         Args:
@@ -77,29 +76,29 @@ METRICS = {
 DEFAULT_METRIC = {"classification": "accuracy", "regression": "mae"}
 
 
-def bootstrap_weights(rows: int, resamples: int, seed: int) -> Floats:
+def bootstrap_weights(rows: int, resamples: int, seed: int) -> Doubles:
     """Draw how often each row occurs in bootstrap resamples, (resamples, rows)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
 
 
-def _accuracy(truth: Array, predictions: Array, weights: Floats) -> Floats:
+def _accuracy(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
     correct = (predictions == truth).mean(0)
-    total: Floats = weights @ correct / weights.sum(1)
+    total: Doubles = weights @ correct / weights.sum(1)
     return total
 
 
-def _balanced_accuracy(truth: Array, predictions: Array, weights: Floats) -> Floats:
+def _balanced_accuracy(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
     member = _one_hot(truth, np.unique(truth))
     support = weights @ member
     hits = weights @ (member * (predictions == truth).mean(0)[:, None])
     present = support > 0
     recall = np.divide(hits, support, out=np.zeros_like(hits), where=present)
-    mean: Floats = recall.sum(1) / present.sum(1)
+    mean: Doubles = recall.sum(1) / present.sum(1)
     return mean
 
 
-def _macro_f1(truth: Array, predictions: Array, weights: Floats) -> Floats:
+def _macro_f1(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
     classes = np.union1d(truth, predictions)
     member = _one_hot(truth, classes)
     support = weights @ member
@@ -111,27 +110,27 @@ def _macro_f1(truth: Array, predictions: Array, weights: Floats) -> Floats:
         total = support + guessed
         f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
         means.append(f1.sum(1) / (total > 0).sum(1))
-    average: Floats = np.mean(means, axis=0)
+    average: Doubles = np.mean(means, axis=0)
     return average
 
 
-def _mae(truth: Array, predictions: Array, weights: Floats) -> Floats:
+def _mae(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
     errors = np.abs(predictions.astype(np.float64) - truth).mean(0)
-    mean: Floats = weights @ errors / weights.sum(1)
+    mean: Doubles = weights @ errors / weights.sum(1)
     return mean
 
 
-def _r2(truth: Array, predictions: Array, weights: Floats) -> Floats:
+def _r2(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
     y = truth.astype(np.float64) - truth.mean(dtype=np.float64)
     total = weights.sum(1)
     spread = weights @ y**2 - (weights @ y) ** 2 / total
     residual = weights @ ((predictions.astype(np.float64) - truth) ** 2).mean(0)
-    score: Floats = 1 - residual / spread
+    score: Doubles = 1 - residual / spread
     return score
 
 
-def _one_hot(codes: Array, classes: Array) -> Floats:
-    member: Floats = (codes[:, None] == classes).astype(np.float64)
+def _one_hot(codes: Array, classes: Array) -> Doubles:
+    member: Doubles = (codes[:, None] == classes).astype(np.float64)
     return member
 
 

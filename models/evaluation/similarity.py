@@ -5,9 +5,8 @@ by one factor, and need rows in the same order.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+from tuner.models.typing import Floats, Ints, Mask
 
 NEIGHBOURS = 10
 FEWEST_ROWS = 4
@@ -25,7 +24,7 @@ def similarities(x: Floats, y: Floats) -> dict[str, float]:
     return {"cka": cka(x, y), "svcca": svcca(x, y), "mutual_knn": mutual_knn(x, y)}
 
 
-def spread_rows(count: int) -> NDArray[np.int64]:
+def spread_rows(count: int) -> Ints:
     """Return which of so many rows are compared, ascending."""
     rows = np.linspace(0, count - 1, min(count, _ROWS)).round()
     return np.unique(rows).astype(np.int64)
@@ -113,7 +112,7 @@ def _leading_directions(x: Floats) -> Floats:
     return left[:, : int(np.searchsorted(held, _KEPT_VARIANCE * held[-1])) + 1]
 
 
-def _neighbours(x: Floats, count: int) -> NDArray[np.bool_]:
+def _neighbours(x: Floats, count: int) -> Mask:
     """(rows, rows), True where the column is one of the row's nearest neighbours."""
     centered = x - x.mean(0)
     unit = centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-300)

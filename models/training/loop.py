@@ -31,8 +31,7 @@ from tuner.models.training.checkpoint import Checkpoint
 from tuner.models.training.optimizer import StackedAdamW
 from tuner.models.training.ranks import Ranks
 from tuner.models.training.tensors import RowTensors
-
-Floats = NDArray[np.floating]
+from tuner.models.typing import Array, Floats
 
 # On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
 _CPU_STACK_ROWS = 4096
@@ -386,7 +385,7 @@ def _data_of(branch: Branch) -> dict[str, Tensor]:
 def _joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
     """Join two stacks along the replicate axis; of weights, the better replicate's are kept."""
 
-    def joined(field: str) -> dict[str, NDArray[Any]]:
+    def joined(field: str) -> dict[str, Array]:
         theirs = getattr(second, field)
         return {n: np.concatenate([mine, theirs[n]]) for n, mine in getattr(first, field).items()}
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tuner.data.memory.spool import will_read
 from tuner.models.compute.device import place_of_rows
 from tuner.models.rows import Rows
+from tuner.models.typing import Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +39,7 @@ class RowTensors:
     a_real: Tensor | None
     b_real: Tensor | None
     device: torch.device
-    _mapped: tuple[NDArray[Any], ...] = field(default=(), repr=False)
+    _mapped: tuple[Array, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, rows: Rows, device: torch.device) -> "RowTensors":
@@ -47,7 +47,7 @@ class RowTensors:
         dtype = torch.get_default_dtype()
         place = place_of_rows(device, rows.a.nbytes + rows.b.nbytes)
 
-        def tensor(values: NDArray[Any]) -> Tensor:
+        def tensor(values: Array) -> Tensor:
             shared = _shared(values)
             return shared.to(place, dtype if shared.is_floating_point() else None)
 
@@ -115,7 +115,7 @@ class RowTensors:
         return replace(self, **held, _mapped=())
 
 
-def _shared(values: NDArray[Any]) -> Tensor:
+def _shared(values: Array) -> Tensor:
     """Return a tensor over an array's own memory, which nothing here writes to."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

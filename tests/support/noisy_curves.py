@@ -7,7 +7,8 @@ import numpy as np
 from tuner.analysis.decision import Choice, choose
 from tuner.analysis.gain import Gain, paired_gain
 from tuner.analysis.observations import Observations
-from tuner.study.space import Floats, LambdaSpace
+from tuner.study.space import LambdaSpace
+from tuner.typing import Floats
 
 Curve = Callable[[Floats], Floats]  # gain as a function of u
 SPACE = LambdaSpace()

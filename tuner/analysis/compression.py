@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from tuner.study.space import Floats
+from tuner.typing import Floats
 
 _COLLAPSE = 10.0  # knees
 

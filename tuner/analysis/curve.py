@@ -17,19 +17,17 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.analysis.compression import Compression
 from tuner.analysis.noise import row_covariance, seed_covariance
 from tuner.analysis.observations import Observations
-from tuner.study.space import Floats, LambdaSpace
+from tuner.study.space import LambdaSpace
+from tuner.typing import Floats, Indices
 
 _LENGTHS = np.geomspace(0.12, 1.5, 6)  # in units of u, whose whole range is 1
 _AMPLITUDES = 8
 _NOISE_SCALES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 _JITTER = 1e-9
-
-Indices = NDArray[np.intp]
 
 
 def gain_kernel(left: Floats, right: Floats, length: Floats, amplitude: Floats) -> Floats:

@@ -14,7 +14,8 @@ from tuner.analysis.curve import CurveModel
 from tuner.analysis.gain import Gain
 from tuner.analysis.observations import Observations
 from tuner.study.result import Verdict
-from tuner.study.space import Floats, LambdaSpace
+from tuner.study.space import LambdaSpace
+from tuner.typing import Floats
 
 _GRID = 65
 _DRAWS = 4000

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.study.space import Floats
+from tuner.typing import Floats
 
 
 @dataclass(frozen=True, kw_only=True)

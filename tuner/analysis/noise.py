@@ -7,7 +7,7 @@ and neighbours share more.
 import numpy as np
 
 from tuner.analysis.observations import Observations
-from tuner.study.space import Floats, Mask
+from tuner.typing import Floats, Mask
 
 _ROUGHNESS = (0.005, 0.05, 0.2)
 _DRIFTS = (0.0, 0.5, 2.0, 8.0, 32.0)

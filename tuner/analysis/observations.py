@@ -7,7 +7,7 @@ import numpy as np
 
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.scores import Scorer, Target
-from tuner.study.space import Floats
+from tuner.typing import Floats
 
 _LARGEST = 1e150  # so that squares are finite
 

@@ -14,10 +14,11 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.report.axes import PALETTES, Palette, Theme, add_legend, dress
 from tuner.report.wording import SIMILARITIES, TITLES, metric_name
 from tuner.study.result import Answer, ModalityAnswer, StudyResult
-from tuner.study.scores import TARGETS, Floats, Target
+from tuner.study.scores import TARGETS, Target
 from tuner.study.space import LambdaSpace
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
+from tuner.typing import Floats
 
 _GRID = 161
 _LEGEND_ROWS = 4

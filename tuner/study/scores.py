@@ -1,20 +1,19 @@
 """From stored predictions to scores: of each modality, and of their mean (`joint`)."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.data import PairedDataset, Split
 from tuner.errors import SpecError
 from tuner.models.evaluation.metrics import DEFAULT_METRIC, METRICS, Metric, bootstrap_weights
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.spec import StudySpec
+from tuner.typing import Array, Floats
 
 Target = Literal["a", "b", "joint"]
 TARGETS: tuple[Target, ...] = ("a", "b", "joint")
-Floats = NDArray[np.float64]
 
 _RESAMPLES = 400
 
@@ -44,10 +43,10 @@ class Scorer:
     """
 
     metric: Metric
-    truth: NDArray[Any]
+    truth: Array
     weights: Floats
     # By the id of predictions, which are kept beside: an id may be used again once they are gone.
-    _known: dict[int, tuple[dict[str, NDArray[Any]], dict[Target, Floats]]] = field(
+    _known: dict[int, tuple[dict[str, Array], dict[Target, Floats]]] = field(
         default_factory=dict, init=False, repr=False
     )
 
@@ -59,14 +58,14 @@ class Scorer:
         weights = bootstrap_weights(len(truth), _RESAMPLES, stream)
         return cls(metric=metric, truth=truth, weights=weights)
 
-    def scores(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
+    def scores(self, predictions: dict[str, Array], target: Target) -> Floats:
         """Score each replicate in the metric's own units, (replicates,); once for an outcome."""
         _, known = self._known.setdefault(id(predictions), (predictions, {}))
         if target not in known:
             known[target] = self._scored(predictions, target)
         return known[target]
 
-    def _scored(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
+    def _scored(self, predictions: dict[str, Array], target: Target) -> Floats:
         if target == "joint":
             return (self.scores(predictions, "a") + self.scores(predictions, "b")) / 2
         return np.array([self.metric.score(self.truth, p) for p in predictions[target]])
@@ -75,7 +74,7 @@ class Scorer:
         """Mean joint score over replicates, with the sign that makes higher better."""
         return float(self.metric.sign * self.scores(outcome.predictions, "joint").mean())
 
-    def resampled(self, predictions: dict[str, NDArray[Any]], target: Target) -> Floats:
+    def resampled(self, predictions: dict[str, Array], target: Target) -> Floats:
         """Mean score over replicates under each resample of the rows, (resamples,)."""
         if target == "joint":
             return (self.resampled(predictions, "a") + self.resampled(predictions, "b")) / 2

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from tuner.typing import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
