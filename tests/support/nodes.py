@@ -100,11 +100,13 @@ class Node:
         stopped = [] if self._namespace else self.processes()
         for process in stopped:
             _signal(process, signal.SIGSTOP)
-        yield
-        for process in stopped:
-            _signal(process, signal.SIGCONT)
-        if self._namespace:
-            _ip(f"link set {self._namespace} up")
+        try:
+            yield
+        finally:
+            for process in stopped:
+                _signal(process, signal.SIGCONT)
+            if self._namespace:
+                _ip(f"link set {self._namespace} up")
 
 
 class Nodes:
@@ -114,12 +116,13 @@ class Nodes:
         head: The head.
         workers: The others.
         jobs: URL of its Jobs API.
+        threshold: Share of the machine's memory above which a worker ends what it trains.
         remembers: Whether what the head knows outlives it, in a Redis, where there is one.
         access: What has to be in the environment of who uses it.
     """
 
     def __init__(self, folder, stack, workers, memory, environment):
-        self._folder, self._stack = folder, stack
+        self._folder, self._stack, self.threshold = folder, stack, memory
         self._bridge = f"tb{os.getpid() % 2**20}" if _may_have_namespaces() else None
         subnet = f"10.{77 + os.getpid() // 256 % 128}.{os.getpid() % 256}"
         addresses = [
