@@ -47,19 +47,15 @@ def assemble(
     optional = {key: array for key, array in optional.items() if key not in roles.required}
     groups = read_groups(optional[GROUP], findings) if GROUP in optional else None
     given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
-    named = {key: arrays[key] for key in roles.required if key in arrays}
     split = given
-    if check_lengths(named | optional, findings):
+    if check_lengths(optional | {k: arrays[k] for k in roles.required if k in arrays}, findings):
         if SPLIT not in optional:
             split = _made_split(labels, groups, GROUP in optional, seed, findings)
         elif given is not None:
             check_given_split(given, labels, groups, findings)
     findings.raise_errors()
     # Whatever is missing has been noted, so that the line above has raised.
-    assert a is not None
-    assert b is not None
-    assert labels is not None
-    assert split is not None
+    assert a is not None and b is not None and labels is not None and split is not None  # noqa: PT018
     return PairedDataset(
         name=name,
         a=a,

@@ -133,19 +133,11 @@ def _trial(study, phase, number, strength, seeds, settings=()) -> FinishedTrial:
 
 def _result(study: Study, finished: Sequence[FinishedTrial]) -> StudyResult:
     """An answer by hand: its scores are measured, its verdicts are made up."""
-    dataset = study.dataset
     return StudyResult(
         study=study.id,
         name=study.name,
         status="done",
-        dataset=DatasetSummary(
-            name=dataset.name,
-            fingerprint=dataset.fingerprint,
-            rows=dataset.rows,
-            labelled=int(dataset.labelled.sum()),
-            task=dataset.task,
-            classes=None if dataset.classes is None else len(dataset.classes),
-        ),
+        dataset=DatasetSummary.of(study.dataset),
         metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
         information=InformationSummary.of(study.profile),
         joint=Answer(

@@ -57,19 +57,12 @@ def conclude(
         StudyFailedError: If the baseline could not be trained with fresh seeds.
     """
     confirmation = _Confirmation.of(study, finished)
-    dataset, spec = study.dataset, study.spec
+    warm_start = study.spec.warm_start
     return StudyResult(
         study=study.id,
         name=study.name,
         status="done",
-        dataset=DatasetSummary(
-            name=dataset.name,
-            fingerprint=dataset.fingerprint,
-            rows=dataset.rows,
-            labelled=int(dataset.labelled.sum()),
-            task=dataset.task,
-            classes=None if dataset.classes is None else len(dataset.classes),
-        ),
+        dataset=DatasetSummary.of(study.dataset),
         metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
         information=InformationSummary.of(study.profile),
         joint=confirmation.joint(choices["joint"]),
@@ -84,7 +77,7 @@ def conclude(
         ),
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
-        warm_start=None if spec.warm_start is None else spec.warm_start.study,
+        warm_start=None if warm_start is None else warm_start.study,
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )

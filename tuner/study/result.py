@@ -9,6 +9,7 @@ from tuner.data.information.atoms import NAMES
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from tuner.data import PairedDataset
     from tuner.data.information.profile import Profile
     from tuner.study.scores import Target
 
@@ -32,6 +33,18 @@ class DatasetSummary(_Part):
     labelled: int
     task: Literal["classification", "regression"]
     classes: int | None
+
+    @classmethod
+    def of(cls, dataset: "PairedDataset") -> "DatasetSummary":
+        """Sum up a data set."""
+        return cls(
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            rows=dataset.rows,
+            labelled=int(dataset.labelled.sum()),
+            task=dataset.task,
+            classes=None if dataset.classes is None else len(dataset.classes),
+        )
 
 
 class MetricSummary(_Part):
