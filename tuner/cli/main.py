@@ -397,6 +397,7 @@ def ui(
         )
     environment = os.environ | {
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONSAFEPATH": "1",  # nothing of the working directory is imported
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
@@ -418,7 +419,6 @@ def main() -> NoReturn:
     """Run the command and exit with its code."""
     raise_on_interrupt()
     atexit.register(gc.freeze)  # Python would look through all that it loaded, for two seconds
-    sys.path.insert(0, str(Path.cwd()))  # where MODULE:NAME is looked for, by workers too
     app()
     raise AssertionError("a command ends by exiting")
 

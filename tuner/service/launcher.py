@@ -46,7 +46,7 @@ def _process(study: str, settings: Settings) -> RunningDriver:
     folder.mkdir(exist_ok=True)
     with (folder / f"{study}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", _MODULE, study],
+            [sys.executable, "-P", "-m", _MODULE, study],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -105,6 +105,7 @@ class Checker:
         async with self._free:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # nothing of the working directory is imported
                 "-m",
                 "tuner.service.processes.check",
                 stdin=asyncio.subprocess.PIPE,

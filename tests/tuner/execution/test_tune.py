@@ -57,7 +57,7 @@ def run(batches, train=TRAIN, record=None, workers=2, resources=Resources()):  #
     run_trials(
         QUESTION.data,
         QUESTION.test_rows,
-        QUESTION.spec.training,
+        QUESTION.training,
         next_trials,
         keep,
         workers=workers,
@@ -88,7 +88,7 @@ def test_batches_run_one_after_another_and_all_is_recorded():
     assert {t.request.strength for t in finished[:3]} == {0.0, 1.0, 2.0}
     assert finished[3].request.strength == 3.0
     for trial in finished:
-        expected = TRAIN(trial.request, QUESTION.data, QUESTION.spec.training, QUESTION.test_rows)
+        expected = TRAIN(trial.request, QUESTION.data, QUESTION.training, QUESTION.test_rows)
         assert (trial.outcome.predictions["a"] == expected.predictions["a"]).all()
 
 

@@ -409,7 +409,7 @@ def _options(spec: str) -> dict[str, Any]:
 
 async def _helper(command: list[str], failure: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-P", *command, stderr=asyncio.subprocess.PIPE
     )
     _, told = await process.communicate()
     if process.returncode != 0:
