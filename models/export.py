@@ -85,7 +85,7 @@ def portable_encoder(
     if outcome.weights is None:
         raise ValueError("this training did not keep its weights: it was given no test rows")
     init, _ = random_streams(int(outcome.seeds[outcome.best_replicate(modality)]))
-    pair = EncoderPair(data.shapes, data.outputs, config, [init])
+    pair = EncoderPair(data.shapes, data.outputs, config, [init], padded=data.padded)
     branch = pair.a if modality == "a" else pair.b
     branch.load(outcome.weights[modality])
     return PortableEncoder(branch, data, modality).eval()

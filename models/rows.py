@@ -108,6 +108,11 @@ class TrainingData:
     shapes: tuple[Shape, Shape]
     scaling: Scaling
 
+    @property
+    def padded(self) -> tuple[bool, bool]:
+        """Whether rows of A and of B come with a mask."""
+        return self.train.a_real is not None, self.train.b_real is not None
+
     @classmethod
     def of(cls, dataset: PairedDataset) -> "TrainingData":
         """Standardise the training and validation rows of a data set; test rows stay outside."""

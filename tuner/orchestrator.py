@@ -17,6 +17,7 @@ from tuner.data import PairedDataset, from_arrays
 from tuner.errors import StudyInUseError, TrackingError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
+from tuner.models.encoders.search_path import search_path
 from tuner.search.plan import Plan
 from tuner.settings import Settings
 from tuner.storage.database import Database
@@ -313,6 +314,7 @@ def _training(resources: "Resources", checkpoints: str | None) -> "Train":
     from tuner.execution.distributed import train_together
     from tuner.execution.worker import train_in_worker
 
+    path = search_path()
     if resources.ranks == 1:
-        return partial(train_in_worker, threads=resources.cpus, checkpoints=checkpoints)
-    return partial(train_together, resources=resources, checkpoints=checkpoints)
+        return partial(train_in_worker, threads=resources.cpus, checkpoints=checkpoints, path=path)
+    return partial(train_together, resources=resources, checkpoints=checkpoints, path=path)

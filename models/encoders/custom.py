@@ -2,7 +2,8 @@
 
 `NAME(shape, embedding)` is called with the shape of one row and the width of an embedding, and
 returns a `torch.nn.Module` that maps float32 (rows, *shape) to (rows, embedding). For padded
-sequences it is called with a second argument, (rows, time), True where a step is real.
+sequences it is called with a second argument, (rows, time), True where a step is real. Its layers
+may be lazy (`LazyLinear`): rows of zeros tell them their widths.
 """
 
 import hashlib
@@ -11,7 +12,8 @@ import importlib.util
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pretrained import PREFIX, PretrainedEncoder, folder_digest
@@ -19,12 +21,29 @@ from tuner.models.errors import EncoderModuleError
 from tuner.models.typing import Shape
 
 
-def build_own_encoder(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:
-    """Build a user's encoder.
+def build_own_encoder(
+    kind: str, shape: Shape, config: TrainingConfig, *, padded: bool = False
+) -> nn.Module:
+    """Build a user's encoder, its lazy layers too.
+
+    Args:
+        kind: `MODULE:NAME` or `hf:PATH`.
+        shape: Of one row.
+        config: Width of the embedding, and whether a pretrained backbone is frozen.
+        padded: Whether rows come with a mask.
 
     Raises:
         EncoderModuleError: If it cannot be found or built, or is no `nn.Module`.
     """
+    encoder = _built(kind, shape, config)
+    if any(is_lazy(tensor) for tensor in (*encoder.parameters(), *encoder.buffers())):
+        encoder.eval()  # zeros are no data: they leave no trace in running statistics
+        _embed_zeros(encoder, shape, padded=padded)
+        encoder.train()
+    return encoder
+
+
+def _built(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:
     embedding = config.embedding
     if kind.startswith(PREFIX):
         return PretrainedEncoder(kind, embedding, frozen=config.pretrained == "frozen")
@@ -70,16 +89,17 @@ def source_digest(kind: str) -> str:
     return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
 
 
-def check_own_encoder(modality: str, kind: str, shape: Shape, config: TrainingConfig) -> None:
-    """Try a user's encoder on two rows of zeros.
+def check_own_encoder(
+    modality: str, kind: str, shape: Shape, config: TrainingConfig, *, padded: bool = False
+) -> None:
+    """Build a user's encoder and try it on two rows of zeros, with a mask if they are `padded`.
 
     Raises:
         EncoderModuleError: If it fails, or answers in another shape than it should.
     """
-    encoder = build_own_encoder(kind, shape, config)
+    encoder = _built(kind, shape, config)
     try:
-        with torch.no_grad():
-            answer = encoder(torch.zeros(2, *shape))
+        answer = _embed_zeros(encoder, shape, padded=padded)
     except Exception as error:
         raise EncoderModuleError(
             f"encoder {kind} refuses rows of modality {modality}, of shape {shape}: "
@@ -92,3 +112,13 @@ def check_own_encoder(modality: str, kind: str, shape: Shape, config: TrainingCo
             f"encoder {kind}: two rows of modality {modality} gave {found}, where embeddings of "
             f"shape {wanted} are wanted"
         )
+
+
+@torch.no_grad()
+def _embed_zeros(encoder: nn.Module, shape: Shape, *, padded: bool) -> object:
+    """Return what an encoder makes of two rows of zeros."""
+    inputs: tuple[Tensor, ...] = (torch.zeros(2, *shape),)
+    if padded:
+        inputs += (torch.ones(2, shape[0], dtype=torch.bool),)
+    answer: object = encoder(*inputs)
+    return answer

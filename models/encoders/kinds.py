@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuner.models.config import TrainingConfig
+from tuner.models.encoders.search_path import extend_search_path, search_path
 from tuner.models.errors import UnsupportedShapeError
 from tuner.models.typing import Shape
 
@@ -62,13 +63,23 @@ def is_module(kind: str) -> bool:
     return ":" in kind
 
 
-def resolve(config: TrainingConfig, shapes: tuple[Shape, Shape], rows: int) -> TrainingConfig:
-    """Name the encoder of each modality where `auto` was asked for.
+def resolve(
+    config: TrainingConfig,
+    shapes: tuple[Shape, Shape],
+    rows: int,
+    *,
+    padded: tuple[bool, bool] = (False, False),
+) -> TrainingConfig:
+    """Name the encoder of each modality where `auto` was asked for, and try those of users.
+
+    Called once, where a study is made: what it returns holds in the processes that train, wherever
+    they run.
 
     Args:
         config: What was asked.
         shapes: Shape of one row of A and of B.
         rows: Training rows.
+        padded: Whether rows of A and of B come with a mask.
 
     Raises:
         UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
@@ -79,22 +90,29 @@ def resolve(config: TrainingConfig, shapes: tuple[Shape, Shape], rows: int) -> T
         for name, modality, shape in zip(("encoder_a", "encoder_b"), "ab", shapes, strict=True)
     }
     resolved = config.model_copy(update=kinds)
-    for kind, modality, shape in zip(kinds.values(), "ab", shapes, strict=True):
-        check_shape(modality, kind, shape, resolved)
+    for kind, modality, shape, masked in zip(kinds.values(), "ab", shapes, padded, strict=True):
+        if is_module(kind):
+            from tuner.models.encoders.custom import check_own_encoder
+
+            check_own_encoder(modality, kind, shape, resolved, padded=masked)
+        else:
+            check_shape(modality, kind, shape, resolved)
     return resolved
 
 
 def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) -> None:
-    """Check that an encoder takes rows of this shape.
+    """Check that an encoder takes rows of this shape, as far as that shows without building it.
 
     Raises:
         UnsupportedShapeError: If it does not.
-        EncoderModuleError: If a user's own encoder cannot be used.
+        ValueError: If it is still `auto`.
     """
-    if is_module(kind):
-        from tuner.models.encoders.custom import check_own_encoder
-
-        check_own_encoder(modality, kind, shape, config)
+    if kind == "auto":
+        raise ValueError(
+            f"modality {modality}: the encoder is still auto: name it with "
+            "tuner.models.encoders.kinds.resolve"
+        )
+    if is_module(kind):  # `resolve` has tried it
         return
     known = KINDS[kind]
     refuse = _refusal(modality, kind, shape)
@@ -134,6 +152,8 @@ def _refusal(modality: str, kind: str, shape: Shape) -> _Refuse:
 
 
 def _resolved(modality: str, kind: str, shape: Shape, rows: int) -> str:
+    if is_module(kind):
+        return _located(kind)
     if kind != "auto":
         return kind
     fitting = [name for name, known in KINDS.items() if known.axes == len(shape)]
@@ -143,3 +163,13 @@ def _resolved(modality: str, kind: str, shape: Shape, rows: int) -> str:
         large = min(shape[1:]) > _SMALL_IMAGE and rows >= _MANY_ROWS
         return "vit" if large else "cnn"
     return fitting[0]
+
+
+def _located(kind: str) -> str:
+    """Have a user's encoder found from the working directory, by name or by an absolute path."""
+    from tuner.models.encoders.pretrained import PREFIX, with_absolute_path
+
+    if kind.startswith(PREFIX):
+        return with_absolute_path(kind)
+    extend_search_path(search_path())
+    return kind

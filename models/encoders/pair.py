@@ -14,7 +14,7 @@ from tuner.models.config import Projection, TrainingConfig
 from tuner.models.encoders.audio import AudioEncoder
 from tuner.models.encoders.custom import build_own_encoder
 from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
-from tuner.models.encoders.kinds import is_module, resolve
+from tuner.models.encoders.kinds import check_shape, is_module
 from tuner.models.encoders.replicated import Replicated
 from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
@@ -33,9 +33,11 @@ class Branch(nn.Module):
         outputs: int,
         config: TrainingConfig,
         generators: Sequence[Generator],
+        *,
+        padded: bool,
     ) -> None:
         super().__init__()
-        self.encoder = _encoder(kind, shape, config, generators)
+        self.encoder = _encoder(kind, shape, config, generators, padded=padded)
         self.head = StackedLinear(config.embedding, outputs, generators)
         self.projection = _projection(config.projection, config, generators)
 
@@ -97,10 +99,12 @@ class EncoderPair(nn.Module):
     Args:
         inputs: Shape of one row of modality A and of modality B.
         outputs: Classes, or 1 for regression.
-        config: Widths and heads.
+        config: Widths and heads, with encoders that are named: see `resolve`.
         generators: One source of initial weights per replicate.
+        padded: Whether rows of A and of B come with a mask.
 
     Raises:
+        ValueError: If an encoder is still `auto`.
         UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
     """
 
@@ -110,11 +114,17 @@ class EncoderPair(nn.Module):
         outputs: int,
         config: TrainingConfig,
         generators: Sequence[Generator],
+        *,
+        padded: tuple[bool, bool] = (False, False),
     ) -> None:
         super().__init__()
-        config = resolve(config, inputs, rows=0)
-        self.a = Branch(config.encoder_a, inputs[0], outputs, config, generators)
-        self.b = Branch(config.encoder_b, inputs[1], outputs, config, generators)
+        kinds = (config.encoder_a, config.encoder_b)
+        for modality, kind, shape in zip("ab", kinds, inputs, strict=True):
+            check_shape(modality, kind, shape, config)
+        self.a, self.b = (
+            Branch(kind, shape, outputs, config, generators, padded=masked)
+            for kind, shape, masked in zip(kinds, inputs, padded, strict=True)
+        )
 
 
 def packed_extra_state(state: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
@@ -135,13 +145,18 @@ def _unpacked_extra_state(weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]
 
 
 def _encoder(
-    kind: str, shape: Shape, config: TrainingConfig, generators: Sequence[Generator]
+    kind: str,
+    shape: Shape,
+    config: TrainingConfig,
+    generators: Sequence[Generator],
+    *,
+    padded: bool,
 ) -> nn.Module:
     if kind == "mlp":
         hidden = (config.hidden,) * config.depth
         return StackedMLP((*shape, *hidden, config.embedding), generators)
     if is_module(kind):
-        return Replicated(lambda: build_own_encoder(kind, shape, config), generators)
+        return Replicated(lambda: build_own_encoder(kind, shape, config, padded=padded), generators)
     make: dict[str, Callable[[], nn.Module]] = {
         "transformer": lambda: SequenceEncoder(shape[-1], config),
         "cnn": lambda: ConvolutionalEncoder(shape[0], config),

@@ -68,6 +68,12 @@ class PretrainedEncoder(nn.Module):
         return embedding
 
 
+def with_absolute_path(kind: str) -> str:
+    """Return `hf:PATH` for processes in other folders; `~` is left to each machine."""
+    path = kind.removeprefix(PREFIX)
+    return kind if path.startswith("~") else f"{PREFIX}{Path(path).absolute()}"
+
+
 def folder_of(kind: str) -> Path:
     """Return the folder of `hf:PATH`.
 

@@ -20,8 +20,8 @@ class Replicated(nn.Module):
     Tensors that a module holds as plain attributes become buffers: each replicate has its own.
 
     Args:
-        make: Builds a module; it draws its weights from torch's, NumPy's or Python's global
-            generator.
+        make: Builds a module, with no lazy layers left; it draws its weights from torch's, NumPy's
+            or Python's global generator.
         generators: One per replicate.
 
     Attributes:

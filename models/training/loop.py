@@ -21,7 +21,7 @@ from tuner.models.alignment import symmetric_info_nce
 from tuner.models.compute.device import choose_device, mixed_precision
 from tuner.models.compute.randomness import random_state, seeded, set_random_state
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.kinds import is_module, resolve
+from tuner.models.encoders.kinds import is_module
 from tuner.models.encoders.pair import Branch, EncoderPair, packed_extra_state
 from tuner.models.errors import TrainingDivergedError
 from tuner.models.evaluation.similarity import FEWEST_ROWS, similarities, spread_rows
@@ -60,7 +60,8 @@ def train(
 
     Args:
         data: Standardised rows; `tuner.data.test` is read only if `keep`.
-        config: How to build and train.
+        config: How to build and train, with encoders that are named: see
+            `tuner.models.encoders.kinds.resolve`.
         strength: λ, at least 0.
         seeds: One per replicate. The same seed means the same initial weights and batch order at
             every λ.
@@ -72,9 +73,9 @@ def train(
     Raises:
         TrainingDivergedError: If a loss of any replicate is NaN or infinite.
         UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
+        ValueError: If an encoder is still `auto`.
     """
     place = choose_device(device)
-    config = resolve(config, data.shapes, data.train.count)
     size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
     started = time.perf_counter()
     parts = (
@@ -96,7 +97,7 @@ def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: to
     kinds = {config.encoder_a, config.encoder_b}
     if any(is_module(kind) for kind in kinds):
         return 1
-    if device.type == "cpu" and not kinds <= {"auto", "mlp"}:
+    if device.type == "cpu" and not kinds <= {"mlp"}:
         return 1
     if device.type != "cpu":
         return replicates
@@ -131,9 +132,10 @@ class _StackTraining:
         self._validation = self._tensors(data.validation.labelled())
         streams = [random_streams(seed) for seed in seeds]
         self._orders = [order for _, order in streams]
-        self._pair = EncoderPair(
-            data.shapes, data.outputs, config, [init for init, _ in streams]
-        ).to(device)
+        initial = [init for init, _ in streams]
+        self._pair = EncoderPair(data.shapes, data.outputs, config, initial, padded=data.padded).to(
+            device
+        )
         self._optimizer = StackedAdamW(
             self._trained(), learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )

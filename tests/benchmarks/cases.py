@@ -140,7 +140,7 @@ def _kept(study: Study, case: Case, strength: float, seeds: Sequence[int]) -> Tr
     asked = f"{case.dataset.fingerprint} {changed} {strength!r} {list(seeds)}"
     path = folder / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.npz"
     if not path.exists():
-        outcome = train(study.data, case.training, strength=strength, seeds=seeds)
+        outcome = train(study.data, study.training, strength=strength, seeds=seeds)
         path.write_bytes(outcome.to_bytes())
     return TrainingOutcome.from_bytes(path.read_bytes())
 

@@ -95,7 +95,8 @@ def work(path: str, is_mapped: bool) -> None:
     started = time.perf_counter()
     data = TrainingData.of(read(path))
     read_for = time.perf_counter() - started
-    outcome = train(data, TrainingConfig(epochs=1), strength=1.0, seeds=SEEDS)
+    config = TrainingConfig(encoder_a="mlp", encoder_b="mlp", epochs=1)
+    outcome = train(data, config, strength=1.0, seeds=SEEDS)
     print(json.dumps({"read": read_for, "rate": outcome.steps / outcome.seconds}))
 
 

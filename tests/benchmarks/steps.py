@@ -17,7 +17,9 @@ REPLICATES = 8
 
 def main() -> None:
     who, batch = sys.argv[1], int(sys.argv[2])
-    config = TrainingConfig(batch_size=batch, epochs=1000, patience=1000)
+    config = TrainingConfig(
+        encoder_a="mlp", encoder_b="mlp", batch_size=batch, epochs=1000, patience=1000
+    )
     data = _data()
     if who == "plain":
         speed = steps_per_second(data, config, seconds=SECONDS)

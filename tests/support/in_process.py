@@ -20,7 +20,7 @@ def answer_in_process(
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:
-            outcome = train(request, study.data, spec.training, study.test_rows)
+            outcome = train(request, study.data, study.training, study.test_rows)
             finished.append(FinishedTrial(request=request, outcome=outcome))
     return conclude(
         study,

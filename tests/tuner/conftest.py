@@ -123,7 +123,7 @@ def _trial(study, phase, number, strength, seeds, settings=()) -> FinishedTrial:
     )
     outcome = train(
         study.data,
-        request.training(study.spec.training),
+        request.training(study.training),
         strength=strength,
         seeds=seeds,
         test=study.test_rows if phase == "confirm" else None,

@@ -8,7 +8,6 @@
 
 import gzip
 import json
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,8 +48,8 @@ def home(tmp_path):
 
 @pytest.fixture
 def store(home):
-    with closing(StudyStore(Database(Settings(home=home).store_url))) as store:
-        yield store
+    with Database(Settings(home=home).store_url) as database:
+        yield StudyStore(database)
 
 
 @pytest.fixture(scope="module")
@@ -146,14 +145,21 @@ def test_another_spec_begins_where_it_saw_the_best(store, study):
 
 
 def test_rest_is_described_as_it_was(tmp_path):
-    """What clients were written for; names of schemas and prose alone may change."""
+    """What clients were written for: fields may come, but for those names of schemas and prose."""
     document = create_app(Settings(home=tmp_path), run_studies=False).openapi()
     stored = json.loads((OF_THEN / "openapi.json").read_text())
     assert document["paths"].keys() == stored["paths"].keys()
     for path, operations in stored["paths"].items():
-        assert _wire(document["paths"][path], document) == _wire(operations, stored), path
+        assert _holds(_wire(document["paths"][path], document), _wire(operations, stored)), path
     for name in ("SubmitOptions", "Problem"):
-        assert _wire(_schema(name), document) == _wire(_schema(name), stored), name
+        assert _holds(_wire(_schema(name), document), _wire(_schema(name), stored)), name
+
+
+def _holds(now, before):
+    """Whether all that was there before is there now, as it was."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(key in now and _holds(now[key], value) for key, value in before.items())
+    return now == before
 
 
 def _schema(name):

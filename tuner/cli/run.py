@@ -47,7 +47,7 @@ def run(
     else:
         console.show(result, settings)
     for reason in result.missing:
-        typer.echo(f"Not registered: {reason}", err=True)
+        typer.echo(reason, err=True)
     if result.missing:
         raise typer.Exit(1)
 

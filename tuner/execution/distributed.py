@@ -35,6 +35,7 @@ def train_together(
     *,
     resources: Resources,
     checkpoints: str | None = None,
+    path: tuple[str, ...] = (),
 ) -> TrainingOutcome:
     """Train what was asked for on several ranks, as `train_in_worker` does on one.
 
@@ -49,7 +50,7 @@ def train_together(
     each = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
     mailbox = _Mailbox.remote()  # type: ignore[attr-defined]  # ray.remote adds it
     rows = SharedRows.of(data, test)
-    asked = ray.put((request, rows, config, resources.cpus, checkpoints))
+    asked = ray.put((request, rows, config, resources.cpus, checkpoints, path))
     with tempfile.TemporaryDirectory(prefix="tuner-train-") as scratch:
         TorchTrainer(
             _train_rank,
@@ -67,8 +68,10 @@ def train_together(
 def _train_rank(given: dict[str, Any]) -> None:
     from ray.train import get_context
 
-    request, rows, config, threads, checkpoints = ray.get(given["asked"][0])
+    request, rows, config, threads, checkpoints, path = ray.get(given["asked"][0])
     data, test = rows.get()
-    outcome = train_in_worker(request, data, config, test, threads=threads, checkpoints=checkpoints)
+    outcome = train_in_worker(
+        request, data, config, test, threads=threads, checkpoints=checkpoints, path=path
+    )
     if get_context().get_world_rank() == 0:
         ray.get(given["mailbox"].put.remote(outcome.to_bytes()))

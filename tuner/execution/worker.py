@@ -60,10 +60,16 @@ def train_in_worker(
     *,
     threads: int,
     checkpoints: str | None,
+    path: tuple[str, ...] = (),
 ) -> TrainingOutcome:
-    """Train in a process that does nothing else: see `train_request`."""
-    from tuner.models.compute.device import prepare_process
+    """Train in a process that does nothing else: see `train_request`.
 
+    `path` is where the driver looks for modules: those of users' encoders lie there.
+    """
+    from tuner.models.compute.device import prepare_process
+    from tuner.models.encoders.search_path import extend_search_path
+
+    extend_search_path(path)
     prepare_process(threads)
     return train_request(request, data, config, test, checkpoints=checkpoints)
 

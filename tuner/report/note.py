@@ -68,7 +68,7 @@ def _table(result: StudyResult) -> str:
 
 def _models(result: StudyResult) -> list[str]:
     models = [m for m in (result.modalities.a.model, result.modalities.b.model) if m is not None]
-    reasons = [_plain(f"Not registered: {reason}") for reason in result.missing if result.mlflow]
+    reasons = [_plain(reason) for reason in result.missing if result.mlflow]
     if not models:
         return reasons
     links = [

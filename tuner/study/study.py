@@ -25,7 +25,8 @@ class Study:
         id: Identifier of the study: equal data and spec have an equal one.
         spec: What is asked.
         dataset: Of what.
-        training: How encoders are trained: the spec's, with `auto` encoders named.
+        training: How encoders are trained: the spec's, with `auto` encoders named, those of users
+            tried, and `hf:` paths absolute.
         metric: What is measured.
         validation: Scores validation rows.
         test: Scores test rows.
@@ -54,7 +55,7 @@ class Study:
         """
         metric = metric_of(spec, dataset.task)
         data = TrainingData.of(dataset)
-        training = resolve(spec.training, data.shapes, data.train.count)
+        training = resolve(spec.training, data.shapes, data.train.count, padded=data.padded)
         return cls(
             id=spec.study_id(dataset.fingerprint, *_own_code(training)),
             spec=spec,

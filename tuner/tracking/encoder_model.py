@@ -42,7 +42,7 @@ def export_network(
         if isinstance(error, OSError):
             raise
         raise EncoderNotKeptError(
-            f"the encoder of {modality.upper()} is not registered: torch.export cannot trace its "
+            f"The encoder of {modality.upper()} is not registered: torch.export cannot trace its "
             f"network ({summary(error)}); packed sequences and branches on data are what it "
             "cannot follow"
         ) from error

@@ -127,7 +127,7 @@ def _rebuilt(best: BestEncoder, study: Study) -> PortableEncoder:
         return portable_encoder(best.outcome, study.data, best.training, modality=best.side)
     except Exception as error:
         raise EncoderNotKeptError(
-            f"the encoder of {best.side.upper()} is not registered: it cannot be built again from "
+            f"The encoder of {best.side.upper()} is not registered: it cannot be built again from "
             f"what was kept of it: {summary(error)}"
         ) from error
 

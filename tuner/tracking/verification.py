@@ -57,7 +57,7 @@ def verify_network(
     different = _differs(together, measured[: len(index)], classifies=dataset.classes is not None)
     if different.any():
         raise EncoderNotKeptError(
-            f"the encoder of {modality.upper()} is not registered: exported, it answers "
+            f"The encoder of {modality.upper()} is not registered: exported, it answers "
             f"{int(different.sum())} of {len(index)} test rows otherwise than in training. "
             "Something that it depends on is not kept with it: the other rows of its batch, "
             "randomness that stays on in evaluation, or numbers outside of parameters and buffers"
@@ -65,7 +65,7 @@ def verify_network(
     spread = np.ptp(together) or 1.0
     if np.any(np.abs(alone - together[: len(alone)]) > 10 * _TOLERANCE * spread):
         raise EncoderNotKeptError(
-            f"the encoder of {modality.upper()} is not registered: it answers a row alone "
+            f"The encoder of {modality.upper()} is not registered: it answers a row alone "
             "otherwise than the same row among others, so its answers depend on what else is asked"
         )
 
@@ -97,7 +97,7 @@ def _answers(
         if ended.returncode != 0:
             last = ended.stderr.strip().rpartition("\n")[2] or f"exit code {ended.returncode}"
             raise EncoderNotKeptError(
-                f"the encoder of {modality.upper()} is not registered: exported, it cannot be "
+                f"The encoder of {modality.upper()} is not registered: exported, it cannot be "
                 f"used in another process: {last}"
             )
         with np.load(out, allow_pickle=False) as answers:

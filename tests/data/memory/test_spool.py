@@ -171,7 +171,8 @@ resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 dataset = read(sys.argv[1])
 rows = TrainingData.of(dataset)
 test = rows.scaling.rows(dataset, Split.TEST)
-outcome = train(rows, TrainingConfig(epochs=1, hidden=32), strength=1.0, seeds=[1, 2], test=test)
+config = TrainingConfig(encoder_a="mlp", encoder_b="mlp", epochs=1, hidden=32)
+outcome = train(rows, config, strength=1.0, seeds=[1, 2], test=test)
 print(outcome.steps, len(outcome.test_predictions["a"][0]))
 """
 

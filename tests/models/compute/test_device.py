@@ -10,7 +10,9 @@ from tuner.models.config import TrainingConfig
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 
-TINY = TrainingConfig(hidden=32, embedding=8, epochs=6, patience=6, batch_size=32)
+TINY = TrainingConfig(
+    encoder_a="mlp", encoder_b="mlp", hidden=32, embedding=8, epochs=6, patience=6, batch_size=32
+)
 
 
 @pytest.fixture(scope="module")

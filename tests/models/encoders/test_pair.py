@@ -20,6 +20,7 @@ from tuner.models.rows import Scaling, TrainingData
 from tuner.models.training.loop import stack_size, train
 
 TINY = TrainingConfig(
+    encoder_b="mlp",
     sample_rate=4000,
     hidden=16,
     embedding=6,

@@ -68,7 +68,7 @@ def world(name, rows=120, padded=False):
 
 def config(folder, **changes):
     small = {"epochs": 2, "embedding": 6, "hidden": 8, "batch_size": 32, "learning_rate": 1e-2}
-    return TrainingConfig(encoder_a=f"hf:{folder}", **small | changes)
+    return TrainingConfig(encoder_a=f"hf:{folder}", encoder_b="mlp", **small | changes)
 
 
 @pytest.mark.parametrize("name", ROWS)

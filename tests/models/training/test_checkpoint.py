@@ -23,7 +23,12 @@ def training(place=None, *, stack=None, patience=EPOCHS, every=0.0, encoder="mlp
     prepare_process()
     found = data()
     config = TrainingConfig(
-        epochs=EPOCHS, batch_size=32, hidden=16, patience=patience, encoder_a=encoder
+        epochs=EPOCHS,
+        batch_size=32,
+        hidden=16,
+        patience=patience,
+        encoder_a=encoder,
+        encoder_b="mlp",
     )
     checkpoint = None if place is None else Checkpoint(str(place), every=every)
     arguments = {"strength": 0.5, "seeds": SEEDS, "test": found.validation, "stack": stack}

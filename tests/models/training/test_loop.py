@@ -20,7 +20,14 @@ from tuner.models.rows import Rows, Scaling, TrainingData
 from tuner.models.training.loop import _StackTraining, random_streams, stack_size, train
 
 CONFIG = TrainingConfig(
-    hidden=12, embedding=6, projection_width=5, epochs=4, patience=4, batch_size=16
+    encoder_a="mlp",
+    encoder_b="mlp",
+    hidden=12,
+    embedding=6,
+    projection_width=5,
+    epochs=4,
+    patience=4,
+    batch_size=16,
 )
 
 
@@ -272,7 +279,14 @@ def test_regression_predictions_are_in_the_units_of_the_labels():
 def test_an_encoder_refuses_a_shape_by_name():
     data = replace(world(), shapes=((7,), (4, 2)))
     with pytest.raises(UnsupportedShapeError, match=r"modality b: the mlp .* shape \(4, 2\)"):
-        train(data, CONFIG.model_copy(update={"encoder_b": "mlp"}), strength=0.0, seeds=[0])
+        train(data, CONFIG, strength=0.0, seeds=[0])
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_an_encoder_has_to_be_named_before(side):
+    config = CONFIG.model_copy(update={f"encoder_{side}": "auto"})
+    with pytest.raises(ValueError, match=f"modality {side}: the encoder is still auto: name it"):
+        train(world(), config, strength=0.0, seeds=[0])
 
 
 @pytest.mark.parametrize(
@@ -280,5 +294,5 @@ def test_an_encoder_refuses_a_shape_by_name():
     [("cpu", 256, 16), ("cpu", 512, 8), ("cpu", 4096, 1), ("cuda", 4096, 20), ("meta", 512, 20)],
 )
 def test_the_stack_size_is_a_rule_of_shapes(device, batch, expected):
-    config = TrainingConfig(batch_size=batch)
+    config = TrainingConfig(encoder_a="mlp", encoder_b="mlp", batch_size=batch)
     assert stack_size(config, rows=9999, replicates=20, device=torch.device(device)) == expected

@@ -30,7 +30,9 @@ def data(task="classification", rows=150):
 def outcome(task, strength, dtype=torch.float64):
     prepare_process()
     torch.set_default_dtype(dtype)
-    config = TrainingConfig(epochs=6, batch_size=25, hidden=16, patience=2)
+    config = TrainingConfig(
+        encoder_a="mlp", encoder_b="mlp", epochs=6, batch_size=25, hidden=16, patience=2
+    )
     found = data(task)
     return train(found, config, strength=strength, seeds=SEEDS, test=found.validation, device="cpu")
 

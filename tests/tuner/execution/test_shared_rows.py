@@ -96,14 +96,14 @@ def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does():
     run_trials(
         MAPPED.data,
         MAPPED.test_rows,
-        SPEC.training,
+        HELD.training,
         lambda running: [] if finished or running else [ASKED],
         finished.append,
         workers=1,
         train=partial(train_in_worker, threads=1, checkpoints=None),
     )
     prepare_process()
-    expected = train_request(ASKED, HELD.data, SPEC.training, HELD.test_rows)
+    expected = train_request(ASKED, HELD.data, HELD.training, HELD.test_rows)
     for name, curve in expected.curves.items():
         np.testing.assert_array_equal(finished[0].outcome.curves[name], curve)
 
@@ -112,7 +112,7 @@ def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does():
 def test_a_trial_of_two_ranks_maps_them_too():
     resources = Resources(ranks=2)
     alone, together = (
-        train(ASKED, MAPPED.data, SPEC.training, MAPPED.test_rows)
+        train(ASKED, MAPPED.data, HELD.training, MAPPED.test_rows)
         for train in (train_request, partial(train_together, resources=resources))
     )
     assert together.curves["train_loss_a"] == pytest.approx(alone.curves["train_loss_a"], rel=1e-3)
@@ -122,7 +122,7 @@ def test_a_trial_of_two_ranks_maps_them_too():
 def test_training_on_files_gives_the_same_bits(phase):
     request = replace(ASKED, phase=phase)
     held, mapped = (
-        train_request(request, asked.data, SPEC.training, asked.test_rows)
+        train_request(request, asked.data, HELD.training, asked.test_rows)
         for asked in (HELD, MAPPED)
     )
     for name, curve in held.curves.items():

@@ -66,7 +66,7 @@ def run(batches, train=TRAIN, record=None, workers=2, resources=Resources()):  #
     run_trials(
         QUESTION.data,
         QUESTION.test_rows,
-        QUESTION.spec.training,
+        QUESTION.training,
         next_trials,
         keep,
         workers=workers,
@@ -108,7 +108,7 @@ def test_two_workers_train_one_trial_after_another_and_all_is_recorded(tmp_path)
     assert len(list(tmp_path.iterdir())) <= 2
     assert finished.pop(1.0).reason == "FloatingPointError: planted"
     for trial in finished.values():
-        expected = TRAIN(trial.request, QUESTION.data, QUESTION.spec.training, QUESTION.test_rows)
+        expected = TRAIN(trial.request, QUESTION.data, QUESTION.training, QUESTION.test_rows)
         assert (trial.outcome.predictions["a"] == expected.predictions["a"]).all()
         assert trial.outcome.steps == QUESTION.data.train.count + QUESTION.data.validation.count
     assert finished[20.0].outcome.test_predictions is None

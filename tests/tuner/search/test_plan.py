@@ -21,7 +21,7 @@ def finish(study, request, failing=()):
     key = (request.phase, request.number)
     if key in failing:
         return FinishedTrial(request=request, outcome=None, reason="planted")
-    outcome = TRAIN(request, study.data, study.spec.training, study.test_rows)
+    outcome = TRAIN(request, study.data, study.training, study.test_rows)
     return FinishedTrial(request=request, outcome=outcome)
 
 

@@ -20,7 +20,7 @@ def trial(number=0, phase="search", reason=None) -> FinishedTrial:
     if reason:
         return FinishedTrial(request=request, outcome=None, reason=reason)
     train = simulate(lambda _: 0.7)
-    outcome = train(request, QUESTION.data, QUESTION.spec.training, QUESTION.test_rows)
+    outcome = train(request, QUESTION.data, QUESTION.training, QUESTION.test_rows)
     return FinishedTrial(request=request, outcome=outcome)
 
 

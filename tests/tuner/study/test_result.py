@@ -85,7 +85,7 @@ def test_a_candidate_that_cannot_be_trained_again_is_no_align():
             if request.phase == "confirm" and request.strength > 0:
                 finished.append(FinishedTrial(request=request, outcome=None, reason="planted"))
                 continue
-            outcome = TRAIN(request, study.data, SPEC.training, study.test_rows)
+            outcome = TRAIN(request, study.data, study.training, study.test_rows)
             finished.append(FinishedTrial(request=request, outcome=outcome))
     told = conclude(
         study,

@@ -12,7 +12,7 @@ from tuner.models.encoders.kinds import resolve
 from tuner.models.export import portable_encoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
-from tuner.tracking.encoder_model import save_encoder
+from tuner.tracking.encoder_model import export_network, save_encoder
 
 pytestmark = [
     pytest.mark.integration,
@@ -35,7 +35,9 @@ def answers(tmp_path_factory):
         folders.append(tmp_path_factory.mktemp("kind") / "model")
         encoder = portable_encoder(outcome, data, config, modality="a")
         logged = SimpleNamespace(artifact_location="x", source_run_id="1" * 32, model_id="m-1")
-        save_encoder(folders[-1], encoder, dataset, "a", logged)
+        network = folders[-1].with_name(f"{folders[-1].name}-network")
+        export_network(network, encoder, dataset, "a")
+        save_encoder(folders[-1], network, encoder, dataset, "a", logged)
         rows = dataset.a.values[dataset.indices(Split.TEST)].copy()
         if dataset.a.mask is not None:
             rows[~dataset.a.mask[dataset.indices(Split.TEST)]] = np.nan

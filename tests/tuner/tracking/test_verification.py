@@ -1,0 +1,120 @@
+"""Networks that do not stand for themselves are refused, with a sentence; those that do pass."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tuner.errors import EncoderNotKeptError
+from tuner.models.export import portable_encoder
+from tuner.tracking.encoder_model import export_network
+from tuner.tracking.verification import verify_network
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
+]
+
+
+class Wrapped(nn.Module):
+    """A trained encoder, of which one thing is changed."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+        self.padded = False
+
+
+class OfItsBatch(Wrapped):
+    def forward(self, x):
+        return self.encoder(x - x.mean(0))
+
+
+class Dropping(Wrapped):
+    def forward(self, x):
+        return self.encoder(nn.functional.dropout(x, 0.5, training=True))
+
+
+class Branching(Wrapped):
+    def forward(self, x):
+        return self.encoder(x if x.sum() > 0 else -x)
+
+
+@pytest.fixture(params=["classification", "regression"])
+def trained(request):
+    """A study, the outcome of a confirmation, and the encoder of A of it."""
+    small = request.getfixturevalue(request.param)
+    outcome = small.finished[-1].outcome
+    config = small.finished[-1].request.training(small.study.training)
+    encoder = portable_encoder(outcome, small.study.data, config, modality="a")
+    return small.study.dataset, outcome, encoder
+
+
+def verify(dataset, outcome, encoder, folder):
+    network = export_network(folder / "network", encoder, dataset, "a")
+    verify_network(network, dataset, outcome, "a")
+
+
+def test_what_was_trained_passes(trained, tmp_path):
+    verify(*trained, tmp_path)
+
+
+@pytest.mark.parametrize("change", [OfItsBatch, Dropping])
+def test_what_answers_otherwise_is_refused(trained, tmp_path, change):
+    dataset, outcome, encoder = trained
+    with pytest.raises(EncoderNotKeptError, match=r"^The encoder of A is not registered: export"):
+        verify(dataset, outcome, change(encoder), tmp_path)
+
+
+def test_other_weights_are_refused(trained, tmp_path):
+    dataset, outcome, encoder = trained
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.mul_(-1)
+    with pytest.raises(EncoderNotKeptError, match="otherwise than in training"):
+        verify(dataset, outcome, encoder, tmp_path)
+
+
+def test_a_row_that_is_answered_otherwise_alone_is_refused(trained, tmp_path):
+    """Measured predictions are those of the changed network here: only the batch tells."""
+    dataset, outcome, encoder = trained
+    changed = OfItsBatch(encoder)
+    rows = dataset.indices(2, labelled_only=True)
+    with torch.no_grad():
+        answers = changed(torch.from_numpy(dataset.a.values[rows].copy()))[1].numpy()
+    codes = answers.argmax(-1) if dataset.classes is not None else answers
+    predictions = {side: p.copy() for side, p in outcome.test_predictions.items()}
+    predictions["a"][outcome.best_replicate("a")] = codes
+    with pytest.raises(EncoderNotKeptError, match="answers a row alone otherwise"):
+        verify(
+            dataset, dataclasses.replace(outcome, test_predictions=predictions), changed, tmp_path
+        )
+
+
+def test_what_cannot_be_traced_is_refused(trained, tmp_path):
+    dataset, _, encoder = trained
+    with pytest.raises(EncoderNotKeptError, match=r"torch\.export cannot trace its network"):
+        export_network(tmp_path / "network", Branching(encoder), dataset, "a")
+
+
+def test_a_file_that_is_no_network_is_refused(trained, tmp_path):
+    dataset, outcome, _ = trained
+    (tmp_path / "model.pt2").write_bytes(b"nothing")
+    with pytest.raises(EncoderNotKeptError, match="cannot be used in another process"):
+        verify_network(tmp_path / "model.pt2", dataset, outcome, "a")
+
+
+def test_padded_steps_are_given_as_nan():
+    from tuner.data import from_arrays
+    from tuner.tracking.verification import raw_rows
+
+    rng = np.random.default_rng(0)
+    a, mask = rng.normal(size=(60, 3, 2)), np.ones((60, 3), bool)
+    mask[:, 2] = False
+    y = np.arange(60) % 2
+    dataset = from_arrays({"a": a, "a_mask": mask, "b": rng.normal(size=(60, 2)), "y": y})
+    rows = raw_rows(dataset, "a", np.array([4, 7]))
+    np.testing.assert_array_equal(rows[:, :2], a[[4, 7], :2].astype("f4"))
+    assert np.isnan(rows[:, 2]).all()
