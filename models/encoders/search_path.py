@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def search_path() -> tuple[str, ...]:
-    """Return the absolute folders that this process looks in, the working directory last."""
+    """Return the absolute folders that this process looks in, and the working directory."""
     return tuple(dict.fromkeys(str(Path(folder).absolute()) for folder in (*sys.path, "")))
 
 
