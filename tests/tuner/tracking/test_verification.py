@@ -64,7 +64,7 @@ def test_what_was_trained_passes(trained, tmp_path):
 @pytest.mark.parametrize("change", [OfItsBatch, Dropping])
 def test_what_answers_otherwise_is_refused(trained, tmp_path, change):
     dataset, outcome, encoder = trained
-    with pytest.raises(EncoderNotKeptError, match=r"^The encoder of A is not registered: export"):
+    with pytest.raises(EncoderNotKeptError, match=r"^The encoder of A is not registered: "):
         verify(dataset, outcome, change(encoder), tmp_path)
 
 
