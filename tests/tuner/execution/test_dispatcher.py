@@ -75,7 +75,7 @@ class Simulated(RuleBasedStateMachine):
 
     def recorded(self, *trials):
         """Return what is recorded in all if those are, too; unless that raises."""
-        if trials and self.plan.faults == 0:
+        if trials and self.plan.faults is not None and self.plan.faults <= 0:
             self.is_broken, trials = True, ()
         return [(t.request, t.reason) for t in (*self.plan.ended, *trials)]
 
