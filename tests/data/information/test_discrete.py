@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.exact_information import decompose
 from tuner.data.information.discrete import (
     atoms,
-    decompose,
     least_by_projections,
     mutual_information,
 )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tuner.data.information.gaussian import decompose_gaussian
+from tests.support.exact_information import decompose_gaussian
 
 HALF_LOG3 = 0.5 * np.log2(3)
 
