@@ -46,8 +46,7 @@ def assemble(
     optional = {key: arrays[key] for key in (SPLIT, GROUP) if key in arrays}
     optional = {key: array for key, array in optional.items() if key not in roles.required}
     groups = read_groups(optional[GROUP], findings) if GROUP in optional else None
-    given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
-    split = given
+    split = given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
     if check_lengths(optional | {k: arrays[k] for k in roles.required if k in arrays}, findings):
         if SPLIT not in optional:
             split = _made_split(labels, groups, GROUP in optional, seed, findings)

@@ -59,7 +59,7 @@ def train(
     The result does not depend on `stack` but for rounding: replicates never mix.
 
     Args:
-        data: Standardised rows; `tuner.data.test` is read only if `keep`.
+        data: Standardised rows.
         config: How to build and train, with encoders that are named: see
             `tuner.models.encoders.kinds.resolve`.
         strength: λ, at least 0.
