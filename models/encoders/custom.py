@@ -6,17 +6,15 @@ sequences it is called with a second argument, (rows, time), True where a step i
 may be lazy (`LazyLinear`): rows of zeros tell them their widths.
 """
 
-import hashlib
 import importlib
-import importlib.util
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.pretrained import PREFIX, PretrainedEncoder, folder_digest
+from tuner.models.encoders.pretrained import PretrainedEncoder
+from tuner.models.encoders.source import PREFIX
 from tuner.models.errors import EncoderModuleError
 from tuner.models.typing import Shape
 
@@ -35,10 +33,16 @@ def build_own_encoder(
     Raises:
         EncoderModuleError: If it cannot be found or built, or is no `nn.Module`.
     """
-    encoder = _built(kind, shape, config)
+    encoder = _uncompiled(_built(kind, shape, config))
     if any(is_lazy(tensor) for tensor in (*encoder.parameters(), *encoder.buffers())):
         encoder.eval()  # zeros are no data: they leave no trace in running statistics
-        _embed_zeros(encoder, shape, padded=padded)
+        try:
+            _embed_zeros(encoder, shape, padded=padded)
+        except Exception as error:
+            raise EncoderModuleError(
+                f"encoder {kind}: its lazy layers cannot be given their widths: rows of zeros of "
+                f"shape {shape} raised {type(error).__name__}: {error}"
+            ) from error
         encoder.train()
     return encoder
 
@@ -71,54 +75,19 @@ def _built(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:
     return encoder
 
 
-def source_digest(kind: str) -> str:
-    """SHA-256 of what defines a user's encoder: other code or weights are another question.
-
-    Raises:
-        EncoderModuleError: If it cannot be found.
-    """
-    if kind.startswith(PREFIX):
-        return folder_digest(kind)
-    module_name = kind.partition(":")[0]
-    try:
-        found = importlib.util.find_spec(module_name)
-    except ImportError:
-        found = None
-    if found is None or found.origin is None or not Path(found.origin).is_file():
-        raise EncoderModuleError(f"encoder {kind}: cannot find the file of {module_name!r}")
-    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
-
-
-def check_own_encoder(
-    modality: str, kind: str, shape: Shape, config: TrainingConfig, *, padded: bool = False
-) -> None:
-    """Build a user's encoder and try it on two rows of zeros, with a mask if they are `padded`.
-
-    Raises:
-        EncoderModuleError: If it fails, or answers in another shape than it should.
-    """
-    encoder = _built(kind, shape, config)
-    try:
-        answer = _embed_zeros(encoder, shape, padded=padded)
-    except Exception as error:
-        raise EncoderModuleError(
-            f"encoder {kind} refuses rows of modality {modality}, of shape {shape}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    wanted = (2, config.embedding)
-    if not isinstance(answer, torch.Tensor) or tuple(answer.shape) != wanted:
-        found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-        raise EncoderModuleError(
-            f"encoder {kind}: two rows of modality {modality} gave {found}, where embeddings of "
-            f"shape {wanted} are wanted"
-        )
+def _uncompiled(encoder: nn.Module) -> nn.Module:
+    """Return it without `torch.compile`, which neither copies nor exports."""
+    if original := getattr(encoder, "_orig_mod", None):
+        return _uncompiled(original)
+    for name, child in encoder.named_children():
+        setattr(encoder, name, _uncompiled(child))
+    return encoder
 
 
 @torch.no_grad()
-def _embed_zeros(encoder: nn.Module, shape: Shape, *, padded: bool) -> object:
-    """Return what an encoder makes of two rows of zeros."""
+def _embed_zeros(encoder: nn.Module, shape: Shape, *, padded: bool) -> None:
+    """Call it on two rows of zeros."""
     inputs: tuple[Tensor, ...] = (torch.zeros(2, *shape),)
     if padded:
         inputs += (torch.ones(2, shape[0], dtype=torch.bool),)
-    answer: object = encoder(*inputs)
-    return answer
+    encoder(*inputs)

@@ -4,17 +4,14 @@ The folder holds `config.json` and `model.safetensors`, as `save_pretrained` wri
 downloaded, and neither pickled weights nor code from the folder are loaded.
 """
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tuner.models.encoders.source import folder_of
 from tuner.models.errors import EncoderModuleError
-
-PREFIX = "hf:"
 
 
 class PretrainedEncoder(nn.Module):
@@ -66,41 +63,6 @@ class PretrainedEncoder(nn.Module):
             mean = (share @ states).squeeze(1) / share.sum(-1).clamp(min=1)
         embedding: Tensor = self.out(mean)
         return embedding
-
-
-def with_absolute_path(kind: str) -> str:
-    """Return `hf:PATH` for processes in other folders; `~` is left to each machine."""
-    path = kind.removeprefix(PREFIX)
-    return kind if path.startswith("~") else f"{PREFIX}{Path(path).absolute()}"
-
-
-def folder_of(kind: str) -> Path:
-    """Return the folder of `hf:PATH`.
-
-    Raises:
-        EncoderModuleError: If there is no model in it.
-    """
-    folder = Path(kind.removeprefix(PREFIX)).expanduser()
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise EncoderModuleError(
-                f"encoder {kind}: there is no {name} in {folder}; write the folder with "
-                "model.save_pretrained(folder), on every node that trains"
-            )
-    return folder
-
-
-def folder_digest(kind: str) -> str:
-    """SHA-256 of a pretrained model: other weights are another question.
-
-    Raises:
-        EncoderModuleError: If there is no model in the folder.
-    """
-    digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors"):
-        with (folder_of(kind) / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _load(kind: str) -> Any:

@@ -49,7 +49,12 @@ def run(
             show_progress(progress)
 
         result = run_study(
-            study, settings, workers=workers, time_budget=time_budget, on_progress=report
+            study,
+            settings,
+            workers=workers,
+            time_budget=time_budget,
+            on_progress=report,
+            source=source,
         )
     if not trained:
         _err.print("This question was answered before: here is the answer from the store.")

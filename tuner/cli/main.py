@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from tuner.cli import client, data, server
-from tuner.cli.run import run
+from tuner.cli.run import publish, run
 from tuner.cli.ui import ui
 from tuner.data import DataError
 from tuner.errors import ServiceError, SpecError, TunerError
@@ -96,6 +96,7 @@ _add(
     app,
     {
         "run": run,
+        "publish": publish,
         "validate": data.validate,
         "profile": data.profile,
         "synthesize": data.synthesize,

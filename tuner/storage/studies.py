@@ -59,15 +59,33 @@ class StudyStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def open(self, study: str, *, name: str, fingerprint: str, spec: dict[str, Any]) -> StudyRow:
-        """Return the study, written down first if it is new."""
+    def open(
+        self,
+        study: str,
+        *,
+        name: str,
+        fingerprint: str,
+        spec: dict[str, Any],
+        data: str | None = None,
+    ) -> StudyRow:
+        """Return the study, written down first if it is new.
+
+        Args:
+            study: Its id.
+            name: Its name.
+            fingerprint: Of its data.
+            spec: What is asked.
+            data: Path or URI of its data, for who wants them again; the last one is kept.
+        """
 
         def work(session: Session) -> StudyRow:
             row = session.get(StudyRow, study)
             if row is None:
                 row = StudyRow(id=study, name=name, fingerprint=fingerprint, spec=spec)
                 session.add(row)
-                session.flush()
+            if data is not None and row.source is None:
+                row.options = {**(row.options or {}), "data": data}
+            session.flush()
             return row
 
         return self.database.run(work)

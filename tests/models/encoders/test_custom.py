@@ -11,7 +11,7 @@ from torch import nn
 from tests.models.encoders.test_pair import TINY
 from tuner.data import from_arrays
 from tuner.models.encoders.kinds import resolve
-from tuner.models.encoders.search_path import extend_search_path, search_path
+from tuner.models.encoders.source import extend_search_path, search_path
 from tuner.models.export import portable_encoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
@@ -152,7 +152,7 @@ def test_a_relative_folder_is_absolute_in_training_and_as_it_was_in_the_question
 
 
 def test_a_home_folder_is_left_to_each_machine(monkeypatch):
-    from tuner.models.encoders.pretrained import with_absolute_path
+    from tuner.models.encoders.source import with_absolute_path
 
     assert with_absolute_path("hf:~/vit") == "hf:~/vit"
     assert with_absolute_path("hf:/data/vit") == "hf:/data/vit"
