@@ -76,7 +76,7 @@ def _attempted(result: StudyResult, step: Callable[[], StudyResult]) -> StudyRes
         reason = str(error)
         if not isinstance(error, TrackingError):
             reason = f"the report, runs or encoders could not be written ({summary(error)})"
-            _log.warning("%s", reason, exc_info=True)
+            _log.warning("%s", reason, exc_info=not isinstance(error, OSError))
         return result.model_copy(update={"mlflow": None, "unpublished": reason})
 
 
