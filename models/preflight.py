@@ -77,6 +77,15 @@ class _Rehearsal:
     def _call(self) -> str:
         return "forward(x, real)" if len(self._inputs) == 2 else "forward(x)"
 
+    @property
+    def _kind_of_values(self) -> str:
+        x = self._inputs[0]
+        if x.is_floating_point():
+            return "float32, standardised"
+        rows = (self.data.train, self.data.validation)
+        most = max(int(getattr(part, self.modality).max()) for part in rows)
+        return f"int64, ids from 0 to {most}, for which its table needs {most + 1} rows or more"
+
     def _built(self) -> Branch:
         """Build it from the seed; two of them have to be the same."""
         shape = self.data.shapes[0 if self.modality == "a" else 1]
@@ -232,7 +241,7 @@ class _Rehearsal:
         answer = self._attempt(
             f"fails {when}",
             f"a row of modality {self.modality.upper()} has shape {tuple(inputs[0].shape[1:])}; it "
-            f"is called as {self._call}, x in {str(inputs[0].dtype).removeprefix('torch.')}",
+            f"is called as {self._call}, x in {self._kind_of_values}",
             lambda: encoder(*inputs),
         )
         wanted = (len(inputs[0]), self.config.embedding)

@@ -7,12 +7,20 @@ may be lazy (`LazyLinear`): rows of zeros tell them their widths.
 """
 
 import importlib
+from contextlib import suppress
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from tuner.data import Modality
+from tuner.data.standardize import are_ids
+from tuner.models.compute.randomness import seeded
 from tuner.models.config import TrainingConfig
+from tuner.models.encoders.kinds import is_module
 from tuner.models.encoders.pretrained import PretrainedEncoder
 from tuner.models.encoders.source import PREFIX
 from tuner.models.errors import EncoderModuleError
@@ -84,10 +92,62 @@ def _uncompiled(encoder: nn.Module) -> nn.Module:
     return encoder
 
 
+def embeds_ids(kind: str, side: Modality, config: TrainingConfig) -> bool:
+    """Whether an encoder looks up the values of a modality in a table, as it does ids of tokens.
+
+    It is seen by calling it on whole numbers, in two ways: a table that it looks up at other places
+    the second time is one of values, not of positions. Data that hold anything but whole numbers
+    from 0 are no ids.
+
+    Raises:
+        EncoderModuleError: If it cannot be found or built.
+    """
+    if not is_module(kind) or not are_ids(side.values):
+        return False
+    rows = torch.from_numpy(side.values[:2].astype(np.int64))
+    masks = () if side.mask is None else (torch.from_numpy(side.mask[:2].copy()),)
+    with seeded(0):
+        shape = side.values.shape[1:]
+        encoder = build_own_encoder(kind, shape, config, padded=side.mask is not None).eval()
+        # The first are in any table; the real ones may be beyond one that is too short.
+        one, other = (_lookups(encoder, (x, *masks)) for x in ((rows == 0).long(), rows))
+    return any(
+        a.shape != b.shape or not torch.equal(a, b) for a, b in zip(one, other, strict=False)
+    )
+
+
+class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no type for it
+    """Notes the places at which tables are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.places: list[Tensor] = []
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if operation.overloadpacket in (torch.ops.aten.embedding, torch.ops.aten._embedding_bag):
+            self.places.append(args[1].clone())
+        return operation(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def _lookups(encoder: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """Call an encoder, as far as it goes, and return where it looked something up."""
+    lookups = _Lookups()
+    with lookups, suppress(Exception):
+        encoder(*inputs)
+    return lookups.places
+
+
 @torch.no_grad()
 def _embed_zeros(encoder: nn.Module, shape: Shape, *, padded: bool) -> None:
-    """Call it on two rows of zeros."""
-    inputs: tuple[Tensor, ...] = (torch.zeros(2, *shape),)
-    if padded:
-        inputs += (torch.ones(2, shape[0], dtype=torch.bool),)
-    encoder(*inputs)
+    """Call it on two rows of zeros, of the type that it takes."""
+    masks = (torch.ones(2, shape[0], dtype=torch.bool),) if padded else ()
+    try:
+        encoder(torch.zeros(2, *shape), *masks)
+    except Exception:
+        with suppress(Exception):
+            encoder(torch.zeros(2, *shape, dtype=torch.int64), *masks)  # ids that it embeds
+            return
+        raise

@@ -17,9 +17,9 @@ from tuner.models.errors import EncoderModuleError
 class PretrainedEncoder(nn.Module):
     """A pretrained backbone, the mean of its last hidden states, and a linear map.
 
-    The backbone takes images as `pixel_values`, waveforms (samples, 1) as `input_values`, and
-    sequences of its own hidden width as `inputs_embeds`. It stays in evaluation mode, so that what
-    it does to a row depends on that row alone.
+    The backbone takes images as `pixel_values`, waveforms (samples, 1) as `input_values`,
+    sequences of its own hidden width as `inputs_embeds`, and ids of tokens as `input_ids`. It stays
+    in evaluation mode, so that what it does to a row depends on that row alone.
 
     Args:
         kind: `hf:PATH`.
@@ -46,13 +46,18 @@ class PretrainedEncoder(nn.Module):
         return {f"backbone.{name}" for name, _ in tensors}
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        """Embed (rows, channels, height, width), (rows, samples, 1) or (rows, time, width)."""
+        """Embed (rows, channels, height, width), (rows, samples, 1) or (rows, time, width).
+
+        Ids of tokens, int64, are (rows, time) or (rows, time, 1).
+        """
         self.backbone.eval()
         inputs: dict[str, Any] = {"pixel_values": x}
         if self._takes == "input_values":
             inputs = {"input_values": x.squeeze(-1)}
-        elif self._takes == "input_ids":
+        elif self._takes == "input_ids" and x.is_floating_point():
             inputs = {"inputs_embeds": x}
+        elif self._takes == "input_ids":
+            inputs = {"input_ids": x.flatten(1)}
         if real is not None:
             inputs["attention_mask"] = real.to(torch.int64)
         states: Tensor = self.backbone(**inputs).last_hidden_state

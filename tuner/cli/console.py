@@ -41,6 +41,9 @@ def run(
         f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {study.metric.name}, "
         f"{study.training.encoder_a} with {study.training.encoder_b} encoder"
     )
+    for side, are_ids in zip((dataset.a, dataset.b), study.data.scaling.ids, strict=True):
+        if are_ids:
+            _err.print(f"{side.name} holds ids that its encoder embeds: they stay as they are")
     trained = []
     with _progress(study) as show_progress:
 

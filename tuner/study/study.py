@@ -55,10 +55,12 @@ class Study:
             EncoderModuleError: If a user's own encoder cannot be found.
         """
         metric = metric_of(spec, dataset.task)
-        data = TrainingData.of(dataset)
-        training = resolve(spec.training, data.shapes, data.train.count)
+        shapes = (dataset.a.values.shape[1:], dataset.b.values.shape[1:])
+        training = resolve(spec.training, shapes, len(dataset.indices(Split.TRAIN)))
+        ids = _ids(training, dataset)
+        data = TrainingData.of(dataset, ids=ids)
         return cls(
-            id=spec.study_id(dataset.fingerprint, *_own_code(training)),
+            id=spec.study_id(dataset.fingerprint, *_own_code(training, ids)),
             spec=spec,
             dataset=dataset,
             training=training,
@@ -119,7 +121,22 @@ def read_dataset(
     )
 
 
-def _own_code(training: TrainingConfig) -> list[str]:
-    """Digests of the code of users' own encoders."""
+def _ids(training: TrainingConfig, dataset: PairedDataset) -> tuple[bool, bool]:
+    """Whether A and B hold ids that the encoders which a user brings embed."""
+    kinds = training.encoder_a, training.encoder_b
+    if not any(is_module(kind) for kind in kinds):
+        return False, False
+    from tuner.models.encoders.custom import embeds_ids
+
+    a, b = (
+        embeds_ids(kind, side, training)
+        for kind, side in zip(kinds, (dataset.a, dataset.b), strict=True)
+    )
+    return a, b
+
+
+def _own_code(training: TrainingConfig, ids: tuple[bool, bool]) -> list[str]:
+    """Digests of the code of users' own encoders, and which of them embed ids."""
     kinds = (training.encoder_a, training.encoder_b)
-    return [source_digest(kind) for kind in kinds if is_module(kind)]
+    embedding = [f"ids in {side}" for side, embeds in zip("ab", ids, strict=True) if embeds]
+    return [source_digest(kind) for kind in kinds if is_module(kind)] + embedding

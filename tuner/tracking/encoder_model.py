@@ -76,7 +76,7 @@ def save_encoder(
     example = _example(dataset, modality)
     with tempfile.TemporaryDirectory(prefix="tuner-about-") as scratch:
         about = Path(scratch) / "about.json"
-        about.write_text(json.dumps(_about(dataset, modality)), encoding="utf-8")
+        about.write_text(json.dumps(_about(encoder, dataset, modality)), encoding="utf-8")
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=Model(
@@ -112,13 +112,14 @@ def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.fl
     )
 
 
-def _about(dataset: PairedDataset, modality: str) -> dict[str, Any]:
+def _about(encoder: PortableEncoder, dataset: PairedDataset, modality: str) -> dict[str, Any]:
     """What the encoder takes, and what its answers mean: `served_encoder.py` reads it."""
     side = dataset.a if modality == "a" else dataset.b
     return {
         "modality": modality,
         "row": side.values.shape[1:],
         "padded": side.mask is not None,
+        "ids": encoder.embeds_ids,
         "classes": dataset.classes,
     }
 
@@ -141,7 +142,7 @@ def _signature(
         labels = np.array(dataset.classes)
         outputs |= {"prediction": labels[answer.argmax(-1)], "probability": answer}
     shape: tuple[int, ...] = (-1, *example.shape[1:])
-    if _about(dataset, modality)["padded"]:
+    if (dataset.a if modality == "a" else dataset.b).mask is not None:
         shape = (-1, -1, shape[-1])  # fewer steps will do
     signature = ModelSignature(
         Schema([TensorSpec(example.dtype, shape)]),

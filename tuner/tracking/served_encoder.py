@@ -37,6 +37,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         self._classes = about["classes"]
         self._side = about["modality"].upper()
         self._row, self._padded = tuple(about["row"]), about["padded"]
+        self._embeds_ids = about["ids"]
 
     def predict(
         self,
@@ -64,8 +65,13 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         """
         rows = self._completed(self._checked_shape(self._numbers(model_input)))
         some = rows if len(rows) else np.zeros((1, *rows.shape[1:]), np.float32)
-        with torch.inference_mode():
-            parts = self._network(torch.from_numpy(some))
+        try:
+            with torch.inference_mode():
+                parts = self._network(torch.from_numpy(some))
+        except IndexError:
+            if not self._embeds_ids:
+                raise
+            raise self._refusal("this input holds an id that its table does not") from None
         embedding, answer = (part.numpy()[: len(rows)] for part in parts)
         self._refuse_rows(
             ~(_every(np.isfinite(embedding)) & _every(np.isfinite(answer))),
@@ -125,6 +131,11 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
     def _completed(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Check that all that counts is finite, and pad sequences to the steps of training."""
         self._refuse_rows(~_every(~np.isinf(rows)), "holds an infinity, or a number beyond float32")
+        if self._embeds_ids:
+            self._refuse_rows(
+                ~_every(np.isnan(rows) | (rows >= 0) & (rows == np.floor(rows))),
+                "holds a number that is no id: ids are whole numbers from 0",
+            )
         missing = np.isnan(rows)
         if not self._padded:
             self._refuse_rows(~_every(~missing), "holds NaN: fill it in as in the training data")
@@ -151,7 +162,8 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
             f"{axis} {'≤' if self._padded and axis == 'steps' else '='} {size}"
             for axis, size in zip(_AXES[len(self._row)], self._row, strict=True)
         ]
-        takes = f"The encoder of {self._side} takes numbers of shape (rows, {', '.join(sizes)})"
+        what = "ids" if self._embeds_ids else "numbers"
+        takes = f"The encoder of {self._side} takes {what} of shape (rows, {', '.join(sizes)})"
         return MlflowException(f"{takes}; {why}", INVALID_PARAMETER_VALUE)
 
 
