@@ -109,12 +109,14 @@ def run_study(
         train: What a worker does instead of training, for tests.
 
     Raises:
+        SpecError: If it begins with a study of other data.
         StudyFailedError: If the study cannot be answered.
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
+        store.check_warm_start(study.spec.warm_start, study.dataset.fingerprint)
         row = store.open(
             study.id,
             name=study.name,
