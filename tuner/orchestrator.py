@@ -112,6 +112,7 @@ def run_study(
         source: Path or URI that the data came from: `publish_study` reads them again.
 
     Raises:
+        SpecError: If it begins with a study of other data.
         EncoderModuleError: If a user's own encoder cannot be trained or registered.
         StudyFailedError: If the study cannot be answered.
         StudyInUseError: If another process works on it.
@@ -119,6 +120,7 @@ def run_study(
     settings = settings or Settings()
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
+        store.check_warm_start(study.spec.warm_start, study.dataset.fingerprint)
         finished = store.trials(study.id)
         if not finished:
             study.check_encoders()

@@ -94,6 +94,22 @@ class StudyStore:
         """Return a study, or None if there is none of this id."""
         return self.database.run(lambda session: session.get(StudyRow, study))
 
+    def check_warm_start(self, warm_start: WarmStart | None, fingerprint: str) -> None:
+        """Check that a search begins with an answer about the same data, as far as it is known.
+
+        Where other data have their best λ says nothing about these: it is not even a good guess of
+        where to look first.
+
+        Raises:
+            SpecError: If the earlier study was of data with another fingerprint.
+        """
+        earlier = None if warm_start is None else self.get(warm_start.study)
+        if earlier is not None and earlier.fingerprint != fingerprint:
+            raise SpecError(
+                f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}); name "
+                "an earlier study of these data, or leave it out"
+            )
+
     def update(self, study: str, **values: Any) -> None:
         """Set columns of a study; a status becomes an event, too.
 

@@ -66,6 +66,19 @@ def answer_of(done: subprocess.CompletedProcess) -> dict:
     return result
 
 
+def test_a_study_of_other_data_is_no_warm_start(tmp_path, data, classification):
+    """Refused before anything is trained, and no study of it is left behind."""
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    earlier = classification.study
+    store = classification.store(url)
+    store.update(earlier.id, status="done", result=classification.result.model_dump(mode="json"))
+    done = tuner(tmp_path, "run", str(data), *SMALL, "--warm-start", earlier.id)
+    assert done.returncode == 2
+    words = f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}); name an "
+    assert words in " ".join(done.stderr.split())
+    assert store.counts().studies == {"done": 1}
+
+
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["validate", "--help"]])
 def test_help_teaches(tmp_path, words):
     done = tuner(tmp_path, *words)
