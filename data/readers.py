@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from tuner.data.formats.sources import check_exists, file_name, open_source
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
-from tuner.data.validation.labels import TaskChoice
+from tuner.data.validation.labels.task import TaskChoice
 from tuner.data.validation.roles import Roles
 
 _READERS = {".npz": read_npz, ".parquet": read_parquet}
@@ -30,6 +30,7 @@ def read(
     b: str | None = None,
     y: str | None = None,
     task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
     seed: int = 0,
     name: str | None = None,
     max_bytes: int = MAX_BYTES,
@@ -41,7 +42,10 @@ def read(
         a: Name of the first modality's array; "a" if not given, or what an example pairs.
         b: Name of the second modality's array, likewise.
         y: Name of the labels' array, likewise.
-        task: What the labels ask for; "auto" takes floats for regression, all else for classes.
+        task: What the labels ask for; "auto" decides by what they are: see
+            `tuner.data.validation.labels.task.read_task`.
+        missing: Labels that stand for a missing one, as text: "255", "nan"; -1 and "" if not
+            given, and `["none"]` for none of them. NaN and null always do.
         seed: Where a split comes from if the data set has none.
         name: What to call the data set; from the file's name if not given.
         max_bytes: Limit on the download, the unpacked archive, one unpacked Parquet column, and
@@ -60,6 +64,7 @@ def read(
         arrays,
         roles=roles,
         task=task,
+        missing=missing,
         seed=seed,
         name=name,
         findings=findings,
@@ -74,6 +79,7 @@ def from_arrays(
     b: str | None = None,
     y: str | None = None,
     task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
     seed: int = 0,
     name: str | None = None,
     source: str = "<arrays>",
@@ -86,6 +92,7 @@ def from_arrays(
         b: As in `read`.
         y: As in `read`.
         task: As in `read`.
+        missing: As in `read`.
         seed: As in `read`.
         name: What to call the data set; from `source` if not given.
         source: What to call it in messages.
@@ -101,6 +108,7 @@ def from_arrays(
         usable,
         roles=roles,
         task=task,
+        missing=missing,
         seed=seed,
         name=safe_name(name or source),
         findings=findings,

@@ -6,13 +6,13 @@ from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Float32s, Mask
-from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.validation.findings import PLAIN_ARRAY, Findings, counted, listing, rows_where
 
 _KINDS = {
     "U": "text; encode it as numbers",
     "S": "text; encode it as numbers",
     "c": "complex numbers; store their real and imaginary parts (or modulus and phase) as features",
-    "O": "Python objects, which are never unpickled; save it as a plain array, with .astype(float)",
+    "O": f"Python objects, which are never unpickled. {PLAIN_ARRAY.removesuffix('.')}",
     "M": "dates; store them as numbers, for example with .astype('datetime64[s]').astype(float)",
     "m": "durations; store them as numbers, for example divided by numpy.timedelta64(1, 's')",
     "V": "records; store each of their fields as an array of its own",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.data import PairedDataset, Split
+from tuner.data.validation.findings import listing
 from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
@@ -34,7 +36,7 @@ def run(
 
     dataset = read_dataset(spec, source, max_bytes=settings.max_data)
     for warning in dataset.warnings:
-        _err.print(f"Warning: {warning}", style="yellow")
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     study = Study.of(spec, dataset)
     _err.print(
         f"Study {study.id}: {dataset.name}, {dataset.rows} pairs "
@@ -178,17 +180,25 @@ def show_information(name: str, information: InformationSummary) -> None:
 def show_dataset(dataset: PairedDataset) -> None:
     """Print what a valid data set holds."""
     for warning in dataset.warnings:
-        _err.print(f"Warning: {warning}", style="yellow")
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     sizes = {split.name.lower(): len(dataset.indices(split)) for split in Split}
     _out.print(
         f"{dataset.name}: valid, {dataset.rows} pairs, {int(dataset.labelled.sum())} labelled"
     )
     for role, side in (("a", dataset.a), ("b", dataset.b)):
         _out.print(f"{role}: {side.name}, a row has shape {side.values.shape[1:]}")
-    classes = "" if dataset.classes is None else f", {len(dataset.classes)} classes"
-    _out.print(f"y: {dataset.task}{classes}")
+    _out.print(f"y: {dataset.task}{_classes(dataset)}")
     _out.print("split: " + ", ".join(f"{count} {name}" for name, count in sizes.items()))
     _out.print(f"fingerprint: {dataset.fingerprint}", soft_wrap=True)
+
+
+def _classes(dataset: PairedDataset) -> str:
+    """Write classes with their numbers of rows."""
+    if dataset.classes is None:
+        return ""
+    rows = np.bincount(dataset.y[dataset.labelled], minlength=len(dataset.classes))
+    each = [f"{name!r} {count:,}" for name, count in zip(dataset.classes, rows, strict=True)]
+    return f", {len(each)} classes: {listing(each, limit=20, show=str)}"
 
 
 def _interval(interval: Interval, style: str) -> str:

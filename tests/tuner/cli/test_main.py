@@ -50,6 +50,15 @@ def undisturbed(quiet_home, data) -> dict:
     return answer_of(tuner(quiet_home, "run", str(data), *SMALL, "--json"))
 
 
+@pytest.fixture
+def small_labels(tmp_path) -> str:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "labels.npz"
+    a, b = rng.normal(size=(2, 60, 3))
+    np.savez(path, a=a, b=b, y=np.resize([-1, 0, 1], 60))
+    return str(path)
+
+
 def save(path: Path, dataset) -> Path:
     labels = np.array(dataset.classes)[dataset.y]
     np.savez(path, a=dataset.a.values, b=dataset.b.values, y=labels)
@@ -146,7 +155,20 @@ def test_validate_says_what_a_valid_data_set_holds(tmp_path):
     done = tuner(tmp_path, "validate", "mfeat")
     assert done.returncode == 0
     assert "2000 pairs" in done.stdout
-    assert "10 classes" in done.stdout
+    assert "10 classes: 0 200, 1 200" in done.stdout
+
+
+def test_validate_with_other_marks_of_a_missing_label(tmp_path, small_labels):
+    assert (
+        "3 classes: -1 20, 0 20 and 1 20"
+        in tuner(tmp_path, "validate", small_labels, "--missing", "none").stdout
+    )
+    told = tuner(tmp_path, "validate", small_labels, "--missing", "1", "--missing", "5")
+    assert "2 classes: -1 20 and 0 20" in told.stdout
+    assert "holds no '5'" in told.stderr
+    negative = tuner(tmp_path, "validate", small_labels, "--missing", "-1")
+    assert "2 classes: 0 20 and 1 20" in negative.stdout
+    assert "--missing -1" in negative.stderr  # the commands that come next
 
 
 @pytest.mark.integration
