@@ -59,7 +59,10 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes
     for name in names:
         try:
             chunks = _chunks(table, name, max_bytes)
-            arrays[name] = _labels(chunks) if name == roles.y else _stack(chunks)
+            array = _labels(chunks) if name == roles.y else _stack(chunks)
+            if name in (roles.a, roles.b) and _are_single_numbers(name, array, findings):
+                continue
+            arrays[name] = array
         except NoRoomError:
             raise
         except ColumnError as error:
@@ -69,6 +72,17 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes
                 f"array {name!r} is damaged ({_first_line(error)}). Copy the file or save it again."
             )
     return arrays
+
+
+def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        return False
+    findings.error(
+        f"array {name!r} has shape {array.shape}, one value a row, where lists of numbers are "
+        "wanted. Save them as lists of one number, in pandas "
+        f"frame[{name!r}] = [[value] for value in frame[{name!r}]]."
+    )
+    return True
 
 
 def _refuse_extension_types(file: IO[bytes], findings: Findings) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tuner.data.dataset import Classes, Task
 from tuner.data.typing import Array, Mask
@@ -17,6 +18,7 @@ from tuner.data.validation.labels.doubts import (
 )
 from tuner.data.validation.labels.missing import is_missing, marks_of
 from tuner.data.validation.labels.task import TaskChoice, read_task
+from tuner.data.validation.precision import precision_of
 from tuner.data.validation.text import read_text
 
 # 15 % of fewer rows is under five: a score on those says nothing, whatever λ.
@@ -29,7 +31,8 @@ class Labels:
 
     Attributes:
         y: (rows,). Classification: int64 indices into `classes`, -1 without a label.
-            Regression: float32, NaN without a label.
+            Regression: float32, or float64 (see `tuner.data.validation.precision`), NaN without a
+            label.
         task: What the labels ask for.
         classes: The labels as they were, sorted; None in regression.
         name: Name of the array.
@@ -137,15 +140,26 @@ def _regression(name: str, values: Array, absent: Mask, findings: Findings) -> L
         )
         return None
     with np.errstate(over="ignore"):  # what overflows is reported as infinite
-        y = values.astype(np.float32)
-    y[absent] = np.nan
-    if (infinite := np.isinf(y)).any():
+        y = values.astype(_precision_of(values[~absent]))
+        y[absent] = np.nan
+        infinite = np.isinf(y.astype(np.float32))
+    if infinite.any():
         findings.error(
             f"array {name!r} holds infinite labels (or beyond 3.4e38) in {rows_where(infinite)}. "
             "Correct them; NaN stands for a missing label."
         )
         return None
     return Labels(y=y, task="regression", classes=None, name=name)
+
+
+def _precision_of(targets: Array) -> npt.DTypeLike:
+    """Return the type of targets: outliers do not hide that the others lie close together."""
+    if len(targets) == 0:
+        return np.float32
+    low, high = np.quantile(targets, (0.05, 0.95))
+    middle = targets[(targets >= low) & (targets <= high)]
+    types = (precision_of(part[:, None]) for part in (targets, middle))
+    return np.float64 if np.float64 in types else np.float32
 
 
 def _classification(name: str, values: Array, absent: Mask, findings: Findings) -> Labels | None:
