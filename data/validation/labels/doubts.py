@@ -14,8 +14,7 @@ from tuner.data.validation.labels.task import Reading
 
 # Lower case: what programs write where a text is missing, and what stands for "ignore" in masks.
 _MISSING_NAMES = {"nan", "none", "null", "<na>", "na", "n/a", "#n/a", "nat", "undefined", "?", ""}
-_MISSING_CODES = (-100, 255)
-_SENTINELS = (-1, -9, -99, -100, -999, -9999, 999, 9999, 99999)
+_SENTINELS = (-1, -9, -99, -100, -999, -9999, 99, 255, 999, 9999, 99999)
 _SHARE = 10  # one row in so many without a label is worth a word
 _MAJORITY = 0.8
 _FEW_ROWS = 10  # fewer leave a test split one row of a class
@@ -156,19 +155,19 @@ def _suspects(present: Array, task: Task) -> list[tuple[int | str, int]]:
     if present.dtype.kind == "U":
         named = zip(distinct.tolist(), rows.tolist(), strict=True)
         return [(name, n) for name, n in named if name.strip().lower() in _MISSING_NAMES]
-    if task == "classification":
-        codes = [code for code in _MISSING_CODES if not np.any(distinct == code - 1)]
-    else:
-        codes = [code for code in _SENTINELS if _stands_apart(code, distinct)]
-    held = [(code, int(rows[distinct == code].sum())) for code in codes]
-    return [(code, n) for code, n in held if n > (0 if task == "classification" else 1)]
+    # Among classes -1 is missing, unless a user says that it is not.
+    codes = [c for c in _SENTINELS if c != -1 or task == "regression"]
+    held = [(c, int(rows[distinct == c].sum())) for c in codes if _stands_apart(c, distinct)]
+    return [(code, count) for code, count in held if count > 1]
 
 
 def _stands_apart(value: float, distinct: Array) -> bool:
-    """Whether a value lies farther from all others than these from each other."""
+    """Whether a value is the only one below 0, or farther from the others than these are."""
     others = distinct[distinct != value].astype(np.float64)
     if len(others) < 2 or len(others) == len(distinct):
         return False
+    if value < 0 <= others.min():
+        return True
     return bool(np.abs(others - value).min() > np.ptp(others))
 
 

@@ -1,6 +1,7 @@
 """Checks the labels, and turns them into codes (classification) or numbers (regression)."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,9 +155,9 @@ def _regression(name: str, values: Array, absent: Mask, findings: Findings) -> L
 
 def _precision_of(targets: Array) -> npt.DTypeLike:
     """Return the type of targets: outliers do not hide that the others lie close together."""
-    if len(targets) == 0 or np.can_cast(targets.dtype, np.float32):
+    if not np.isfinite(targets).any() or np.can_cast(targets.dtype, np.float32):
         return np.float32
-    low, high = np.quantile(targets, (0.05, 0.95))
+    low, high = np.quantile(targets[np.isfinite(targets)], (0.05, 0.95))
     middle = targets[(targets >= low) & (targets <= high)]
     types = (precision_of(part[:, None]) for part in (targets, middle))
     return np.float64 if np.float64 in types else np.float32
@@ -180,13 +181,18 @@ def names_of(distinct: Array) -> Classes:
 
 def _as_numbers(name: str, texts: Collection[str], *, has_empty: bool) -> str:
     """A sentence on how to save numbers that are stored as text; "" if they are none."""
-    try:
-        np.array([text for text in texts if text], dtype=np.str_).astype(np.float64)
-    except ValueError:
-        return ""
     if has_empty:
         name = f"numpy.where({name} == '', 'nan', {name})"
-    return f"These are numbers stored as text: save {name}.astype(float). "
+    present = np.array([text for text in texts if text], dtype=np.str_)
+    for saved, cleaned in (
+        (name, present),
+        (f"numpy.char.rstrip({name}, '%')", np.char.rstrip(present, "%")),
+        (f"numpy.char.replace({name}, ',', '.')", np.char.replace(present, ",", ".")),
+    ):
+        with suppress(ValueError):
+            cleaned.astype(np.float64)
+            return f"These are numbers stored as text: save {saved}.astype(float). "
+    return ""
 
 
 def _are_whole(name: str, values: Array, absent: Mask, findings: Findings) -> bool:
@@ -234,17 +240,23 @@ def _check_classes(
 ) -> None:
     if len(classes) == 1:
         hint = ""
-        if (labels.y < 0).any() and not isinstance(classes[0], str):
-            hint = " (-1 means that a label is missing; if it is a class, use --missing none)"
+        if (labels.y < 0).any():
+            hint = (
+                " (-1 means that a label is missing, and so does an empty text; if it is a class, "
+                "use --missing none)"
+            )
         findings.error(
             f"array {name!r} has only one class, {listing(classes)}, so there is nothing to tell "
             f"apart{hint}. Save at least two classes."
         )
     elif has_too_many_classes(labels):
+        other = "Choose another label with --y."
+        if labels.as_numbers:
+            other = "Or choose another label with --y."
         findings.error(
             f"array {name!r} has {len(classes):,} classes in {counted(number, 'labelled row')}: "
             "these are numbers to predict or identifiers rather than classes. "
-            f"{labels.as_numbers}Or choose another label with --y."
+            f"{labels.as_numbers}{other}"
         )
 
 

@@ -39,8 +39,8 @@ def read_task(values: Array) -> Reading:
     Text and booleans are classes. Where any number has a fraction, all are numbers to predict.
     Whole numbers are read alike as integers and as floats where the values decide:
 
-    - a rating scale, 1 to K without a gap, K at least 5, whose rows gather around one value
-      (see `_gathers`), is to be predicted;
+    - a rating scale, 1 to K (K at least 5) or 0 to 10 without a gap, whose rows gather around one
+      value (see `_gathers`), is to be predicted;
     - a count, 6 values or more that gather around one, the rarest in fewer than three rows, so
       that they could be no classes, is to be predicted;
     - otherwise integers are the codes of classes, as custom has it, and so are floats if they are
@@ -57,9 +57,10 @@ def read_task(values: Array) -> Reading:
         return Reading(task="regression", kind=None, doubtful=False)
     distinct, rows = np.unique(values, return_counts=True)
     gathers = _gathers(rows)
-    from_one = bool(distinct[0] == 1 and distinct[-1] == len(distinct) >= _SCALE)
+    runs = bool(distinct[0] in (0, 1) and distinct[-1] - distinct[0] == len(distinct) - 1)
+    scale = runs and ((distinct[0] == 1 and distinct[-1] >= _SCALE) or distinct[-1] == 10)
     few = len(distinct) <= FEW_VALUES
-    if gathers and from_one:
+    if gathers and scale:
         return Reading(task="regression", kind="a rating scale", doubtful=True)
     rare = rows.min() < FEWEST_ROWS and 2 * len(distinct) <= len(values)
     if gathers and rare and len(distinct) >= _COUNT:
@@ -68,9 +69,8 @@ def read_task(values: Array) -> Reading:
         codes = few and distinct[0] >= -1 and rows.min() >= FEWEST_ROWS and not gathers
         task: Task = "classification" if codes else "regression"
         return Reading(task=task, kind="codes" if codes else "amounts", doubtful=codes or few)
-    runs = distinct[0] in (0, 1) and distinct[-1] - distinct[0] == len(distinct) - 1
-    doubtful = gathers or from_one or not (few or runs)
-    return Reading(task="classification", kind="codes", doubtful=doubtful)
+    doubtful = gathers or scale or not (few or runs)
+    return Reading(task="classification", kind="codes", doubtful=bool(doubtful))
 
 
 def _gathers(rows: Ints) -> bool:

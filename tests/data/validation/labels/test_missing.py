@@ -91,7 +91,7 @@ def test_a_class_named_none_cannot_be_a_mark(make):
     assert read(make, np.where(y == "none", "", y)).classes == ("cat", "dog")
 
 
-@pytest.mark.parametrize("code", [255, -100])
+@pytest.mark.parametrize("code", [255, -100, -999, 99])
 @pytest.mark.parametrize("dtype", [int, float])
 def test_codes_that_masks_and_losses_ignore(make, code, dtype):
     y = np.resize([0, 1, 2, code], 400).astype(dtype)
@@ -114,6 +114,19 @@ def test_what_stands_apart_from_numbers_to_predict(make):
     marked = read(make, y, missing=["-999"])
     assert marked.labelled.sum() == 270
     assert np.nanmin(marked.y) > 0
+
+
+@pytest.mark.parametrize("code", [-1, -99])
+def test_the_only_number_below_zero_in_regression(make, code):
+    y = np.random.default_rng(0).uniform(18, 90, 300)
+    y[::10] = code
+    assert f"--missing {code}" in warned(read(make, y), f"holds {code} (30 rows)")
+
+
+def test_minus_one_among_negative_numbers(make):
+    y = np.random.default_rng(0).uniform(-18, 90, 300)
+    y[::10] = -1
+    assert read(make, y).warnings == ()
 
 
 def test_in_regression_minus_one_is_a_value(make):
@@ -159,6 +172,29 @@ def test_numbers_stored_as_text(make, task, empty):
     dataset = read(make, saved, task=task)
     assert dataset.task == "regression"
     assert dataset.labelled.sum() == (200 if empty else 300)
+
+
+@pytest.mark.parametrize(
+    ("form", "comma"),
+    [
+        ("{:.2f} %", False),
+        ("{:.2f}%", False),
+        ("{:.2f}e-3", False),
+        (" {:.2f}", False),
+        ("{:.2f}", True),
+        ("{:.2f}e-3", True),
+    ],
+)
+def test_numbers_as_people_write_them(make, form, comma):
+    values = np.random.default_rng(0).normal(size=300)
+    y = np.array([form.format(v) for v in values])
+    if comma:
+        y = np.char.replace(y, ".", ",")
+    text = refused(make, y, task="regression")
+    advice = text.partition("These are numbers stored as text: save ")[2]
+    saved = eval(advice.partition(".astype(float)")[0] + ".astype(float)", {"numpy": np, "y": y})
+    scale = 1e-3 if "e-3" in form else 1
+    np.testing.assert_allclose(saved, scale * values.round(2), atol=1e-12)
 
 
 def test_few_numbers_stored_as_text(make):

@@ -43,6 +43,12 @@ EXAMPLES = {
         True,
     ),
     "balanced 1 to 5": (balanced([1, 2, 3, 4, 5], 200), "classification", True),
+    "balanced 0 to 10": (balanced(range(11), 220), "classification", True),
+    "0 to 10": (
+        np.clip(np.rint(np.random.default_rng(0).normal(6, 2, 400)), 0, 10).astype(int),
+        "regression",
+        True,
+    ),
     "stars": (STARS, "regression", True),
     "most have five stars": (
         times({1: 12, 2: 20, 3: 60, 4: 200, 5: 600}),
