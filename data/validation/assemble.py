@@ -47,11 +47,10 @@ def assemble(
         DataError: With everything that is wrong.
     """
     a, b = (_modality(role, arrays, findings, max_bytes) for role in (roles.a, roles.b))
-    labels = None
-    if roles.y in arrays:
-        labels = read_labels(roles.y, arrays[roles.y], task, findings, missing=missing)
-    optional = {key: arrays[key] for key in (SPLIT, GROUP) if key in arrays}
-    optional = {key: array for key, array in optional.items() if key not in roles.required}
+    y = arrays.get(roles.y)
+    labels = None if y is None else read_labels(roles.y, y, task, findings, missing=missing)
+    names = [name for name in (SPLIT, GROUP) if name in arrays and name not in roles.required]
+    optional = {name: arrays[name] for name in names}
     groups = read_groups(optional[GROUP], findings) if GROUP in optional else None
     split = given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
     if check_lengths(optional | {k: arrays[k] for k in roles.required if k in arrays}, findings):
