@@ -131,7 +131,9 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
     done = tuner(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert "500 pairs" in done.stdout
-    assert "500 pairs, 210 labelled" in tuner(tmp_path, "validate", str(path)).stdout
+    shown = " ".join(tuner(tmp_path, "validate", str(path)).stdout.split())
+    assert "valid, 500 pairs" in shown
+    assert "290 rows without a label" in shown
     written = path.read_bytes()
     assert "is there already" in tuner(tmp_path, *words).stderr
     odd = tuner(tmp_path, *words, "--redundant", "3", "--force")
@@ -145,7 +147,7 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
 def test_validate_says_what_a_valid_data_set_holds(tmp_path):
     done = tuner(tmp_path, "validate", "mfeat")
     assert done.returncode == 0
-    assert "2000 pairs" in done.stdout
+    assert "2,000 pairs" in done.stdout
     assert "10 classes" in done.stdout
 
 
