@@ -19,8 +19,8 @@ run: $(INSTALLED)  ## Find the alignment strength of the shipped example
 test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait for servers to start
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-fast: $(INSTALLED)  ## Pass the tests that start no Ray, no server and no browser: a minute
-	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not integration and not soak"
+test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server: a minute
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not soak"
 
 soak: $(INSTALLED)  ## Pass the tests that take minutes each: many users, many faults
 	$(BIN)/pytest -m soak
