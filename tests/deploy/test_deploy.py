@@ -139,7 +139,8 @@ def test_mlflow_started_as_in_the_compose_file_opens_to_its_users_alone(tmp_path
         answers(server, f"http://127.0.0.1:{port}/health")
         api = f"http://127.0.0.1:{port}/api/2.0/mlflow"
         assert requests.get(f"{api}/experiments/get?experiment_id=0", timeout=60).status_code == 401
-        options = ("--trials", "4", "--epochs", "1", "--replicates", "3", "--workers", "1")
+        options = ("--trials", "3", "--epochs", "1", "--replicates", "2", "--workers", "1")
+        options += ("--confirm-replicates", "2", "--hidden", "8")
         tuner = (sys.executable, "-m", "tuner", "run", "mfeat", *options)
         assert "models:/mfeat-a-encoder/1" in run(*tuner, cwd=ROOT, env=environment)
         password = re.search("admin_password = (.*)", config.read_text()).group(1)
