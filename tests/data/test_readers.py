@@ -98,8 +98,9 @@ def test_names_are_safe(name, safe):
     assert safe_name(name) == safe
 
 
+@pytest.mark.integration
 def test_importing_the_package_imports_no_reader():
-    code = "import data, sys; print(*sys.modules)"
+    code = "import tuner.data, sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"pyarrow", "sklearn", "fsspec", "pandas", "scipy", "torch"}
     assert not heavy & set(run.stdout.split())

@@ -26,7 +26,7 @@ from tuner.tracking.connection import (
     summary,
 )
 from tuner.tracking.encoder_model import export_network, save_encoder
-from tuner.tracking.verification import verify_network
+from tuner.tracking.verification import NetworkProcess, verify_network
 
 _log = logging.getLogger(__name__)
 
@@ -114,13 +114,13 @@ def register_encoders(
         TrackingError: If MLflow could not be reached.
     """
     sides: tuple[Side, ...] = ("a", "b")
-    with as_tracking_error(tracking_uri):
+    with as_tracking_error(tracking_uri), NetworkProcess() as process:
         client = connect(tracking_uri)
         registered: dict[Side, RegisteredModel | EncoderNotKeptError] = {}
         for side in sides:
             best = BestEncoder.of(study, getattr(result.modalities, side), finished, side)
             try:
-                registered[side] = _Registration(client, study, result, best, run_id).run()
+                registered[side] = _Registration(client, study, result, best, run_id, process).run()
             except EncoderNotKeptError as error:
                 registered[side] = error
             except Exception as error:
@@ -156,6 +156,7 @@ class _Registration:
     result: StudyResult
     best: BestEncoder
     run_id: str
+    process: NetworkProcess
 
     def run(self) -> RegisteredModel:
         known = self._known_version()
@@ -192,7 +193,7 @@ class _Registration:
             encoder = _rebuilt(best, self.study)
             network = Path(scratch) / "network"
             program = export_network(network, encoder, dataset, best.side)
-            verify_network(program, dataset, best.outcome, best.side)
+            verify_network(program, dataset, best.outcome, best.side, self.process)
 
             def write(folder: Path, logged: Any) -> None:
                 save_encoder(folder, network, encoder, dataset, best.side, logged)

@@ -13,6 +13,8 @@ from tuner.settings import Settings
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def s3(monkeypatch):
