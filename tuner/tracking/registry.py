@@ -1,13 +1,16 @@
 """Registers the best encoder of each modality in MLflow's model registry."""
 
+import hashlib
 import logging
 import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from tuner.data import Split
 from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
 from tuner.models.export import PortableEncoder, portable_encoder
@@ -22,6 +25,7 @@ from tuner.tracking.connection import (
     as_tracking_error,
     connect,
     is_trouble,
+    names_of,
     pages,
     summary,
 )
@@ -32,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 Side = Literal["a", "b"]
 CHAMPION = "champion"
+_TEST_ROWS = "test_rows"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,9 +104,9 @@ def register_encoders(
     Nothing is registered that does not predict, exported and in a process of its own, what was
     measured in training; then the error that says so takes the model's place.
 
-    The alias `champion` moves only to a version with a better test score on the same data set by
-    the same metric. A champion of other data stays: the two scores do not compare, and whoever
-    loads the alias relies on the inputs that it takes. A tag of the new version says so.
+    The alias `champion` moves only to a version with a better score on the same test rows by the
+    same metric. A champion of others stays: the two scores do not compare. A tag of the new version
+    says so. Encoders of another data set of the same name are another registered model.
 
     Args:
         study: What was asked.
@@ -139,6 +144,11 @@ def model_name(name: str, side: Side) -> str:
     return f"{safe}-{side}-encoder"
 
 
+def _test_rows(study: Study) -> str:
+    """Digest of which rows are those of test: a split that is made depends on the seed."""
+    return hashlib.sha256((study.dataset.split == Split.TEST).tobytes()).hexdigest()[:16]
+
+
 def _rebuilt(best: BestEncoder, study: Study) -> PortableEncoder:
     try:
         return portable_encoder(best.outcome, study.data, best.training, modality=best.side)
@@ -163,9 +173,20 @@ class _Registration:
         number = str(known.version) if known is not None else self._new_version()
         return RegisteredModel(name=self._name, version=number, alias=self._crown(number))
 
-    @property
+    @cached_property
     def _name(self) -> str:
-        return model_name(self.study.name, self.best.side)
+        """Name of the registered model: a model of other data that bears it keeps it."""
+        fingerprint = self.study.dataset.fingerprint
+        names = [
+            model_name(name, self.best.side) for name in names_of(self.study.name, fingerprint)
+        ]
+        return next((name for name in names if self._is_free(name)), names[-1])
+
+    def _is_free(self, name: str) -> bool:
+        """Whether there is no such model, or it is one of these data."""
+        versions = pages(self.client.search_model_versions, filter_string=f"name = '{name}'")
+        known = {version.tags.get("fingerprint") for version in versions}
+        return known <= {self.study.dataset.fingerprint}
 
     @property
     def _answer(self) -> ModalityAnswer:
@@ -257,6 +278,9 @@ class _Registration:
         theirs = f"version {champion.version}"
         if tags.get("fingerprint") != self.study.dataset.fingerprint:
             return False, f"no: {theirs} was measured on other data, the scores do not compare"
+        rows = _test_rows(self.study)
+        if tags.get(_TEST_ROWS, rows) != rows:  # an earlier program did not say which
+            return False, f"no: {theirs} was measured on other test rows, the scores do not compare"
         if tags.get("metric") != metric.name:
             return False, f"no: {theirs} was measured by {tags.get('metric')}, not {metric.name}"
         old, new = float(tags["test_score"]), self.best.test_score
@@ -272,6 +296,7 @@ class _Registration:
             "study": self.study.id,
             "dataset": dataset.name,
             "fingerprint": dataset.fingerprint,
+            _TEST_ROWS: _test_rows(self.study),
             "modality": best.side,
             "lambda": f"{best.outcome.strength:.6g}",
             "verdict": self._answer.verdict,

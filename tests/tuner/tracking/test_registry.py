@@ -215,10 +215,20 @@ def test_the_alias_moves_to_a_better_version_only(task, better, request, origina
 def test_the_alias_stays_where_scores_do_not_compare(registered):
     version = registered.version()
     pretend(registered, version, 0.0)
-    registered.client.set_model_version_tag(version.name, version.version, "fingerprint", "other")
+    registered.client.set_model_version_tag(version.name, version.version, "test_rows", "other")
     assert registered.register(with_seed(registered.study, 1))["a"].alias is None
     assert registered.champion() == "1"
-    assert "other data" in registered.version("a", "2").tags["champion"]
+    assert "other test rows" in registered.version("a", "2").tags["champion"]
+
+
+def test_encoders_of_other_data_of_the_same_name_are_another_model(registered):
+    version = registered.version()
+    registered.client.set_model_version_tag(version.name, version.version, "fingerprint", "other")
+    mine = registered.register(with_seed(registered.study, 1))["a"]
+    fingerprint = registered.study.study.dataset.fingerprint
+    assert mine.name == f"small-classification-{fingerprint[:8]}-a-encoder"
+    assert (mine.version, mine.alias) == ("1", "champion")
+    assert registered.champion() == "1"
 
 
 def pretend(registered, version, score):
