@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from tuner.models.export import PortableEncoder, portable_encoder
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.note import load_lines
 from tuner.report.wording import metric_name, score, sentence, strength
+from tuner.storage.weights import WeightFiles
 from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmation
@@ -30,7 +31,8 @@ class BestEncoder:
 
     Attributes:
         side: The modality.
-        outcome: The confirmation at the recommended λ.
+        trial: The confirmation at the recommended λ.
+        outcome: What came of it.
         training: How that was trained.
         replicate: The one of least validation loss: test rows have no part in the choice.
         validation_score: Its score on validation rows.
@@ -38,6 +40,7 @@ class BestEncoder:
     """
 
     side: Side
+    trial: FinishedTrial
     outcome: TrainingOutcome
     training: TrainingConfig
     replicate: int
@@ -68,6 +71,7 @@ class BestEncoder:
         best = outcome.best_replicate(side)
         return cls(
             side=side,
+            trial=trial,
             outcome=outcome,
             training=trial.request.training(study.training),
             replicate=best,
@@ -80,6 +84,7 @@ def register_encoders(
     study: Study,
     result: StudyResult,
     finished: Sequence[FinishedTrial],
+    weights: WeightFiles,
     *,
     tracking_uri: str,
     run_id: str,
@@ -97,6 +102,7 @@ def register_encoders(
         study: What was asked.
         result: The answer.
         finished: The trials, confirmations among them.
+        weights: Where the weights of these are.
         tracking_uri: Database or tracking server of MLflow.
         run_id: The study's run.
 
@@ -110,7 +116,7 @@ def register_encoders(
         for side in sides:
             best = BestEncoder.of(study, getattr(result.modalities, side), finished, side)
             try:
-                registered[side] = _Registration(client, study, result, best, run_id).run()
+                registered[side] = _Registration(client, study, result, best, weights, run_id).run()
             except EncoderNotKeptError as error:
                 registered[side] = error
         return registered
@@ -122,9 +128,10 @@ def model_name(name: str, side: Side) -> str:
     return f"{safe}-{side}-encoder"
 
 
-def _rebuilt(best: BestEncoder, study: Study) -> PortableEncoder:
+def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableEncoder:
+    outcome = replace(best.outcome, weights={best.side: weights.load(best.trial, best.side)})
     try:
-        return portable_encoder(best.outcome, study.data, best.training, modality=best.side)
+        return portable_encoder(outcome, study.data, best.training, modality=best.side)
     except Exception as error:
         raise EncoderNotKeptError(
             f"The encoder of {best.side.upper()} is not registered: it cannot be built again from "
@@ -138,6 +145,7 @@ class _Registration:
     study: Study
     result: StudyResult
     best: BestEncoder
+    weights: WeightFiles
     run_id: str
 
     def run(self) -> RegisteredModel:
@@ -172,7 +180,7 @@ class _Registration:
     def _new_version(self) -> str:
         best, dataset = self.best, self.study.dataset
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
-            encoder = _rebuilt(best, self.study)
+            encoder = _rebuilt(best, self.study, self.weights)
             network = Path(scratch) / "network"
             program = export_network(network, encoder, dataset, best.side)
             verify_network(program, dataset, best.outcome, best.side)
