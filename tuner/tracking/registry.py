@@ -5,7 +5,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from tuner.models.export import PortableEncoder, portable_encoder
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.note import load_lines
 from tuner.report.wording import metric_name, score, sentence, strength
+from tuner.storage.weights import WeightFiles
 from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmation
@@ -45,7 +46,8 @@ class BestEncoder:
 
     Attributes:
         side: The modality.
-        outcome: The confirmation at the recommended λ.
+        trial: The confirmation at the recommended λ.
+        outcome: What came of it.
         training: How that was trained.
         replicate: The one of least validation loss: test rows have no part in the choice.
         validation_score: Its score on validation rows.
@@ -53,6 +55,7 @@ class BestEncoder:
     """
 
     side: Side
+    trial: FinishedTrial
     outcome: TrainingOutcome
     training: TrainingConfig
     replicate: int
@@ -83,6 +86,7 @@ class BestEncoder:
         best = outcome.best_replicate(side)
         return cls(
             side=side,
+            trial=trial,
             outcome=outcome,
             training=trial.request.training(study.training),
             replicate=best,
@@ -95,6 +99,7 @@ def register_encoders(
     study: Study,
     result: StudyResult,
     finished: Sequence[FinishedTrial],
+    weights: WeightFiles,
     *,
     tracking_uri: str,
     run_id: str,
@@ -112,6 +117,7 @@ def register_encoders(
         study: What was asked.
         result: The answer.
         finished: The trials, confirmations among them.
+        weights: Where the weights of these are.
         tracking_uri: Database or tracking server of MLflow.
         run_id: The study's run.
 
@@ -125,7 +131,9 @@ def register_encoders(
         for side in sides:
             best = BestEncoder.of(study, getattr(result.modalities, side), finished, side)
             try:
-                registered[side] = _Registration(client, study, result, best, run_id, process).run()
+                registered[side] = _Registration(
+                    client, study, result, best, weights, run_id, process
+                ).run()
             except EncoderNotKeptError as error:
                 registered[side] = error
             except Exception as error:
@@ -149,9 +157,10 @@ def _test_rows(study: Study) -> str:
     return hashlib.sha256((study.dataset.split == Split.TEST).tobytes()).hexdigest()[:16]
 
 
-def _rebuilt(best: BestEncoder, study: Study) -> PortableEncoder:
+def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableEncoder:
+    outcome = replace(best.outcome, weights={best.side: weights.load(best.trial, best.side)})
     try:
-        return portable_encoder(best.outcome, study.data, best.training, modality=best.side)
+        return portable_encoder(outcome, study.data, best.training, modality=best.side)
     except Exception as error:
         raise EncoderNotKeptError(
             f"The encoder of {best.side.upper()} is not registered: it cannot be built again from "
@@ -165,6 +174,7 @@ class _Registration:
     study: Study
     result: StudyResult
     best: BestEncoder
+    weights: WeightFiles
     run_id: str
     process: NetworkProcess
 
@@ -211,7 +221,7 @@ class _Registration:
     def _new_version(self) -> str:
         best, dataset = self.best, self.study.dataset
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
-            encoder = _rebuilt(best, self.study)
+            encoder = _rebuilt(best, self.study, self.weights)
             network = Path(scratch) / "network"
             program = export_network(network, encoder, dataset, best.side)
             verify_network(program, dataset, best.outcome, best.side, self.process)
