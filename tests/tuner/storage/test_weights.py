@@ -117,6 +117,7 @@ def test_what_no_trial_came_to_name_goes_when_the_study_is_taken_up(store, weigh
     assert listed(place) == digests(1.0)
 
 
+@pytest.mark.integration
 def test_a_process_that_is_killed_while_it_writes_leaves_nothing_for_good(tmp_path):
     url, place = f"sqlite:///{tmp_path / 'studies.db'}", tmp_path / "w"
     program = """
