@@ -52,17 +52,18 @@ class WeightFiles:
         if trial.outcome is not None and trial.outcome.weights is not None:  # as 0.1.0 kept them
             return trial.outcome.weights[modality]
         kept = trial.weights or KeptWeights()
+        file = f"its weights, {self.place}/{kept.digests.get(modality)},"
         try:
             return self._read(kept.digests[modality])
         except KeyError:
             reason = kept.reason or "it was trained without test rows, so its weights were not kept"
-        except FileNotFoundError as error:
+        except FileNotFoundError:
             reason = (
-                f"its weights are not in {self.place} any more: {error}. Set TUNER_CHECKPOINTS and "
-                "TUNER_HOME as they were when it was trained"
+                f"{file} are not there. If they are in another folder, set TUNER_HOME or "
+                "TUNER_CHECKPOINTS to it"
             )
         except Exception as error:  # noqa: BLE001  # every file system has error classes of its own
-            reason = f"its weights cannot be read from {self.place}: {_words(error)}"
+            reason = f"{file} cannot be read: {_words(error)}"
         raise EncoderNotKeptError(
             f"The encoder of {modality.upper()} is not registered: {reason}. Another --seed trains "
             "it anew"
@@ -105,7 +106,7 @@ class WeightFiles:
         files, path, _ = self._paths(digest)
         content = files.cat_file(path)
         if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError(f"{digest} is damaged, its content is not what was written")
+            raise ValueError("the file is damaged, it holds something else than was written")
         return read_weights(content)
 
     def _paths(self, digest: str, study: str = "") -> tuple[Any, str, str]:
