@@ -172,7 +172,8 @@ class _Foreman(FIFOScheduler):
 def _finished(request: TrialRequest, result: dict[str, Any]) -> FinishedTrial:
     if "reason" in result:
         return FinishedTrial(request=request, outcome=None, reason=result["reason"])
-    return FinishedTrial(request=request, outcome=TrainingOutcome.from_bytes(result["outcome"]))
+    content = result["outcome"].pop()  # else Tune keeps it, weights and all, and writes it to disk
+    return FinishedTrial(request=request, outcome=TrainingOutcome.from_bytes(content))
 
 
 class _Recruiter(Searcher):

@@ -52,21 +52,20 @@ class WeightFiles:
         if trial.outcome is not None and trial.outcome.weights is not None:  # as 0.1.0 kept them
             return trial.outcome.weights[modality]
         kept = trial.weights or KeptWeights()
+        digest = kept.digests.get(modality)
+        if digest is None:
+            raise _not_kept(modality, kept.reason or "its weights were not kept")
+        name = f"its weights, {self.place}/{digest},"
         try:
-            return self._read(kept.digests[modality])
-        except KeyError:
-            reason = kept.reason or "it was trained without test rows, so its weights were not kept"
-        except FileNotFoundError as error:
+            return self._read(digest)
+        except FileNotFoundError:
             reason = (
-                f"its weights are not in {self.place} any more: {error}. Set TUNER_CHECKPOINTS and "
-                "TUNER_HOME as they were when it was trained"
+                f"{name} are not there. If they are in another folder, set TUNER_HOME or "
+                "TUNER_CHECKPOINTS to it"
             )
         except Exception as error:  # noqa: BLE001  # every file system has error classes of its own
-            reason = f"its weights cannot be read from {self.place}: {_words(error)}"
-        raise EncoderNotKeptError(
-            f"The encoder of {modality.upper()} is not registered: {reason}. Another --seed trains "
-            "it anew"
-        )
+            reason = f"{name} cannot be read: {_words(error)}"
+        raise _not_kept(modality, reason)
 
     def write(self, file: WeightsFile, study: str) -> None:
         """Write a file, unless it is there; whatever the file system raises is raised.
@@ -88,7 +87,8 @@ class WeightFiles:
                     os.fsync(opened.fileno())
             files.mv(part, path)
         except BaseException:
-            _remove(files, part)
+            with suppress(Exception):  # what went wrong first is told
+                _remove(files, part)
             raise
 
     def remove(self, digest: str) -> None:
@@ -105,7 +105,7 @@ class WeightFiles:
         files, path, _ = self._paths(digest)
         content = files.cat_file(path)
         if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError(f"{digest} is damaged, its content is not what was written")
+            raise ValueError("the file is damaged, it holds something else than was written")
         return read_weights(content)
 
     def _paths(self, digest: str, study: str = "") -> tuple[Any, str, str]:
@@ -213,6 +213,13 @@ class WeightStore:
 
         with self._lock:
             return self._database.run(alone)
+
+
+def _not_kept(modality: str, reason: str) -> EncoderNotKeptError:
+    return EncoderNotKeptError(
+        f"The encoder of {modality.upper()} is not registered: {reason}. Another --seed trains it "
+        "anew"
+    )
 
 
 def _litter(session: Session, study: str | None) -> list[WeightsRow]:

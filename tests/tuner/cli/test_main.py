@@ -13,6 +13,11 @@ import numpy as np
 import pytest
 
 from tests.support import worlds
+from tuner.settings import Settings
+from tuner.storage.database import Database
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import StudyRow
+from tuner.storage.weights import WeightStore
 
 pytestmark = pytest.mark.integration
 SMALL = ["--trials", "8", "--replicates", "3", "--confirm-replicates", "3"]
@@ -262,3 +267,39 @@ def worker_of(home: Path) -> int:
             except OSError:
                 continue
     raise AssertionError("no worker is running")
+
+
+WIDE = """
+from torch import nn
+
+class Wide(nn.Sequential):
+    def __init__(self, shape, embedding):
+        wide = nn.Linear(*shape, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU()
+        super().__init__(*wide, nn.Linear(1000, embedding))
+"""
+
+
+@pytest.mark.integration
+def test_weights_of_a_large_encoder_are_not_in_the_database_and_go_with_the_study(tmp_path, data):
+    home = tmp_path / "home"
+    (tmp_path / "wide.py").write_text(WIDE)
+    least = ["--trials", "3", "--replicates", "2", "--confirm-replicates", "2", "--epochs", "1"]
+    own = ["--encoder-a", "wide:Wide", "--workers", "1", "--json"]
+    done = tuner(home, "run", str(data), *least, *own, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["modalities"]["a"]["model"]["version"] == "1"
+    files = list((home / "weights").iterdir())
+    large = [file for file in files if file.stat().st_size > 4_000_000]  # a million parameters
+    assert large
+    assert sum(path.stat().st_size for path in home.glob("studies.db*")) < 500_000
+    settings = Settings(home=home)
+    with Database(settings.store_url) as database:
+        trials = StudyStore(database).trials(result["study"])
+        kept = [trial.weights for trial in trials if trial.request.phase == "confirm"]
+        named = {digest for weights in kept for digest in weights.digests.values()}
+        assert {file.name for file in files} == named
+        with database.session() as session:
+            session.delete(session.get(StudyRow, result["study"]))
+        WeightStore(database, settings.weights).sweep()
+    assert list((home / "weights").iterdir()) == []

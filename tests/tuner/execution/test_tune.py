@@ -1,5 +1,6 @@
 """Trials on a real Ray cluster, with a stand-in for training; see `test_dispatcher`, too."""
 
+import gc
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from ray.air.execution import PlacementGroupResourceManager, ResourceRequest
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.execution import tune_controller
+from ray.tune.experiment import Trial
 
 from tests.support import worlds
 from tests.support.simulated import simulate
@@ -89,6 +91,20 @@ def test_two_ray_train_workers_give_the_trial_of_one():
         assert two.weights["a"][name] == pytest.approx(weights, abs=1e-4), name
     for name, curve in one.curves.items():
         assert two.curves[name] == pytest.approx(curve, rel=1e-3), name
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_outcome_is_nobodys_but_the_plans():
+    """Tune keeps the last result of each worker, and writes it down: weights were in it."""
+    kept = []
+
+    def look(trial):
+        tunes = [each for each in gc.get_objects() if isinstance(each, Trial)]
+        kept.extend(content for each in tunes for content in each.last_result.get("outcome", []))
+
+    finished = run([requests(0.0, 1.0, 2.0, phase="confirm"), requests(0.5)], record=look)
+    assert all(trial.outcome.weights for trial in finished[:3])
+    assert kept == []
 
 
 @pytest.mark.usefixtures("cluster")
