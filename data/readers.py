@@ -10,16 +10,14 @@ import numpy.typing as npt
 
 from tuner.data.dataset import PairedDataset
 from tuner.data.formats.examples import EXAMPLES
-from tuner.data.formats.npz import MAX_BYTES, read_npz
-from tuner.data.formats.parquet import read_parquet
-from tuner.data.formats.sources import check_exists, file_name, open_source
-from tuner.data.typing import Array, Arrays
+from tuner.data.formats.files import DataFile, open_data
+from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.labels import TaskChoice
 from tuner.data.validation.roles import Roles
 
-_READERS = {".npz": read_npz, ".parquet": read_parquet}
 _MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names
 
 
@@ -50,20 +48,36 @@ def read(
     Raises:
         DataError: If the data set cannot be used, with everything that is wrong with it.
     """
+    location, roles = find(source, a=a, b=b, y=y)
+    with open_data(location, Findings(os.fspath(source)), max_bytes=max_bytes) as file:
+        return read_file(file, roles, task=task, seed=seed, name=name)
+
+
+def find(
+    source: str | os.PathLike[str], *, a: str | None, b: str | None, y: str | None
+) -> tuple[str, Roles]:
+    """Return the path or URI of a data set, and which of its arrays are wanted."""
     example = EXAMPLES.get(os.fspath(source))
     location = str(example.path) if example else os.fspath(source)
-    roles = _choose(a, b, y, defaults=example.roles if example else Roles())
-    findings = Findings(os.fspath(source))
-    arrays = _read_arrays(location, roles, findings, max_bytes)
-    name = safe_name(name or file_name(location).stem)
+    return location, _choose(a, b, y, defaults=example.roles if example else Roles())
+
+
+def read_file(
+    file: DataFile, roles: Roles, *, task: TaskChoice, seed: int, name: str | None
+) -> PairedDataset:
+    """Read and validate the data set in an open file; what is found goes to its findings.
+
+    Raises:
+        DataError: If it cannot be used.
+    """
     return assemble(
-        arrays,
+        file.arrays(roles),
         roles=roles,
         task=task,
         seed=seed,
-        name=name,
-        findings=findings,
-        max_bytes=max_bytes,
+        name=safe_name(name or file.stem),
+        findings=file.findings,
+        max_bytes=file.max_bytes,
     )
 
 
@@ -115,18 +129,6 @@ def safe_name(name: str) -> str:
 
 def _choose(a: str | None, b: str | None, y: str | None, *, defaults: Roles) -> Roles:
     return Roles(a=a or defaults.a, b=b or defaults.b, y=y or defaults.y)
-
-
-def _read_arrays(location: str, roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
-    check_exists(location, findings)
-    suffix = file_name(location).suffix.lower()
-    if suffix not in _READERS:
-        findings.fail(
-            f"has the suffix {suffix!r}; a data set is an .npz or a .parquet file. "
-            "Save it as one of these."
-        )
-    with open_source(location, findings, max_bytes=max_bytes) as file:
-        return _READERS[suffix](file, roles, findings, max_bytes=max_bytes)
 
 
 def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> Array | None:

@@ -10,6 +10,8 @@ from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Float32s, Floats, Ints, Mask
 
+_EXACT = 2**24  # below it float32 holds every whole number
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Standardizer:
@@ -29,6 +31,11 @@ class Standardizer:
     def __post_init__(self) -> None:
         self.mean.setflags(write=False)
         self.scale.setflags(write=False)
+
+    @classmethod
+    def identity(cls, features: int) -> "Standardizer":
+        """Leave values as they are."""
+        return cls(mean=np.zeros(features, np.float32), scale=np.ones(features, np.float32))
 
     @classmethod
     def fit(
@@ -93,3 +100,19 @@ def _in_float64(
 ) -> Iterator[Floats]:
     for block in feature_blocks(values, mask, index):
         yield block.astype(np.float64)
+
+
+def are_ids(values: Float32s) -> bool:
+    """Whether all values are whole numbers from 0, as the ids of tokens are, that float32 holds."""
+    return all(
+        bool(np.all((block >= 0) & (block < _EXACT) & (block == np.floor(block))))
+        for block in (values[rows] for rows in row_blocks(values))
+    )
+
+
+def whole_numbers(values: Float32s, index: Ints) -> Array:
+    """Return rows as they are, in int64."""
+    spool = Spool()
+    for block in row_blocks(values, len(index)):
+        spool.append(values[index[block]].astype(np.int64))
+    return spool.array(np.int64, (len(index), *values.shape[1:]))

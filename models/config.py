@@ -88,7 +88,7 @@ class TrainingConfig(BaseModel):
     precision: Annotated[
         Precision,
         Field(
-            description="numbers of encoders and heads; bfloat16 keeps weights and losses in "
+            description="numbers of training; bfloat16 keeps weights, losses and measurements in "
             "float32, auto is bfloat16 on a GPU that has it"
         ),
     ] = "auto"

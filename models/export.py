@@ -22,6 +22,9 @@ class PortableEncoder(nn.Module):
         branch: A branch of which the first replicate is taken.
         data: What it was trained on.
         modality: `a` or `b`.
+
+    Attributes:
+        embeds_ids: Whether its inputs are ids, whole numbers from 0, which it embeds.
     """
 
     mean: Tensor
@@ -36,6 +39,7 @@ class PortableEncoder(nn.Module):
         for name in ("mean", "scale"):
             values = getattr(standardizer, name).astype(np.float64).reshape(axes)
             self.register_buffer(name, torch.from_numpy(values))
+        self.embeds_ids = scaling.ids[0 if modality == "a" else 1]
         self._padded = getattr(data.train, f"{modality}_real") is not None
         self.encoder = unstack(branch.encoder, 0)
         self.head = unstack(nn.Sequential(branch.head), 0)
@@ -47,17 +51,19 @@ class PortableEncoder(nn.Module):
 
         Args:
             x: (rows, features), (rows, time, features) or (rows, channels, height, width), not
-                standardised. If training had padded sequences, a step that is NaN is padding.
+                standardised; ids as whole numbers. If training had padded sequences, a step that
+                is NaN is padding.
 
         Returns:
             (rows, embedding), and either (rows, classes) probabilities or (rows,) values.
         """
-        scaled = ((x.double() - self.mean) / self.scale).float()
+        inputs = ((x.double() - self.mean) / self.scale).float()
         if self._padded:
-            real = ~x.isnan().any(-1)
-            embedding = self.encoder(scaled.nan_to_num(nan=0.0), real)
-        else:
-            embedding = self.encoder(scaled)
+            inputs = inputs.nan_to_num(nan=0.0)
+        if self.embeds_ids:
+            inputs = inputs.long()
+        real = (~x.isnan().any(-1),) if self._padded else ()
+        embedding = self.encoder(inputs, *real)
         output = self.head(embedding)
         if self._classifies:
             return embedding, output.softmax(-1)

@@ -6,6 +6,7 @@ import numpy as np
 
 from tuner.data import Modality, PairedDataset, Split, Standardizer
 from tuner.data.memory.spool import select
+from tuner.data.standardize import whole_numbers
 from tuner.models.typing import Array, Ints, Mask, Shape
 
 
@@ -14,8 +15,9 @@ class Rows:
     """Paired rows of one split.
 
     Attributes:
-        a: Standardised inputs of modality A, (rows, features), (rows, time, features) or
-            (rows, channels, height, width), float32; padded steps are 0.
+        a: Inputs of modality A, (rows, features), (rows, time, features) or
+            (rows, channels, height, width): standardised, float32; or ids as they are, int64.
+            Padded steps are 0.
         b: The same of modality B.
         target: Class codes, int64 with -1 for none; or standardised values, float32, 0 for none.
         is_labelled: (rows,) True where `target` counts.
@@ -53,22 +55,30 @@ class Scaling:
         b: The same for modality B.
         target_mean: Subtracted from regression targets; 0 for classification.
         target_scale: What regression targets are divided by; 1 for classification.
+        ids: Whether A and B hold ids, which are not standardised.
     """
 
     a: Standardizer
     b: Standardizer
     target_mean: float = 0.0
     target_scale: float = 1.0
+    ids: tuple[bool, bool] = (False, False)
 
     @classmethod
-    def of(cls, dataset: PairedDataset) -> "Scaling":
+    def of(cls, dataset: PairedDataset, *, ids: tuple[bool, bool] = (False, False)) -> "Scaling":
         """Fit to the training rows of a data set."""
         seen = dataset.indices(Split.TRAIN)
-        a, b = (Standardizer.fit(side.values, side.mask, seen) for side in (dataset.a, dataset.b))
+        a, b = (
+            Standardizer.identity(side.values.shape[1 if side.values.ndim == 4 else -1])
+            if are_ids
+            else Standardizer.fit(side.values, side.mask, seen)
+            for side, are_ids in zip((dataset.a, dataset.b), ids, strict=True)
+        )
         if dataset.task == "classification":
-            return cls(a=a, b=b)
+            return cls(a=a, b=b, ids=ids)
         known = dataset.y[dataset.indices(Split.TRAIN, labelled_only=True)].astype(np.float64)
-        return cls(a=a, b=b, target_mean=float(known.mean()), target_scale=float(known.std()) or 1)
+        mean, scale = float(known.mean()), float(known.std()) or 1
+        return cls(a=a, b=b, target_mean=mean, target_scale=scale, ids=ids)
 
     def rows(self, dataset: PairedDataset, split: Split) -> Rows:
         """Standardise the rows of one split."""
@@ -78,13 +88,19 @@ class Scaling:
         if dataset.task == "regression":
             scaled = (target.astype(np.float64) - self.target_mean) / self.target_scale
             target = np.where(labelled, scaled, 0).astype(np.float32)
-        a, a_real = _side(dataset.a, self.a, index)
-        b, b_real = _side(dataset.b, self.b, index)
+        a, a_real = _side(dataset.a, None if self.ids[0] else self.a, index)
+        b, b_real = _side(dataset.b, None if self.ids[1] else self.b, index)
         return Rows(a=a, b=b, target=target, is_labelled=labelled, a_real=a_real, b_real=b_real)
 
 
-def _side(side: Modality, standardizer: Standardizer, index: Ints) -> tuple[Array, Mask | None]:
-    values = standardizer(side.values, side.mask, index)
+def _side(
+    side: Modality, standardizer: Standardizer | None, index: Ints
+) -> tuple[Array, Mask | None]:
+    values: Array
+    if standardizer is None:
+        values = whole_numbers(side.values, index)
+    else:
+        values = standardizer(side.values, side.mask, index)
     return values, None if side.mask is None else side.mask[index]
 
 
@@ -114,9 +130,16 @@ class TrainingData:
         return self.train.a_real is not None, self.train.b_real is not None
 
     @classmethod
-    def of(cls, dataset: PairedDataset) -> "TrainingData":
-        """Standardise the training and validation rows of a data set; test rows stay outside."""
-        scaling = Scaling.of(dataset)
+    def of(
+        cls, dataset: PairedDataset, *, ids: tuple[bool, bool] = (False, False)
+    ) -> "TrainingData":
+        """Standardise the training and validation rows of a data set; test rows stay outside.
+
+        Args:
+            dataset: The data set.
+            ids: Whether A and B hold ids that their encoders embed: these stay as they are.
+        """
+        scaling = Scaling.of(dataset, ids=ids)
         return cls(
             train=scaling.rows(dataset, Split.TRAIN),
             validation=scaling.rows(dataset, Split.VALIDATION),

@@ -4,20 +4,21 @@ Every step can be taken up again. The store holds each trial as it finishes, the
 those what is still to be trained, and all that Optuna and MLflow show is copied from the store.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.conclusion import conclude, curve_point
 from tuner.data import PairedDataset, from_arrays
-from tuner.errors import StudyInUseError, TrackingError
+from tuner.data.formats.sources import is_uri
+from tuner.errors import SpecError, StudyInUseError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
-from tuner.models.encoders.search_path import search_path
+from tuner.models.encoders.source import search_path
 from tuner.search.plan import Plan
 from tuner.settings import Settings
 from tuner.storage.database import Database
@@ -25,7 +26,7 @@ from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
-from tuner.study.spec import spec_from_options
+from tuner.study.spec import StudySpec, spec_from_options
 from tuner.study.study import Study, read_dataset
 from tuner.study.trial import FinishedTrial, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
@@ -34,13 +35,11 @@ from tuner.tracking.tracker import StudyTracker
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from numpy.typing import ArrayLike
 
     from tuner.execution.worker import Resources, Train
-
-_log = logging.getLogger(__name__)
+    from tuner.storage.tables import StudyRow
 
 
 def run(
@@ -68,14 +67,15 @@ def run(
         DataError: If the data cannot be used.
         StudyFailedError: If the study cannot be answered.
     """
-    settings, spec = Settings(), spec_from_options(options)
+    settings, spec, source = Settings(), spec_from_options(options), None
     if isinstance(data, Mapping):
         names = {role: name for role in ("a", "b", "y") if (name := getattr(spec, role))}
         data = from_arrays(
             data, **names, task=spec.task, seed=spec.seed, name=spec.name or "arrays"
         )
     if not isinstance(data, PairedDataset):
-        data = read_dataset(spec, str(data), max_bytes=settings.max_data)
+        source = str(data)
+        data = read_dataset(spec, source, max_bytes=settings.max_data)
     return run_study(
         Study.of(spec, data),
         settings,
@@ -83,6 +83,7 @@ def run(
         time_budget=time_budget,
         step_budget=step_budget,
         on_progress=on_progress,
+        source=source,
     )
 
 
@@ -95,6 +96,7 @@ def run_study(
     step_budget: int | None = None,
     on_progress: OnProgress = lambda _: None,
     train: "Train | None" = None,
+    source: str | None = None,
 ) -> StudyResult:
     """Answer a study, going on from what is finished already.
 
@@ -107,19 +109,27 @@ def run_study(
         step_budget: Gradient steps after which none does.
         on_progress: Told of every finished trial.
         train: What a worker does instead of training, for tests.
+        source: Path or URI that the data came from: `publish_study` reads them again.
 
     Raises:
+        SpecError: If it begins with a study of other data.
+        EncoderModuleError: If a user's own encoder cannot be trained or registered.
         StudyFailedError: If the study cannot be answered.
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
+        store.check_warm_start(study.spec.warm_start, study.dataset.fingerprint)
+        finished = store.trials(study.id)
+        if not finished:
+            study.check_encoders()
         row = store.open(
             study.id,
             name=study.name,
             fingerprint=study.dataset.fingerprint,
             spec=study.spec.model_dump(mode="json"),
+            data=None if source is None else _from_everywhere(source),
         )
         if row.result is not None and row.result["mlflow"] is not None:
             return StudyResult.model_validate(row.result)
@@ -128,7 +138,7 @@ def run_study(
             settings=settings,
             store=store,
             lease=lease,
-            finished=store.trials(study.id),
+            finished=finished,
             spent=row.wall_seconds,
             closed=row.search_closed,
             time_budget=time_budget,
@@ -136,6 +146,74 @@ def run_study(
             on_progress=on_progress,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
+
+
+def publish_study(
+    study_id: str, settings: Settings | None = None, *, source: str | None = None
+) -> StudyResult:
+    """Register the encoders of a study that is done, and log its runs and report, again.
+
+    Args:
+        study_id: The study.
+        settings: Where things are kept; None for what the environment says.
+        source: Path or URI of its data; where it was run from if not given.
+
+    Returns:
+        The answer as it was, and where everything is: `StudyResult.missing` is what still is not.
+
+    Raises:
+        SpecError: If there is no such study, no answer, or it is of other data or other code.
+        DataError: If the data cannot be read.
+        StudyInUseError: If another process works on it.
+    """
+    settings = settings or Settings()
+    with Database(settings.store_url) as database, Lease(database, study_id):
+        store = StudyStore(database)
+        row = store.get(study_id)
+        if row is None or row.result is None:
+            state = "there is no such study in" if row is None else "it has no answer yet in"
+            raise SpecError(f"study {study_id}: {state} the store ({settings.home})")
+        study = _study_of(row, source, settings)
+        tracker = StudyTracker(
+            study,
+            store,
+            tracking_uri=settings.tracking_uri,
+            artifact_location=settings.artifact_location,
+        )
+        try:
+            result = StudyResult.model_validate(row.result)
+            result = publish(study, result, store.trials(study_id), tracker, settings)
+        finally:
+            tracker.close()
+        store.update(study_id, result=result.model_dump(mode="json"))
+        return result
+
+
+def _study_of(row: "StudyRow", source: str | None, settings: Settings) -> Study:
+    """Make a stored study of its data again."""
+    source = source or row.source or row.options.get("data")
+    if source is None:
+        raise SpecError(
+            f"study {row.id}: the store does not know where its data are; say it with --data DATA"
+        )
+    spec = StudySpec.model_validate(row.spec)
+    dataset = read_dataset(spec, source, row.name, max_bytes=settings.max_data)
+    study = Study.of(spec, dataset)
+    if study.id != row.id:
+        what = "own code or the folder of an encoder is"
+        if dataset.fingerprint != row.fingerprint:
+            what = f"data in {source} are"
+        raise SpecError(
+            f"study {row.id}: the {what} no longer what it was about; bring back what it was, and "
+            "say where with --data DATA if the data lie elsewhere now"
+        )
+    return study
+
+
+def _from_everywhere(source: str) -> str:
+    """Return a path that holds in every folder, for one that holds in this."""
+    path = Path(source)
+    return str(path.absolute()) if not is_uri(source) and path.exists() else source
 
 
 @dataclass(kw_only=True, eq=False)
@@ -291,10 +369,8 @@ class Orchestrator:
             baseline_settings=self._plan.baseline_settings(self.finished),
             wall_seconds=self._wall_seconds(),
         )
-        try:
-            result = publish(study, result, self.finished, self._tracker, self.settings)
-        except TrackingError as error:
-            _log.warning("%s", error)
+        self.store.update(study.id, result=result.model_dump(mode="json"))
+        result = publish(study, result, self.finished, self._tracker, self.settings)
         self.store.update(
             study.id, result=result.model_dump(mode="json"), status="done", error=None
         )

@@ -1,6 +1,8 @@
 """The one place that knows about devices, threads and the allocator."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -39,6 +41,18 @@ def mixed_precision(device: torch.device, precision: Precision) -> torch.autocas
         able = device.type == "cuda" and torch.cuda.is_bf16_supported()
         precision = "bfloat16" if able else "float32"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute products and convolutions in float32, as a registered encoder does anywhere.
+
+    Under an autocast they would be bfloat16, and cuDNN's convolutions are TF32 unless told.
+    """
+    cudnn = torch.backends.cudnn
+    kept = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
+    with torch.autocast(device.type, enabled=False), cudnn.flags(**kept, allow_tf32=False):
+        yield
 
 
 def prepare_process(threads: int = 1) -> None:

@@ -51,6 +51,11 @@ class LogMel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (rows, samples) to (rows, frames, mels)."""
+        place = x.device.type
+        if torch.amp.is_autocast_available(place) and torch.is_autocast_enabled(place):
+            # Quiet mels drown in what bfloat16 drops of loud ones.
+            with torch.autocast(place, enabled=False):
+                return self.forward(x.to(self.transform.dtype))
         frames = x.unfold(-1, self._size, self._hop)
         real, imaginary = (frames @ self.transform).chunk(2, -1)
         power = real.square() + imaginary.square()

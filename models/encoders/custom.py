@@ -6,17 +6,23 @@ sequences it is called with a second argument, (rows, time), True where a step i
 may be lazy (`LazyLinear`): rows of zeros tell them their widths.
 """
 
-import hashlib
 import importlib
-import importlib.util
-from pathlib import Path
+from contextlib import suppress
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from tuner.data import Modality
+from tuner.data.standardize import are_ids
+from tuner.models.compute.randomness import seeded
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.pretrained import PREFIX, PretrainedEncoder, folder_digest
+from tuner.models.encoders.kinds import is_module
+from tuner.models.encoders.pretrained import PretrainedEncoder
+from tuner.models.encoders.source import PREFIX
 from tuner.models.errors import EncoderModuleError
 from tuner.models.typing import Shape
 
@@ -35,10 +41,16 @@ def build_own_encoder(
     Raises:
         EncoderModuleError: If it cannot be found or built, or is no `nn.Module`.
     """
-    encoder = _built(kind, shape, config)
+    encoder = _uncompiled(_built(kind, shape, config))
     if any(is_lazy(tensor) for tensor in (*encoder.parameters(), *encoder.buffers())):
         encoder.eval()  # zeros are no data: they leave no trace in running statistics
-        _embed_zeros(encoder, shape, padded=padded)
+        try:
+            _embed_zeros(encoder, shape, padded=padded)
+        except Exception as error:
+            raise EncoderModuleError(
+                f"encoder {kind}: its lazy layers cannot be given their widths: rows of zeros of "
+                f"shape {shape} raised {type(error).__name__}: {error}"
+            ) from error
         encoder.train()
     return encoder
 
@@ -71,54 +83,71 @@ def _built(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:
     return encoder
 
 
-def source_digest(kind: str) -> str:
-    """SHA-256 of what defines a user's encoder: other code or weights are another question.
+def _uncompiled(encoder: nn.Module) -> nn.Module:
+    """Return it without `torch.compile`, which neither copies nor exports."""
+    if original := getattr(encoder, "_orig_mod", None):
+        return _uncompiled(original)
+    for name, child in encoder.named_children():
+        setattr(encoder, name, _uncompiled(child))
+    return encoder
+
+
+def embeds_ids(kind: str, side: Modality, config: TrainingConfig) -> bool:
+    """Whether an encoder looks up the values of a modality in a table, as it does ids of tokens.
+
+    It is seen by calling it on whole numbers, in two ways: a table that it looks up at other places
+    the second time is one of values, not of positions. Data that hold anything but whole numbers
+    from 0 are no ids.
 
     Raises:
-        EncoderModuleError: If it cannot be found.
+        EncoderModuleError: If it cannot be found or built.
     """
-    if kind.startswith(PREFIX):
-        return folder_digest(kind)
-    module_name = kind.partition(":")[0]
-    try:
-        found = importlib.util.find_spec(module_name)
-    except ImportError:
-        found = None
-    if found is None or found.origin is None or not Path(found.origin).is_file():
-        raise EncoderModuleError(f"encoder {kind}: cannot find the file of {module_name!r}")
-    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()
+    if not is_module(kind) or not are_ids(side.values):
+        return False
+    rows = torch.from_numpy(side.values[:2].astype(np.int64))
+    masks = () if side.mask is None else (torch.from_numpy(side.mask[:2].copy()),)
+    with seeded(0):
+        shape = side.values.shape[1:]
+        encoder = build_own_encoder(kind, shape, config, padded=side.mask is not None).eval()
+        # The first are in any table; the real ones may be beyond one that is too short.
+        one, other = (_lookups(encoder, (x, *masks)) for x in ((rows == 0).long(), rows))
+    return any(
+        a.shape != b.shape or not torch.equal(a, b) for a, b in zip(one, other, strict=False)
+    )
 
 
-def check_own_encoder(
-    modality: str, kind: str, shape: Shape, config: TrainingConfig, *, padded: bool = False
-) -> None:
-    """Build a user's encoder and try it on two rows of zeros, with a mask if they are `padded`.
+class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no type for it
+    """Notes the places at which tables are looked up."""
 
-    Raises:
-        EncoderModuleError: If it fails, or answers in another shape than it should.
-    """
-    encoder = _built(kind, shape, config)
-    try:
-        answer = _embed_zeros(encoder, shape, padded=padded)
-    except Exception as error:
-        raise EncoderModuleError(
-            f"encoder {kind} refuses rows of modality {modality}, of shape {shape}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    wanted = (2, config.embedding)
-    if not isinstance(answer, torch.Tensor) or tuple(answer.shape) != wanted:
-        found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-        raise EncoderModuleError(
-            f"encoder {kind}: two rows of modality {modality} gave {found}, where embeddings of "
-            f"shape {wanted} are wanted"
-        )
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.places: list[Tensor] = []
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if operation.overloadpacket in (torch.ops.aten.embedding, torch.ops.aten._embedding_bag):
+            self.places.append(args[1].clone())
+        return operation(*args, **(kwargs or {}))
 
 
 @torch.no_grad()
-def _embed_zeros(encoder: nn.Module, shape: Shape, *, padded: bool) -> object:
-    """Return what an encoder makes of two rows of zeros."""
-    inputs: tuple[Tensor, ...] = (torch.zeros(2, *shape),)
-    if padded:
-        inputs += (torch.ones(2, shape[0], dtype=torch.bool),)
-    answer: object = encoder(*inputs)
-    return answer
+def _lookups(encoder: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    """Call an encoder, as far as it goes, and return where it looked something up."""
+    lookups = _Lookups()
+    with lookups, suppress(Exception):
+        encoder(*inputs)
+    return lookups.places
+
+
+@torch.no_grad()
+def _embed_zeros(encoder: nn.Module, shape: Shape, *, padded: bool) -> None:
+    """Call it on two rows of zeros, of the type that it takes."""
+    masks = (torch.ones(2, shape[0], dtype=torch.bool),) if padded else ()
+    try:
+        encoder(torch.zeros(2, *shape), *masks)
+    except Exception:
+        with suppress(Exception):
+            encoder(torch.zeros(2, *shape, dtype=torch.int64), *masks)  # ids that it embeds
+            return
+        raise

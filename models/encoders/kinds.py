@@ -4,7 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.search_path import extend_search_path, search_path
+from tuner.models.encoders.source import (
+    PREFIX,
+    extend_search_path,
+    search_path,
+    with_absolute_path,
+)
 from tuner.models.errors import UnsupportedShapeError
 from tuner.models.typing import Shape
 
@@ -63,14 +68,8 @@ def is_module(kind: str) -> bool:
     return ":" in kind
 
 
-def resolve(
-    config: TrainingConfig,
-    shapes: tuple[Shape, Shape],
-    rows: int,
-    *,
-    padded: tuple[bool, bool] = (False, False),
-) -> TrainingConfig:
-    """Name the encoder of each modality where `auto` was asked for, and try those of users.
+def resolve(config: TrainingConfig, shapes: tuple[Shape, Shape], rows: int) -> TrainingConfig:
+    """Name the encoder of each modality where `auto` was asked for.
 
     Called once, where a study is made: what it returns holds in the processes that train, wherever
     they run.
@@ -79,24 +78,17 @@ def resolve(
         config: What was asked.
         shapes: Shape of one row of A and of B.
         rows: Training rows.
-        padded: Whether rows of A and of B come with a mask.
 
     Raises:
         UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
-        EncoderModuleError: If a user's own encoder cannot be used.
     """
     kinds = {
         name: _resolved(modality, getattr(config, name), shape, rows)
         for name, modality, shape in zip(("encoder_a", "encoder_b"), "ab", shapes, strict=True)
     }
     resolved = config.model_copy(update=kinds)
-    for kind, modality, shape, masked in zip(kinds.values(), "ab", shapes, padded, strict=True):
-        if is_module(kind):
-            from tuner.models.encoders.custom import check_own_encoder
-
-            check_own_encoder(modality, kind, shape, resolved, padded=masked)
-        else:
-            check_shape(modality, kind, shape, resolved)
+    for kind, modality, shape in zip(kinds.values(), "ab", shapes, strict=True):
+        check_shape(modality, kind, shape, resolved)
     return resolved
 
 
@@ -112,7 +104,7 @@ def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) 
             f"modality {modality}: the encoder is still auto: name it with "
             "tuner.models.encoders.kinds.resolve"
         )
-    if is_module(kind):  # `resolve` has tried it
+    if is_module(kind):  # `tuner.models.preflight` tries it
         return
     known = KINDS[kind]
     refuse = _refusal(modality, kind, shape)
@@ -167,8 +159,6 @@ def _resolved(modality: str, kind: str, shape: Shape, rows: int) -> str:
 
 def _located(kind: str) -> str:
     """Have a user's encoder found from the working directory, by name or by an absolute path."""
-    from tuner.models.encoders.pretrained import PREFIX, with_absolute_path
-
     if kind.startswith(PREFIX):
         return with_absolute_path(kind)
     extend_search_path(search_path())

@@ -4,25 +4,22 @@ The folder holds `config.json` and `model.safetensors`, as `save_pretrained` wri
 downloaded, and neither pickled weights nor code from the folder are loaded.
 """
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tuner.models.encoders.source import folder_of
 from tuner.models.errors import EncoderModuleError
-
-PREFIX = "hf:"
 
 
 class PretrainedEncoder(nn.Module):
     """A pretrained backbone, the mean of its last hidden states, and a linear map.
 
-    The backbone takes images as `pixel_values`, waveforms (samples, 1) as `input_values`, and
-    sequences of its own hidden width as `inputs_embeds`. It stays in evaluation mode, so that what
-    it does to a row depends on that row alone.
+    The backbone takes images as `pixel_values`, waveforms (samples, 1) as `input_values`,
+    sequences of its own hidden width as `inputs_embeds`, and ids of tokens as `input_ids`. It stays
+    in evaluation mode, so that what it does to a row depends on that row alone.
 
     Args:
         kind: `hf:PATH`.
@@ -49,13 +46,18 @@ class PretrainedEncoder(nn.Module):
         return {f"backbone.{name}" for name, _ in tensors}
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        """Embed (rows, channels, height, width), (rows, samples, 1) or (rows, time, width)."""
+        """Embed (rows, channels, height, width), (rows, samples, 1) or (rows, time, width).
+
+        Ids of tokens, int64, are (rows, time) or (rows, time, 1).
+        """
         self.backbone.eval()
         inputs: dict[str, Any] = {"pixel_values": x}
         if self._takes == "input_values":
             inputs = {"input_values": x.squeeze(-1)}
-        elif self._takes == "input_ids":
+        elif self._takes == "input_ids" and x.is_floating_point():
             inputs = {"inputs_embeds": x}
+        elif self._takes == "input_ids":
+            inputs = {"input_ids": x.flatten(1)}
         if real is not None:
             inputs["attention_mask"] = real.to(torch.int64)
         states: Tensor = self.backbone(**inputs).last_hidden_state
@@ -66,41 +68,6 @@ class PretrainedEncoder(nn.Module):
             mean = (share @ states).squeeze(1) / share.sum(-1).clamp(min=1)
         embedding: Tensor = self.out(mean)
         return embedding
-
-
-def with_absolute_path(kind: str) -> str:
-    """Return `hf:PATH` for processes in other folders; `~` is left to each machine."""
-    path = kind.removeprefix(PREFIX)
-    return kind if path.startswith("~") else f"{PREFIX}{Path(path).absolute()}"
-
-
-def folder_of(kind: str) -> Path:
-    """Return the folder of `hf:PATH`.
-
-    Raises:
-        EncoderModuleError: If there is no model in it.
-    """
-    folder = Path(kind.removeprefix(PREFIX)).expanduser()
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise EncoderModuleError(
-                f"encoder {kind}: there is no {name} in {folder}; write the folder with "
-                "model.save_pretrained(folder), on every node that trains"
-            )
-    return folder
-
-
-def folder_digest(kind: str) -> str:
-    """SHA-256 of a pretrained model: other weights are another question.
-
-    Raises:
-        EncoderModuleError: If there is no model in the folder.
-    """
-    digest = hashlib.sha256()
-    for name in ("config.json", "model.safetensors"):
-        with (folder_of(kind) / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
 
 
 def _load(kind: str) -> Any:

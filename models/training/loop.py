@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from tuner.models.alignment import symmetric_info_nce
-from tuner.models.compute.device import choose_device, mixed_precision
+from tuner.models.compute.device import choose_device, full_precision, mixed_precision
 from tuner.models.compute.randomness import random_state, seeded, set_random_state
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.kinds import is_module
@@ -262,9 +262,14 @@ class _StackTraining:
     def _mixed(self) -> torch.autocast:
         return mixed_precision(self._device, self._config.precision)
 
-    def _apply(self, modality: str, rows: RowTensors) -> tuple[Tensor, Tensor]:
-        """Embed and predict; the answers come in full precision, whatever the products were in."""
-        with self._mixed():
+    def _apply(
+        self, modality: str, rows: RowTensors, *, exact: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Embed and predict; the answers are float32, whatever the products were in.
+
+        With `exact` these are float32, too: what is measured is what a registered encoder answers.
+        """
+        with full_precision(self._device) if exact else self._mixed():
             embedding, output = self._branches[modality](*rows.of_modality(modality))
         return embedding.to(rows.labelled.dtype), output.to(rows.labelled.dtype)
 
@@ -363,13 +368,16 @@ class _StackTraining:
         rows = self._tensors(self._data.validation)
         index = torch.from_numpy(spread_rows(rows.count)).to(rows.place)
         rows = rows.take(index, 1).stacked(len(self._seeds))
-        a, b = (self._apply(modality, rows)[0].cpu().numpy() for modality in self._branches)
+        a, b = (self._apply(m, rows, exact=True)[0].cpu().numpy() for m in self._branches)
         measured = [similarities(one, other) for one, other in zip(a, b, strict=True)]
         return {name: np.array([m[name] for m in measured]) for name in measured[0]}
 
     def _predict(self, rows: RowTensors) -> dict[str, NDArray[np.generic]]:
         parts = [
-            [self._data.decode(self._apply(m, part)[1].cpu().numpy()) for m in self._branches]
+            [
+                self._data.decode(self._apply(m, part, exact=True)[1].cpu().numpy())
+                for m in self._branches
+            ]
             for part in rows.parts(self._at_a_time, len(self._seeds))
         ]
         whole = [np.concatenate(side, axis=1) for side in zip(*parts, strict=True)]

@@ -16,10 +16,6 @@ class Pooling(nn.Module):
         return self.net(x if x.dim() == 2 else x.mean(1))
 
 
-def narrow(shape, embedding):
-    return nn.Linear(shape[0], embedding + 1)
-
-
 def crashing(shape, embedding):
     raise RuntimeError("no weights found")
 

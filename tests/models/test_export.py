@@ -23,18 +23,18 @@ BUILT_IN = {
 }
 
 
-def world(shape, rows=150):
-    """Rows of classes that A knows a little of, so that patience ends soon."""
+def world(shape, rows=150, *, values=False):
+    """Rows of classes, or values, that A knows a little of, so that patience ends soon."""
     rng = np.random.default_rng(5)
     y = rng.integers(0, 3, rows)
     a = rng.normal(size=(rows, *shape)) + 0.3 * y.reshape(-1, *[1] * len(shape))
     b = rng.normal(size=(rows, 4)) + 0.3 * y[:, None]
+    y = y + rng.normal(size=rows) if values else y
     return from_arrays({"a": a.astype("f4"), "b": b.astype("f4"), "y": y})
 
 
-def trained(kind, shape, stack, **changes):
+def trained(kind, dataset, stack, **changes):
     """Train with a patience that ends for some replicates before others, and for all early."""
-    dataset = world(shape)
     data = TrainingData.of(dataset)
     config = TrainingConfig(
         encoder_a=kind, encoder_b="mlp", hidden=8, embedding=6, depth=2, heads=2, sample_rate=4000
@@ -76,7 +76,7 @@ def one_thread():
 @pytest.mark.parametrize("stack", [1, 2, len(SEEDS)])
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_every_kind_is_exported_as_trained(kind, stack):
-    result = trained(kind, BUILT_IN[kind], stack, epochs=30, patience=1)
+    result = trained(kind, world(BUILT_IN[kind]), stack, epochs=30, patience=1)
     stopped = np.isnan(result[-1].curves["validation_loss_a"][:, -1])
     assert stopped.any()
     assert_exported_as_trained(*result)
@@ -85,17 +85,17 @@ def test_every_kind_is_exported_as_trained(kind, stack):
 @pytest.mark.parametrize("stack", [1, 2, len(SEEDS)])
 @pytest.mark.parametrize("network", networks.DETERMINISTIC, ids=lambda n: n.__name__)
 def test_own_networks_are_exported_as_trained(network, stack):
-    assert_exported_as_trained(*trained(custom(network), (5,), stack))
+    assert_exported_as_trained(*trained(custom(network), world((5,)), stack))
 
 
 @pytest.mark.parametrize("network", networks.ALONE, ids=lambda n: n.__name__)
 def test_networks_that_are_not_stacked_are_exported_as_trained(network):
-    assert_exported_as_trained(*trained(custom(network), (5,), None))
+    assert_exported_as_trained(*trained(custom(network), world((5,)), None))
 
 
 @pytest.mark.parametrize("network", networks.RANDOM, ids=lambda n: n.__name__)
 def test_networks_that_draw_are_exported_as_trained_and_train_alike_twice(network):
-    once, again = (trained(custom(network), (5,), None) for _ in range(2))
+    once, again = (trained(custom(network), world((5,)), None) for _ in range(2))
     assert_exported_as_trained(*once)
     for name, curve in once[-1].curves.items():
         np.testing.assert_array_equal(curve, again[-1].curves[name])
@@ -104,6 +104,27 @@ def test_networks_that_draw_are_exported_as_trained_and_train_alike_twice(networ
 @pytest.mark.parametrize("network", networks.DETERMINISTIC, ids=lambda n: n.__name__)
 def test_a_stack_trains_own_networks_as_one_at_a_time_does(network):
     """Tensors that do not learn are each replicate's own, and stay so when others retire."""
-    alone, together = (trained(custom(network), (5,), stack)[-1] for stack in (1, len(SEEDS)))
+    alone, together = (
+        trained(custom(network), world((5,)), stack)[-1] for stack in (1, len(SEEDS))
+    )
     for name, curve in alone.curves.items():
         np.testing.assert_allclose(together.curves[name], curve, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("stack", [1, 2])
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_what_bfloat16_trained_is_measured_as_it_is_exported(kind, stack):
+    """Values, which show each rounding: those of bfloat16 are a thousand times as large."""
+    dataset = world(BUILT_IN[kind], values=True)
+    *_, config, full = trained(kind, dataset, stack, precision="float32")
+    _, data, config, outcome = trained(kind, dataset, stack, precision="bfloat16")
+    losses = outcome.curves["validation_loss_a"][:, 0]
+    np.testing.assert_allclose(losses, full.curves["validation_loss_a"][:, 0], rtol=0.2)
+    assert not np.array_equal(losses, full.curves["validation_loss_a"][:, 0])
+    rows = dataset.indices(Split.TEST, labelled_only=True)
+    for side in ("a", "b"):
+        encoder = portable_encoder(outcome, data, config, modality=side)
+        with torch.no_grad():
+            _, answer = encoder(torch.from_numpy(np.array(getattr(dataset, side).values[rows])))
+        measured = outcome.test_predictions[side][outcome.best_replicate(side)]
+        np.testing.assert_allclose(answer, measured, rtol=1e-5, atol=1e-5 * np.ptp(measured))

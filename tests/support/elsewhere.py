@@ -20,11 +20,14 @@ for source in sys.argv[1:]:
     for count in (1, 2, 1000):
         some = encoder.predict(np.resize(rows, (count, *rows.shape[1:])))
         assert all(len(part) == count for part in some.values())
-    for wrong in (rows.astype("float64"), rows.astype("int64")):
+    for other in (rows.astype("float64"), rows.tolist()):
+        answer = encoder.predict(other)
+        assert all((answer[part] == values).all() for part, values in encoder.predict(rows).items())
+    for wrong, words in ((rows * np.nan, "holds NaN"), (rows[:, 1:], "where training had")):
         try:
             encoder.predict(wrong)
         except mlflow.exceptions.MlflowException as error:
-            assert "does not match expected dtype float32" in str(error)
+            assert words in str(error)
         else:
             raise AssertionError("took what it cannot use")
 """

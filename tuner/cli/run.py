@@ -1,15 +1,18 @@
-"""`tuner run`."""
+"""`tuner run` and `tuner publish`."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tuner.cli.options import AsJson, Data, TimeBudget, Workers, spec_of, study_options
 from tuner.settings import Settings
+
+if TYPE_CHECKING:
+    from tuner.study.result import StudyResult
 
 
 @study_options()
@@ -42,13 +45,46 @@ def run(
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
         raise
+    _show(result, settings, as_json=as_json)
+
+
+def publish(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Its id, as `tuner run` prints it.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Where its data are.", show_default="where `tuner run` found them"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register the encoders of a study that has its answer, and log its runs, once more.
+
+    For when MLflow was away, the disk was full or an encoder could not be exported at the end of
+    `tuner run`. Nothing is trained. Exit code 1, with the reason, if something is missing still.
+    """
+    settings = Settings()
+    with _output_for_the_answer():
+        from tuner.orchestrator import publish_study
+
+        result = publish_study(study, settings, source=data)
+    _show(result, settings, as_json=as_json)
+
+
+def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
+    """Print an answer, and last what is missing of it."""
     if as_json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
+        from tuner.cli import console
+
         console.show(result, settings)
-    for reason in result.missing:
-        typer.echo(reason, err=True)
     if result.missing:
+        for reason in result.missing:
+            typer.echo(f"Missing: {reason}", err=True)
+        typer.echo(f"The answer stands. tuner publish {result.study}  tries again.", err=True)
         raise typer.Exit(1)
 
 

@@ -67,7 +67,7 @@ def train_in_worker(
     `path` is where the driver looks for modules: those of users' encoders lie there.
     """
     from tuner.models.compute.device import prepare_process
-    from tuner.models.encoders.search_path import extend_search_path
+    from tuner.models.encoders.source import extend_search_path
 
     extend_search_path(path)
     prepare_process(threads)

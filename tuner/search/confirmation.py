@@ -11,7 +11,7 @@ from tuner.search.nuisance import NuisanceSearch
 from tuner.search.phase import longest_first, outcomes, trials_of
 from tuner.study.scores import TARGETS, Scorer, Target
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Overrides, Phase, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 FEWEST = 3  # trained λs, the baseline among them, below which there is no curve
 
@@ -26,7 +26,7 @@ class Confirmation:
         nuisance: Chooses the training settings.
     """
 
-    name: ClassVar[Phase] = "confirm"
+    name: ClassVar[PhaseName] = "confirm"
     spec: StudySpec
     validation: Scorer
     nuisance: NuisanceSearch

@@ -17,7 +17,7 @@ from tuner.search.phase import longest_first, trials_of
 from tuner.search.sampler import Focus, first_strengths
 from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Phase, TrialRequest
+from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 _RUNGS = 2  # before the full training
 _FEWEST = 4  # λs trained in full, λ = 0 among them
@@ -34,7 +34,7 @@ class Halving:
         nuisance: Chooses the training settings of every λ.
     """
 
-    name: ClassVar[Phase] = "rung"
+    name: ClassVar[PhaseName] = "rung"
     spec: StudySpec
     validation: Scorer
     focus: Callable[[], Focus]

@@ -16,7 +16,7 @@ from tuner.search.phase import trials_of
 from tuner.search.sampler import Params, propose
 from tuner.study.scores import Scorer
 from tuner.study.spec import Sampler, StudySpec
-from tuner.study.trial import FinishedTrial, Overrides, Phase, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -35,7 +35,7 @@ class NuisanceSearch:
         validation: Scores validation rows.
     """
 
-    name: ClassVar[Phase] = "nuisance"
+    name: ClassVar[PhaseName] = "nuisance"
     spec: StudySpec
     validation: Scorer
 

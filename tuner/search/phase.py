@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.trial import FinishedTrial, TrialRequest
-from tuner.study.trial import Phase as PhaseName
+from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 
 class Phase(Protocol):

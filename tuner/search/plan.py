@@ -20,8 +20,7 @@ from tuner.search.sampler import Focus
 from tuner.search.strengths import StrengthSearch
 from tuner.study.scores import Scorer, Target
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
-from tuner.study.trial import Phase as PhaseName
+from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

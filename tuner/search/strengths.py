@@ -12,7 +12,7 @@ from tuner.search.phase import longest_first, outcomes, trials_of
 from tuner.search.sampler import Focus, first_strengths, propose_strengths
 from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Phase, TrialRequest
+from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,7 +27,7 @@ class StrengthSearch:
         halving: Drops λs before they are trained in full; None if the spec has no halving.
     """
 
-    name: ClassVar[Phase] = "search"
+    name: ClassVar[PhaseName] = "search"
     spec: StudySpec
     validation: Scorer
     focus: Callable[[], Focus]

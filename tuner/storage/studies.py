@@ -59,15 +59,33 @@ class StudyStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def open(self, study: str, *, name: str, fingerprint: str, spec: dict[str, Any]) -> StudyRow:
-        """Return the study, written down first if it is new."""
+    def open(
+        self,
+        study: str,
+        *,
+        name: str,
+        fingerprint: str,
+        spec: dict[str, Any],
+        data: str | None = None,
+    ) -> StudyRow:
+        """Return the study, written down first if it is new.
+
+        Args:
+            study: Its id.
+            name: Its name.
+            fingerprint: Of its data.
+            spec: What is asked.
+            data: Path or URI of its data, for who wants them again; the last one is kept.
+        """
 
         def work(session: Session) -> StudyRow:
             row = session.get(StudyRow, study)
             if row is None:
                 row = StudyRow(id=study, name=name, fingerprint=fingerprint, spec=spec)
                 session.add(row)
-                session.flush()
+            if data is not None and row.source is None:
+                row.options = {**(row.options or {}), "data": data}
+            session.flush()
             return row
 
         return self.database.run(work)
@@ -75,6 +93,22 @@ class StudyStore:
     def get(self, study: str) -> StudyRow | None:
         """Return a study, or None if there is none of this id."""
         return self.database.run(lambda session: session.get(StudyRow, study))
+
+    def check_warm_start(self, warm_start: WarmStart | None, fingerprint: str) -> None:
+        """Check that a search begins with an answer about the same data, as far as it is known.
+
+        Where other data have their best λ says nothing about these: it is not even a good guess of
+        where to look first.
+
+        Raises:
+            SpecError: If the earlier study was of data with another fingerprint.
+        """
+        earlier = None if warm_start is None else self.get(warm_start.study)
+        if earlier is not None and earlier.fingerprint != fingerprint:
+            raise SpecError(
+                f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}); name "
+                "an earlier study of these data, or leave it out"
+            )
 
     def update(self, study: str, **values: Any) -> None:
         """Set columns of a study; a status becomes an event, too.

@@ -38,7 +38,8 @@ class StudyRow(Base):
         training_seconds: Of that in trainings, those of all workers together.
         run_id: Of MLflow.
         source: Path or URI of its data, where a service runs it.
-        options: What a service runs it with that does not identify it: workers, budgets.
+        options: What a service runs it with that does not identify it: workers, budgets. Of a
+            study that no service runs: `data`, the path or URI of its data.
         attempts: How often a driver was started.
         starting_until: Seconds since 1970 until which a runner may be starting a driver.
         cancel_requested: Its driver is to stop.

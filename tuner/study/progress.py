@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tuner.study.result import CurvePoint
 from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, Phase
+from tuner.study.trial import FinishedTrial, PhaseName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Progress:
         seconds_left: Estimate from the trainings so far; None before the first.
     """
 
-    phase: Phase
+    phase: PhaseName
     done: int
     total: int
     failed: int
@@ -51,7 +51,7 @@ class ProgressMeter:
     ) -> None:
         self._spec, self._scorer = spec, scorer
         self._started = time.monotonic()
-        self._done: Counter[Phase] = Counter()
+        self._done: Counter[PhaseName] = Counter()
         self._failed = 0
         self._best: tuple[float, float] | None = None
         for trial in finished:
@@ -63,7 +63,7 @@ class ProgressMeter:
         self._count(trial)
         self._trained += len(trial.request.seeds)
 
-    def progress(self, totals: Mapping[Phase, int], point: CurvePoint | None) -> Progress:
+    def progress(self, totals: Mapping[PhaseName, int], point: CurvePoint | None) -> Progress:
         """Return how far the study is.
 
         Args:

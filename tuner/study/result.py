@@ -305,6 +305,10 @@ class StudyResult(_Part):
     warm_start: str | None = None  # the study that this one began from
     cost: Cost
     mlflow: MlflowLinks | None
+    unpublished: Annotated[
+        str | None,
+        Field(description="why MLflow does not show it", exclude_if=lambda reason: reason is None),
+    ] = None
 
     def frame(self) -> "DataFrame":
         """Return the curve as a table: a row per λ, columns such as `lambda` and `joint_mean`."""
@@ -316,10 +320,7 @@ class StudyResult(_Part):
     def missing(self) -> tuple[str, ...]:
         """What could not be registered of a study that is done, and why; empty if all was."""
         if self.mlflow is None:
-            return (
-                "MLflow could not be reached: runs and encoders are not there yet. The same "
-                "command logs them.",
-            )
+            return (self.unpublished or "MLflow could not be reached",)
         errors = (self.modalities.a.model_error, self.modalities.b.model_error)
         return tuple(error for error in errors if error is not None)
 

@@ -98,8 +98,8 @@ class StudySpec(BaseModel):
     warm_start: Annotated[
         WarmStart | None,
         Field(
-            description="id of an earlier study of these data: the search begins where it saw the "
-            "best λ"
+            description="id of an earlier study of these data, under other options: the first λs "
+            "tried are denser where it saw the best; none of its measurements is taken over"
         ),
     ] = None
     # Sums of several threads round differently: the last digits depend on `cpus`.

@@ -8,6 +8,7 @@ from tuner.data import PairedDataset, Split, read
 from tuner.data.formats.npz import MAX_BYTES
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.kinds import is_module, resolve
+from tuner.models.encoders.source import source_digest
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.scores import Scorer, metric_of
@@ -25,8 +26,8 @@ class Study:
         id: Identifier of the study: equal data and spec have an equal one.
         spec: What is asked.
         dataset: Of what.
-        training: How encoders are trained: the spec's, with `auto` encoders named, those of users
-            tried, and `hf:` paths absolute.
+        training: How encoders are trained: the spec's, with `auto` encoders named and `hf:` paths
+            absolute.
         metric: What is measured.
         validation: Scores validation rows.
         test: Scores test rows.
@@ -51,13 +52,15 @@ class Study:
         Raises:
             SpecError: If the spec asks for a metric of another task.
             UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
-            EncoderModuleError: If a user's own encoder cannot be used.
+            EncoderModuleError: If a user's own encoder cannot be found.
         """
         metric = metric_of(spec, dataset.task)
-        data = TrainingData.of(dataset)
-        training = resolve(spec.training, data.shapes, data.train.count, padded=data.padded)
+        shapes = (dataset.a.values.shape[1:], dataset.b.values.shape[1:])
+        training = resolve(spec.training, shapes, len(dataset.indices(Split.TRAIN)))
+        ids = _ids(training, dataset)
+        data = TrainingData.of(dataset, ids=ids)
         return cls(
-            id=spec.study_id(dataset.fingerprint, *_own_code(training)),
+            id=spec.study_id(dataset.fingerprint, *_own_code(training, ids)),
             spec=spec,
             dataset=dataset,
             training=training,
@@ -67,6 +70,17 @@ class Study:
             data=data,
             test_rows=data.scaling.rows(dataset, Split.TEST),
         )
+
+    def check_encoders(self) -> None:
+        """Try users' own encoders on rows of the data; seconds, where there are any.
+
+        Raises:
+            EncoderModuleError: If one cannot be trained or registered: why, and how to mend it.
+        """
+        if is_module(self.training.encoder_a) or is_module(self.training.encoder_b):
+            from tuner.models.preflight import check_own_encoders
+
+            check_own_encoders(self.data, self.training, seed=self.spec.seed)
 
     @cached_property
     def profile(self) -> "Profile":
@@ -107,11 +121,22 @@ def read_dataset(
     )
 
 
-def _own_code(training: TrainingConfig) -> list[str]:
-    """Digests of the code of users' own encoders."""
-    kinds = [kind for kind in (training.encoder_a, training.encoder_b) if is_module(kind)]
-    if not kinds:
-        return []
-    from tuner.models.encoders.custom import source_digest
+def _ids(training: TrainingConfig, dataset: PairedDataset) -> tuple[bool, bool]:
+    """Whether A and B hold ids that the encoders which a user brings embed."""
+    kinds = training.encoder_a, training.encoder_b
+    if not any(is_module(kind) for kind in kinds):
+        return False, False
+    from tuner.models.encoders.custom import embeds_ids
 
-    return [source_digest(kind) for kind in kinds]
+    a, b = (
+        embeds_ids(kind, side, training)
+        for kind, side in zip(kinds, (dataset.a, dataset.b), strict=True)
+    )
+    return a, b
+
+
+def _own_code(training: TrainingConfig, ids: tuple[bool, bool]) -> list[str]:
+    """Digests of the code of users' own encoders, and which of them embed ids."""
+    kinds = (training.encoder_a, training.encoder_b)
+    embedding = [f"ids in {side}" for side, embeds in zip("ab", ids, strict=True) if embeds]
+    return [source_digest(kind) for kind in kinds if is_module(kind)] + embedding

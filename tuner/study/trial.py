@@ -7,7 +7,7 @@ from typing import Literal
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 
-Phase = Literal["nuisance", "rung", "search", "confirm"]
+PhaseName = Literal["nuisance", "rung", "search", "confirm"]
 Overrides = tuple[tuple[str, float], ...]
 
 
@@ -25,7 +25,7 @@ class TrialRequest:
         settings: (field, value) of the training configuration that differ from the study's.
     """
 
-    phase: Phase
+    phase: PhaseName
     number: int
     strength: float
     seeds: tuple[int, ...]

@@ -121,8 +121,7 @@ def as_tracking_error(tracking_uri: str) -> Iterator[None]:
         if isinstance(error, TrackingError) or not is_trouble(error):
             raise
         raise TrackingError(
-            f"could not log to MLflow at {redacted(tracking_uri)} ({redacted(summary(error))}). "
-            "The study itself is safe: running the same command again logs it."
+            f"could not log to MLflow at {redacted(tracking_uri)} ({redacted(summary(error))})"
         ) from error
 
 

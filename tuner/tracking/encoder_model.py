@@ -74,9 +74,9 @@ def save_encoder(
     from mlflow.models import Model
 
     example = _example(dataset, modality)
-    with tempfile.TemporaryDirectory(prefix="tuner-labels-") as scratch:
-        labels = Path(scratch) / "labels.json"
-        labels.write_text(json.dumps({"classes": dataset.classes}))
+    with tempfile.TemporaryDirectory(prefix="tuner-about-") as scratch:
+        about = Path(scratch) / "about.json"
+        about.write_text(json.dumps(_about(encoder, dataset, modality)), encoding="utf-8")
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=Model(
@@ -86,8 +86,8 @@ def save_encoder(
                 model_id=logged.model_id,
             ),
             python_model=str(Path(__file__).with_name("served_encoder.py")),
-            artifacts={"network": str(network), "labels": str(labels)},
-            signature=_signature(encoder, dataset, example),
+            artifacts={"network": str(network), "about": str(about)},
+            signature=_signature(encoder, dataset, modality, example),
             input_example=example,
             pip_requirements=_requirements(),
         )
@@ -112,11 +112,28 @@ def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.fl
     )
 
 
+def _about(encoder: PortableEncoder, dataset: PairedDataset, modality: str) -> dict[str, Any]:
+    """What the encoder takes, and what its answers mean: `served_encoder.py` reads it."""
+    side = dataset.a if modality == "a" else dataset.b
+    return {
+        "modality": modality,
+        "row": side.values.shape[1:],
+        "padded": side.mask is not None,
+        "ids": encoder.embeds_ids,
+        "classes": dataset.classes,
+    }
+
+
 def _signature(
-    encoder: PortableEncoder, dataset: PairedDataset, example: NDArray[np.float32]
+    encoder: PortableEncoder, dataset: PairedDataset, modality: str, example: NDArray[np.float32]
 ) -> Any:
+    """What goes in and comes out, shown by MLflow but not enforced.
+
+    MLflow would refuse float64, integers, lists and DataFrames before the encoder could take them;
+    a signature that counts as one of type hints leaves the checks to the model.
+    """
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema
+    from mlflow.types import Schema, TensorSpec
 
     with torch.inference_mode():
         embedding, answer = (part.numpy() for part in encoder(torch.from_numpy(example.copy())))
@@ -124,9 +141,15 @@ def _signature(
     if dataset.classes is not None:
         labels = np.array(dataset.classes)
         outputs |= {"prediction": labels[answer.argmax(-1)], "probability": answer}
-    return ModelSignature(
-        Schema([_tensor(example)]), Schema([_tensor(part, name) for name, part in outputs.items()])
+    shape: tuple[int, ...] = (-1, *example.shape[1:])
+    if (dataset.a if modality == "a" else dataset.b).mask is not None:
+        shape = (-1, -1, shape[-1])  # fewer steps will do
+    signature = ModelSignature(
+        Schema([TensorSpec(example.dtype, shape)]),
+        Schema([_tensor(part, name) for name, part in outputs.items()]),
     )
+    signature._is_signature_from_type_hint = True
+    return signature
 
 
 def _tensor(array: NDArray[Any], name: str | None = None) -> Any:

@@ -1,14 +1,18 @@
 """The end of a study: its encoders are registered, its report and answer logged."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from tuner.errors import EncoderNotKeptError
+from tuner.errors import EncoderNotKeptError, TrackingError
 from tuner.settings import Settings
 from tuner.study.result import Modalities, ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
+from tuner.tracking.connection import summary
 from tuner.tracking.tracker import StudyTracker
+
+_log = logging.getLogger(__name__)
 
 
 def publish(
@@ -20,10 +24,21 @@ def publish(
 ) -> StudyResult:
     """Register the encoders, write the report and log both; the result returned says where.
 
-    Raises:
-        TrackingError: If MLflow cannot be reached.
+    What goes wrong here costs no answer: the result returned says what is missing and why, and this
+    may be called again.
     """
-    from tuner.report.page import write_report
+    result = _attempted(result, lambda: _register(study, result, finished, tracker, settings))
+    registered = result
+    return _attempted(result, lambda: _report(study, registered, finished, tracker, settings))
+
+
+def _register(
+    study: Study,
+    result: StudyResult,
+    finished: Sequence[FinishedTrial],
+    tracker: StudyTracker,
+    settings: Settings,
+) -> StudyResult:
     from tuner.tracking.registry import register_encoders
 
     links = tracker.flush()
@@ -33,12 +48,36 @@ def publish(
         )
     )
     sides = {side: _with_model(getattr(result.modalities, side), m) for side, m in models.items()}
-    result = result.model_copy(update={"modalities": Modalities(**sides), "mlflow": links})
+    update = {"modalities": Modalities(**sides), "mlflow": links, "unpublished": None}
+    return result.model_copy(update=update)
+
+
+def _report(
+    study: Study,
+    result: StudyResult,
+    finished: Sequence[FinishedTrial],
+    tracker: StudyTracker,
+    settings: Settings,
+) -> StudyResult:
+    from tuner.report.page import write_report
+
     folder = settings.reports(study.id)
     folder.mkdir(parents=True, exist_ok=True)
     write_report(study, result, finished, folder)
-    tracker.finish(result, folder)
+    if result.mlflow is not None:
+        tracker.finish(result, folder)
     return result
+
+
+def _attempted(result: StudyResult, step: Callable[[], StudyResult]) -> StudyResult:
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001  # the answer is worth more than any of it
+        reason = str(error)
+        if not isinstance(error, TrackingError):
+            reason = f"the report, runs or encoders could not be written ({summary(error)})"
+            _log.warning("%s", reason, exc_info=not isinstance(error, OSError))
+        return result.model_copy(update={"mlflow": None, "unpublished": reason})
 
 
 def _with_model(

@@ -1,5 +1,6 @@
 """Registers the best encoder of each modality in MLflow's model registry."""
 
+import logging
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,9 +17,18 @@ from tuner.report.wording import metric_name, score, sentence, strength
 from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmation
-from tuner.tracking.connection import TAG_STUDY, as_tracking_error, connect, pages, summary
+from tuner.tracking.connection import (
+    TAG_STUDY,
+    as_tracking_error,
+    connect,
+    is_trouble,
+    pages,
+    summary,
+)
 from tuner.tracking.encoder_model import export_network, save_encoder
 from tuner.tracking.verification import NetworkProcess, verify_network
+
+_log = logging.getLogger(__name__)
 
 Side = Literal["a", "b"]
 CHAMPION = "champion"
@@ -113,6 +123,13 @@ def register_encoders(
                 registered[side] = _Registration(client, study, result, best, run_id, process).run()
             except EncoderNotKeptError as error:
                 registered[side] = error
+            except Exception as error:
+                if is_trouble(error):
+                    raise
+                _log.warning("registering the encoder of %s", side.upper(), exc_info=True)
+                registered[side] = EncoderNotKeptError(
+                    f"The encoder of {side.upper()} is not registered: {summary(error)}"
+                )
         return registered
 
 

@@ -4,6 +4,7 @@ MLflow copies this file into the model and runs it there, so it imports nothing 
 and the project never imports it: it only passes its path on.
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,31 @@ import mlflow.pyfunc
 import mlflow.pytorch
 import numpy as np
 import torch
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from numpy.typing import NDArray
+
+_AXES = {1: ("features",), 2: ("steps", "features"), 3: ("channels", "height", "width")}
+_MENDS = {
+    "features": "give those of training, in its order",
+    "steps": "cut or pad the sequences as in training",
+    "channels": "give those of training, in its order",
+    "height": "resize the images",
+    "width": "resize the images",
+}
 
 
 class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # no types
     """Maps raw rows of one modality to embeddings and predictions."""
 
     def load_context(self, context: Any) -> None:
-        """Load the exported network and what its answers mean."""
-        folder = Path(context.artifacts["network"])
-        self._network = mlflow.pytorch.load_model(str(folder))
-        self._labels = json.loads(Path(context.artifacts["labels"]).read_text())["classes"]
+        """Load the exported network, what it takes, and what its answers mean."""
+        self._network = mlflow.pytorch.load_model(str(context.artifacts["network"]))
+        about = json.loads(Path(context.artifacts["about"]).read_text(encoding="utf-8"))
+        self._classes = about["classes"]
+        self._side = about["modality"].upper()
+        self._row, self._padded = tuple(about["row"]), about["padded"]
+        self._embeds_ids = about["ids"]
 
     def predict(
         self,
@@ -33,26 +49,145 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
 
         Args:
             context: Not used.
-            model_input: (rows, features), (rows, time, features) or (rows, channels, height,
-                width), float32, as the data set holds them: not standardised. Padded steps of a
-                sequence are NaN, where the encoder was trained on padded ones.
+            model_input: (rows, features), (rows, steps, features) or (rows, channels, height,
+                width), as the data set holds them: not standardised. Numbers of any type, as an
+                array, nested lists or a DataFrame; what is computed with are float32. Where the
+                encoder was trained on padded sequences, a step whose features are all NaN is
+                padding, and there may be fewer steps than in training.
             params: Not used.
 
         Returns:
             `embedding` (rows, width); `prediction` (rows,) labels as the data set wrote them, or
             values in its units; for classes also `probability` (rows, classes).
+
+        Raises:
+            MlflowException: If it is anything else, or no number comes out.
         """
-        rows = torch.from_numpy(np.array(model_input, dtype=np.float32))  # owned, writable
-        with torch.inference_mode():
-            embedding, answer = (part.numpy() for part in self._network(rows))
-        if self._labels is None:
+        rows = self._completed(self._checked_shape(self._numbers(model_input)))
+        some = rows if len(rows) else np.zeros((1, *rows.shape[1:]), np.float32)
+        try:
+            with torch.inference_mode():
+                parts = self._network(torch.from_numpy(some))
+        except IndexError:
+            if not self._embeds_ids:
+                raise
+            raise self._refusal("this input holds an id that its table does not") from None
+        embedding, answer = (part.numpy()[: len(rows)] for part in parts)
+        self._refuse_rows(
+            ~(_every(np.isfinite(embedding)) & _every(np.isfinite(answer))),
+            "gives no finite answer: it is too far from what training had seen",
+        )
+        if self._classes is None:
             return {"embedding": embedding, "prediction": answer}
-        labels = np.array(self._labels)
+        labels = np.array(self._classes)
         return {
             "embedding": embedding,
             "prediction": labels[answer.argmax(-1)],
             "probability": answer,
         }
+
+    def _numbers(self, given: Any) -> NDArray[np.float32]:
+        try:
+            array = _array(given)
+        except (TypeError, ValueError):
+            raise self._refusal(
+                f"this {type(given).__name__} is no array: all its rows need the same shape"
+            ) from None
+        if array.ndim == 0 and array.dtype.kind not in "biuf":
+            raise self._refusal(f"this input is a {type(given).__name__}")
+        objects = array.dtype.kind == "O"
+        is_text = array.dtype.kind in "US" or (
+            objects and any(isinstance(cell, str) for cell in array.flat)
+        )
+        if objects and not is_text:
+            with contextlib.suppress(TypeError, ValueError):
+                array = array.astype(np.float64)  # None becomes NaN
+        if array.dtype.kind not in "biuf":
+            raise self._refusal(f"this input holds {'text' if is_text else array.dtype}")
+        with np.errstate(over="ignore"):  # infinities are refused with their row
+            return np.array(array, dtype=np.float32, order="C")  # owned, writable
+
+    def _checked_shape(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the rows if each is one of training's, but for steps that are padding."""
+        if rows.shape == (0,):  # an empty list
+            return rows.reshape(0, *self._row)
+        shown = f"this input has shape {rows.shape}"
+        wanted = 1 + len(self._row)
+        if rows.ndim != wanted:
+            lone = "; a single row is rows[None], or has one more list around it"
+            mend = lone if rows.ndim == wanted - 1 else ""
+            raise self._refusal(f"{shown}: {rows.ndim} axes, where {wanted} are wanted{mend}")
+        for axis, given, trained in zip(
+            _AXES[len(self._row)], rows.shape[1:], self._row, strict=True
+        ):
+            some = self._padded and axis == "steps"
+            if given != trained and not (some and given < trained):
+                most = "at most " if some else ""
+                raise self._refusal(
+                    f"{shown}: {axis} = {given}, where training had {most}{trained}; {_MENDS[axis]}"
+                )
+        return rows
+
+    def _completed(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Check that all that counts is finite, and pad sequences to the steps of training."""
+        self._refuse_rows(~_every(~np.isinf(rows)), "holds an infinity, or a number beyond float32")
+        if self._embeds_ids:
+            self._refuse_rows(
+                ~_every(np.isnan(rows) | (rows >= 0) & (rows == np.floor(rows))),
+                "holds a number that is no id: ids are whole numbers from 0",
+            )
+        missing = np.isnan(rows)
+        if not self._padded:
+            self._refuse_rows(~_every(~missing), "holds NaN: fill it in as in the training data")
+            return rows
+        padding = np.asarray(missing.all(-1))
+        self._refuse_rows(
+            ~_every(missing == padding[:, :, None]),
+            "has steps of which a part is NaN: fill it in, or make all features of a padded step "
+            "NaN",
+        )
+        self._refuse_rows(_every(padding), "holds nothing but padding: leave it out")
+        absent = self._row[0] - rows.shape[1]
+        return np.pad(rows, ((0, 0), (0, absent), (0, 0)), constant_values=np.nan)
+
+    def _refuse_rows(self, wrong: NDArray[np.bool_], why: str) -> None:
+        """Refuse an input for some of its rows, (rows,), and name the first."""
+        places = np.flatnonzero(wrong)
+        if len(places):
+            more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+            raise self._refusal(f"row {places[0]}{more}, counted from 0, {why}")
+
+    def _refusal(self, why: str) -> MlflowException:
+        sizes = [
+            f"{axis} {'≤' if self._padded and axis == 'steps' else '='} {size}"
+            for axis, size in zip(_AXES[len(self._row)], self._row, strict=True)
+        ]
+        what = "ids" if self._embeds_ids else "numbers"
+        takes = f"The encoder of {self._side} takes {what} of shape (rows, {', '.join(sizes)})"
+        return MlflowException(f"{takes}; {why}", INVALID_PARAMETER_VALUE)
+
+
+def _array(rows: Any) -> NDArray[Any]:
+    """Make an array of what pandas, JSON and NumPy hold rows in."""
+    if hasattr(rows, "to_numpy"):  # pandas
+        rows = rows.to_numpy()
+        if rows.ndim == 2 and rows.shape[1] == 1 and rows.size and np.ndim(rows[0, 0]):
+            rows = rows[:, 0]  # a column of rows
+    if isinstance(rows, np.ma.MaskedArray):
+        rows = np.ma.filled(rows.astype(np.float64), np.nan)
+    return np.asarray(_nested(rows))
+
+
+def _nested(cells: Any) -> Any:
+    """Make lists of arrays that hold arrays."""
+    if isinstance(cells, np.ndarray) and cells.dtype == object and cells.ndim:
+        return [_nested(cell) for cell in cells]
+    return cells
+
+
+def _every(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether all that a row holds is true, (rows,)."""
+    return np.asarray(flags.all(tuple(range(1, flags.ndim))), dtype=bool)
 
 
 mlflow.models.set_model(Encoder())

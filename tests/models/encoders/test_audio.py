@@ -74,3 +74,14 @@ def test_padding_has_no_influence(inner):
     noisy = torch.where(real[:, :, None], x, 100 * torch.randn(3, 1200, 1))
     torch.testing.assert_close(encoder(noisy, real), encoder(x * real[:, :, None], real))
     assert not torch.allclose(encoder(x, real), encoder(x), atol=1e-4)
+
+
+def test_spectrograms_are_those_of_float32_whatever_training_multiplies_in():
+    """A loud low tone and a quiet high one: to bfloat16 the quiet one would be noise."""
+    radians = 2 * torch.pi * torch.arange(1600) / RATE
+    wave = ((300 * radians).sin() + 1e-3 * (3000 * radians).sin()).float()[None]
+    front = LogMel(RATE).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = front(wave)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, front(wave))

@@ -9,7 +9,7 @@ import torch
 from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.audio import AudioEncoder
-from tuner.models.encoders.custom import source_digest
+from tuner.models.encoders.custom import build_own_encoder
 from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
 from tuner.models.encoders.kinds import KINDS, resolve
 from tuner.models.encoders.replicated import Replicated
@@ -191,26 +191,13 @@ def test_shapes_are_refused_by_name(kind, shape, changes, words):
     [
         ("absent_module:Net", "cannot import 'absent_module'"),
         (f"{OWN}:Absent", "has no 'Absent'"),
-        (f"{OWN}:narrow", r"gave \(2, 7\), where embeddings of shape \(2, 6\) are wanted"),
         (f"{OWN}:crashing", "raised RuntimeError: no weights found"),
         (f"{OWN}:NOT_A_MODULE", "a torch.nn.Module is wanted|raised TypeError"),
     ],
 )
-def test_ones_own_encoder_is_tried_before_anything_is_trained(kind, words):
+def test_what_builds_no_encoder_is_refused_by_name(kind, words):
     with pytest.raises(EncoderModuleError, match=words):
-        resolve(with_kind(kind), ((5,), (4,)), 100)
-
-
-def test_other_code_is_another_question(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    file = tmp_path / "some_encoder.py"
-    digests = []
-    for text in ("x = 1", "x = 2", "x = 1"):
-        file.write_text(text)
-        digests.append(source_digest("some_encoder:Net"))
-    assert digests[0] == digests[2] != digests[1]
-    with pytest.raises(EncoderModuleError, match="cannot find the file of 'no_encoder'"):
-        source_digest("no_encoder:Net")
+        build_own_encoder(kind, (5,), TINY)
 
 
 def test_ones_own_encoder_gives_the_same_twice():

@@ -16,11 +16,12 @@ from transformers import (
 
 from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.custom import source_digest
 from tuner.models.encoders.kinds import resolve
 from tuner.models.encoders.pretrained import PretrainedEncoder
+from tuner.models.encoders.source import source_digest
 from tuner.models.errors import EncoderModuleError
 from tuner.models.export import portable_encoder
+from tuner.models.preflight import check_own_encoders
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 
@@ -141,9 +142,12 @@ def test_other_weights_are_another_question(folders, tmp_path):
 
 
 def test_what_cannot_be_used_is_refused_by_name(folders, tmp_path):
-    def refused(folder, shape=(2, 8, 8)):
+    data = TrainingData.of(world("vit"))
+    other = TrainingData.of(world("wav2vec2"))
+
+    def refused(folder, data=data):
         with pytest.raises(EncoderModuleError) as caught:
-            resolve(config(folder), (shape, (3,)), 100)
+            check_own_encoders(data, config(folder), seed=0)
         return str(caught.value)
 
     assert "there is no config.json in" in refused(tmp_path)
@@ -152,8 +156,9 @@ def test_what_cannot_be_used_is_refused_by_name(folders, tmp_path):
     assert "there is no model.safetensors in" in refused(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     assert "cannot be loaded: " in refused(tmp_path)
-    told = refused(folders / "vit", shape=(3, 8, 8))
-    assert "refuses rows of modality a, of shape (3, 8, 8)" in told
+    told = refused(folders / "vit", other)
+    assert "of modality A fails in training on a batch of" in told
+    assert "a row of modality A has shape (400, 1)" in told
     two = CLIPModel(
         CLIPConfig(
             text_config=SMALL | {"vocab_size": 10, "projection_dim": 8},

@@ -67,6 +67,19 @@ def answer_of(done: subprocess.CompletedProcess) -> dict:
     return result
 
 
+def test_a_study_of_other_data_is_no_warm_start(tmp_path, data, classification):
+    """Refused before anything is trained, and no study of it is left behind."""
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    earlier = classification.study
+    store = classification.store(url)
+    store.update(earlier.id, status="done", result=classification.result.model_dump(mode="json"))
+    done = tuner(tmp_path, "run", str(data), *SMALL, "--warm-start", earlier.id)
+    assert done.returncode == 2
+    words = f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}); name an "
+    assert words in " ".join(done.stderr.split())
+    assert store.counts().studies == {"done": 1}
+
+
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["validate", "--help"]])
 def test_help_teaches(tmp_path, words):
     done = tuner(tmp_path, *words)
@@ -119,7 +132,9 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
     done = tuner(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert "500 pairs" in done.stdout
-    assert "500 pairs, 210 labelled" in tuner(tmp_path, "validate", str(path)).stdout
+    shown = " ".join(tuner(tmp_path, "validate", str(path)).stdout.split())
+    assert "valid, 500 pairs" in shown
+    assert "290 rows without a label" in shown
     written = path.read_bytes()
     assert "is there already" in tuner(tmp_path, *words).stderr
     odd = tuner(tmp_path, *words, "--redundant", "3", "--force")
@@ -133,7 +148,7 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
 def test_validate_says_what_a_valid_data_set_holds(tmp_path):
     done = tuner(tmp_path, "validate", "mfeat")
     assert done.returncode == 0
-    assert "2000 pairs" in done.stdout
+    assert "2,000 pairs" in done.stdout
     assert "10 classes" in done.stdout
 
 

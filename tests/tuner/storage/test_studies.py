@@ -8,7 +8,7 @@ from tests.support.simulated import simulate
 from tuner.errors import SpecError
 from tuner.storage.database import Database
 from tuner.storage.studies import Counts, StudyStore, warm_start
-from tuner.study.spec import StudySpec
+from tuner.study.spec import StudySpec, WarmStart
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest
 
@@ -143,6 +143,17 @@ def test_an_earlier_answer_warms_another_search(classification, store):
     store.update("s1", status="done", result=result.model_dump(mode="json"))
     warm = warm_start("s1", store.database.url)
     assert (warm.study, warm.interval) == ("s1", result.joint.interval)
+
+
+def test_a_search_begins_with_an_answer_about_the_same_data_alone(store):
+    earlier = WarmStart(study="s1", interval=(0.1, 0.5))
+    store.check_warm_start(earlier, "f" * 64)
+    store.check_warm_start(None, "e" * 64)
+    store.check_warm_start(earlier.model_copy(update={"study": "of elsewhere"}), "e" * 64)
+    with pytest.raises(
+        SpecError, match=r"^--warm-start s1: that was a study of other data \(.*\); "
+    ):
+        store.check_warm_start(earlier, "e" * 64)
 
 
 @pytest.mark.parametrize("study", ["s1", "s2"])

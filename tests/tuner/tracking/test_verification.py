@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.tuner.conftest import make_study
 from tuner.errors import EncoderNotKeptError
 from tuner.models.export import portable_encoder
 from tuner.tracking.encoder_model import export_network
@@ -69,6 +70,16 @@ def verify(process, tmp_path):
 
 def test_what_was_trained_passes(trained, verify):
     verify(*trained)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_what_was_trained_in_bfloat16_passes(task, tmp_path):
+    small = make_study(task, settings=(("precision", "bfloat16"),))
+    confirmed = small.finished[-1]
+    config = confirmed.request.training(small.study.training)
+    assert config.precision == "bfloat16"
+    encoder = portable_encoder(confirmed.outcome, small.study.data, config, modality="a")
+    verify(small.study.dataset, confirmed.outcome, encoder, tmp_path)
 
 
 @pytest.mark.parametrize("change", [OfItsBatch, Dropping])

@@ -28,6 +28,7 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         dataset = read_dataset(spec, source, name, max_bytes=Settings().max_data)
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
         study = Study.of(spec, dataset)
+        study.check_encoders()
     except ValidationError as error:
         return {"errors": [str(fault) for fault in option_errors(error.errors())]}
     except DataError as error:
