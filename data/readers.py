@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Mapping
 
 import numpy as np
@@ -123,8 +124,13 @@ def from_arrays(
 
 
 def safe_name(name: str) -> str:
-    """Return lower-case letters, digits, "-" and "_" only: "Day 3 (b)" becomes "day-3-b"."""
-    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")[:_MAX_NAME] or "data"
+    """Return lower-case letters and digits of any script, "-" and "_": "Día 3 (b)" is "día-3-b"."""
+    kept = (c if unicodedata.category(c)[0] in "LMN" or c == "_" else "-" for c in _normal(name))
+    return re.sub("-+", "-", "".join(kept)).strip("-")[:_MAX_NAME].strip("-") or "data"
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower()
 
 
 def _choose(a: str | None, b: str | None, y: str | None, *, defaults: Roles) -> Roles:

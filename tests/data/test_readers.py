@@ -92,7 +92,17 @@ def test_paths_and_addresses(source, uri, name):
 
 @pytest.mark.parametrize(
     ("name", "safe"),
-    [("Day 3 (b)", "day-3-b"), ("a_b-c", "a_b-c"), ("é", "data"), ("<arrays>", "arrays")],
+    [
+        ("Day 3 (b)", "day-3-b"),
+        ("a_b-c", "a_b-c"),
+        ("<arrays>", "arrays"),
+        ("///", "data"),
+        ("Été", "été"),
+        ("e\u0301te\u0301", "été"),  # the same letters in two parts each
+        ("日本語", "日本語"),
+        ("हिन्दी 2", "हिन्दी-2"),
+        ("x" * 63 + " y", "x" * 63),
+    ],
 )
 def test_names_are_safe(name, safe):
     assert safe_name(name) == safe

@@ -19,6 +19,8 @@ import pytest
 from tests.support.elsewhere import predict_elsewhere
 from tests.tuner.conftest import make_study
 from tuner.data import Split
+from tuner.storage.database import Database
+from tuner.storage.weights import WeightFiles, WeightStore
 from tuner.tracking.connection import connect
 from tuner.tracking.registry import BestEncoder, model_name, register_encoders
 from tuner.tracking.tracker import StudyTracker
@@ -36,6 +38,7 @@ class Registered:
         self.study, self.uri, self.folder = study, uri, folder
         self.client = connect(uri)
         self.store = study.store(f"sqlite:///{folder / 'studies.db'}")
+        self.weights = WeightStore(self.store.database, str(folder / "weights"))
         self.models = self.register(study)
 
     def copy(self, folder):
@@ -53,7 +56,8 @@ class Registered:
         return register_encoders(
             study,
             small.result,
-            small.finished,
+            [self.weights.keep(study.id, trial) for trial in small.finished],
+            WeightFiles(str(self.folder / "weights")),
             tracking_uri=self.uri,
             run_id=tracker.sync().run_id,
         )
@@ -107,6 +111,30 @@ def test_both_encoders_are_registered_once(registered):
     for model in again.values():
         found = registered.client.search_model_versions(f"name = '{model.name}'")
         assert [str(v.version) for v in found] == [model.version]
+
+
+def test_without_its_weights_an_encoder_is_not_registered(classification, tracking_uri, tmp_path):
+    tracker = StudyTracker(
+        classification.study,
+        classification.store(f"sqlite:///{tmp_path / 'studies.db'}"),
+        tracking_uri=tracking_uri,
+        artifact_location=(tmp_path / "artifacts").as_uri(),
+    )
+    with Database(f"sqlite:///{tmp_path / 'studies.db'}") as database:
+        weights = WeightStore(database, str(tmp_path / "weights"))
+        finished = [weights.keep(classification.study.id, t) for t in classification.finished]
+    best = BestEncoder.of(classification.study, classification.result.modalities.a, finished, "a")
+    (tmp_path / "weights" / best.trial.weights.digests["a"]).write_bytes(b"damaged")
+    models = register_encoders(
+        classification.study,
+        classification.result,
+        finished,
+        WeightFiles(str(tmp_path / "weights")),
+        tracking_uri=tracking_uri,
+        run_id=tracker.sync().run_id,
+    )
+    assert "The encoder of A is not registered: its weights cannot be read" in str(models["a"])
+    assert models["b"].version == "1"
 
 
 def test_a_version_says_where_it_comes_from(registered):
@@ -215,10 +243,20 @@ def test_the_alias_moves_to_a_better_version_only(task, better, request, origina
 def test_the_alias_stays_where_scores_do_not_compare(registered):
     version = registered.version()
     pretend(registered, version, 0.0)
-    registered.client.set_model_version_tag(version.name, version.version, "fingerprint", "other")
+    registered.client.set_model_version_tag(version.name, version.version, "test_rows", "other")
     assert registered.register(with_seed(registered.study, 1))["a"].alias is None
     assert registered.champion() == "1"
-    assert "other data" in registered.version("a", "2").tags["champion"]
+    assert "other test rows" in registered.version("a", "2").tags["champion"]
+
+
+def test_encoders_of_other_data_of_the_same_name_are_another_model(registered):
+    version = registered.version()
+    registered.client.set_model_version_tag(version.name, version.version, "fingerprint", "other")
+    mine = registered.register(with_seed(registered.study, 1))["a"]
+    fingerprint = registered.study.study.dataset.fingerprint
+    assert mine.name == f"small-classification-{fingerprint[:8]}-a-encoder"
+    assert (mine.version, mine.alias) == ("1", "champion")
+    assert registered.champion() == "1"
 
 
 def pretend(registered, version, score):
