@@ -142,6 +142,7 @@ def test_the_stored_encoders_can_be_registered(store, study, home, tracking_uri)
     assert {side: model.version for side, model in models.items()} == {"a": "1", "b": "1"}
 
 
+@pytest.mark.integration
 def test_trained_anew_it_has_the_same_answer(store, study):
     """To a row or two: other processors round differently."""
     result = answer_in_process(study.spec, study.dataset)
@@ -160,6 +161,7 @@ def test_the_same_command_answers_from_the_store(home, world, monkeypatch):
     assert json.loads(told.stdout) == RESULT
 
 
+@pytest.mark.integration
 def test_another_spec_begins_where_it_saw_the_best(store, study):
     answer = StudyResult.model_validate(store.get(study.id).result)
     warm = WarmStart(study=study.id, interval=answer.joint.interval)

@@ -139,6 +139,7 @@ def test_a_table_that_is_too_short_is_named_before_the_first_trial():
         study(Short, world()).check_encoders()
 
 
+@pytest.mark.integration
 def test_a_pretrained_model_of_language_takes_ids(tmp_path):
     from transformers import BertConfig, BertModel
 
@@ -152,6 +153,7 @@ def test_a_pretrained_model_of_language_takes_ids(tmp_path):
         asked.check_encoders()
 
 
+@pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*")
 def test_the_loaded_model_takes_ids_of_any_type_and_refuses_what_is_none(tmp_path):
     import mlflow.pyfunc

@@ -8,7 +8,7 @@ from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.study.spec import StudySpec
 
-pytestmark = pytest.mark.integration  # of all that a study is made of
+pytestmark = pytest.mark.integration
 SEARCH = {"trials": 8, "replicates": 4, "confirm_replicates": 6, "batch": 8}
 
 
