@@ -20,6 +20,7 @@ _INPUTS = {
     "pixel_values": "images",
     "input_values": "waveforms",
     "inputs_embeds": "sequences of its own width",
+    "input_ids": "ids of tokens",
 }
 _FULL_PRECISION = ("deberta",)  # its mask is filled with what bfloat16 cannot hold
 _CANNOT = {  # by the architecture's `model_type`
@@ -68,8 +69,13 @@ class PretrainedEncoder(nn.Module):
         """
         self.backbone.eval()
         inputs = {self._input: x.squeeze(-1) if self._input == "input_values" else x}
-        if self._input == "inputs_embeds" and not x.is_floating_point():
+        if self._input in ("inputs_embeds", "input_ids") and not x.is_floating_point():
             inputs = {"input_ids": x.flatten(1)}
+        elif self._input == "input_ids":
+            raise EncoderModuleError(
+                f"a {type(self.backbone).__name__} takes ids of tokens, (rows, tokens), which are "
+                "whole numbers from 0"
+            )
         if real is not None:
             inputs["attention_mask"] = real.to(torch.int64)
         with without_autocast(x) if self._in_full else nullcontext():

@@ -17,6 +17,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.encoders.kinds import resolve
 from tuner.models.errors import EncoderModuleError
 from tuner.models.export import portable_encoder
+from tuner.models.preflight import check_own_encoders
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 
@@ -130,7 +131,7 @@ def export(kind, shape, folder, *, pretrained):
         pretrained=pretrained,
         precision="bfloat16" if tuned else "float32",
     )
-    config = resolve(config, data.shapes, data.train.count, padded=data.padded)
+    config = resolve(config, data.shapes, data.train.count)
     test = data.scaling.rows(dataset, 2)
     outcome = train(data, config, strength=0.5, seeds=[1], test=test)
     rows = np.array(dataset.a.values[dataset.indices(2)])
@@ -188,7 +189,7 @@ REFUSED = {
         {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2} | WORDS,
         "a T5Model is an encoder with a decoder; bring its encoder alone as a module of yours",
     ),
-    "CLIPText": ((7, 16), SMALL | WORDS, "a CLIPTextModel takes input_ids; what can be given are"),
+    "CLIPText": ((7, 16), SMALL | WORDS, "a CLIPTextModel takes ids of tokens, (rows, tokens)"),
     "Wav2Vec2Bert": ((40, 160), SMALL, "a Wav2Vec2BertModel takes input_features; what can be"),
 }
 
@@ -198,7 +199,7 @@ def test_what_cannot_work_is_refused_by_its_name(tmp_path, name):
     shape, settings, words = REFUSED[name]
     config = TrainingConfig(encoder_a=saved(name, settings, tmp_path), encoder_b="mlp")
     with pytest.raises(EncoderModuleError) as caught:
-        resolve(config, (shape, (3,)), 100)
+        check_own_encoders(TrainingData.of(world(shape, padded=False)), config, seed=0)
     assert words in str(caught.value)
 
 
