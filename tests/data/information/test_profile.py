@@ -119,6 +119,66 @@ def test_too_few_rows_are_said_to_be():
     assert few.focus is None
 
 
+def groups_world(label, groups=40, rows=25, seed=0):
+    """Every group is known by its features, in either modality.
+
+    `label` is of each group, either by chance or seen in the features of all groups, or of rows.
+    """
+    rng = np.random.default_rng([seed, groups])
+    group = np.repeat(np.arange(groups), rows)
+    views = rng.normal(size=(2, groups, 6))[:, group] + 0.3 * rng.normal(size=(2, len(group), 6))
+    y = rng.permutation(np.arange(groups) % 2)[group]
+    if label == "of rows":
+        y = rng.permutation(y)
+    if label != "by chance":
+        views[:, :, 0] = 2 * y - 1 + 0.3 * rng.normal(size=(2, len(group)))
+    a, b = views.astype(np.float32)
+    return from_arrays({"a": a, "b": b, "y": y, "group": group}, name="groups", seed=seed)
+
+
+def as_rows(world):
+    return dataclasses.replace(world, group=None)
+
+
+def test_a_label_that_groups_have_by_chance_is_not_known_of_new_groups():
+    """Rows of a group know each other: taken for independent, they share most of a bit."""
+    worlds = [groups_world("by chance", seed=seed) for seed in range(4)]
+    profiles = [information_profile(world) for world in worlds]
+    assert np.mean([profile.R.value for profile in profiles]) < 0.05
+    assert all(getattr(profile, name).low == 0 for profile in profiles for name in NAMES)
+    assert all(profile.regime == "unknown" for profile in profiles)
+    assert all(profile.gate.helps is None for profile in profiles)
+    assert profiles[0].groups == 34  # of training and validation
+    assert information_profile(as_rows(worlds[0])).R.value > 0.5
+
+
+@pytest.mark.parametrize("label", ["of groups", "of rows"])
+def test_a_label_that_all_groups_show_is_known_of_new_groups(label):
+    profile = information_profile(groups_world(label))
+    assert profile.R.low > 0.3
+    assert profile.R.value > 0.6
+    assert profile.R.high >= 0.98
+    assert profile.gate.signal == 1
+
+
+def test_groups_of_one_row_are_rows():
+    world = gate_world("AND", 1000, 0)
+    alone = dataclasses.replace(world, group=np.arange(1000))
+    grouped, plain = information_profile(alone), information_profile(world)
+    for name in NAMES:
+        assert getattr(grouped, name).value == pytest.approx(getattr(plain, name).value, abs=0.05)
+    assert grouped.groups == (world.split != 2).sum()
+
+
+@pytest.mark.parametrize(("groups", "many"), [(1, "1 group"), (3, "3 groups"), (8, "8 groups")])
+def test_too_few_groups_are_said_to_be(groups, many):
+    world = gate_world("RDN", 600, 0)
+    few = dataclasses.replace(world, group=np.arange(600) % groups)
+    profile = information_profile(few)
+    assert f"510 labelled rows of {many} are too few: at least 10 groups" in profile.reason
+    assert profile.regime == "unknown"
+
+
 def test_real_labels_count_by_their_quarter():
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(3000, 1))

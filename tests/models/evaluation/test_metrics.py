@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from tuner.models.evaluation.metrics import METRICS, bootstrap_weights
+from tuner.models.evaluation.metrics import METRICS
 
 SKLEARN = {
     "accuracy": sk.accuracy_score,
@@ -52,15 +52,6 @@ def test_a_class_that_a_resample_lost_does_not_count_in_balanced_accuracy():
     weights = np.array([[1.0, 1, 1, 0]])
     score = METRICS["balanced_accuracy"].mean_scores(truth, prediction, weights)
     assert score == pytest.approx((0.5 + 1) / 2)
-
-
-def test_bootstrap_weights_draw_as_many_rows_as_there_are_and_spread_like_the_mean():
-    weights = bootstrap_weights(200, 3000, seed=4)
-    assert (weights.sum(1) == 200).all()
-    correct = (np.arange(200) < 140).astype(int)
-    scores = METRICS["accuracy"].mean_scores(np.ones(200, int), correct[None], weights)
-    assert scores.mean() == pytest.approx(0.7, abs=0.003)
-    assert scores.std() == pytest.approx(np.sqrt(0.7 * 0.3 / 200), rel=0.05)
 
 
 def test_better_means_higher_utility():

@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,7 +133,7 @@ def test_seeds_and_rows_each_add_their_own_reach():
 
 def test_equal_scores_are_a_gain_of_nothing():
     same = np.full(3, 0.5)
-    assert asdict(paired_gain(same, same, np.zeros(10))) == {"value": 0, "low": 0, "high": 0}
+    assert paired_gain(same, same, np.zeros(10)) == Gain(value=0, low=0, high=0)
 
 
 @pytest.mark.parametrize(
