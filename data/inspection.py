@@ -1,7 +1,7 @@
 """What is in a data set's file, how it is read, and what is doubtful of it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from tuner.data.formats.files import open_data
 from tuner.data.formats.npz import MAX_BYTES
 from tuner.data.readers import find, read_file
 from tuner.data.validation.findings import Findings, counted
-from tuner.data.validation.labels import TaskChoice
+from tuner.data.validation.labels.task import TaskChoice
 from tuner.data.validation.roles import GROUP, SPLIT, Roles
 from tuner.data.validation.splits import RATIO
 
@@ -103,6 +103,7 @@ def inspect(
     b: str | None = None,
     y: str | None = None,
     task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
     seed: int = 0,
     name: str | None = None,
     max_bytes: int = MAX_BYTES,
@@ -118,7 +119,7 @@ def inspect(
     try:
         with open_data(location, findings, max_bytes=max_bytes) as file:
             contents = file.contents()
-            dataset = read_file(file, roles, task=task, seed=seed, name=name)
+            dataset = read_file(file, roles, task=task, missing=missing, seed=seed, name=name)
     except DataError:
         pass  # it is in the findings
     uses = _uses(roles)

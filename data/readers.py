@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from tuner.data.formats.npz import MAX_BYTES
 from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
-from tuner.data.validation.labels import TaskChoice
+from tuner.data.validation.labels.task import TaskChoice
 from tuner.data.validation.roles import Roles
 
 _MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names
@@ -29,6 +29,7 @@ def read(
     b: str | None = None,
     y: str | None = None,
     task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
     seed: int = 0,
     name: str | None = None,
     max_bytes: int = MAX_BYTES,
@@ -40,7 +41,10 @@ def read(
         a: Name of the first modality's array; "a" if not given, or what an example pairs.
         b: Name of the second modality's array, likewise.
         y: Name of the labels' array, likewise.
-        task: What the labels ask for; "auto" takes floats for regression, all else for classes.
+        task: What the labels ask for; "auto" decides by what they are: see
+            `tuner.data.validation.labels.task.read_task`.
+        missing: Labels that stand for a missing one, as text: "255", "nan"; -1 and "" if not
+            given, and `["none"]` for none of them. NaN and null always do.
         seed: Where a split comes from if the data set has none.
         name: What to call the data set; from the file's name if not given.
         max_bytes: Limit on the download, the unpacked archive, one unpacked Parquet column, and
@@ -51,7 +55,7 @@ def read(
     """
     location, roles = find(source, a=a, b=b, y=y)
     with open_data(location, Findings(os.fspath(source)), max_bytes=max_bytes) as file:
-        return read_file(file, roles, task=task, seed=seed, name=name)
+        return read_file(file, roles, task=task, missing=missing, seed=seed, name=name)
 
 
 def find(
@@ -64,7 +68,13 @@ def find(
 
 
 def read_file(
-    file: DataFile, roles: Roles, *, task: TaskChoice, seed: int, name: str | None
+    file: DataFile,
+    roles: Roles,
+    *,
+    task: TaskChoice,
+    missing: Sequence[str],
+    seed: int,
+    name: str | None,
 ) -> PairedDataset:
     """Read and validate the data set in an open file; what is found goes to its findings.
 
@@ -75,6 +85,7 @@ def read_file(
         file.arrays(roles),
         roles=roles,
         task=task,
+        missing=missing,
         seed=seed,
         name=safe_name(name or file.stem),
         findings=file.findings,
@@ -89,6 +100,7 @@ def from_arrays(
     b: str | None = None,
     y: str | None = None,
     task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
     seed: int = 0,
     name: str | None = None,
     source: str = "<arrays>",
@@ -101,6 +113,7 @@ def from_arrays(
         b: As in `read`.
         y: As in `read`.
         task: As in `read`.
+        missing: As in `read`.
         seed: As in `read`.
         name: What to call the data set; from `source` if not given.
         source: What to call it in messages.
@@ -116,6 +129,7 @@ def from_arrays(
         usable,
         roles=roles,
         task=task,
+        missing=missing,
         seed=seed,
         name=safe_name(name or source),
         findings=findings,

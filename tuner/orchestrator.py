@@ -72,7 +72,12 @@ def run(
     if isinstance(data, Mapping):
         names = {role: name for role in ("a", "b", "y") if (name := getattr(spec, role))}
         data = from_arrays(
-            data, **names, task=spec.task, seed=spec.seed, name=spec.name or "arrays"
+            data,
+            **names,
+            task=spec.task,
+            missing=spec.missing,
+            seed=spec.seed,
+            name=spec.name or "arrays",
         )
     if not isinstance(data, PairedDataset):
         source = str(data)

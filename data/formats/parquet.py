@@ -50,7 +50,10 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, max_bytes: i
     for name in names:
         try:
             chunks = _chunks(table, name, max_bytes)
-            arrays[name] = _labels(chunks) if name == roles.y else _stack(chunks)
+            array = _labels(chunks) if name == roles.y else _stack(chunks)
+            if name in (roles.a, roles.b) and _are_single_numbers(name, array, findings):
+                continue
+            arrays[name] = array
         except NoRoomError:
             raise
         except ColumnError as error:
@@ -100,6 +103,17 @@ def _opened(file: IO[bytes], findings: Findings) -> Any:
             "copy it or save it again."
         )
     return table
+
+
+def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        return False
+    findings.error(
+        f"array {name!r} has shape {array.shape}, one value a row, where lists of numbers are "
+        "wanted. Save them as lists of one number, in pandas "
+        f"frame[{name!r}] = [[value] for value in frame[{name!r}]]."
+    )
+    return True
 
 
 def _refuse_extension_types(file: IO[bytes], findings: Findings) -> None:

@@ -34,7 +34,7 @@ def run(
 
     dataset = read_dataset(spec, source, max_bytes=settings.max_data)
     for warning in dataset.warnings:
-        _err.print(f"Warning: {warning}", style="yellow")
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     study = Study.of(spec, dataset)
     _err.print(
         f"Study {study.id}: {dataset.name}, {dataset.rows} pairs "

@@ -44,6 +44,7 @@ def _inspect(data: str, options: Mapping[str, Any], *, as_json: bool) -> Inspect
         b=spec.b,
         y=spec.y,
         task=spec.task,
+        missing=spec.missing,
         seed=spec.seed,
         name=spec.name,
         max_bytes=Settings().max_data,

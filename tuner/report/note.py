@@ -44,7 +44,7 @@ def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
         "import mlflow\n"
         + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
         + f"encoder = mlflow.pyfunc.load_model({f'models:/{name}/{version}'!r})\n"
-        "answer = encoder.predict(x.astype('float32'))  # arrays: embedding, prediction, ...\n"
+        "answer = encoder.predict(x)  # rows of the data; arrays: embedding, prediction, ...\n"
     )
 
 

@@ -173,13 +173,14 @@ def verify_network(
 
 def raw_rows(
     dataset: PairedDataset, modality: str, index: NDArray[np.int64]
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """Return rows as a registered encoder takes them: padded steps are NaN."""
     side = dataset.a if modality == "a" else dataset.b
-    rows = np.asarray(side.values[index], dtype=np.float32)
+    rows: NDArray[np.floating] = np.array(side.values[index])
     if side.mask is None:
         return rows
-    return np.where(side.mask[index][:, :, None], rows, np.float32(np.nan))
+    rows[~side.mask[index]] = np.nan
+    return rows
 
 
 def _differs(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tuner import data
-from tuner.data.validation.labels import Labels
+from tuner.data.validation.labels.reading import Labels
 from tuner.data.validation.splits import grouped_split, quotas, stratified_split
 
 counts_of_classes = st.lists(st.integers(3, 200), min_size=1, max_size=12)

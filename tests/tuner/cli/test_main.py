@@ -56,6 +56,15 @@ def undisturbed(quiet_home, data) -> dict:
     return answer_of(tuner(quiet_home, "run", str(data), *SMALL, "--json"))
 
 
+@pytest.fixture
+def small_labels(tmp_path) -> str:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "labels.npz"
+    a, b = rng.normal(size=(2, 60, 3))
+    np.savez(path, a=a, b=b, y=np.resize([-1, 0, 1], 60))
+    return str(path)
+
+
 def save(path: Path, dataset) -> Path:
     labels = np.array(dataset.classes)[dataset.y]
     np.savez(path, a=dataset.a.values, b=dataset.b.values, y=labels)
@@ -155,6 +164,20 @@ def test_validate_says_what_a_valid_data_set_holds(tmp_path):
     assert done.returncode == 0
     assert "2,000 pairs" in done.stdout
     assert "10 classes" in done.stdout
+
+
+def test_validate_with_other_marks_of_a_missing_label(tmp_path, small_labels):
+    def shown(*words):
+        told = tuner(tmp_path, "validate", small_labels, *words)
+        return " ".join(told.stdout.split()), told.stderr
+
+    assert "3 classes: -1 20 (33%), 0 20 (33%), 1 20 (33%)" in shown("--missing", "none")[0]
+    out, err = shown("--missing", "1", "--missing", "5")
+    assert "2 classes: -1 20 (50%), 0 20 (50%)" in out
+    assert "holds no '5'" in err
+    out, err = shown("--missing", "-1")
+    assert "2 classes: 0 20 (50%), 1 20 (50%)" in out
+    assert "--missing -1" in err  # the commands that come next
 
 
 def test_the_same_command_again_answers_from_the_store(data, undisturbed, quiet_home):
