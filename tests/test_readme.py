@@ -20,9 +20,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("data", "models", "tuner", "tests", "deploy")
 PAGES = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
-SMALL = (
-    "trials=3, replicates=2, confirm_replicates=2, epochs=5"  # in place of trials=12 in snippets
-)
+SMALL = "trials=3, replicates=2, confirm_replicates=2"  # in place of trials=12 in snippets
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -73,13 +73,13 @@ def test_what_was_trained_passes(trained, verify):
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_what_was_trained_in_bfloat16_passes(task, tmp_path):
+def test_what_was_trained_in_bfloat16_passes(task, verify):
     small = make_study(task, settings=(("precision", "bfloat16"),))
     confirmed = small.finished[-1]
     config = confirmed.request.training(small.study.training)
     assert config.precision == "bfloat16"
     encoder = portable_encoder(confirmed.outcome, small.study.data, config, modality="a")
-    verify(small.study.dataset, confirmed.outcome, encoder, tmp_path)
+    verify(small.study.dataset, confirmed.outcome, encoder)
 
 
 @pytest.mark.parametrize("change", [OfItsBatch, Dropping])
