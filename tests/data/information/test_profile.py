@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from tests.support.grouped import groups_by_chance
 from tuner.data import from_arrays
 from tuner.data.information.atoms import NAMES
 from tuner.data.information.gate import Gate
@@ -119,42 +120,32 @@ def test_too_few_rows_are_said_to_be():
     assert few.focus is None
 
 
-def groups_world(label, groups=40, rows=25, seed=0):
-    """Every group is known by its features, in either modality.
-
-    `label` is of each group, either by chance or seen in the features of all groups, or of rows.
-    """
-    rng = np.random.default_rng([seed, groups])
-    group = np.repeat(np.arange(groups), rows)
-    views = rng.normal(size=(2, groups, 6))[:, group] + 0.3 * rng.normal(size=(2, len(group), 6))
-    y = rng.permutation(np.arange(groups) % 2)[group]
-    if label == "of rows":
-        y = rng.permutation(y)
-    if label != "by chance":
-        views[:, :, 0] = 2 * y - 1 + 0.3 * rng.normal(size=(2, len(group)))
-    a, b = views.astype(np.float32)
-    return from_arrays({"a": a, "b": b, "y": y, "group": group}, name="groups", seed=seed)
-
-
-def as_rows(world):
-    return dataclasses.replace(world, group=None)
+def groups_world(label_of, groups=40, rows=25):
+    """Every group is known by its features in either modality, and so is a row's label."""
+    world = groups_by_chance(groups, rows, 0)
+    rng = np.random.default_rng(0)
+    y = world.y if label_of == "groups" else rng.permutation(world.y)
+    a, b = (side.values.copy() for side in (world.a, world.b))
+    for view in (a, b):
+        view[:, 0] = 2 * y - 1 + 0.3 * rng.normal(size=len(y))
+    return from_arrays({"a": a, "b": b, "y": y, "group": world.group}, name="groups")
 
 
 def test_a_label_that_groups_have_by_chance_is_not_known_of_new_groups():
     """Rows of a group know each other: taken for independent, they share most of a bit."""
-    worlds = [groups_world("by chance", seed=seed) for seed in range(4)]
+    worlds = [groups_by_chance(40, 25, seed) for seed in range(4)]
     profiles = [information_profile(world) for world in worlds]
     assert np.mean([profile.R.value for profile in profiles]) < 0.05
     assert all(getattr(profile, name).low == 0 for profile in profiles for name in NAMES)
     assert all(profile.regime == "unknown" for profile in profiles)
     assert all(profile.gate.helps is None for profile in profiles)
     assert profiles[0].groups == 34  # of training and validation
-    assert information_profile(as_rows(worlds[0])).R.value > 0.5
+    assert information_profile(dataclasses.replace(worlds[0], group=None)).R.value > 0.5
 
 
-@pytest.mark.parametrize("label", ["of groups", "of rows"])
-def test_a_label_that_all_groups_show_is_known_of_new_groups(label):
-    profile = information_profile(groups_world(label))
+@pytest.mark.parametrize("label_of", ["groups", "rows"])
+def test_a_label_that_all_groups_show_is_known_of_new_groups(label_of):
+    profile = information_profile(groups_world(label_of))
     assert profile.R.low > 0.3
     assert profile.R.value > 0.6
     assert profile.R.high >= 0.98
