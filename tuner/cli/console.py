@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.data.inspection import Inspection
-from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
+from tuner.report.wording import ATOM_TITLES, expectation, guess_words, hindsight, nuisance_words
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
@@ -121,6 +121,8 @@ def show_answer(result: StudyResult) -> None:
         _out.print()
     for target in _ORDER:
         _show_target(target, result.answers[target])
+    for words in guess_words(result):
+        _out.print(words, style="yellow")
     if result.warm_start is not None:
         _out.print(f"The search began where study {result.warm_start} saw the best λ.")
     if result.nuisance is not None:
