@@ -1,6 +1,7 @@
 """What is in a data set's file, how it is read, and what is doubtful of it."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -19,6 +20,14 @@ from tuner.data.validation.splits import RATIO
 
 _SHOWN = 12  # classes, the largest first
 _SPLIT_USE = "split"
+_LOOKS = (  # names that people give, the one that is wanted, and what it would hold
+    (
+        r"groups?|(subject|patient|speaker|person|session|site|user)s?(_?ids?)?",
+        GROUP,
+        "which rows belong together (they then stay in one split)",
+    ),
+    (r"splits?|folds?|partitions?|subsets?", SPLIT, "0 training, 1 validation and 2 test"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +140,27 @@ def inspect(
         ),
         dataset=dataset,
         errors=tuple(findings.errors),
-        warnings=tuple(findings.warnings),
+        warnings=(*findings.warnings, *_hints(contents, uses, roles)),
     )
+
+
+def _hints(contents: Mapping[str, Contents], uses: Mapping[str, str], roles: Roles) -> list[str]:
+    """Say what arrays that are not used look like, by their names."""
+    hints = []
+    for name in contents.keys() - uses.keys():
+        for pattern, wanted, what in _LOOKS:
+            if re.fullmatch(pattern, name.lower()) and wanted not in contents:
+                hints.append(
+                    f"array {name!r} is not used. If it holds {what}, save it as {wanted!r}."
+                )
+    for side in (roles.a, roles.b):
+        lengths, mask = f"{side}_lengths", f"{side}_mask"
+        if lengths in contents and mask not in contents:
+            hints.append(
+                f"array {lengths!r} is not used. If it holds how many steps of {side!r} are real, "
+                f"save numpy.arange({side}.shape[1]) < {lengths}[:, None] as {mask!r}."
+            )
+    return sorted(hints)
 
 
 def _uses(roles: Roles) -> dict[str, str]:
