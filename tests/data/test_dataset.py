@@ -38,6 +38,7 @@ def test_arrays_are_canonical_read_only_copies(arrays):
         (np.resize([2.0, 1.0, -1.0], 60), "auto", (1, 2), 20),
         (np.resize([0.5, 1.0, np.nan], 60), "auto", None, 20),
         (np.resize([-1, 1, 2], 60), "regression", None, 0),
+        (np.resize([True, False], 60), "regression", None, 0),
         (np.ma.masked_equal(np.resize([1, 2, 3], 60), 3), "auto", (1, 2), 20),
         (np.ma.masked_equal(np.resize([1, 2, 3], 60), 3), "regression", None, 20),
     ],

@@ -153,23 +153,21 @@ def warn_of_classes(name: str, y: Ints, classes: Classes, findings: Findings) ->
 def _suspects(present: Array, task: Task) -> list[tuple[int | str, int]]:
     """What usually stands for a missing label, with its number of rows."""
     distinct, rows = np.unique(present, return_counts=True)
-    counts = dict(zip(distinct.tolist(), rows.tolist(), strict=True))
     if present.dtype.kind == "U":
-        return [(t, n) for t, n in counts.items() if t.strip().lower() in _MISSING_NAMES]
+        named = zip(distinct.tolist(), rows.tolist(), strict=True)
+        return [(name, n) for name, n in named if name.strip().lower() in _MISSING_NAMES]
     if task == "classification":
-        codes = (code for code in _MISSING_CODES if code in counts and code - 1 not in counts)
-        return [(code, counts[code]) for code in codes]
-    return [
-        (code, counts[code])
-        for code in _SENTINELS
-        if counts.get(code, 0) > 1 and _stands_apart(code, distinct)
-    ]
+        codes = [code for code in _MISSING_CODES if not np.any(distinct == code - 1)]
+    else:
+        codes = [code for code in _SENTINELS if _stands_apart(code, distinct)]
+    held = [(code, int(rows[distinct == code].sum())) for code in codes]
+    return [(code, n) for code, n in held if n > (0 if task == "classification" else 1)]
 
 
 def _stands_apart(value: float, distinct: Array) -> bool:
     """Whether a value lies farther from all others than these from each other."""
     others = distinct[distinct != value].astype(np.float64)
-    if len(others) < 2:
+    if len(others) < 2 or len(others) == len(distinct):
         return False
     return bool(np.abs(others - value).min() > np.ptp(others))
 

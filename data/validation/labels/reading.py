@@ -154,7 +154,7 @@ def _regression(name: str, values: Array, absent: Mask, findings: Findings) -> L
 
 def _precision_of(targets: Array) -> npt.DTypeLike:
     """Return the type of targets: outliers do not hide that the others lie close together."""
-    if len(targets) == 0:
+    if len(targets) == 0 or np.can_cast(targets.dtype, np.float32):
         return np.float32
     low, high = np.quantile(targets, (0.05, 0.95))
     middle = targets[(targets >= low) & (targets <= high)]
