@@ -47,7 +47,7 @@ class PairedDataset:
     Made by `read` and `from_arrays`, which validate; all arrays are read-only.
 
     Attributes:
-        name: Lower-case letters, digits, "-" and "_".
+        name: Lower-case letters and digits of any script, "-" and "_".
         a: The first modality.
         b: The second modality, row by row the partner of the first.
         y: (rows,). Classification: int64 indices into `classes`, -1 without a label.

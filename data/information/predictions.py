@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 
 from tuner.data.dataset import Modality
+from tuner.data.information.sampling import FOLDS, folds, halves
 from tuner.data.typing import Floats, Ints, Mask
 
-_FOLDS = 5
 _COMPONENTS = 32
 _CROSSED = 12  # components of each modality whose products a joint predictor sees
 _WAVES = 128  # random Fourier features
@@ -63,7 +63,13 @@ def components(modality: Modality, rows: Ints, seed: int) -> Floats:
 
 
 def predict_symbols(
-    a: Floats, b: Floats, y: Ints, *, seed: int, half: Literal[0, 1] | None = None
+    a: Floats,
+    b: Floats,
+    y: Ints,
+    group: Ints | None = None,
+    *,
+    seed: int,
+    half: Literal[0, 1] | None = None,
 ) -> Symbols:
     """Cross-fit predictors of the label and cluster what they say.
 
@@ -75,12 +81,13 @@ def predict_symbols(
         a: Components of A, (rows, features).
         b: Components of B.
         y: Label codes from 0, (rows,).
+        group: Numbers from 0 on, (rows,), equal for rows of one group; None without groups.
         seed: Of folds, features and clusters.
-        half: Fit to one random half of each fold's training rows only.
+        half: Fit to one random half of each fold's training rows, or groups, only.
     """
     rng = np.random.default_rng([seed, 1])
-    fold = _stratified_folds(y, rng)
-    coin = rng.integers(0, 2, len(y))
+    fold = folds(y, group, rng)
+    coin = halves(len(y), group, rng)
     used = np.ones(len(y), dtype=bool) if half is None else coin == half
     crossed = (a[:, :_CROSSED, None] * b[:, None, :_CROSSED]).reshape(len(a), -1)
     designs = {
@@ -112,14 +119,6 @@ def _as_vectors(modality: Modality, rows: Ints) -> Floats:
     return values.reshape(len(values), -1)
 
 
-def _stratified_folds(y: Ints, rng: np.random.Generator) -> Ints:
-    """Fold of each row; every class is spread evenly, or folds would betray the label."""
-    order = np.lexsort([rng.random(len(y)), y])
-    fold = np.empty(len(y), dtype=np.int64)
-    fold[order] = np.arange(len(y)) % _FOLDS
-    return fold
-
-
 def _waves(x: Floats, rng: np.random.Generator) -> Floats:
     """Random cosines whose products approximate a Gaussian kernel of width √features."""
     frequencies = rng.normal(size=(x.shape[1], _WAVES)) / np.sqrt(max(x.shape[1], 1))
@@ -131,7 +130,7 @@ def _out_of_fold(design: Floats, y: Ints, fold: Ints, used: Mask) -> Floats:
     """Predicted indicators, (rows, classes), each row's by the other folds."""
     targets = np.eye(int(y.max()) + 1)[y]
     predicted = np.empty_like(targets)
-    for held_out in range(_FOLDS):
+    for held_out in range(FOLDS):
         seen, unseen = (fold != held_out) & used, fold == held_out
         predicted[unseen] = _ridge(design[seen], targets[seen], design[unseen])
     return predicted

@@ -16,6 +16,7 @@ from tuner.data.information.atoms import NAMES
 from tuner.data.information.discrete import least_by_projections, mutual_information
 from tuner.data.information.gate import Gate, cross_covariance_gate
 from tuner.data.information.predictions import Symbols, components, predict_symbols
+from tuner.data.information.sampling import group_weights, permutation
 from tuner.data.typing import Floats, Ints
 
 Regime = Literal["align", "interior", "do not align", "unknown"]
@@ -26,6 +27,8 @@ _SWEEPS = 100  # of every resample: enough for its spread
 _ROWS = 10_000
 _BINS = 4  # that a real-valued label is cut into
 _FEWEST = 60
+_FEWEST_GROUPS = 10
+_FOLDED_GROUPS = 4  # or a half of a fold's groups might be none
 _WIDE = 0.5  # of the label's entropy
 _STILL_RISING = 0.03  # of the label's entropy
 _Z = 1.96
@@ -59,6 +62,7 @@ class Profile:
         S: Synergistic: only both together tell it.
         entropy: Of the label (of its bin, where it is a real number), bits.
         rows: Labelled training and validation rows that were used.
+        groups: How many groups these are of; None where rows are independent.
         reason: Why the numbers should not be relied on; None if they may be.
         gate: A second opinion on the same rows.
     """
@@ -71,6 +75,7 @@ class Profile:
     rows: int
     reason: str | None
     gate: Gate
+    groups: int | None = None
 
     @property
     def reliable(self) -> bool:
@@ -107,7 +112,8 @@ def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
     """Estimate the profile from labelled training and validation rows; test rows stay unseen.
 
     The mean of label permutations is subtracted from every atom; intervals come from bootstrap
-    resamples of rows. The result is the same on any number of threads.
+    resamples of rows. Where rows come in groups, whole groups are folded, permuted and resampled:
+    the numbers are of rows of new groups. The result is the same on any number of threads.
 
     Args:
         dataset: At most 10,000 of its rows are used, evenly spread.
@@ -117,19 +123,21 @@ def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
 
     rows = _usable_rows(dataset)
     y = _label_codes(dataset, rows)
+    groups, group = _groups(dataset, rows)
     with threadpool_limits(1):
         a, b = (components(side, rows, seed) for side in (dataset.a, dataset.b))
-        symbols = predict_symbols(a, b, y, seed=seed)
-        halves = [predict_symbols(a, b, y, seed=seed, half=half) for half in (0, 1)]
-        estimates = _estimates(symbols, halves, y, np.random.default_rng([seed, 2]))
-        gate = cross_covariance_gate(a, b, y, seed=seed)
+        symbols = predict_symbols(a, b, y, group, seed=seed)
+        halves = [predict_symbols(a, b, y, group, seed=seed, half=half) for half in (0, 1)]
+        estimates = _estimates(symbols, halves, y, group, np.random.default_rng([seed, 2]))
+        gate = cross_covariance_gate(a, b, y, group, seed=seed)
     entropy = _entropy(y)
     return Profile(
         **estimates,
         entropy=entropy,
         rows=len(rows),
-        reason=_reason(estimates, symbols, halves, y, entropy),
+        reason=_reason(estimates, symbols, halves, y, groups, entropy),
         gate=gate,
+        groups=groups,
     )
 
 
@@ -137,6 +145,14 @@ def _usable_rows(dataset: PairedDataset) -> Ints:
     rows = np.flatnonzero(dataset.labelled & (dataset.split != Split.TEST))
     spread = np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).round().astype(np.int64)
     return rows[spread]
+
+
+def _groups(dataset: PairedDataset, rows: Ints) -> tuple[int | None, Ints | None]:
+    """How many groups rows are of, and which (rows,), unless they are too few to be folded."""
+    if dataset.group is None:
+        return None, None
+    names, group = np.unique(dataset.group[rows], return_inverse=True)
+    return len(names), group.astype(np.int64) if len(names) >= _FOLDED_GROUPS else None
 
 
 def _label_codes(dataset: PairedDataset, rows: Ints) -> Ints:
@@ -148,47 +164,80 @@ def _label_codes(dataset: PairedDataset, rows: Ints) -> Ints:
 
 
 def _estimates(
-    symbols: Symbols, halves: Sequence[Symbols], y: Ints, rng: np.random.Generator
+    symbols: Symbols,
+    halves: Sequence[Symbols],
+    y: Ints,
+    group: Ints | None,
+    rng: np.random.Generator,
 ) -> dict[str, Estimate]:
     rows = np.arange(len(y))
-    drawn = rng.integers(0, len(y), (_RESAMPLES, len(y)))
-    shuffled = np.stack([rng.permutation(y) for _ in range(_PERMUTATIONS)])
+    resampled = _resampled(symbols, y, group, rng)
+    shuffled = np.stack([y[permutation(len(y), group, rng)] for _ in range(_PERMUTATIONS)])
     found, *before = (_atoms(part, rows[None], y[None]) for part in (symbols, *halves))
-    resampled = _atoms(symbols, drawn, y[drawn], _SWEEPS)
     null = _atoms(symbols, np.broadcast_to(rows, shuffled.shape), shuffled, _SWEEPS)
     return {
         name: _estimate(
             float(found[name][0]),
             [float(part[name][0]) for part in before],
-            resampled[name],
-            null[name],
+            float(null[name].mean()),
+            _reach(resampled[name], null[name], group),
         )
         for name in NAMES
     }
 
 
-def _estimate(found: float, before: Sequence[float], resampled: Floats, null: Floats) -> Estimate:
-    """Centre at what the labels add to their permutations; reach by the larger spread.
+def _resampled(
+    symbols: Symbols, y: Ints, group: Ints | None, rng: np.random.Generator
+) -> dict[str, Floats]:
+    """Plug-in atoms of bootstrap resamples of rows, or of whole groups."""
+    if group is None:
+        drawn = rng.integers(0, len(y), (_RESAMPLES, len(y)))
+        return _atoms(symbols, drawn, y[drawn], _SWEEPS)
+    weights = group_weights(group, _RESAMPLES, rng)
+    rows = np.broadcast_to(np.arange(len(y)), weights.shape)
+    return _atoms(symbols, rows, y[rows], _SWEEPS, weights)
+
+
+def _reach(resampled: Floats, null: Floats, group: Ints | None) -> float:
+    """Half the width of an interval, by the larger spread.
+
+    Of few groups the bootstrap's spread is too small by √((G − 1) / G), and Student's t takes the
+    place of the normal, with G − 1 degrees of freedom (Cameron, Gelbach and Miller, Review of
+    Economics and Statistics 90 (2008) 414).
+    """
+    spread, null_spread = float(resampled.std(ddof=1)), float(null.std(ddof=1))
+    if group is None:
+        return _Z * max(spread, null_spread)
+    from scipy import special
+
+    others = int(group.max())
+    quantile = float(special.stdtrit(others, 0.975))
+    return quantile * max(spread * float(np.sqrt(1 + 1 / others)), null_spread)
+
+
+def _estimate(found: float, before: Sequence[float], by_chance: float, reach: float) -> Estimate:
+    """Centre at what the labels add to their permutations.
 
     Predictors that saw half of the rows gave `before`, one value a half. If what they lack falls
     as slowly as 1 / √rows, 1 / (√2 - 1) times the gain since then is lacking still: so far the
     interval reaches, by the half that makes it the wider.
     """
-    value, lacking = found - float(null.mean()), (found - np.asarray(before)) / (np.sqrt(2) - 1)
-    reach = _Z * max(float(resampled.std(ddof=1)), float(null.std(ddof=1)))
+    value, lacking = found - by_chance, (found - np.asarray(before)) / (np.sqrt(2) - 1)
     least, most = min(float(lacking.min()), 0.0), max(float(lacking.max()), 0.0)
     ends = (value - reach + least, value, value + reach + most)
     low, middle, high = (max(0.0, float(end)) for end in ends)
     return Estimate(value=middle, low=low, high=high)
 
 
-def _atoms(symbols: Symbols, rows: Ints, y: Ints, sweeps: int = 400) -> dict[str, Floats]:
-    """Plug-in atoms of many samples: (batch, n) rows of the symbols, with labels y.
+def _atoms(
+    symbols: Symbols, rows: Ints, y: Ints, sweeps: int = 400, weights: Floats | None = None
+) -> dict[str, Floats]:
+    """Plug-in atoms of many samples: (batch, n) rows of the symbols, with labels y and weights.
 
     S may be negative here: that is noise, which clipping would turn into bias.
     """
     with_a, with_b, both = (
-        _tables(codes[rows], y) for codes in (symbols.a, symbols.b, symbols.both)
+        _tables(codes[rows], y, weights) for codes in (symbols.a, symbols.b, symbols.both)
     )
     of_a, of_b = mutual_information(with_a), mutual_information(with_b)
     least = np.clip(
@@ -202,13 +251,15 @@ def _atoms(symbols: Symbols, rows: Ints, y: Ints, sweeps: int = 400) -> dict[str
     }
 
 
-def _tables(codes: Ints, y: Ints) -> Floats:
-    """Joint distributions (batch, symbols, labels) of (batch, n) codes and labels."""
+def _tables(codes: Ints, y: Ints, weights: Floats | None = None) -> Floats:
+    """Joint distributions (batch, symbols, labels) of (batch, n) codes, labels and weights."""
     batch, count = codes.shape
     symbols, labels = int(codes.max()) + 1, int(y.max()) + 1
     cell = (np.arange(batch)[:, None] * symbols + codes) * labels + y
-    counts = np.bincount(cell.ravel(), minlength=batch * symbols * labels)
-    shares: Floats = counts.reshape(batch, symbols, labels) / count
+    held = None if weights is None else weights.ravel()
+    counts = np.bincount(cell.ravel(), held, minlength=batch * symbols * labels)
+    total = count if weights is None else weights.sum(1)[:, None, None]
+    shares: Floats = counts.reshape(batch, symbols, labels) / total
     return shares
 
 
@@ -222,9 +273,14 @@ def _reason(
     symbols: Symbols,
     halves: Sequence[Symbols],
     y: Ints,
+    groups: int | None,
     entropy: float,
 ) -> str | None:
-    few = f"{len(y)} labelled rows are too few: "
+    units = "rows" if groups is None else "groups"
+    of_groups = "" if groups is None else f" of {groups} group{'s' * (groups != 1)}"
+    few = f"{len(y)} labelled rows{of_groups} are too few: "
+    if groups is not None and groups < _FEWEST_GROUPS:
+        return f"{few}at least {_FEWEST_GROUPS} groups are needed to tell of others"
     if len(y) < _FEWEST:
         return f"{few}at least {_FEWEST} are needed"
     for name, estimate in estimates.items():
@@ -238,7 +294,7 @@ def _reason(
         gained = now - float(np.mean(before))
         if gained > _STILL_RISING * entropy:
             return (
-                f"{few}predictions from {words} still gain {gained:.2f} bits when rows double, "
+                f"{few}predictions from {words} still gain {gained:.2f} bits when {units} double, "
                 "so there is more than these numbers say"
             )
     return None

@@ -17,6 +17,7 @@ from tuner.data.validation.rows import (
     make_split,
     read_groups,
     read_split,
+    warn_of_few_groups,
 )
 
 
@@ -61,6 +62,8 @@ def assemble(
     findings.raise_errors()
     # Whatever is missing has been noted, so that the line above has raised.
     assert a is not None and b is not None and labels is not None and split is not None  # noqa: PT018
+    if groups is not None:
+        warn_of_few_groups(split, labels, groups, findings)
     return PairedDataset(
         name=name,
         a=a,

@@ -15,6 +15,7 @@ from tuner.data.validation.splits import RATIO, grouped_split, stratified_split
 from tuner.data.validation.text import read_text
 
 TOLERANCE = 0.05  # share of rows by which a split may miss its ratio before its owner is told
+FEW_GROUPS = 10  # fewer tell little of other groups
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,6 +139,29 @@ def _check_straddling(split: Splits, groups: Groups, findings: Findings) -> None
             f"{number} in more than one split (first: {groups.names[first]!r}, in {parts}), which "
             f"lets test rows leak into training. Correct {SPLIT!r}, or leave it out."
         )
+
+
+def warn_of_few_groups(split: Splits, labels: Labels, groups: Groups, findings: Findings) -> None:
+    """Note where validation or test rows are of too few groups to tell much of others."""
+    lost = {
+        Split.VALIDATION: "the best λ may then be any",
+        Split.TEST: "there is then no interval of the gain, and no verdict can be to align",
+    }
+    for part, without in lost.items():
+        held = np.unique(groups.codes[(split == part) & labels.labelled])
+        rows = f"labelled {part.name.lower()} rows"
+        if len(held) == 1:
+            findings.warn(
+                f"{rows} are all of one group ({groups.names[held[0]]!r}), which tells nothing of "
+                f"other groups: {without}. Add groups, or give more of them to that split by an "
+                f"array {SPLIT!r}."
+            )
+        elif len(held) < FEW_GROUPS:
+            findings.warn(
+                f"{rows} are of {len(held)} groups. Intervals are over groups, because rows of one "
+                f"group are not independent, and with fewer than {FEW_GROUPS} they are wide. More "
+                "groups narrow them; more rows of the same groups hardly do."
+            )
 
 
 def make_split(

@@ -58,7 +58,8 @@ class Metric:
             weights: (weightings, rows), for example how often a bootstrap drew each row.
 
         Returns:
-            (weightings,) the mean over replicates of the weighted score.
+            (weightings,) the mean over replicates of the weighted score; NaN for R² where no two
+            labels that count differ.
         """
         return _RESAMPLERS[self.name](truth, predictions, weights)
 
@@ -74,12 +75,6 @@ METRICS = {
     )
 }
 DEFAULT_METRIC = {"classification": "accuracy", "regression": "mae"}
-
-
-def bootstrap_weights(rows: int, resamples: int, seed: int) -> Doubles:
-    """Draw how often each row occurs in bootstrap resamples, (resamples, rows)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
 
 
 def _accuracy(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
@@ -123,7 +118,9 @@ def _mae(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
 def _r2(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
     y = truth.astype(np.float64) - truth.mean(dtype=np.float64)
     total = weights.sum(1)
-    spread = weights @ y**2 - (weights @ y) ** 2 / total
+    squares = weights @ y**2
+    spread = squares - (weights @ y) ** 2 / total
+    spread[spread <= 1e-12 * squares] = np.nan  # the label is constant
     residual = weights @ ((predictions.astype(np.float64) - truth) ** 2).mean(0)
     score: Doubles = 1 - residual / spread
     return score

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from tests.benchmarks import spoken_digits
-from tuner.analysis.gain import Gain, paired_gain
+from tuner.analysis.gain import Gain, measured_gain
 from tuner.data import PairedDataset, read
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.execution.worker import train_request
@@ -206,13 +206,8 @@ def find(
     }
 
     def gain(target: Target, treated: float, baseline: float) -> Gain:
-        test, sign = study.test, study.metric.sign
         ours, theirs = (confirmed[at].outcome.test_predictions for at in (treated, baseline))
-        return paired_gain(
-            sign * test.scores(ours, target),
-            sign * test.scores(theirs, target),
-            sign * (test.resampled(ours, target) - test.resampled(theirs, target)),
-        )
+        return measured_gain(study.test, ours, theirs, target)
 
     return Finding(
         experiment=experiment,
@@ -223,7 +218,7 @@ def find(
         over_largest={t: gain(t, candidates[t], spec.max_lambda) for t in candidates},
         largest={t: gain(t, spec.max_lambda, 0.0) for t in candidates},
         alike={
-            name: paired_gain(searched[-1].similarity[name], searched[0].similarity[name], None)
+            name: measured_gain(searched[-1].similarity[name], searched[0].similarity[name], None)
             for name in MEASURES
         },
     )

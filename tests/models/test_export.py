@@ -12,6 +12,7 @@ from tuner.models.export import portable_encoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 
+pytestmark = pytest.mark.integration
 SEEDS = (3, 1, 2)
 BUILT_IN = {
     "mlp": (5,),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner.analysis.decision import Choice, decide
-from tuner.analysis.gain import Gain, paired_gain
+from tuner.analysis.gain import Gain, measured_gain
 from tuner.analysis.guess import guess_of
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
@@ -110,7 +110,7 @@ class _Confirmation:
             verdict=verdict,
             candidate=choice.candidate,
             gain=None if gain is None else gain.value,
-            gain_interval=None if gain is None else (gain.low, gain.high),
+            gain_interval=None if gain is None else gain.interval,
             evidence=evidence,
         )
 
@@ -132,7 +132,7 @@ class _Confirmation:
                 baseline=float(test.scores(_tested(self.baseline), target).mean()),
                 best=None if best is None else float(test.scores(_tested(best), target).mean()),
                 gain=None if gain is None else gain.value,
-                gain_interval=None if gain is None else (gain.low, gain.high),
+                gain_interval=None if gain is None else gain.interval,
             ),
             model=None,
         )
@@ -147,18 +147,10 @@ class _Confirmation:
         if trial.outcome is None:
             reason = f"λ = {choice.candidate:.3g} could not be trained again: {trial.reason}"
             return "no detectable effect", reason, None
-        gain = self._gain(target, trial.outcome)
+        treated, baseline = _tested(trial.outcome), _tested(self.baseline)
+        gain = measured_gain(self.study.test, treated, baseline, target)
         verdict, evidence = decide(choice, gain)
         return verdict, evidence, gain
-
-    def _gain(self, target: Target, treated: TrainingOutcome) -> Gain:
-        test, sign = self.study.test, self.study.metric.sign
-        ours, base = _tested(treated), _tested(self.baseline)
-        return paired_gain(
-            sign * test.scores(ours, target),
-            sign * test.scores(base, target),
-            sign * (test.resampled(ours, target) - test.resampled(base, target)),
-        )
 
 
 def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:

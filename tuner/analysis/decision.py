@@ -30,7 +30,7 @@ class Choice:
     Attributes:
         best: The λ in [0, λ_max] of the highest posterior mean gain; 0 if none is above 0.
         interval: 95 % interval of the λ of the highest gain, to 1/64 of u. It may include 0 and
-            λ_max.
+            λ_max, and is the whole range if validation rows are of too few groups to tell.
         candidate: The λ > 0 to confirm against λ = 0: `best` if that is above 0, else the least
             harmful of the useful strengths (u at least 1/4).
         expected: Gain at the candidate, on validation rows. Where `best` is above 0 it is the
@@ -68,14 +68,16 @@ def choose(observations: Observations, space: LambdaSpace, *, seed: int) -> Choi
     candidate = best or int(useful[mean[useful].argmax()])
     winners = draws.argmax(axis=1)
     low, high = np.quantile(winners, [0.025, 0.975], method="inverted_cdf").astype(int)
+    if observations.too_few_groups:
+        low, high = 0, _GRID - 1
     return Choice(
         best=float(lambdas[best]),
         # The two can part where the curve is flat: the interval is of the argmax, best of the mean.
         interval=(float(lambdas[min(low, best)]), float(lambdas[max(high, best)])),
         candidate=float(lambdas[candidate]),
-        expected=_summary(draws[:, candidate]),
+        expected=_summary(draws[:, candidate], observations),
         support=float(np.mean(draws[:, candidate] > 0)),
-        average=_summary(draws.mean(axis=1)),
+        average=_summary(draws.mean(axis=1), observations),
     )
 
 
@@ -119,10 +121,19 @@ def _readable(lambdas: Floats, maximum: float) -> Floats:
     return np.append(np.minimum(rounded, maximum), maximum)
 
 
-def _summary(draws: Floats) -> Gain:
+def _summary(draws: Floats, observations: Observations) -> Gain:
     low, value, high = np.quantile(draws, [0.025, 0.5, 0.975])
-    return Gain(value=float(value), low=float(low), high=float(high))
+    if observations.too_few_groups:
+        low, high = -np.inf, np.inf
+    groups = None if observations.grouping is None else observations.grouping.count
+    return Gain(value=float(value), low=float(low), high=float(high), groups=groups)
 
 
 def _words(gain: Gain) -> str:
-    return f"the gain is {gain.value:+.3g} (95 % interval {gain.low:+.3g} to {gain.high:+.3g})"
+    groups = "" if gain.groups is None else f"{gain.groups:,} group{'s' * (gain.groups != 1)}"
+    if gain.interval is None:
+        return f"the gain is {gain.value:+.3g} (no interval: rows of {groups} are too few)"
+    over = f" over {groups}" if groups else ""
+    return (
+        f"the gain is {gain.value:+.3g} (95 % interval{over} {gain.low:+.3g} to {gain.high:+.3g})"
+    )

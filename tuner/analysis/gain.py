@@ -4,12 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.typing import Floats
+from tuner.models.evaluation.resampling import Grouping
+from tuner.study.scores import Scorer, Target
+from tuner.typing import Array, Floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
     """A gain over λ = 0, in units of the score, with its 95 % interval.
+
+    Attributes:
+        value: The gain.
+        low: Lower end of the interval; infinite, like `high`, if groups are too few for one.
+        high: Its upper end.
+        groups: Over how many groups of rows the interval is; None where rows are independent.
 
     Raises:
         ValueError: If the interval does not hold the value.
@@ -18,13 +26,45 @@ class Gain:
     value: float
     low: float
     high: float
+    groups: int | None = None
 
     def __post_init__(self) -> None:
         if not self.low <= self.value <= self.high:
             raise ValueError(f"need low ≤ value ≤ high, not {self.low}, {self.value}, {self.high}")
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The two ends; None if groups are too few for an interval."""
+        return (self.low, self.high) if np.isfinite([self.low, self.high]).all() else None
 
-def paired_gain(treated: Floats, baseline: Floats, resampled: Floats | None) -> Gain:
+
+def measured_gain(
+    scorer: Scorer, treated: dict[str, Array], baseline: dict[str, Array], target: Target
+) -> Gain:
+    """Mean gain of predictions with alignment over those without, by the same seeds.
+
+    Args:
+        scorer: Of the rows that were predicted.
+        treated: Predictions with alignment of each modality, (replicates, rows).
+        baseline: The same without.
+        target: What is scored.
+    """
+    sign = scorer.metric.sign
+    ours, theirs = (scorer.resampled(each, target) for each in (treated, baseline))
+    return paired_gain(
+        sign * scorer.scores(treated, target),
+        sign * scorer.scores(baseline, target),
+        None if ours is None or theirs is None else sign * (ours - theirs),
+        scorer.grouping,
+    )
+
+
+def paired_gain(
+    treated: Floats,
+    baseline: Floats,
+    resampled: Floats | None,
+    grouping: Grouping | None = None,
+) -> Gain:
     """Mean gain of the treated replicates, for other seeds and other rows than these.
 
     Seeds and rows are crossed random effects, so Var = Var_seeds / S + Var_rows. Each part has its
@@ -39,6 +79,8 @@ def paired_gain(treated: Floats, baseline: Floats, resampled: Floats | None) -> 
         baseline: Scores without, of the same seeds. Shape (S,).
         resampled: Mean gain over replicates under bootstrap resamples of the rows. Shape (B,), B
             at least 2. None takes the rows as given.
+        grouping: The groups that were resampled, if groups were; with these, None for `resampled`
+            means that they are too few for an interval.
 
     Raises:
         ValueError: If a shape is not as said, or a number is not finite.
@@ -48,17 +90,21 @@ def paired_gain(treated: Floats, baseline: Floats, resampled: Floats | None) -> 
     if resampled is not None and (resampled.ndim != 1 or resampled.size < 2):
         raise ValueError(f"resampled must be (at least 2,), not {resampled.shape}")
     gains = treated - baseline
-    reach = np.square(_reach(gains)) / gains.size
+    reach = np.square(_reach(gains, gains.size - 1)) / gains.size
     if resampled is not None:
-        reach += np.square(_reach(resampled))
+        freedom = resampled.size - 1 if grouping is None else grouping.freedom
+        reach += np.square(_reach(resampled, freedom))
     value, half = float(gains.mean()), float(np.sqrt(reach))
     if not np.isfinite(half):
         raise ValueError("scores must be finite")
-    return Gain(value=value, low=value - half, high=value + half)
+    if grouping is not None and resampled is None:
+        half = np.inf
+    groups = None if grouping is None else grouping.count
+    return Gain(value=value, low=value - half, high=value + half, groups=groups)
 
 
-def _reach(sample: Floats) -> float:
-    """Half the width of the 95 % interval of one draw, by Student's t with n − 1 degrees."""
+def _reach(sample: Floats, freedom: float) -> float:
+    """Half the width of the 95 % interval of one draw, by Student's t."""
     from scipy import special
 
-    return float(special.stdtrit(sample.size - 1, 0.975) * sample.std(ddof=1))
+    return float(special.stdtrit(freedom, 0.975) * sample.std(ddof=1))

@@ -56,10 +56,12 @@ def _comparison(
     guess: dict[str, Array],
     target: Target,
 ) -> GuessComparison | None:
-    """How an encoder compares; None if it is surely better."""
+    """How an encoder compares; None if it is surely better, or rows are of one group."""
+    told, guessed = (test.resampled(each, target) for each in (predictions, guess))
+    if told is None or guessed is None:
+        return None
     score, base = (float(test.scores(each, target).mean()) for each in (predictions, guess))
-    gains = test.resampled(predictions, target) - test.resampled(guess, target)
-    low, high = np.nanquantile(metric.sign * gains, (0.025, 0.975))
+    low, high = np.nanquantile(metric.sign * (told - guessed), (0.025, 0.975))
     if metric.sign * (score - base) > 0 and low >= 0:
         return None
     distance = _PERFECT.get(metric.name, 1.0) - base

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.scores import Scorer, Target
 from tuner.typing import Floats
@@ -23,6 +24,8 @@ class Observations:
         resampled: The mean over replicates of the score at each λ, under bootstrap resamples of
             the evaluation rows, each resample the same at every λ. Shape (B, T). None takes the
             rows as given: the answer then holds for these rows only.
+        grouping: The groups that were resampled; None where rows are independent. With groups but
+            nothing resampled there are too few of them to say anything of others.
 
     Raises:
         ValueError: If a shape, an order or a number is not as said above.
@@ -31,6 +34,7 @@ class Observations:
     lambdas: Floats
     scores: Floats
     resampled: Floats | None = None
+    grouping: Grouping | None = None
 
     def __post_init__(self) -> None:
         if self.lambdas.ndim != 1 or self.lambdas.size < 2:
@@ -50,6 +54,11 @@ class Observations:
         if np.all(self.lambdas == 0):
             raise ValueError("need a λ above 0")
 
+    @property
+    def too_few_groups(self) -> bool:
+        """Whether nothing can be said of other groups of rows than these."""
+        return self.grouping is not None and self.resampled is None
+
 
 def observe(scorer: Scorer, outcomes: Sequence[TrainingOutcome], target: Target) -> Observations:
     """Gather validation utilities (higher is better) of a target, in the order of λ.
@@ -66,5 +75,11 @@ def observe(scorer: Scorer, outcomes: Sequence[TrainingOutcome], target: Target)
     return Observations(
         lambdas=np.array([outcome.strength for outcome in ordered]),
         scores=sign * np.stack(scores),
-        resampled=sign * np.stack(resampled, axis=1),
+        resampled=_stacked(sign, resampled),
+        grouping=scorer.grouping,
     )
+
+
+def _stacked(sign: int, resampled: Sequence[Floats | None]) -> Floats | None:
+    known = [scores for scores in resampled if scores is not None]
+    return sign * np.stack(known, axis=1) if len(known) == len(resampled) else None

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from tuner.data import PairedDataset, Split
-from tuner.data.validation.findings import listing
+from tuner.data.inspection import Inspection
 from tuner.report.wording import ATOM_TITLES, expectation, guess_words, hindsight, nuisance_words
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
@@ -179,28 +177,32 @@ def show_information(name: str, information: InformationSummary) -> None:
     _out.print(expectation(information))
 
 
-def show_dataset(dataset: PairedDataset) -> None:
-    """Print what a valid data set holds."""
-    for warning in dataset.warnings:
+def show_inspection(inspection: Inspection) -> None:
+    """Print what is in a file, how it is read, and what is doubtful."""
+    if inspection.arrays:  # beside errors, where they are told
+        (_err if inspection.dataset is None else _out).print(_contents(inspection))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for what, words in inspection.reading.items():
+        table.add_row(Text(what, "bold"), Text(words, overflow="fold"))
+    if inspection.dataset is not None:
+        _out.print(f"{inspection.source}: valid, {inspection.dataset.rows:,} pairs", style="bold")
+        _out.print(table)
+    for warning in inspection.warnings:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
-    sizes = {split.name.lower(): len(dataset.indices(split)) for split in Split}
-    _out.print(
-        f"{dataset.name}: valid, {dataset.rows} pairs, {int(dataset.labelled.sum())} labelled"
-    )
-    for role, side in (("a", dataset.a), ("b", dataset.b)):
-        _out.print(f"{role}: {side.name}, a row has shape {side.values.shape[1:]}")
-    _out.print(f"y: {dataset.task}{_classes(dataset)}")
-    _out.print("split: " + ", ".join(f"{count} {name}" for name, count in sizes.items()))
-    _out.print(f"fingerprint: {dataset.fingerprint}", soft_wrap=True)
+    for error in inspection.errors:
+        _err.print(f"Error: {inspection.source}: {error}", style="red", soft_wrap=True)
 
 
-def _classes(dataset: PairedDataset) -> str:
-    """Write classes with their numbers of rows."""
-    if dataset.classes is None:
-        return ""
-    rows = np.bincount(dataset.y[dataset.labelled], minlength=len(dataset.classes))
-    each = [f"{name!r} {count:,}" for name, count in zip(dataset.classes, rows, strict=True)]
-    return f", {len(each)} classes: {listing(each, limit=20, show=str)}"
+def _contents(inspection: Inspection) -> Table:
+    table = Table()
+    for heading in ("array", "shape", "values", "used as"):
+        table.add_column(heading)
+    for array in inspection.arrays:
+        shape = " × ".join(f"{size:,}" for size in array.shape)
+        style = None if array.use else "dim"
+        cells = (array.name, shape, array.kind, array.use or "not used")
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
 
 
 def _interval(interval: Interval, style: str) -> str:

@@ -156,12 +156,9 @@ def sentence(target: Target, result: StudyResult) -> str:
     what = {"a": "encoder A", "b": "encoder B", "joint": "the two encoders"}[target]
     value, interval = answer.tested
     metric = result.metric.name
-    gained = (
-        f"gain over λ = 0 on test rows {gain(value, metric)} "
-        f"(95\N{NO-BREAK SPACE}% interval {gain_interval(interval, metric)})"
-    )
     if value is None:
         return f"No detectable effect on {what}, keep λ = 0: {answer.evidence}."
+    gained = f"gain over λ = 0 on test rows {gain(value, metric)} ({_sure(interval, result)})"
     if answer.verdict == "align":
         return f"Align {what} with λ = {strength(answer.strength)}: {gained}."
     if answer.verdict == "do not align":
@@ -169,3 +166,22 @@ def sentence(target: Target, result: StudyResult) -> str:
     else:
         advice = f"No detectable effect on {what}, keep λ = 0"
     return f"{advice}. Tested at λ = {strength(answer.candidate)}: {gained}."
+
+
+def _sure(interval: tuple[float, float] | None, result: StudyResult) -> str:
+    groups = result.dataset.groups
+    if interval is None:
+        return "no interval: test rows are of too few groups"
+    over = "" if groups is None else f"over {groups.test:,} groups "
+    return f"95\N{NO-BREAK SPACE}% interval {over}{gain_interval(interval, result.metric.name)}"
+
+
+def covered(result: StudyResult) -> str:
+    """Say what intervals are over."""
+    groups = result.dataset.groups
+    if groups is None:
+        return "cover both seeds and rows"
+    return (
+        "cover both seeds and groups, because rows of one group are not independent: "
+        f"{groups.validation:,} groups of validation rows and {groups.test:,} of test rows"
+    )

@@ -24,6 +24,27 @@ class _Part(BaseModel):
     )
 
 
+class GroupCounts(_Part):
+    """How many groups the labelled rows of each split are of: intervals are over these."""
+
+    train: int
+    validation: int
+    test: int
+
+    @classmethod
+    def of(cls, dataset: "PairedDataset") -> "GroupCounts | None":
+        """Count the groups of a data set; None if it has none."""
+        if dataset.group is None:
+            return None
+        from tuner.data import Split
+
+        counts = {
+            split.name.lower(): len(set(dataset.group[dataset.indices(split, labelled_only=True)]))
+            for split in Split
+        }
+        return cls(**counts)
+
+
 class DatasetSummary(_Part):
     """What was studied."""
 
@@ -33,6 +54,13 @@ class DatasetSummary(_Part):
     labelled: int
     task: Literal["classification", "regression"]
     classes: int | None
+    groups: Annotated[
+        GroupCounts | None,
+        Field(
+            description="groups of labelled rows: intervals are over these",
+            exclude_if=lambda groups: groups is None,
+        ),
+    ] = None
 
     @classmethod
     def of(cls, dataset: "PairedDataset") -> "DatasetSummary":
@@ -44,6 +72,7 @@ class DatasetSummary(_Part):
             labelled=int(dataset.labelled.sum()),
             task=dataset.task,
             classes=None if dataset.classes is None else len(dataset.classes),
+            groups=GroupCounts.of(dataset),
         )
 
 
@@ -125,7 +154,8 @@ class ValidationScores(_Part):
 class TestScores(_Part):
     """Mean scores of fresh seeds on test rows; the gain is positive where alignment is better.
 
-    All but `baseline` are None if the training that was to confirm the answer failed.
+    All but `baseline` are None if the training that was to confirm the answer failed;
+    `gain_interval` alone if test rows are of too few groups for one.
     """
 
     __test__ = False  # no test, whatever pytest makes of its name
@@ -153,7 +183,8 @@ class Answer(_Part):
         candidate: The λ > 0 that was confirmed against λ = 0 with fresh seeds on test rows.
         gain: How much better than λ = 0 the candidate scores on test rows; None if its training
             failed.
-        gain_interval: Its 95 % interval, over seeds and rows.
+        gain_interval: Its 95 % interval, over seeds and rows, or groups of rows; None if test rows
+            are of too few groups for one.
         evidence: The verdict's reason, in words.
     """
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from tuner.data import PairedDataset, Split
 from tuner.errors import SpecError
-from tuner.models.evaluation.metrics import DEFAULT_METRIC, METRICS, Metric, bootstrap_weights
+from tuner.models.evaluation.metrics import DEFAULT_METRIC, METRICS, Metric
+from tuner.models.evaluation.resampling import Grouping, Resamples
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.spec import StudySpec
 from tuner.typing import Array, Floats
@@ -39,12 +40,12 @@ class Scorer:
     Attributes:
         metric: What is measured.
         truth: (rows,) labels: class codes or values.
-        weights: (resamples, rows) how often each bootstrap resample holds each row.
+        resamples: Of these rows, or of their groups where the data set has groups.
     """
 
     metric: Metric
     truth: Array
-    weights: Floats
+    resamples: Resamples
     # By the id of predictions, which are kept beside: an id may be used again once they are gone.
     _known: dict[int, tuple[dict[str, Array], dict[Target, Floats]]] = field(
         default_factory=dict, init=False, repr=False
@@ -53,10 +54,18 @@ class Scorer:
     @classmethod
     def of(cls, dataset: PairedDataset, split: Split, metric: Metric, seed: int) -> "Scorer":
         """Score the labelled rows of `split`."""
-        truth = dataset.y[dataset.indices(split, labelled_only=True)]
+        rows = dataset.indices(split, labelled_only=True)
         stream = int(np.random.SeedSequence([seed, split]).generate_state(1)[0])
-        weights = bootstrap_weights(len(truth), _RESAMPLES, stream)
-        return cls(metric=metric, truth=truth, weights=weights)
+        if dataset.group is None:
+            resamples = Resamples.of_rows(len(rows), _RESAMPLES, stream)
+        else:
+            resamples = Resamples.of_groups(dataset.group[rows], _RESAMPLES, stream)
+        return cls(metric=metric, truth=dataset.y[rows], resamples=resamples)
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """The groups of these rows; None where rows are independent."""
+        return self.resamples.grouping
 
     def scores(self, predictions: dict[str, Array], target: Target) -> Floats:
         """Score each replicate in the metric's own units, (replicates,); once for an outcome."""
@@ -74,8 +83,14 @@ class Scorer:
         """Mean joint score over replicates, with the sign that makes higher better."""
         return float(self.metric.sign * self.scores(outcome.predictions, "joint").mean())
 
-    def resampled(self, predictions: dict[str, Array], target: Target) -> Floats:
-        """Mean score over replicates under each resample of the rows, (resamples,)."""
+    def resampled(self, predictions: dict[str, Array], target: Target) -> Floats | None:
+        """Mean score over replicates under each resample of the rows, (resamples,).
+
+        None if the rows are of too few groups to tell how it varies between groups.
+        """
         if target == "joint":
-            return (self.resampled(predictions, "a") + self.resampled(predictions, "b")) / 2
-        return self.metric.mean_scores(self.truth, predictions[target], self.weights)
+            a, b = (self.resampled(predictions, side) for side in TARGETS[:2])
+            return None if a is None or b is None else (a + b) / 2
+        weights = self.resamples.weights
+        scores = self.metric.mean_scores(self.truth, predictions[target], weights)
+        return self.resamples.stretched(scores)

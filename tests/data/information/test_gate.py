@@ -58,3 +58,24 @@ def test_rotations_change_nothing():
     )
     assert (turned.signal, turned.nuisance) == (straight.signal, straight.nuisance)
     assert turned.ratio == pytest.approx(straight.ratio)
+
+
+def test_what_groups_share_by_chance_is_not_shared():
+    """Each modality knows the group, and groups have their label by chance."""
+    signals, taken_for_rows = 0, 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        group = np.repeat(np.arange(30), 40)
+        y = rng.integers(0, 2, 30)[group]
+        a, b = rng.normal(size=(2, 30, 3))[:, group] + 0.5 * rng.normal(size=(2, len(group), 3))
+        signals += cross_covariance_gate(a, b, y, group).signal
+        taken_for_rows += cross_covariance_gate(a, b, y).signal
+    assert signals == 0
+    assert taken_for_rows >= 10
+
+
+def test_in_groups_of_one_row_it_says_what_it_says_of_rows():
+    a, b, y = world(0.9, 0.4)
+    alone = cross_covariance_gate(a, b, y, np.arange(ROWS))
+    assert (alone.signal, alone.nuisance) == (1, 1)
+    assert alone.ratio == pytest.approx(0.9 / 0.4, rel=0.1)

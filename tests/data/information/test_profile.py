@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from tests.support.grouped import groups_by_chance
 from tuner.data import from_arrays
 from tuner.data.information.atoms import NAMES
 from tuner.data.information.gate import Gate
@@ -68,7 +69,16 @@ def independent(rows, seed, y=None):
     )
 
 
-@pytest.mark.parametrize(("rows", "draws"), [(200, 50), (1000, 50), (5000, 20)])
+@pytest.mark.parametrize(
+    ("rows", "draws"),
+    [
+        *[(200, 6), (1000, 6), (5000, 3)],
+        *(
+            pytest.param(*case, marks=pytest.mark.soak)
+            for case in [(200, 50), (1000, 50), (5000, 20)]
+        ),
+    ],
+)
 def test_where_nothing_is_known_every_interval_holds_zero(rows, draws):
     profiles = [information_profile(independent(rows, seed), seed=seed) for seed in range(draws)]
     for name in NAMES:
@@ -77,10 +87,11 @@ def test_where_nothing_is_known_every_interval_holds_zero(rows, draws):
     assert sum(profile.regime == "unknown" for profile in profiles) >= 0.95 * draws
 
 
-def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_otherwise():
+@pytest.mark.parametrize("seeds", [1, pytest.param(6, marks=pytest.mark.soak)])
+def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_otherwise(seeds):
     covered, reliable = [], 0
     for name, truth in KNOWN.items():
-        for seed in range(6):
+        for seed in range(seeds):
             profile = information_profile(gate_world(name, 2500, seed), seed=seed)
             reliable += profile.reliable
             for atom, value in zip(NAMES, truth, strict=True):
@@ -88,7 +99,7 @@ def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_ot
                 # The noise of the features takes up to .01 bit from the truth of the bits.
                 if profile.reliable:
                     covered.append(estimate.low - 0.01 <= value <= estimate.high + 0.01)
-    assert reliable >= 30
+    assert reliable >= 5 * seeds
     assert np.mean(covered) >= 0.9
 
 
@@ -107,6 +118,56 @@ def test_too_few_rows_are_said_to_be():
     assert "at least 60 are needed" in few.reason
     assert few.regime == "unknown"
     assert few.focus is None
+
+
+def groups_world(label_of, groups=40, rows=25):
+    """Every group is known by its features in either modality, and so is a row's label."""
+    world = groups_by_chance(groups, rows, 0)
+    rng = np.random.default_rng(0)
+    y = world.y if label_of == "groups" else rng.permutation(world.y)
+    a, b = (side.values.copy() for side in (world.a, world.b))
+    for view in (a, b):
+        view[:, 0] = 2 * y - 1 + 0.3 * rng.normal(size=len(y))
+    return from_arrays({"a": a, "b": b, "y": y, "group": world.group}, name="groups")
+
+
+def test_a_label_that_groups_have_by_chance_is_not_known_of_new_groups():
+    """Rows of a group know each other: taken for independent, they share most of a bit."""
+    worlds = [groups_by_chance(40, 25, seed) for seed in range(4)]
+    profiles = [information_profile(world) for world in worlds]
+    assert np.mean([profile.R.value for profile in profiles]) < 0.05
+    assert all(getattr(profile, name).low == 0 for profile in profiles for name in NAMES)
+    assert all(profile.regime == "unknown" for profile in profiles)
+    assert all(profile.gate.helps is None for profile in profiles)
+    assert profiles[0].groups == 34  # of training and validation
+    assert information_profile(dataclasses.replace(worlds[0], group=None)).R.value > 0.5
+
+
+@pytest.mark.parametrize("label_of", ["groups", "rows"])
+def test_a_label_that_all_groups_show_is_known_of_new_groups(label_of):
+    profile = information_profile(groups_world(label_of))
+    assert profile.R.low > 0.3
+    assert profile.R.value > 0.6
+    assert profile.R.high >= 0.98
+    assert profile.gate.signal == 1
+
+
+def test_groups_of_one_row_are_rows():
+    world = gate_world("AND", 1000, 0)
+    alone = dataclasses.replace(world, group=np.arange(1000))
+    grouped, plain = information_profile(alone), information_profile(world)
+    for name in NAMES:
+        assert getattr(grouped, name).value == pytest.approx(getattr(plain, name).value, abs=0.05)
+    assert grouped.groups == (world.split != 2).sum()
+
+
+@pytest.mark.parametrize(("groups", "many"), [(1, "1 group"), (3, "3 groups"), (8, "8 groups")])
+def test_too_few_groups_are_said_to_be(groups, many):
+    world = gate_world("RDN", 600, 0)
+    few = dataclasses.replace(world, group=np.arange(600) % groups)
+    profile = information_profile(few)
+    assert f"510 labelled rows of {many} are too few: at least 10 groups" in profile.reason
+    assert profile.regime == "unknown"
 
 
 def test_real_labels_count_by_their_quarter():
@@ -156,9 +217,11 @@ def test_test_rows_and_unlabelled_rows_have_no_part():
 
 def test_threads_change_nothing():
     world = gate_world("AND", 1000, 0)
-    with threadpool_limits(1):
-        alone = information_profile(world)
-    assert information_profile(world) == alone
+    profiles = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            profiles.append(information_profile(world))
+    assert profiles[0] == profiles[1]
 
 
 def profile_of(shared, own, low=None):

@@ -296,3 +296,31 @@ def test_error_survives_pickling():
     copy = pickle.loads(pickle.dumps(error))
     assert (copy.source, copy.findings, str(copy)) == ("f.npz", ("one.", "two."), str(error))
     assert str(error) == "f.npz: one.\nf.npz: two."
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        (1, "labelled test rows are all of one group ('g2')"),
+        (3, "labelled test rows are of 3 groups. Intervals are over groups"),
+        (10, None),
+    ],
+)
+def test_few_groups_are_said_to_tell_little_of_others(groups, words):
+    rows = 20 * groups
+    split = np.repeat([0, 1, 2], rows)
+    group = split * groups + np.tile(np.arange(groups), 3 * 20)
+    arrays = {
+        "a": np.random.default_rng(0).normal(size=(3 * rows, 2)),
+        "b": np.random.default_rng(1).normal(size=(3 * rows, 2)),
+        "y": np.arange(3 * rows) // groups % 2,
+        "split": split,
+        "group": np.char.add("g", group.astype(str)),
+    }
+    warned = data.from_arrays(arrays, name="few").warnings
+    if words is None:
+        assert warned == ()
+    else:
+        assert len(warned) == 2
+        assert warned[0].startswith("labelled validation rows")
+        assert warned[1].startswith(words)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from tuner.models.evaluation.metrics import METRICS, bootstrap_weights
+from tuner.models.evaluation.metrics import METRICS
 
 SKLEARN = {
     "accuracy": sk.accuracy_score,
@@ -41,9 +41,10 @@ def test_weighted_scores_are_scikit_learns(name, rows, classes, replicates, seed
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
     flat = METRICS[name].mean_scores(truth, predictions, np.ones((1, rows)))
     scores = [METRICS[name].score(truth, p) for p in predictions]
-    np.testing.assert_allclose(flat, np.mean(scores), rtol=1e-6)
+    # R² is 1 less a ratio of sums of float32: near 0 its rounding is that of the 1.
+    np.testing.assert_allclose(flat, np.mean(scores), rtol=1e-6, atol=1e-6)
     plain = [SKLEARN[name](truth, p, sample_weight=None) for p in predictions]
-    np.testing.assert_allclose(scores, plain, rtol=1e-6)
+    np.testing.assert_allclose(scores, plain, rtol=1e-6, atol=1e-6)
 
 
 def test_a_class_that_a_resample_lost_does_not_count_in_balanced_accuracy():
@@ -51,15 +52,6 @@ def test_a_class_that_a_resample_lost_does_not_count_in_balanced_accuracy():
     weights = np.array([[1.0, 1, 1, 0]])
     score = METRICS["balanced_accuracy"].mean_scores(truth, prediction, weights)
     assert score == pytest.approx((0.5 + 1) / 2)
-
-
-def test_bootstrap_weights_draw_as_many_rows_as_there_are_and_spread_like_the_mean():
-    weights = bootstrap_weights(200, 3000, seed=4)
-    assert (weights.sum(1) == 200).all()
-    correct = (np.arange(200) < 140).astype(int)
-    scores = METRICS["accuracy"].mean_scores(np.ones(200, int), correct[None], weights)
-    assert scores.mean() == pytest.approx(0.7, abs=0.003)
-    assert scores.std() == pytest.approx(np.sqrt(0.7 * 0.3 / 200), rel=0.05)
 
 
 def test_better_means_higher_utility():

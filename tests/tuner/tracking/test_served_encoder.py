@@ -16,7 +16,10 @@ from tuner.models.export import PortableEncoder
 from tuner.models.rows import TrainingData
 from tuner.tracking.encoder_model import export_network, save_encoder
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
+]
 
 # Kind of encoder, shape of a row, and whether sequences are padded.
 ENCODERS = {
