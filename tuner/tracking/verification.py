@@ -67,7 +67,7 @@ class NetworkProcess:
         self._end()
 
     def answers(
-        self, network: Path, rows: NDArray[np.float32]
+        self, network: Path, rows: NDArray[np.floating]
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return a network's answers to rows together, and to the first of them one at a time.
 
