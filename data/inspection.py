@@ -192,7 +192,10 @@ def label_in_words(dataset: PairedDataset) -> str:
     ends = f"; {counted(without, 'row')} without a label" if without else "; every row has a label"
     if dataset.classes is None:
         low, middle, high = np.quantile(known.astype(np.float64), (0, 0.5, 1))
-        return f"numbers from {low:.6g} to {high:.6g}, median {middle:.6g}{ends}"
+        size = max(abs(low), abs(high)) / (high - low)  # an offset takes digits of its own
+        digits = min(17, 6 + max(0, int(np.log10(size))))
+        words = (f"{value:.{digits}g}" for value in (low, high, middle))
+        return "numbers from {} to {}, median {}".format(*words) + ends
     counts = np.bincount(known, minlength=len(dataset.classes))
     order = np.argsort(-counts, kind="stable")[:_SHOWN]
     shown = ", ".join(

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tuner.data import read
-from tuner.data.inspection import inspect
+from tuner.data import from_arrays, read
+from tuner.data.inspection import inspect, label_in_words
 
 
 def world(rows=90):
@@ -139,3 +139,10 @@ def test_what_looks_like_something_else_is_named(tmp_path, name, words):
 def test_what_is_there_already_is_not_asked_for(file):
     told = inspect(file, a="scan", b="speech").warnings
     assert not any("subject_id" in warning for warning in told)
+
+
+def test_an_offset_leaves_digits_to_tell_numbers_apart():
+    y = 1.7e9 + np.resize([0.0, 10.25, 20.5], 60)
+    a, b = np.random.default_rng(0).normal(size=(2, 60, 3))
+    words = label_in_words(from_arrays({"a": a, "b": b, "y": y}))
+    assert words.startswith("numbers from 1700000000 to 1700000020.5, median 1700000010.25")

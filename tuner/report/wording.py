@@ -117,7 +117,7 @@ def guess_words(result: StudyResult) -> tuple[str, ...]:
     if guess is None:
         return ()
     if result.dataset.task == "regression":
-        label = f"the median of the training rows, {guess.label:.6g}"
+        label = f"the median of the training rows, {guess.label:.10g}"
     else:
         label = f"{guess.label!r}, the commonest label"
     name = result.metric.name

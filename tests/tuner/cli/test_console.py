@@ -5,7 +5,13 @@ import pytest
 from tests.support.hostile import hostile
 from tuner.cli import console
 from tuner.settings import Settings
-from tuner.study.result import CrossCovarianceGate, InformationSummary, IntervalEstimate
+from tuner.study.result import (
+    CrossCovarianceGate,
+    Guess,
+    GuessComparison,
+    InformationSummary,
+    IntervalEstimate,
+)
 
 HOSTILE = "[/] [red]x[/red] :smile:"
 
@@ -54,3 +60,11 @@ def test_a_profile_names_a_data_set_as_it_is_called(capsys):
     words = capsys.readouterr().out
     assert HOSTILE in words
     assert words.count("[0.200, 0.300]") == 4
+
+
+def test_an_encoder_that_is_no_better_than_a_guess_is_told(classification, capsys):
+    compared = GuessComparison(score=0.5, skill=0.1, gain_interval=(-0.2, 0.3))
+    guess = Guess(label="[red]", score=0.45, a=compared, b=None)
+    console.show_answer(classification.result.model_copy(update={"guess": guess}))
+    words = " ".join(capsys.readouterr().out.split())
+    assert "Encoder A is not surely better than always guessing '[red]'" in words

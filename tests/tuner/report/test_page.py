@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.hostile import HOSTILE, hostile
 from tuner.report.page import write_report
+from tuner.report.wording import guess_words
+from tuner.study.result import Guess, GuessComparison
 
 
 class Page(HTMLParser):
@@ -87,3 +89,14 @@ def test_it_is_the_same_every_time(classification, folder, tmp_path):
     write_report(study.study, study.result, study.finished, tmp_path)
     for name in ("report.html", "lambda_curve.png"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_an_encoder_that_is_no_better_than_a_guess_is_told(classification, tmp_path):
+    compared = GuessComparison(score=0.4, skill=-0.1, gain_interval=(-0.2, 0.1))
+    guess = Guess(label="<gelbe>", score=0.45, a=None, b=compared)
+    result = classification.result.model_copy(update={"guess": guess})
+    write_report(classification.study, result, classification.finished, tmp_path)
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    (words,) = guess_words(result)
+    assert words.startswith("Encoder B is no better than always guessing '<gelbe>'")
+    assert words in text
