@@ -122,7 +122,7 @@ def test_one_group_too_large_for_the_ratio_is_told(make):
     group = np.where(np.arange(60) < 50, 0, np.arange(60))
     dataset = data.from_arrays(make(classes=2) | {"group": group})
     assert np.bincount(dataset.split)[0] >= 50
-    assert "no nearer to 70/15/15 % of the labelled rows than" in dataset.warnings[-1]
+    assert "no nearer to 70/15/15 % of the labelled rows than" in dataset.warnings[0]
 
 
 def test_classes_that_no_grouping_can_serve_are_named(make):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.grouped import groups_by_chance
 from tests.support.hostile import hostile
 from tuner.cli import console
 from tuner.settings import Settings
@@ -54,3 +55,12 @@ def test_a_profile_names_a_data_set_as_it_is_called(capsys):
     words = capsys.readouterr().out
     assert HOSTILE in words
     assert words.count("[0.200, 0.300]") == 4
+    assert "100 rows were used" in words
+    console.show_information(HOSTILE, information, 12)
+    assert "100 rows of 12 groups were used" in capsys.readouterr().out
+
+
+def test_a_data_set_tells_its_groups(capsys):
+    console.show_dataset(groups_by_chance(60, 2, 0))
+    words = " ".join(capsys.readouterr().out.split())
+    assert "labelled rows are of 42 groups in training, 9 in validation, 9 in test" in words

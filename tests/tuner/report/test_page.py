@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.hostile import HOSTILE, hostile
 from tuner.report.page import write_report
+from tuner.study.result import GroupCounts
 
 
 class Page(HTMLParser):
@@ -87,3 +88,20 @@ def test_it_is_the_same_every_time(classification, folder, tmp_path):
     write_report(study.study, study.result, study.finished, tmp_path)
     for name in ("report.html", "lambda_curve.png"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_groups_are_told_and_a_gain_without_an_interval(classification, tmp_path):
+    result = classification.result
+    groups = GroupCounts(train=40, validation=9, test=1)
+    told = result.model_copy(
+        update={
+            "dataset": result.dataset.model_copy(update={"groups": groups}),
+            "joint": result.joint.model_copy(update={"gain_interval": None}),
+        }
+    )
+    write_report(classification.study, told, classification.finished, tmp_path)
+    words = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).text.split())
+    assert "cover both seeds and groups" in words
+    assert "9 groups of validation rows and 1 of test rows" in words
+    assert "of labelled rows: training 40; validation 9; test 1" in words
+    assert "no interval: test rows are of too few groups" in words
