@@ -72,7 +72,8 @@ def paired_gain(
     Var_rows) (after Howe 1974, Graybill and Wang 1980), which keeps at least its level for every
     mixture of the two. Satterthwaite's approximation does not: with two or three replicates it
     found false gains twice as often as it should. The variance over rows holds what the rows do to
-    each replicate, which Var_seeds holds too: the interval is a little wide for it.
+    each replicate, which Var_seeds holds too: the interval is a little wide for it. Where groups
+    were resampled their degrees of freedom take the place of B − 1 (see `Resamples.of_groups`).
 
     Args:
         treated: Scores with alignment, higher is better. Shape (S,), S at least 2.

@@ -136,7 +136,7 @@ def test_the_answer_says_over_how_many_groups_it_is():
     assert result.dataset.groups.model_dump() == {"train": 12, "validation": 12, "test": 12}
     assert StudyResult.model_validate_json(result.model_dump_json()) == result
     assert "over 12 groups +" in sentence("joint", result)
-    assert "12 groups of validation rows and 12 of test rows" in covered(result)
+    assert "groups of validation rows: 12, of test rows: 12)" in covered(result)
 
 
 def test_without_groups_nothing_is_said_of_them():

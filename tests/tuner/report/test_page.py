@@ -102,6 +102,6 @@ def test_groups_are_told_and_a_gain_without_an_interval(classification, tmp_path
     write_report(classification.study, told, classification.finished, tmp_path)
     words = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).text.split())
     assert "cover both seeds and groups" in words
-    assert "9 groups of validation rows and 1 of test rows" in words
+    assert "groups of validation rows: 9, of test rows: 1" in words
     assert "of labelled rows: training 40; validation 9; test 1" in words
     assert "no interval: test rows are of too few groups" in words
