@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from tuner.data.typing import Array, Float32s, Ints, Mask, Splits
+from tuner.data.typing import Array, Float32s, Floats, Ints, Mask, Splits
 
 Task = Literal["classification", "regression"]
 Classes = tuple[str, ...] | tuple[int, ...]
@@ -26,13 +26,14 @@ class Modality:
 
     Attributes:
         name: Name of the array in its source, for example "fou".
-        values: float32, C-contiguous, read-only, finite: (rows, features),
-            (rows, time, features) or (rows, channels, height, width). Padded steps are 0.
+        values: float32, or float64 where float32 would make one of two values; C-contiguous,
+            read-only, finite: (rows, features), (rows, time, features) or
+            (rows, channels, height, width). Padded steps are 0.
         mask: (rows, time), True where a step is real; None where nothing is padded.
     """
 
     name: str
-    values: Float32s
+    values: Float32s | Floats
     mask: Mask | None = None
 
     def __post_init__(self) -> None:
@@ -46,11 +47,12 @@ class PairedDataset:
     Made by `read` and `from_arrays`, which validate; all arrays are read-only.
 
     Attributes:
-        name: Lower-case letters, digits, "-" and "_".
+        name: Lower-case letters and digits of any script, "-" and "_".
         a: The first modality.
         b: The second modality, row by row the partner of the first.
         y: (rows,). Classification: int64 indices into `classes`, -1 without a label.
-            Regression: float32, NaN without a label.
+            Regression: float32, or float64 where float32 would make one of two values, NaN
+            without a label.
         split: (rows,), int8, the values of `Split`.
         group: (rows,), int64, equal for rows that must share a split; None without groups.
         task: What `y` asks for.

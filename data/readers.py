@@ -3,23 +3,22 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import PairedDataset
 from tuner.data.formats.examples import EXAMPLES
-from tuner.data.formats.npz import MAX_BYTES, read_npz
-from tuner.data.formats.parquet import read_parquet
-from tuner.data.formats.sources import check_exists, file_name, open_source
-from tuner.data.typing import Array, Arrays
+from tuner.data.formats.files import DataFile, open_data
+from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
-from tuner.data.validation.labels import TaskChoice
+from tuner.data.validation.labels.task import TaskChoice
 from tuner.data.validation.roles import Roles
 
-_READERS = {".npz": read_npz, ".parquet": read_parquet}
 _MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names
 
 
@@ -30,6 +29,7 @@ def read(
     b: str | None = None,
     y: str | None = None,
     task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
     seed: int = 0,
     name: str | None = None,
     max_bytes: int = MAX_BYTES,
@@ -41,7 +41,10 @@ def read(
         a: Name of the first modality's array; "a" if not given, or what an example pairs.
         b: Name of the second modality's array, likewise.
         y: Name of the labels' array, likewise.
-        task: What the labels ask for; "auto" takes floats for regression, all else for classes.
+        task: What the labels ask for; "auto" decides by what they are: see
+            `tuner.data.validation.labels.task.read_task`.
+        missing: Labels that stand for a missing one, as text: "255", "nan"; -1 and "" if not
+            given, and `["none"]` for none of them. NaN and null always do.
         seed: Where a split comes from if the data set has none.
         name: What to call the data set; from the file's name if not given.
         max_bytes: Limit on the download, the unpacked archive, one unpacked Parquet column, and
@@ -50,20 +53,43 @@ def read(
     Raises:
         DataError: If the data set cannot be used, with everything that is wrong with it.
     """
+    location, roles = find(source, a=a, b=b, y=y)
+    with open_data(location, Findings(os.fspath(source)), max_bytes=max_bytes) as file:
+        return read_file(file, roles, task=task, missing=missing, seed=seed, name=name)
+
+
+def find(
+    source: str | os.PathLike[str], *, a: str | None, b: str | None, y: str | None
+) -> tuple[str, Roles]:
+    """Return the path or URI of a data set, and which of its arrays are wanted."""
     example = EXAMPLES.get(os.fspath(source))
     location = str(example.path) if example else os.fspath(source)
-    roles = _choose(a, b, y, defaults=example.roles if example else Roles())
-    findings = Findings(os.fspath(source))
-    arrays = _read_arrays(location, roles, findings, max_bytes)
-    name = safe_name(name or file_name(location).stem)
+    return location, _choose(a, b, y, defaults=example.roles if example else Roles())
+
+
+def read_file(
+    file: DataFile,
+    roles: Roles,
+    *,
+    task: TaskChoice,
+    missing: Sequence[str],
+    seed: int,
+    name: str | None,
+) -> PairedDataset:
+    """Read and validate the data set in an open file; what is found goes to its findings.
+
+    Raises:
+        DataError: If it cannot be used.
+    """
     return assemble(
-        arrays,
+        file.arrays(roles),
         roles=roles,
         task=task,
+        missing=missing,
         seed=seed,
-        name=name,
-        findings=findings,
-        max_bytes=max_bytes,
+        name=safe_name(name or file.stem),
+        findings=file.findings,
+        max_bytes=file.max_bytes,
     )
 
 
@@ -74,6 +100,7 @@ def from_arrays(
     b: str | None = None,
     y: str | None = None,
     task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
     seed: int = 0,
     name: str | None = None,
     source: str = "<arrays>",
@@ -86,6 +113,7 @@ def from_arrays(
         b: As in `read`.
         y: As in `read`.
         task: As in `read`.
+        missing: As in `read`.
         seed: As in `read`.
         name: What to call the data set; from `source` if not given.
         source: What to call it in messages.
@@ -101,6 +129,7 @@ def from_arrays(
         usable,
         roles=roles,
         task=task,
+        missing=missing,
         seed=seed,
         name=safe_name(name or source),
         findings=findings,
@@ -109,24 +138,17 @@ def from_arrays(
 
 
 def safe_name(name: str) -> str:
-    """Return lower-case letters, digits, "-" and "_" only: "Day 3 (b)" becomes "day-3-b"."""
-    return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")[:_MAX_NAME] or "data"
+    """Return lower-case letters and digits of any script, "-" and "_": "Día 3 (b)" is "día-3-b"."""
+    kept = (c if unicodedata.category(c)[0] in "LMN" or c == "_" else "-" for c in _normal(name))
+    return re.sub("-+", "-", "".join(kept)).strip("-")[:_MAX_NAME].strip("-") or "data"
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower()
 
 
 def _choose(a: str | None, b: str | None, y: str | None, *, defaults: Roles) -> Roles:
     return Roles(a=a or defaults.a, b=b or defaults.b, y=y or defaults.y)
-
-
-def _read_arrays(location: str, roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
-    check_exists(location, findings)
-    suffix = file_name(location).suffix.lower()
-    if suffix not in _READERS:
-        findings.fail(
-            f"has the suffix {suffix!r}; a data set is an .npz or a .parquet file. "
-            "Save it as one of these."
-        )
-    with open_source(location, findings, max_bytes=max_bytes) as file:
-        return _READERS[suffix](file, roles, findings, max_bytes=max_bytes)
 
 
 def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> Array | None:

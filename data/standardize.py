@@ -21,11 +21,11 @@ class Standardizer:
     channels of (rows, channels, height, width).
 
     Attributes:
-        mean: (features,), float32.
+        mean: (features,), in the type of the values: float32 or float64.
         scale: (features,), float32, the population standard deviation; 1 where it is 0.
     """
 
-    mean: Float32s
+    mean: Float32s | Floats
     scale: Float32s
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class Standardizer:
     @classmethod
     def fit(
         cls,
-        values: Float32s,
+        values: Float32s | Floats,
         mask: Mask | None = None,
         index: Ints | None = None,
     ) -> "Standardizer":
@@ -65,7 +65,7 @@ class Standardizer:
         # Two passes: the textbook difference of squares cancels where the mean is large.
         squares = sum(((block - mean) ** 2).sum(axis=0) for block in blocks())
         scale = np.sqrt(squares / count).astype(np.float32)
-        return cls(mean=mean.astype(np.float32), scale=np.where(scale > 0, scale, np.float32(1)))
+        return cls(mean=mean.astype(values.dtype), scale=np.where(scale > 0, scale, np.float32(1)))
 
     def __call__(
         self,
@@ -94,7 +94,7 @@ class Standardizer:
 
 
 def _in_float64(
-    values: Float32s,
+    values: Float32s | Floats,
     mask: Mask | None,
     index: Ints | None,
 ) -> Iterator[Floats]:
@@ -102,7 +102,7 @@ def _in_float64(
         yield block.astype(np.float64)
 
 
-def are_ids(values: Float32s) -> bool:
+def are_ids(values: Float32s | Floats) -> bool:
     """Whether all values are whole numbers from 0, as the ids of tokens are, that float32 holds."""
     return all(
         bool(np.all((block >= 0) & (block < _EXACT) & (block == np.floor(block))))
@@ -110,7 +110,7 @@ def are_ids(values: Float32s) -> bool:
     )
 
 
-def whole_numbers(values: Float32s, index: Ints) -> Array:
+def whole_numbers(values: Float32s | Floats, index: Ints) -> Array:
     """Return rows as they are, in int64."""
     spool = Spool()
     for block in row_blocks(values, len(index)):

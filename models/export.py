@@ -45,6 +45,7 @@ class PortableEncoder(nn.Module):
         self.head = unstack(nn.Sequential(branch.head), 0)
         self._classifies = data.task == "classification"
         self._target_mean, self._target_scale = scaling.target_mean, scaling.target_scale
+        self._target_dtype = getattr(torch, scaling.target_dtype)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map raw inputs to embeddings and answers.
@@ -67,7 +68,8 @@ class PortableEncoder(nn.Module):
         output = self.head(embedding)
         if self._classifies:
             return embedding, output.softmax(-1)
-        return embedding, output[:, 0] * self._target_scale + self._target_mean
+        values = output[:, 0].to(self._target_dtype)
+        return embedding, values * self._target_scale + self._target_mean
 
 
 def portable_encoder(

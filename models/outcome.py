@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class TrainingOutcome:
         return int(self.best_loss(modality).argmin())
 
     def to_bytes(self) -> bytes:
-        """Write it as a compressed `.npz` (no pickle)."""
+        """Write it as an `.npz` (no pickle), compressed but for the weights, which are noise."""
         arrays: dict[str, Array] = {"seeds": self.seeds}
         for field in _ARRAYS:
             for name, values in (getattr(self, field) or {}).items():
@@ -76,7 +77,12 @@ class TrainingOutcome:
         scalars = {name: getattr(self, name) for name in _SCALARS}
         arrays["scalars"] = np.frombuffer(json.dumps(scalars).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        with ZipFile(buffer, "w") as archive:
+            for name, values in arrays.items():
+                entry = ZipInfo(f"{name}.npy")
+                entry.compress_type = ZIP_STORED if name.startswith("weights/") else ZIP_DEFLATED
+                with archive.open(entry, "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, values, allow_pickle=False)
         return buffer.getvalue()
 
     @classmethod

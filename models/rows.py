@@ -7,7 +7,11 @@ import numpy as np
 from tuner.data import Modality, PairedDataset, Split, Standardizer
 from tuner.data.memory.spool import select
 from tuner.data.standardize import whole_numbers
-from tuner.models.typing import Array, Ints, Mask, Shape
+from tuner.models.typing import Array, Doubles, Ints, Mask, Shape
+
+# Between the quantiles at a tail and at one less it, in standard deviations of a normal.
+_NORMAL_SPANS = {0.25: 1.349, 0.1: 2.563, 0.05: 3.290, 0.02: 4.107}
+_STRETCHED = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,9 +57,11 @@ class Scaling:
     Attributes:
         a: Standardises the inputs of modality A.
         b: The same for modality B.
-        target_mean: Subtracted from regression targets; 0 for classification.
+        target_mean: Subtracted from regression targets, the median where there are outliers; 0
+            for classification.
         target_scale: What regression targets are divided by; 1 for classification.
         ids: Whether A and B hold ids, which are not standardised.
+        target_dtype: What values to predict are held in.
     """
 
     a: Standardizer
@@ -63,6 +69,7 @@ class Scaling:
     target_mean: float = 0.0
     target_scale: float = 1.0
     ids: tuple[bool, bool] = (False, False)
+    target_dtype: str = "float32"
 
     @classmethod
     def of(cls, dataset: PairedDataset, *, ids: tuple[bool, bool] = (False, False)) -> "Scaling":
@@ -77,8 +84,15 @@ class Scaling:
         if dataset.task == "classification":
             return cls(a=a, b=b, ids=ids)
         known = dataset.y[dataset.indices(Split.TRAIN, labelled_only=True)].astype(np.float64)
-        mean, scale = float(known.mean()), float(known.std()) or 1
-        return cls(a=a, b=b, target_mean=mean, target_scale=scale, ids=ids)
+        centre, scale = _centre_and_scale(known)
+        return cls(
+            a=a,
+            b=b,
+            target_mean=centre,
+            target_scale=scale,
+            ids=ids,
+            target_dtype=dataset.y.dtype.name,
+        )
 
     def rows(self, dataset: PairedDataset, split: Split) -> Rows:
         """Standardise the rows of one split."""
@@ -91,6 +105,24 @@ class Scaling:
         a, a_real = _side(dataset.a, None if self.ids[0] else self.a, index)
         b, b_real = _side(dataset.b, None if self.ids[1] else self.b, index)
         return Rows(a=a, b=b, target=target, is_labelled=labelled, a_real=a_real, b_real=b_real)
+
+
+def _centre_and_scale(targets: Doubles) -> tuple[float, float]:
+    """Mean and standard deviation of targets (rows,), or what resists outliers in their place.
+
+    A few that lie far out stretch the standard deviation, so that all others would become one
+    number. Where it is three times what the middle of a normal distribution would tell, the median
+    and that are used: of the middle half, or of more if half of the targets are equal.
+    """
+    mean, deviation = float(targets.mean()), float(targets.std())
+    for tail, normal in _NORMAL_SPANS.items():
+        low, high = np.quantile(targets, (tail, 1 - tail))
+        robust = float(high - low) / normal
+        if robust > 0:
+            break
+    if 0 < robust < deviation / _STRETCHED:
+        return float(np.median(targets)), robust
+    return mean, deviation or 1.0
 
 
 def _side(
@@ -154,5 +186,7 @@ class TrainingData:
         if self.task == "classification":
             codes: Array = output.argmax(-1).astype(np.int32)
             return codes
-        values: Array = output[..., 0] * self.scaling.target_scale + self.scaling.target_mean
-        return values.astype(np.float32)
+        dtype = self.scaling.target_dtype
+        values: Array = output[..., 0].astype(np.result_type(output, np.dtype(dtype)))
+        values = values * self.scaling.target_scale + self.scaling.target_mean
+        return values.astype(dtype)

@@ -14,9 +14,11 @@ from sqlalchemy import create_engine, text
 
 from tests.support.programs import launch_options
 from tests.support.rules import (  # noqa: F401  # pytest finds them here
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
     pytest_runtest_call,
     pytest_runtest_makereport,
-    pytest_runtest_setup,
+    pytest_runtest_protocol,
     starts,
 )
 

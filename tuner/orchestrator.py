@@ -24,6 +24,7 @@ from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
+from tuner.storage.weights import WeightStore
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec, spec_from_options
@@ -71,7 +72,12 @@ def run(
     if isinstance(data, Mapping):
         names = {role: name for role in ("a", "b", "y") if (name := getattr(spec, role))}
         data = from_arrays(
-            data, **names, task=spec.task, seed=spec.seed, name=spec.name or "arrays"
+            data,
+            **names,
+            task=spec.task,
+            missing=spec.missing,
+            seed=spec.seed,
+            name=spec.name or "arrays",
         )
     if not isinstance(data, PairedDataset):
         source = str(data)
@@ -133,10 +139,13 @@ def run_study(
         )
         if row.result is not None and row.result["mlflow"] is not None:
             return StudyResult.model_validate(row.result)
+        weights = WeightStore(database, settings.weights)
+        weights.sweep(study.id)
         driver = Orchestrator(
             study=study,
             settings=settings,
             store=store,
+            weights=weights,
             lease=lease,
             finished=finished,
             spent=row.wall_seconds,
@@ -223,6 +232,7 @@ class Orchestrator:
     study: Study
     settings: Settings
     store: StudyStore
+    weights: WeightStore
     lease: Lease
     finished: list[FinishedTrial]
     spent: float
@@ -343,6 +353,7 @@ class Orchestrator:
         self.on_progress(self._progress())
 
     def _keep(self, trial: FinishedTrial) -> None:
+        trial = self.weights.keep(self.study.id, trial)
         self.store.record(self.study.id, trial, wall_seconds=self._wall_seconds())
         self.finished.append(trial)
         self._ended.add(trial.request)

@@ -22,8 +22,8 @@ class Settings(BaseSettings):
         artifacts: Where MLflow keeps files (TUNER_ARTIFACTS), by default in `home`.
         kept_uploads: Folder or URI where submitted data sets are kept (TUNER_UPLOADS), by default
             in `home`; every machine of a cluster has to reach it.
-        kept_checkpoints: Folder or URI where unfinished trainings are kept (TUNER_CHECKPOINTS), by
-            default in `home` for trials on this machine, and nowhere for those of a cluster.
+        kept_checkpoints: Folder or URI where unfinished trainings and weights are kept
+            (TUNER_CHECKPOINTS), by default in `home`; of trials of a cluster, only weights then.
         max_data: Bytes that a data set may take once it is unpacked (TUNER_MAX_DATA). What does
             not fit into memory lies in a folder for temporary files (TMPDIR).
         max_upload: Bytes of a submitted data set, at most (TUNER_MAX_UPLOAD).
@@ -98,6 +98,11 @@ class Settings(BaseSettings):
         home = None if self.ray_address else str(self.folder / "checkpoints")
         place = self.kept_checkpoints or home
         return None if place is None else f"{place.rstrip('/')}/{study}"
+
+    @property
+    def weights(self) -> str:
+        """Where the weights of confirmations are kept, of all studies together."""
+        return f"{(self.kept_checkpoints or str(self.folder)).rstrip('/')}/weights"
 
     def reports(self, study: str) -> Path:
         """Where the report of a study is written."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array
-from tuner.data.validation.findings import counted
+from tuner.data.validation.findings import PLAIN_ARRAY, counted
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000  # NumPy's own limit; a header of numbers or text needs under 200
@@ -133,7 +133,7 @@ def _dtype(descr: object) -> np.dtype[Any]:
     if "O" in descr:
         raise NpyError(
             "it is an object array, which only unpickling could read, and nothing is ever "
-            "unpickled. Save it as a plain array, for example with .astype(float) or .astype(str)."
+            f"unpickled. {PLAIN_ARRAY}"
         )
     try:
         dtype = np.dtype(descr)

@@ -5,11 +5,13 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO
 
 from tuner.data.errors import NoRoomError
-from tuner.data.formats.npy import MAGIC, NpyError, read_npy
+from tuner.data.formats.contents import Contents, kind_of
+from tuner.data.formats.npy import MAGIC, NpyError, read_header, read_npy
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted, listing
 from tuner.data.validation.roles import Roles
@@ -35,7 +37,7 @@ _DAMAGE = (
 )
 
 
-def read_npz(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes: int) -> Arrays:
+def read_npz(file: IO[bytes], roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
     """Read the arrays that the roles name; every one that cannot be read becomes a finding.
 
     Args:
@@ -47,6 +49,29 @@ def read_npz(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes: in
     Raises:
         DataError: If the archive as a whole cannot be used.
     """
+    with _opened(file, findings, max_bytes) as (archive, members):
+        return {
+            name: array
+            for name in roles.present_in(members, findings)
+            if (array := _read_member(archive, members[name], name, findings)) is not None
+        }
+
+
+def npz_contents(file: IO[bytes], findings: Findings, max_bytes: int) -> dict[str, Contents]:
+    """List the arrays of an archive by their headers; one that has none is of unknown kind.
+
+    Raises:
+        DataError: If the archive as a whole cannot be used.
+    """
+    with _opened(file, findings, max_bytes) as (archive, members):
+        return {name: _contents(archive, member) for name, member in members.items()}
+
+
+@contextmanager
+def _opened(
+    file: IO[bytes], findings: Findings, max_bytes: int
+) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Open an archive whose directory holds nothing strange, with its members by array name."""
     _refuse_other_formats(file, findings)
     try:
         archive = zipfile.ZipFile(file)
@@ -60,12 +85,16 @@ def read_npz(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes: in
         for fault in _directory_faults(members, max_bytes):
             findings.error(fault)
         findings.raise_errors()
-        by_name = {m.filename.removesuffix(".npy"): m for m in members if not m.is_dir()}
-        return {
-            name: array
-            for name in roles.present_in(by_name, findings)
-            if (array := _read_member(archive, by_name[name], name, findings)) is not None
-        }
+        yield archive, {m.filename.removesuffix(".npy"): m for m in members if not m.is_dir()}
+
+
+def _contents(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Contents:
+    try:
+        with archive.open(member) as stream:
+            header, _ = read_header(stream)
+    except (NpyError, *_DAMAGE):
+        return Contents(shape=(), kind="unreadable")
+    return Contents(shape=header.shape, kind=kind_of(header.dtype))
 
 
 def _refuse_other_formats(file: IO[bytes], findings: Findings) -> None:

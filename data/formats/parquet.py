@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from tuner.data.errors import NoRoomError
+from tuner.data.formats.contents import Contents
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted
@@ -26,7 +27,7 @@ class ColumnError(Exception):
     """One column cannot be read; the message says why. Never leaves the package."""
 
 
-def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes: int) -> Arrays:
+def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
     """Read the columns that the roles name; every one that cannot be read becomes a finding.
 
     Features are lists of numbers, all of one length; lists of lists are further axes. Labels,
@@ -42,24 +43,17 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes
         DataError: If the file as a whole cannot be used.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    _refuse_extension_types(file, findings)
-    try:
-        # Text as dictionaries, so that a long name does not take its memory again in every row.
-        text = _plain_text_columns(pq.ParquetFile(file).metadata)
-        table = pq.ParquetFile(file, read_dictionary=text, page_checksum_verification=True)
-        names = roles.present_in(table.schema_arrow.names, findings)
-    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        findings.fail(
-            f"is not a whole Parquet file ({_first_line(error)}). It is damaged or was cut short; "
-            "copy it or save it again."
-        )
+    table = _opened(file, findings)
+    names = roles.present_in(table.schema_arrow.names, findings)
     arrays: Arrays = {}
     for name in names:
         try:
             chunks = _chunks(table, name, max_bytes)
-            arrays[name] = _labels(chunks) if name == roles.y else _stack(chunks)
+            array = _labels(chunks) if name == roles.y else _stack(chunks)
+            if name in (roles.a, roles.b) and _are_single_numbers(name, array, findings):
+                continue
+            arrays[name] = array
         except NoRoomError:
             raise
         except ColumnError as error:
@@ -69,6 +63,57 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, *, max_bytes
                 f"array {name!r} is damaged ({_first_line(error)}). Copy the file or save it again."
             )
     return arrays
+
+
+def parquet_contents(file: IO[bytes], findings: Findings, max_bytes: int) -> dict[str, Contents]:
+    """List the columns of a file.
+
+    Raises:
+        DataError: If the file as a whole cannot be used.
+    """
+    del max_bytes  # nothing is unpacked
+    table = _opened(file, findings)
+    rows = (table.metadata.num_rows,)
+    columns = table.schema_arrow
+    return {column.name: Contents(shape=rows, kind=_kind(column.type)) for column in columns}
+
+
+def _kind(dtype: Any) -> str:
+    if _is_list(dtype):
+        return f"lists of {_kind(dtype.value_type)}"
+    if _is_text(dtype):
+        return "text"
+    return {"float": "float32", "double": "float64"}.get(str(dtype), str(dtype))
+
+
+def _opened(file: IO[bytes], findings: Findings) -> Any:
+    """Open a file with no type that would run code, its text columns as dictionaries."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _refuse_extension_types(file, findings)
+    try:
+        # Text as dictionaries, so that a long name does not take its memory again in every row.
+        text = _plain_text_columns(pq.ParquetFile(file).metadata)
+        table = pq.ParquetFile(file, read_dictionary=text, page_checksum_verification=True)
+        _ = table.schema_arrow.names
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        findings.fail(
+            f"is not a whole Parquet file ({_first_line(error)}). It is damaged or was cut short; "
+            "copy it or save it again."
+        )
+    return table
+
+
+def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        return False
+    findings.error(
+        f"array {name!r} has shape {array.shape}, one value a row, where lists of numbers are "
+        "wanted. Save them as lists of one number, in pandas "
+        f"frame[{name!r}] = [[value] for value in frame[{name!r}]]."
+    )
+    return True
 
 
 def _refuse_extension_types(file: IO[bytes], findings: Findings) -> None:

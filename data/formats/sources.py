@@ -5,15 +5,17 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from tuner.data.errors import DataError
 from tuner.data.formats.examples import EXAMPLES
+from tuner.data.formats.remote import explain
 from tuner.data.validation.findings import Findings
 
 CHUNK_BYTES = 2**20
+SECONDS_WITHOUT_A_SIGN = 60.0
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|[a-z0-9]+::")  # two letters at least: not C:\
 
@@ -39,9 +41,24 @@ def check_exists(source: str, findings: Findings) -> None:
     path = Path(source)
     if is_uri(source) or path.is_file():
         return
+    if (link := _broken_link(path)) is not None:
+        findings.fail(
+            f"does not exist: the link {link} leads to {link.readlink()}, where nothing is. "
+            "Mend the link, bring back what it leads to (is its disk mounted?), or name another "
+            "file."
+        )
     if path.is_dir():
         findings.fail("is a folder. Name the .npz or .parquet file in it.")
     findings.fail(f"does not exist, or is not a file.{_suggestion(path)}")
+
+
+def _broken_link(path: Path) -> Path | None:
+    """The link in a path, itself or a folder of it, that leads nowhere."""
+    with suppress(OSError, ValueError):  # a name that no file can have
+        for part in (path, *path.parents):
+            if part.is_symlink() and not part.exists():
+                return part
+    return None
 
 
 @contextmanager
@@ -70,29 +87,39 @@ def _open_path(path: Path, findings: Findings) -> IO[bytes]:
 def _suggestion(path: Path) -> str:
     names = list(EXAMPLES)
     if path.parent.is_dir() and os.access(path.parent, os.R_OK):
-        names += [child.name for child in path.parent.iterdir()]
+        names += [child.name for child in path.parent.iterdir() if child.name != path.name]
     near = difflib.get_close_matches(path.name, names, n=3)
     if near:
         return f" Did you mean {' or '.join(repr(name) for name in near)}?"
     return f" Check the path; shipped examples are {', '.join(EXAMPLES)}."
 
 
+def _patience(source: str) -> dict[str, Any]:
+    """How long to wait for a web server: for a sign of life, not for the whole of a large file."""
+    if not source.startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {
+        "client_kwargs": {
+            "timeout": ClientTimeout(
+                total=None, sock_connect=SECONDS_WITHOUT_A_SIGN, sock_read=SECONDS_WITHOUT_A_SIGN
+            )
+        }
+    }
+
+
 def _download(source: str, copy: IO[bytes], findings: Findings, max_bytes: int) -> None:
     import fsspec
 
     try:
-        with fsspec.open(source, "rb") as remote:
+        with fsspec.open(source, "rb", **_patience(source)) as remote:
             while copy.tell() <= max_bytes and (chunk := remote.read(CHUNK_BYTES)):
                 copy.write(chunk)
-    except FileNotFoundError:
-        findings.fail("does not exist. Check the address.")
     except ImportError as error:
         findings.fail(f"needs a package that is not installed: {error}")
     except Exception as error:  # every file system has error classes of its own
-        reason = str(error) or type(error).__name__
-        mend = "Check the address and your rights to read it."
-        text = f"cannot be downloaded: {reason}. {mend}"
-        raise DataError(findings.source, [*findings.errors, text]) from error
+        raise DataError(findings.source, [*findings.errors, explain(error)]) from error
     if copy.tell() > max_bytes:
         findings.fail(
             f"is larger than the limit of {max_bytes:,} bytes. Save less, or raise the limit "

@@ -1,11 +1,14 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
+from collections.abc import Sequence
+
 from tuner.data.dataset import Modality, PairedDataset
 from tuner.data.typing import Arrays, Splits
 from tuner.data.validation.features import read_modality
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.fingerprint import fingerprint
-from tuner.data.validation.labels import Labels, TaskChoice, read_labels
+from tuner.data.validation.labels.reading import Labels, read_labels
+from tuner.data.validation.labels.task import TaskChoice
 from tuner.data.validation.roles import GROUP, SPLIT, Roles
 from tuner.data.validation.rows import (
     Groups,
@@ -27,6 +30,7 @@ def assemble(
     name: str,
     findings: Findings,
     max_bytes: int,
+    missing: Sequence[str] = (),
 ) -> PairedDataset:
     """Validate arrays and make a data set of them.
 
@@ -38,12 +42,15 @@ def assemble(
         name: Name of the data set.
         findings: What was found so far.
         max_bytes: Limit on the size of a modality as float32.
+        missing: What marks a missing label; by the rule if empty.
 
     Raises:
         DataError: With everything that is wrong.
     """
     a, b = (_modality(role, arrays, findings, max_bytes) for role in (roles.a, roles.b))
-    labels = read_labels(roles.y, arrays[roles.y], task, findings) if roles.y in arrays else None
+    labels = None
+    if roles.y in arrays:
+        labels = read_labels(roles.y, arrays[roles.y], task, findings, missing=missing)
     optional = {key: arrays[key] for key in (SPLIT, GROUP) if key in arrays}
     optional = {key: array for key, array in optional.items() if key not in roles.required}
     groups = read_groups(optional[GROUP], findings) if GROUP in optional else None

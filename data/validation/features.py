@@ -5,14 +5,16 @@ import numpy as np
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
-from tuner.data.typing import Array, Float32s, Mask
-from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.typing import Array, Ints, Mask
+from tuner.data.validation.findings import PLAIN_ARRAY, Findings, counted, listing, rows_where
+from tuner.data.validation.masks import check_steps
+from tuner.data.validation.precision import from_bfloat16, is_raw_bfloat16, precision_of
 
 _KINDS = {
     "U": "text; encode it as numbers",
     "S": "text; encode it as numbers",
     "c": "complex numbers; store their real and imaginary parts (or modulus and phase) as features",
-    "O": "Python objects, which are never unpickled; save it as a plain array, with .astype(float)",
+    "O": f"Python objects, which are never unpickled. {PLAIN_ARRAY.removesuffix('.')}",
     "M": "dates; store them as numbers, for example with .astype('datetime64[s]').astype(float)",
     "m": "durations; store them as numbers, for example divided by numpy.timedelta64(1, 's')",
     "V": "records; store each of their fields as an array of its own",
@@ -24,6 +26,11 @@ def unusable_kind(array: Array, allowed: str) -> str | None:
     """Say in words what an array holds if its dtype kind is not in `allowed`."""
     if array.dtype.kind in allowed:
         return None
+    if array.dtype.kind == "V" and array.dtype.names is None:
+        return (
+            f"raw bytes, {array.dtype.itemsize} a value, as NumPy saves a type that it does not "
+            "know (float8, for example); save it with .astype('float32')"
+        )
     return _KINDS.get(array.dtype.kind, f"values of type {array.dtype}; save it as numbers")
 
 
@@ -35,7 +42,7 @@ def read_modality(
     Args:
         name: Name of the array.
         array: Numbers of shape (rows, features), (rows, time, features) or
-            (rows, channels, height, width).
+            (rows, channels, height, width). Two raw bytes a value are bfloat16.
         mask: (rows, time), true where a step is real; steps that are not may hold anything.
         findings: Where faults are noted.
         max_bytes: Limit on its size as float32.
@@ -44,6 +51,8 @@ def read_modality(
         The modality, or None if a fault was noted.
     """
     before = len(findings.errors)
+    if is_raw_bfloat16(array):
+        array = from_bfloat16(array)
     _check_form(name, array, findings)
     if 4 * array.size > max_bytes:
         findings.error(
@@ -53,12 +62,13 @@ def read_modality(
     steps = None if mask is None else _read_mask(name, array, mask, findings)
     if len(findings.errors) > before:
         return None
-    values = _to_float32(array, steps)
+    values = _converted(array, steps)
     _check_finite(name, array, values, findings)
     if len(findings.errors) == before:
         _check_constant(name, values, steps, findings)
     if len(findings.errors) > before:
         return None
+    _warn_of_axes(name, values, steps, findings)
     return Modality(name=name, values=values, mask=steps)
 
 
@@ -104,31 +114,31 @@ def _read_mask(name: str, array: Array, mask: Array, findings: Findings) -> Mask
         )
         return None
     steps = np.array(mask, dtype=np.bool_, order="C")
-    if (bare := np.all(~steps, axis=1)).any():
-        findings.error(
-            f"array {mask_name!r} leaves no real step in {rows_where(bare)}. Drop these rows."
-        )
+    if unusable_kind(array, "biuf") is None:
+        check_steps(name, array, steps, findings)
     return steps
 
 
-def _to_float32(array: Array, steps: Mask | None) -> Float32s:
-    """Copy to float32, C order; padded steps become 0, whatever they held."""
-    spool = Spool()
+def _converted(array: Array, steps: Mask | None) -> Array:
+    """Copy to float32, or float64 where that is needed, C order; padded steps become 0."""
+    dtype, spool = precision_of(array, steps), Spool()
     for rows in row_blocks(array):
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found infinite
-            block = np.array(array[rows], dtype=np.float32, order="C", subok=False)
+            block = np.array(array[rows], dtype=dtype, order="C", subok=False)
         if steps is not None:
             block[~steps[rows]] = 0
         spool.append(block)
-    return spool.array(np.float32, array.shape)
+    return spool.array(dtype, array.shape)
 
 
-def _check_finite(name: str, array: Array, values: Float32s, findings: Findings) -> None:
+def _check_finite(name: str, array: Array, values: Array, findings: Findings) -> None:
     nan = infinite = 0
     too_large = False
     bad = np.zeros(len(values), dtype=np.bool_)
+    often = np.zeros(values.shape[_feature_axis(values)], dtype=np.int64)
     for rows in row_blocks(values):
-        block = values[rows]
+        with np.errstate(over="ignore"):
+            block = values[rows].astype(np.float32)
         finite = np.isfinite(block)
         if finite.all():
             continue
@@ -136,7 +146,9 @@ def _check_finite(name: str, array: Array, values: Float32s, findings: Findings)
         nan += int(is_nan.sum())
         infinite += int((~finite & ~is_nan).sum())
         too_large |= bool((np.isfinite(array[rows]) & np.isinf(block)).any())
-        bad[rows] = np.any(~finite.reshape(len(block), -1), axis=1)
+        by_feature = _by_feature(~finite)
+        bad[rows] = by_feature.any(axis=1)
+        often += by_feature.sum(axis=0)
     if not bad.any():
         return
     parts = [f"{nan:,} NaN"] if nan else []
@@ -144,14 +156,48 @@ def _check_finite(name: str, array: Array, values: Float32s, findings: Findings)
         parts.append(counted(infinite, "infinite value"))
     reason = " (numbers beyond 3.4e38 do not fit into float32)" if too_large else ""
     findings.error(
-        f"array {name!r} holds {' and '.join(parts)}{reason} in {rows_where(bad)}. Fill them in, "
-        "or drop these rows from every array."
+        f"array {name!r} holds {' and '.join(parts)}{reason} in {rows_where(bad)}. "
+        f"{_mend_of_features(name, values, often)}"
     )
+
+
+def _mend_of_features(name: str, values: Array, often: Ints) -> str:
+    """Say what to do about values that are not finite; `often` is the number of rows by feature."""
+    fill = "Fill them in, or drop these rows from every array."
+    lost = np.flatnonzero(2 * often > len(values)).tolist()
+    if not lost:
+        return fill
+    if len(lost) == len(often):
+        return "No feature holds numbers in most rows: check how it was made, or choose another."
+    axis = _feature_axis(values)
+    what = "channel" if axis == 1 and values.ndim == 4 else "feature"
+    each = [f"{number} ({counted(int(often[number]), 'row')})" for number in lost]
+    are = (
+        f"{what.capitalize()} {each[0]} is"
+        if len(lost) == 1
+        else f"{what.capitalize()}s {listing(each, show=str)} are"
+    )
+    rest = f" {fill.replace('them', 'the others')}" if often.sum() > often[lost].sum() else ""
+    return (
+        f"{are} lost (counting from 0): leave {'it' if len(lost) == 1 else 'them'} out, as "
+        f"numpy.delete({name}, {lost}, axis={axis}).{rest}"
+    )
+
+
+def _feature_axis(values: Array) -> int:
+    return 1 if values.ndim in (2, 4) else 2
+
+
+def _by_feature(flags: Array) -> Mask:
+    """(rows, features): whether any step or pixel of a feature is flagged."""
+    axis = _feature_axis(flags)
+    others = tuple(each for each in range(1, flags.ndim) if each != axis)
+    return np.asarray(flags.any(axis=others))
 
 
 def _check_constant(
     name: str,
-    values: Float32s,
+    values: Array,
     steps: Mask | None,
     findings: Findings,
 ) -> None:
@@ -170,4 +216,21 @@ def _check_constant(
             f"array {name!r} has {counted(len(numbers), f'constant {what}')} of {len(constant):,} "
             f"(number {listing(numbers)}, counting from 0), which carry no information. "
             "Consider leaving them out."
+        )
+
+
+def _warn_of_axes(name: str, values: Array, steps: Mask | None, findings: Findings) -> None:
+    """Say how axes are read that look like those of images in another order."""
+    if values.ndim == 4:
+        channels, height, width = values.shape[1:]
+        if width in (1, 2, 3, 4) and channels > 4 and height > 4:
+            findings.warn(
+                f"array {name!r} of shape {values.shape} is read as {channels} channels of "
+                f"{height} \N{MULTIPLICATION SIGN} {width} pixels. If its last axis holds the "
+                f"channels, save numpy.moveaxis({name}, -1, 1)."
+            )
+    elif values.ndim == 3 and steps is None and values.shape[1] == values.shape[2] > 4:
+        findings.warn(
+            f"array {name!r} of shape {values.shape} is read as sequences of {values.shape[1]} "
+            f"steps of {values.shape[2]} features. If its rows are images, save {name}[:, None]."
         )

@@ -6,6 +6,12 @@ from typing import NoReturn
 from tuner.data.errors import DataError
 from tuner.data.typing import Mask
 
+# As .astype(str) would make a class "None" of what is missing.
+PLAIN_ARRAY = (
+    "Save numbers x as x.astype(float), and text x, so that what is missing stays missing, as "
+    "numpy.array(pandas.Series(x).fillna('').astype(str), dtype=str)."
+)
+
 
 class Findings:
     """Everything found about one data set: errors forbid its use, warnings do not."""

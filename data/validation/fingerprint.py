@@ -9,7 +9,7 @@ import numpy as np
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import row_blocks
 from tuner.data.typing import Array, Splits
-from tuner.data.validation.labels import Labels
+from tuner.data.validation.labels.reading import Labels
 from tuner.data.validation.rows import Groups
 
 
@@ -29,10 +29,10 @@ def fingerprint(
     """
     digest = hashlib.sha256(b"paired data set 1\n")
     for role, modality in (("a", a), ("b", b)):
-        _add(digest, role, modality.values, "<f4")
+        _add(digest, role, modality.values, _form(modality.values))
         if modality.mask is not None:
             _add(digest, f"{role} mask", modality.mask, "|u1")
-    _add(digest, labels.task, labels.y, "<f4" if labels.classes is None else "<i8")
+    _add(digest, labels.task, labels.y, _form(labels.y))
     _add_names(digest, "classes", labels.classes or ())
     if split is not None:
         _add(digest, "split", split, "|u1")
@@ -40,6 +40,10 @@ def fingerprint(
         _add(digest, "group", groups.codes, "<i8")
         _add_names(digest, "groups", groups.names)
     return digest.hexdigest()
+
+
+def _form(array: Array) -> str:
+    return array.dtype.newbyteorder("<").str
 
 
 def _add(digest: _Hash, role: str, array: Array, dtype: str) -> None:

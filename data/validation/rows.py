@@ -9,7 +9,7 @@ from tuner.data.dataset import Classes, Split
 from tuner.data.typing import Array, Ints, Mask, Splits
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
-from tuner.data.validation.labels import Labels, has_too_many_classes, names_of
+from tuner.data.validation.labels.reading import Labels, has_too_many_classes, names_of
 from tuner.data.validation.roles import GROUP, SPLIT
 from tuner.data.validation.splits import RATIO, grouped_split, stratified_split
 from tuner.data.validation.text import read_text
@@ -45,10 +45,8 @@ def check_lengths(arrays: Mapping[str, Array], findings: Findings) -> bool:
 
 
 def read_groups(array: Array, findings: Findings) -> Groups | None:
-    """Check the array of groups: (rows,), integers or text."""
-    holds = unusable_kind(array, "biuUS")
-    if array.dtype.kind == "f":
-        holds = "fractions or missing values; save it as integers or text"
+    """Check the array of groups: (rows,), whole numbers or text."""
+    holds = unusable_kind(array, "biufUS") or _broken_number(array)
     if holds:
         findings.error(f"array {GROUP!r} holds {holds}.")
     if array.ndim != 1:
@@ -62,6 +60,20 @@ def read_groups(array: Array, findings: Findings) -> Groups | None:
         return None
     distinct, codes = np.unique(values, return_inverse=True)
     return Groups(codes=codes.astype(np.int64), names=names_of(distinct))
+
+
+def _broken_number(array: Array) -> str | None:
+    """Say what keeps numbers from being those of groups."""
+    if array.dtype.kind != "f":
+        return None
+    if (missing := np.isnan(array)).any():
+        return (
+            f"no number in {rows_where(missing)}. Give each row that is in no group a number of "
+            "its own, or drop these rows from every array"
+        )
+    if (broken := array != np.rint(array)).any():
+        return f"fractions in {rows_where(broken)}; save it as integers or text"
+    return None
 
 
 def read_split(array: Array, findings: Findings) -> Splits | None:
@@ -202,7 +214,7 @@ def _check_divisible(labels: Labels, groups: Groups | None, findings: Findings) 
     findings.error(
         f"{counted(len(small), 'class is', 'classes are')} too small to be in training, validation "
         f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; add rows, merge "
-        "classes, or mark their labels as missing."
+        f"classes, or mark their labels as missing. {labels.as_numbers}".rstrip()
     )
     return False
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tuner.data.dataset import Split
 from tuner.data.typing import Floats, Ints, Splits
-from tuner.data.validation.labels import Labels
+from tuner.data.validation.labels.reading import Labels
 
 RATIO = (70, 15, 15)  # per cent, in the order of Split
 STRATA = 10  # of equal size, for numbers

@@ -2,10 +2,11 @@
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from tuner.models.config import Precision
 
@@ -41,6 +42,17 @@ def mixed_precision(device: torch.device, precision: Precision) -> torch.autocas
         able = device.type == "cuda" and torch.cuda.is_bf16_supported()
         precision = "bfloat16" if able else "float32"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which products of `x` keep its precision.
+
+    Where they do so anyway it is none, and `torch.export` sees nothing of it.
+    """
+    place = x.device.type
+    if torch.amp.is_autocast_available(place) and torch.is_autocast_enabled(place):
+        return torch.autocast(place, enabled=False)
+    return nullcontext()
 
 
 @contextmanager

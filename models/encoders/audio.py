@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from tuner.models.compute.device import without_autocast
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.image import ConvolutionalEncoder
 from tuner.models.encoders.sequence import SequenceEncoder
@@ -51,15 +52,11 @@ class LogMel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (rows, samples) to (rows, frames, mels)."""
-        place = x.device.type
-        if torch.amp.is_autocast_available(place) and torch.is_autocast_enabled(place):
-            # Quiet mels drown in what bfloat16 drops of loud ones.
-            with torch.autocast(place, enabled=False):
-                return self.forward(x.to(self.transform.dtype))
         frames = x.unfold(-1, self._size, self._hop)
-        real, imaginary = (frames @ self.transform).chunk(2, -1)
-        power = real.square() + imaginary.square()
-        return (power @ self.filters).clamp(min=_FLOOR).log()
+        with without_autocast(x):  # quiet mels drown in what bfloat16 drops of loud ones
+            real, imaginary = (frames @ self.transform).chunk(2, -1)
+            power = real.square() + imaginary.square()
+            return (power @ self.filters).clamp(min=_FLOOR).log()
 
     def real_frames(self, real: Tensor) -> Tensor:
         """Which frames hold no padding, (rows, frames); the first always counts."""

@@ -4,14 +4,30 @@ The folder holds `config.json` and `model.safetensors`, as `save_pretrained` wri
 downloaded, and neither pickled weights nor code from the folder are loaded.
 """
 
+import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tuner.models.compute.device import without_autocast
 from tuner.models.encoders.source import folder_of
 from tuner.models.errors import EncoderModuleError
+
+_INPUTS = {
+    "pixel_values": "images",
+    "input_values": "waveforms",
+    "inputs_embeds": "sequences of its own width",
+    "input_ids": "ids of tokens",
+}
+_FULL_PRECISION = ("deberta",)  # its mask is filled with what bfloat16 cannot hold
+_CANNOT = {  # by the architecture's `model_type`
+    "longformer": "torch.export cannot trace its windows, so it could not be registered",
+    "vit_mae": "it hides patches at random whenever it is used; write its weights as a ViT's, with "
+    "ViTModel.from_pretrained(folder).save_pretrained(another)",
+}
 
 
 class PretrainedEncoder(nn.Module):
@@ -35,8 +51,9 @@ class PretrainedEncoder(nn.Module):
         self.backbone = _load(kind)
         self._frozen = frozen
         self.backbone.requires_grad_(not frozen)
-        self._takes = self.backbone.main_input_name
-        self.out = nn.Linear(self.backbone.config.hidden_size, embedding)
+        self._input = _input_name(self.backbone)
+        self._in_full = self.backbone.config.model_type in _FULL_PRECISION
+        self.out = nn.Linear(_width(self.backbone), embedding)
 
     def fixed_tensors(self) -> set[str]:
         """Return the names of what lies in the folder and never changes."""
@@ -51,16 +68,18 @@ class PretrainedEncoder(nn.Module):
         Ids of tokens, int64, are (rows, time) or (rows, time, 1).
         """
         self.backbone.eval()
-        inputs: dict[str, Any] = {"pixel_values": x}
-        if self._takes == "input_values":
-            inputs = {"input_values": x.squeeze(-1)}
-        elif self._takes == "input_ids" and x.is_floating_point():
-            inputs = {"inputs_embeds": x}
-        elif self._takes == "input_ids":
+        inputs = {self._input: x.squeeze(-1) if self._input == "input_values" else x}
+        if self._input in ("inputs_embeds", "input_ids") and not x.is_floating_point():
             inputs = {"input_ids": x.flatten(1)}
+        elif self._input == "input_ids":
+            raise EncoderModuleError(
+                f"a {type(self.backbone).__name__} takes ids of tokens, (rows, tokens), which are "
+                "whole numbers from 0"
+            )
         if real is not None:
             inputs["attention_mask"] = real.to(torch.int64)
-        states: Tensor = self.backbone(**inputs).last_hidden_state
+        with without_autocast(x) if self._in_full else nullcontext():
+            states: Tensor = self.backbone(**inputs).last_hidden_state
         states = states.flatten(2).mT if states.dim() == 4 else states
         mean = states.mean(1)
         if real is not None:  # a state stands for one step, or for many
@@ -93,12 +112,44 @@ def _load(kind: str) -> Any:
         raise EncoderModuleError(
             f"encoder {kind}: {folder} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
+    _check_architecture(kind, model)
+    return model
+
+
+def _check_architecture(kind: str, model: Any) -> None:
+    """Refuse what is no encoder of one modality, and what is known not to work."""
+    name = type(model).__name__
     for attribute in ("main_input_name", "config"):
         if not hasattr(model, attribute):
-            raise EncoderModuleError(f"encoder {kind}: a {type(model).__name__} is no encoder")
-    if not isinstance(getattr(model.config, "hidden_size", None), int):
+            raise EncoderModuleError(f"encoder {kind}: a {name} is no encoder")
+    if reason := _CANNOT.get(model.config.model_type):
+        raise EncoderModuleError(f"encoder {kind}: a {name} cannot be used: {reason}")
+    if getattr(model.config, "is_encoder_decoder", False):
         raise EncoderModuleError(
-            f"encoder {kind}: a {type(model).__name__} has no hidden_size: it is no encoder of "
-            "one modality"
+            f"encoder {kind}: a {name} is an encoder with a decoder; bring its encoder alone as a "
+            "module of yours, MODULE:NAME"
         )
-    return model
+    if _width(model) is None:
+        raise EncoderModuleError(
+            f"encoder {kind}: a {name} has no hidden_size, which is the width of one encoder's "
+            "states; bring it as a module of yours, MODULE:NAME"
+        )
+    if _input_name(model) not in _INPUTS:
+        raise EncoderModuleError(
+            f"encoder {kind}: a {name} takes {_input_name(model)}; what can be given are "
+            + ", ".join(f"{rows} ({given})" for given, rows in _INPUTS.items())
+        )
+
+
+def _input_name(model: Any) -> str:
+    """What a model's first input is called; embeddings take the place of words where they may."""
+    name = str(model.main_input_name)
+    embeds = name == "input_ids" and "inputs_embeds" in inspect.signature(model.forward).parameters
+    return "inputs_embeds" if embeds else name
+
+
+def _width(model: Any) -> Any:
+    """Width of a model's last hidden states; None if its configuration does not say."""
+    stages = getattr(model.config, "hidden_sizes", None) or [None]
+    width = getattr(model.config, "hidden_size", stages[-1])
+    return width if isinstance(width, int) else None

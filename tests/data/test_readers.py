@@ -92,14 +92,25 @@ def test_paths_and_addresses(source, uri, name):
 
 @pytest.mark.parametrize(
     ("name", "safe"),
-    [("Day 3 (b)", "day-3-b"), ("a_b-c", "a_b-c"), ("é", "data"), ("<arrays>", "arrays")],
+    [
+        ("Day 3 (b)", "day-3-b"),
+        ("a_b-c", "a_b-c"),
+        ("<arrays>", "arrays"),
+        ("///", "data"),
+        ("Été", "été"),
+        ("e\u0301te\u0301", "été"),  # the same letters in two parts each
+        ("日本語", "日本語"),
+        ("हिन्दी 2", "हिन्दी-2"),
+        ("x" * 63 + " y", "x" * 63),
+    ],
 )
 def test_names_are_safe(name, safe):
     assert safe_name(name) == safe
 
 
+@pytest.mark.integration
 def test_importing_the_package_imports_no_reader():
-    code = "import data, sys; print(*sys.modules)"
+    code = "import tuner.data, sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"pyarrow", "sklearn", "fsspec", "pandas", "scipy", "torch"}
     assert not heavy & set(run.stdout.split())

@@ -29,10 +29,12 @@ def run(*command, **options):
     return told.stdout
 
 
+@pytest.mark.integration
 def test_the_image_lints_clean():
     run(TOOLS / "hadolint", DEPLOY / "Dockerfile")
 
 
+@pytest.mark.integration
 def test_the_compose_file_is_one():
     schema = ("--builtin-schema", "vendor.compose-spec")
     run(TOOLS / "check-jsonschema", *schema, DEPLOY / "compose.yaml")
@@ -61,6 +63,7 @@ def test_nothing_runs_as_root_and_all_that_listens_is_looked_at(compose):
             assert port.startswith("127.0.0.1:")
 
 
+@pytest.mark.integration
 def test_no_secret_is_in_a_file_that_git_sees(compose):
     for name, service in compose["services"].items():
         told = str(service.get("environment", {})).lower()
@@ -73,6 +76,7 @@ def test_no_secret_is_in_a_file_that_git_sees(compose):
         run("git", "check-ignore", "--quiet", str(path), cwd=ROOT)
 
 
+@pytest.mark.integration
 def test_secrets_are_made_once_and_read_from_files(tmp_path, compose):
     script = tmp_path / "secrets.sh"
     script.write_text((DEPLOY / "secrets.sh").read_text())
@@ -135,7 +139,8 @@ def test_mlflow_started_as_in_the_compose_file_opens_to_its_users_alone(tmp_path
         answers(server, f"http://127.0.0.1:{port}/health")
         api = f"http://127.0.0.1:{port}/api/2.0/mlflow"
         assert requests.get(f"{api}/experiments/get?experiment_id=0", timeout=60).status_code == 401
-        options = ("--trials", "4", "--epochs", "1", "--replicates", "3", "--workers", "1")
+        options = ("--trials", "3", "--epochs", "1", "--replicates", "2", "--workers", "1")
+        options += ("--confirm-replicates", "2", "--hidden", "8")
         tuner = (sys.executable, "-m", "tuner", "run", "mfeat", *options)
         assert "models:/mfeat-a-encoder/1" in run(*tuner, cwd=ROOT, env=environment)
         password = re.search("admin_password = (.*)", config.read_text()).group(1)

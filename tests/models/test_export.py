@@ -12,6 +12,7 @@ from tuner.models.export import portable_encoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 
+pytestmark = pytest.mark.integration
 SEEDS = (3, 1, 2)
 BUILT_IN = {
     "mlp": (5,),
@@ -128,3 +129,37 @@ def test_what_bfloat16_trained_is_measured_as_it_is_exported(kind, stack):
             _, answer = encoder(torch.from_numpy(np.array(getattr(dataset, side).values[rows])))
         measured = outcome.test_predictions[side][outcome.best_replicate(side)]
         np.testing.assert_allclose(answer, measured, rtol=1e-5, atol=1e-5 * np.ptp(measured))
+
+
+def test_offsets_of_features_and_targets_reach_the_exported_encoder():
+    """Seconds since 1970 in both: in float32 all would be one number."""
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=150)
+    a = np.stack([1.7e9 + 60 * z, rng.normal(size=150)], 1)
+    dataset = from_arrays({"a": a, "b": rng.normal(size=(150, 3)), "y": 1.7e9 + 15 * z})
+    _, data, config, outcome = trained("mlp", dataset, None, epochs=60, patience=60)
+    rows = dataset.indices(Split.TEST)
+    encoder = portable_encoder(outcome, data, config, modality="a")
+    with torch.no_grad():
+        _, answer = encoder(torch.from_numpy(np.array(dataset.a.values[rows])))
+    measured = outcome.test_predictions["a"][outcome.best_replicate("a")]
+    np.testing.assert_allclose(answer.numpy(), measured, rtol=0, atol=0.01)
+    errors = np.abs(answer.numpy() - dataset.y[rows])
+    guess = np.abs(np.median(dataset.y[dataset.indices(Split.TRAIN)]) - dataset.y[rows])
+    assert errors.mean() < guess.mean() / 2
+
+
+@pytest.mark.parametrize("far", [1e4, 1e7])
+def test_outliers_of_targets_leave_training_better_than_a_guess(far):
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=(300, 2))
+    y = z[:, 0] + 0.1 * rng.normal(size=300)
+    y[::60] = far
+    dataset = from_arrays({"a": z, "b": rng.normal(size=(300, 3)), "y": y})
+    *_, outcome = trained("mlp", dataset, None, epochs=40, patience=40)
+    rows = dataset.indices(Split.TEST)
+    near = dataset.y[rows] < far
+    measured = outcome.test_predictions["a"][outcome.best_replicate("a")][near]
+    truth = dataset.y[rows][near]
+    guess = np.median(dataset.y[dataset.indices(Split.TRAIN)])
+    assert np.abs(measured - truth).mean() < np.abs(guess - truth).mean() / 2

@@ -1,6 +1,7 @@
 """Outcomes as bytes, and which replicate is the best."""
 
 import io
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 import pytest
@@ -60,6 +61,12 @@ def test_the_bytes_are_an_archive_without_pickles():
     with np.load(content, allow_pickle=False) as archive:
         names = set(archive.files)
     assert {"seeds", "scalars", "predictions/a", "weights/b/encoder.0.weight"} <= names
+
+
+def test_all_but_the_weights_is_compressed():
+    with ZipFile(io.BytesIO(outcome(tested=True).to_bytes())) as archive:
+        stored = {e.filename for e in archive.infolist() if e.compress_type == ZIP_STORED}
+    assert stored == {f"weights/{m}/encoder.0.weight.npy" for m in "ab"}
 
 
 def test_the_best_replicate_had_the_least_loss_in_any_epoch_before_it_stopped():

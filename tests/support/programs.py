@@ -17,6 +17,10 @@ _CHROMIUM = "@sparticuz/chromium@147.0.0"  # headless, with the libraries that a
 _UNPACK = "import('@sparticuz/chromium').then(it => it.default.executablePath())"
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 _QUIET += ["--disable-background-networking", "--disable-component-update"]
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</cachedir></fontconfig>
+"""  # Chromium's own file looks for them where AWS Lambda has them, and without any it crashes
 
 
 def redis_server() -> str:
@@ -34,15 +38,17 @@ def kustomize() -> list[str]:
 
 def launch_options() -> dict:
     """What Playwright needs to start a browser, for `chromium.launch`."""
+    # By the locale of a bare Linux, C, pages are told a language that JavaScript refuses.
+    environment = os.environ | {"LC_ALL": "en_US.UTF-8"}
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if installed := shutil.which(name):
-            return {"executable_path": installed, "args": _QUIET}
+            return {"executable_path": installed, "args": _QUIET, "env": environment}
     folder = _unpacked_chromium()
-    own = {
+    environment |= {
         "LD_LIBRARY_PATH": str(folder / "al2023" / "lib"),
-        "FONTCONFIG_PATH": str(folder / "fonts"),
+        "FONTCONFIG_FILE": str(folder / "fonts.conf"),
     }
-    return {"executable_path": folder / "chromium", "args": _QUIET, "env": os.environ | own}
+    return {"executable_path": folder / "chromium", "args": _QUIET, "env": environment}
 
 
 def _unpacked_chromium() -> Path:
@@ -51,7 +57,7 @@ def _unpacked_chromium() -> Path:
     share.mkdir(exist_ok=True)
     folder, ready = share / "chromium", share / "chromium" / "ready"
     with FileLock(share / "chromium.lock"):
-        if ready.exists() and ready.read_text() == _CHROMIUM:
+        if ready.exists() and ready.read_text() == _CHROMIUM + _FONTS:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -68,5 +74,6 @@ def _unpacked_chromium() -> Path:
             if done.returncode:
                 pytest.skip("needs Chromium: install it, or let npm reach its registry")
         shutil.rmtree(folder / "node_modules")
-        ready.write_text(_CHROMIUM)
+        (folder / "fonts.conf").write_text(_FONTS.format(folder=folder))
+        ready.write_text(_CHROMIUM + _FONTS)
     return folder

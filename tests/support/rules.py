@@ -1,16 +1,21 @@
 """Rules that hold for every test; `tests/conftest.py` hands them to pytest.
 
-A test without the mark `integration` or `soak` starts no Ray, no server and no browser, so that
-`make test-fast` needs none of them. Where CI=true nothing is skipped: a test that lacks what it
-needs fails.
+A test without the mark `integration` or `soak` starts no process and no server, so that
+`make test-fast` is one process that computes. Where CI=true nothing is skipped: a test that lacks
+what it needs fails.
 """
 
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
+_STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec", "os.system"}
+_HARMLESS = ("lscpu",)  # scikit-learn counts cores with it, once
 _running: pytest.Item | None = None
+_ALL_MARKED = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.integration\b", re.MULTILINE)
 
 
 def starts(what: str) -> None:
@@ -19,10 +24,27 @@ def starts(what: str) -> None:
         pytest.fail(f"{_running.nodeid} starts {what}: mark it `integration`")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files alone whose tests are deselected anyway: they import Ray, MLflow and more."""
+    if "not integration" not in config.option.markexpr or collection_path.suffix != ".py":
+        return None
+    return bool(_ALL_MARKED.search(collection_path.read_text(encoding="utf-8"))) or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that wait for servers: computing fills up what is left of the time."""
+    slow = {item.path for item in items if _is_marked(item)}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item):
     global _running  # pytest runs one test at a time
     _running = item
+    try:
+        return (yield)
+    finally:
+        _running = None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,6 +63,14 @@ def pytest_runtest_makereport(item: pytest.Item):
         *_, reason = report.longrepr
         report.outcome, report.longrepr = "failed", f"where CI=true nothing is skipped. {reason}"
     return report
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    if event in _STARTS_A_PROCESS and arguments[:1] != _HARMLESS:
+        starts(f"a process {arguments[:2]}")
+
+
+sys.addaudithook(_watch)
 
 
 def _is_marked(item: pytest.Item) -> bool:

@@ -11,11 +11,46 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from tests.support.rules import starts
+
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def until(holds, seconds=300.0, *, fails_if=lambda: None):
+    """Wait until something holds, and return what it is.
+
+    Args:
+        holds: Tells it; true in the end.
+        seconds: How long it may take.
+        fails_if: Says why it never will hold, as that a process has ended; waiting ends then.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        reason = fails_if()
+        if value := holds():
+            return value
+        if reason:
+            pytest.fail(f"waited in vain: {reason}")
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain"
+        time.sleep(0.05)
+
+
+def ended(process, log=None):
+    """For `until`: says whether a process has ended, and the end of its log."""
+
+    def reason():
+        if process.poll() is None:
+            return None
+        said = log.read_text(errors="replace")[-2000:] if log else ""
+        return f"process {process.pid} ended with code {process.returncode}. {said}"
+
+    return reason
 
 
 @contextmanager
@@ -24,6 +59,7 @@ def mlflow_ui(home, port=None, **environment):
 
     What it prints is in `ui.log` there.
     """
+    starts("MLflow's server")
     port = port or free_port()
     home.mkdir(exist_ok=True)
     with (home / "ui.log").open("wb") as log:
@@ -34,36 +70,38 @@ def mlflow_ui(home, port=None, **environment):
             stderr=log,
         )
     try:
-        answers(server, f"http://127.0.0.1:{port}/health")
+        answers(server, f"http://127.0.0.1:{port}/health", home / "ui.log")
         yield server, f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait()
 
 
-def answers(server, url, seconds=120.0):
-    """Wait until a server answers; an error if it ended, or takes too long."""
-    deadline = time.monotonic() + seconds
-    while True:
+def answers(server, url, log=None):
+    """Wait until a server answers; an error if it ended, with the end of its log."""
+
+    def answer():
         try:
             with urllib.request.urlopen(url, timeout=5):
-                return
+                return True
         except (urllib.error.URLError, TimeoutError, ConnectionError):
-            assert server.poll() is None, f"the server at {url} ended"
-            assert time.monotonic() < deadline, f"the server at {url} does not answer"
-        time.sleep(0.1)
+            return False
+
+    until(answer, 120.0, fails_if=ended(server, log))
 
 
 @contextmanager
 def ray_head(folder, cpus, *options):
     """A Ray cluster of one node that wants a token; yields what has to be in the environment."""
+    starts("Ray")
     token = folder / "ray-token"
     token.write_text("a" * 64)
     access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     port = free_port()
     command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block"]
     command += ["--port", str(port), "--num-cpus", str(cpus), "--temp-dir", f"/tmp/ray-{port}"]
-    with (folder / "ray.log").open("wb") as log:
+    log_file = folder / "ray.log"
+    with log_file.open("wb") as log:
         head = subprocess.Popen(
             [*command, "--disable-usage-stats", *(options or ["--include-dashboard=false"])],
             env=os.environ | access,
@@ -71,9 +109,11 @@ def ray_head(folder, cpus, *options):
             stderr=log,
         )
     try:
-        while b"Ray runtime started" not in (folder / "ray.log").read_bytes():
-            assert head.poll() is None, (folder / "ray.log").read_text()
-            time.sleep(0.1)
+        until(
+            lambda: "Ray runtime started" in log_file.read_text(),
+            120.0,
+            fails_if=ended(head, log_file),
+        )
         yield access | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
     finally:
         head.terminate()

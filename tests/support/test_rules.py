@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.integration
 
 SKIPS = """
 import pytest
@@ -21,6 +22,7 @@ def test_that_fails():
     raise ValueError
 """
 STARTS = """
+import subprocess
 import sys
 from types import SimpleNamespace
 import pytest
@@ -36,6 +38,9 @@ def test_marked(server):
 
 def test_unmarked(server):
     pass
+
+def test_that_starts_a_process():
+    subprocess.run(["true"], check=True)
 
 def test_that_starts_ray(monkeypatch):
     sys.modules["ray"] = SimpleNamespace(is_initialized=lambda: True)
@@ -74,6 +79,7 @@ def test_in_ci_nothing_is_skipped(run, monkeypatch):
 
 def test_what_starts_servers_has_a_mark(run):
     result = run(STARTS)
-    result.assert_outcomes(passed=1, failed=1, errors=1)
+    result.assert_outcomes(passed=1, failed=2, errors=1)
+    result.stdout.fnmatch_lines(["*test_that_starts_a_process starts a process*"])
     result.stdout.fnmatch_lines(["*test_that_starts_ray starts Ray: mark it `integration`*"])
     result.stdout.fnmatch_lines(["*test_unmarked starts PostgreSQL: mark it `integration`*"])

@@ -106,22 +106,22 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def assert_answers(folder: Path, *words: str) -> None:
-    result = json.loads(run(folder, TUNER, "run", *words, *WORDS, "--json"))
+    result = json.loads(run(folder, *words, *WORDS, "--json"))
     assert result["status"] == "done"
     assert result["failures"] == []
-    assert result["modalities"]["a"]["model"] is not None
+    assert all(result["modalities"][side]["model"] for side in ("a", "b"))
 
 
-def test_the_command_takes_a_pretrained_folder_from_here(folder):
-    assert_answers(folder, "steps.npz", "--encoder-a=hf:bert")
-
-
-@pytest.mark.parametrize("name", ["Net", "Lazy"])
-def test_the_command_takes_an_encoder_from_here_and_nothing_else(folder, name, tmp_path):
+def test_the_command_takes_encoders_from_here_and_nothing_else(folder, tmp_path):
     here = shutil.copytree(folder, tmp_path / "here", ignore=shutil.ignore_patterns("home"))
     for file in NOT_EVEN_PYTHONS:
         (here / file).write_text('raise RuntimeError("not yours")\n')
-    assert_answers(here, "small.npz", f"--encoder-a=mynet:{name}")
+    assert_answers(here, TUNER, "run", "small.npz", "--encoder-a=mynet:Net")
+
+
+def test_python_m_takes_a_pretrained_folder_and_lazy_layers_from_here(folder):
+    words = ("run", "steps.npz", "--encoder-a=hf:bert", "--encoder-b=mynet:Lazy")
+    assert_answers(folder, sys.executable, "-m", "tuner", *words)
 
 
 def test_a_script_runs_a_study_and_submits_one_to_a_service_started_here(folder):

@@ -46,6 +46,12 @@ def test_each_part_can_be_moved(bare: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.ray_address == "RAY_ADDRESS://there"
 
 
+def test_weights_lie_with_checkpoints_or_at_home(bare: Path) -> None:
+    assert Settings(home=bare, ray_address="auto").weights == f"{bare}/weights"
+    there = Settings(home=bare, tuner_checkpoints="s3://kept/states/")
+    assert there.weights == "s3://kept/states/weights"
+
+
 def test_python_callers_use_the_names_of_the_fields(bare: Path) -> None:
     settings = Settings(home=bare / "x", ray_address="auto", mlflow_tracking_uri="http://m")
 

@@ -22,9 +22,12 @@ from tuner.service.app import create_app
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
+from tuner.storage.weights import WeightFiles
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec, WarmStart, spec_from_options
 from tuner.study.study import Study, read_dataset
+from tuner.tracking.registry import register_encoders
+from tuner.tracking.tracker import StudyTracker
 
 OF_THEN = Path(__file__).parent / "version_0_1_0"
 OPTIONS = {
@@ -118,6 +121,28 @@ def test_the_stored_trials_lead_to_the_stored_answer(store, study):
     assert again == RESULT | of_mlflow
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*")
+def test_the_stored_encoders_can_be_registered(store, study, home, tracking_uri):
+    """Their weights are in the trials themselves."""
+    tracker = StudyTracker(
+        study,
+        store,
+        tracking_uri=tracking_uri,
+        artifact_location=(home / "artifacts").as_uri(),
+    )
+    models = register_encoders(
+        study,
+        StudyResult.model_validate(RESULT),
+        store.trials(study.id),
+        WeightFiles(Settings(home=home).weights),
+        tracking_uri=tracking_uri,
+        run_id=tracker.sync().run_id,
+    )
+    assert {side: model.version for side, model in models.items()} == {"a": "1", "b": "1"}
+
+
+@pytest.mark.integration
 def test_trained_anew_it_has_the_same_answer(store, study):
     """To a row or two: other processors round differently."""
     result = answer_in_process(study.spec, study.dataset)
@@ -136,6 +161,7 @@ def test_the_same_command_answers_from_the_store(home, world, monkeypatch):
     assert json.loads(told.stdout) == RESULT
 
 
+@pytest.mark.integration
 def test_another_spec_begins_where_it_saw_the_best(store, study):
     answer = StudyResult.model_validate(store.get(study.id).result)
     warm = WarmStart(study=study.id, interval=answer.joint.interval)

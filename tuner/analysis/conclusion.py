@@ -7,6 +7,7 @@ import numpy as np
 
 from tuner.analysis.decision import Choice, decide
 from tuner.analysis.gain import Gain, measured_gain
+from tuner.analysis.guess import guess_of
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import (
@@ -57,6 +58,7 @@ def conclude(
         StudyFailedError: If the baseline could not be trained with fresh seeds.
     """
     confirmation = _Confirmation.of(study, finished)
+    a, b = (confirmation.modality(target, choices[target]) for target in ("a", "b"))
     warm_start = study.spec.warm_start
     return StudyResult(
         study=study.id,
@@ -66,9 +68,7 @@ def conclude(
         metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
         information=InformationSummary.of(study.profile),
         joint=confirmation.joint(choices["joint"]),
-        modalities=Modalities(
-            a=confirmation.modality("a", choices["a"]), b=confirmation.modality("b", choices["b"])
-        ),
+        modalities=Modalities(a=a, b=b),
         curve=curve(study.validation, finished),
         failures=tuple(
             FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
@@ -78,6 +78,7 @@ def conclude(
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=None if warm_start is None else warm_start.study,
+        guess=guess_of(study, {"a": confirmation.tested(a), "b": confirmation.tested(b)}),
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )
@@ -135,6 +136,11 @@ class _Confirmation:
             ),
             model=None,
         )
+
+    def tested(self, answer: ModalityAnswer) -> dict[str, np.ndarray]:
+        """Predictions for test rows at the recommended λ."""
+        outcome = self.trials[answer.strength].outcome
+        return _tested(self.baseline if outcome is None else outcome)
 
     def _decision(self, target: Target, choice: Choice) -> tuple[Verdict, str, Gain | None]:
         trial = self.trials[choice.candidate]

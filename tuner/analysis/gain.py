@@ -91,11 +91,11 @@ def paired_gain(
     if resampled is not None and (resampled.ndim != 1 or resampled.size < 2):
         raise ValueError(f"resampled must be (at least 2,), not {resampled.shape}")
     gains = treated - baseline
-    reach = np.square(_reach(gains, gains.size - 1)) / gains.size
+    square = np.square(reach(gains, gains.size - 1)) / gains.size
     if resampled is not None:
         freedom = resampled.size - 1 if grouping is None else grouping.freedom
-        reach += np.square(_reach(resampled, freedom))
-    value, half = float(gains.mean()), float(np.sqrt(reach))
+        square += np.square(reach(resampled, freedom))
+    value, half = float(gains.mean()), float(np.sqrt(square))
     if not np.isfinite(half):
         raise ValueError("scores must be finite")
     if grouping is not None and resampled is None:
@@ -104,7 +104,7 @@ def paired_gain(
     return Gain(value=value, low=value - half, high=value + half, groups=groups)
 
 
-def _reach(sample: Floats, freedom: float) -> float:
+def reach(sample: Floats, freedom: float) -> float:
     """Half the width of the 95 % interval of one draw, by Student's t."""
     from scipy import special
 

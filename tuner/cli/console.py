@@ -9,14 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from tuner.data import PairedDataset, Split
-from tuner.report.wording import ATOM_TITLES, expectation, hindsight, nuisance_words
+from tuner.data.inspection import Inspection
+from tuner.report.wording import ATOM_TITLES, expectation, guess_words, hindsight, nuisance_words
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import (
     Answer,
-    GroupCounts,
     InformationSummary,
     Interval,
     ModalityAnswer,
@@ -41,7 +40,7 @@ def run(
 
     dataset = read_dataset(spec, source, max_bytes=settings.max_data)
     for warning in dataset.warnings:
-        _err.print(f"Warning: {warning}", style="yellow")
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     study = Study.of(spec, dataset)
     _err.print(
         f"Study {study.id}: {dataset.name}, {dataset.rows} pairs "
@@ -128,6 +127,8 @@ def show_answer(result: StudyResult) -> None:
         _out.print()
     for target in _ORDER:
         _show_target(target, result.answers[target])
+    for words in guess_words(result):
+        _out.print(words, style="yellow")
     if result.warm_start is not None:
         _out.print(f"The search began where study {result.warm_start} saw the best λ.")
     if result.nuisance is not None:
@@ -183,25 +184,32 @@ def show_information(name: str, information: InformationSummary, groups: int | N
     _out.print(expectation(information))
 
 
-def show_dataset(dataset: PairedDataset) -> None:
-    """Print what a valid data set holds."""
-    for warning in dataset.warnings:
-        _err.print(f"Warning: {warning}", style="yellow")
-    sizes = {split.name.lower(): len(dataset.indices(split)) for split in Split}
-    _out.print(
-        f"{dataset.name}: valid, {dataset.rows} pairs, {int(dataset.labelled.sum())} labelled"
-    )
-    for role, side in (("a", dataset.a), ("b", dataset.b)):
-        _out.print(f"{role}: {side.name}, a row has shape {side.values.shape[1:]}")
-    classes = "" if dataset.classes is None else f", {len(dataset.classes)} classes"
-    _out.print(f"y: {dataset.task}{classes}")
-    _out.print("split: " + ", ".join(f"{count} {name}" for name, count in sizes.items()))
-    if groups := GroupCounts.of(dataset):
-        _out.print(
-            f"group: labelled rows are of {groups.train} groups in training, "
-            f"{groups.validation} in validation, {groups.test} in test"
-        )
-    _out.print(f"fingerprint: {dataset.fingerprint}", soft_wrap=True)
+def show_inspection(inspection: Inspection) -> None:
+    """Print what is in a file, how it is read, and what is doubtful."""
+    if inspection.arrays:  # beside errors, where they are told
+        (_err if inspection.dataset is None else _out).print(_contents(inspection))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for what, words in inspection.reading.items():
+        table.add_row(Text(what, "bold"), Text(words, overflow="fold"))
+    if inspection.dataset is not None:
+        _out.print(f"{inspection.source}: valid, {inspection.dataset.rows:,} pairs", style="bold")
+        _out.print(table)
+    for warning in inspection.warnings:
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
+    for error in inspection.errors:
+        _err.print(f"Error: {inspection.source}: {error}", style="red", soft_wrap=True)
+
+
+def _contents(inspection: Inspection) -> Table:
+    table = Table()
+    for heading in ("array", "shape", "values", "used as"):
+        table.add_column(heading)
+    for array in inspection.arrays:
+        shape = " × ".join(f"{size:,}" for size in array.shape)
+        style = None if array.use else "dim"
+        cells = (array.name, shape, array.kind, array.use or "not used")
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
 
 
 def _interval(interval: Interval, style: str) -> str:

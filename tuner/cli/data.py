@@ -1,5 +1,6 @@
-"""`tuner validate`, `tuner profile` and `tuner synthesize`."""
+"""`tuner inspect`, `tuner validate`, `tuner profile` and `tuner synthesize`."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ import typer
 from tuner.cli.options import DATA_SET, AsJson, Data, spec_of, study_options
 from tuner.data import PairedDataset
 from tuner.data.information.atoms import NAMES as ATOMS
+from tuner.data.inspection import Inspection
+from tuner.data.inspection import inspect as read_inspection
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.report.command import command
 from tuner.settings import Settings
@@ -18,14 +21,44 @@ _WORLD = WorldConfig()
 
 
 @study_options(*DATA_SET)
-def validate(data: Data, **options: Any) -> None:
-    """Check DATA and say everything that is wrong with it; exit 2 if anything is."""
-    dataset = _read(data, options)
+def inspect(data: Data, as_json: AsJson = False, **options: Any) -> None:
+    """Show what is in DATA, how it is read, and what is doubtful of it.
+
+    `tuner validate` shows the same, and exits with 2 where it cannot be used.
+    """
+    _inspect(data, options, as_json=as_json)
+
+
+@study_options(*DATA_SET)
+def validate(data: Data, as_json: AsJson = False, **options: Any) -> None:
+    """Check DATA, and say everything that is wrong with it; exit 2 if anything is."""
+    if _inspect(data, options, as_json=as_json).dataset is None:
+        raise typer.Exit(2)
+
+
+def _inspect(data: str, options: Mapping[str, Any], *, as_json: bool) -> Inspection:
+    spec = spec_of(options)
+    inspection = read_inspection(
+        data,
+        a=spec.a,
+        b=spec.b,
+        y=spec.y,
+        task=spec.task,
+        missing=spec.missing,
+        seed=spec.seed,
+        name=spec.name,
+        max_bytes=Settings().max_data,
+    )
+    if as_json:
+        sys.stdout.write(json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2) + "\n")
+        return inspection
     from tuner.cli import console
 
-    console.show_dataset(dataset)
-    _suggest(data, options, "profile", "tells what the modalities share")
-    _suggest(data, options, "run", "finds λ*")
+    console.show_inspection(inspection)
+    if inspection.dataset is not None:
+        _suggest(data, options, "profile", "tells what the modalities share")
+        _suggest(data, options, "run", "finds λ*")
+    return inspection
 
 
 @study_options(*DATA_SET)

@@ -39,7 +39,7 @@ Trains one encoder per modality with L = L_task + λ·L_align at many λ, and te
 for each modality's own predictions, whether that beats λ = 0, and how sure it is.
 
 - `tuner run mfeat`: the shipped example. Which λ do two views of digits want?
-- `tuner validate my-data.npz`: is my file as it should be?
+- `tuner inspect my-data.npz`: what is in my file, and how is it read?
 - `tuner profile my-data.npz`: what do the modalities share, and what to expect of alignment?
 - `tuner run my-data.npz`: the same question about my data.
 - `tuner ui`: look at runs, curves and models in MLflow.
@@ -97,6 +97,7 @@ _add(
     {
         "run": run,
         "publish": publish,
+        "inspect": data.inspect,
         "validate": data.validate,
         "profile": data.profile,
         "synthesize": data.synthesize,

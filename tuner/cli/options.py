@@ -15,7 +15,7 @@ from tuner.report.command import flag
 from tuner.study.spec import OPTIONS, StudySpec, option_errors, spec_from_options
 
 Command = TypeVar("Command", bound=Callable[..., None])
-DATA_SET = ("a", "b", "y", "task", "seed")  # options that say how a data set is read
+DATA_SET = ("a", "b", "y", "task", "missing", "seed")  # options that say how a data set is read
 _OF_THE_STUDY = (*DATA_SET, "name", "metric", "cpus", "gpus", "ranks")
 _SEARCH = "Search"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}

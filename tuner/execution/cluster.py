@@ -84,7 +84,7 @@ def _start(address: str | None, cpus: int) -> None:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is told by our result
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     # Otherwise the working directory comes first in the workers' `sys.path`: what lies there would
-    # take the place of what is installed.
+    # take the place of what is installed. It is not public: `test_ray_internals` holds it.
     options["job_config"] = JobConfig(_client_job=True)
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False, "address": "local"}

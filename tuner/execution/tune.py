@@ -5,8 +5,8 @@ Tune a trial is an event a tenth of a second long, and where an actor is free it
 is still being started: with short trials, most of what it starts. Who trains what is for the
 dispatcher to say; this file translates between the two.
 
-It is the only one that uses what is not Ray's public interface: `RayActorManager` and that Tune
-takes it from `tune_controller`, `_schedule_trial_train`, and `temporary_state.ray_actor`.
+It uses what is not Ray's public interface, as only `cluster` does besides: `RayActorManager` and
+that Tune takes it from `tune_controller`, `_schedule_trial_train`, and `temporary_state.ray_actor`.
 """
 
 import os
@@ -172,7 +172,8 @@ class _Foreman(FIFOScheduler):
 def _finished(request: TrialRequest, result: dict[str, Any]) -> FinishedTrial:
     if "reason" in result:
         return FinishedTrial(request=request, outcome=None, reason=result["reason"])
-    return FinishedTrial(request=request, outcome=TrainingOutcome.from_bytes(result["outcome"]))
+    content = result["outcome"].pop()  # else Tune keeps it, weights and all, and writes it to disk
+    return FinishedTrial(request=request, outcome=TrainingOutcome.from_bytes(content))
 
 
 class _Recruiter(Searcher):

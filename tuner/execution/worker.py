@@ -129,7 +129,9 @@ class TrialWorker(tune.Trainable):
             outcome = self._train(request, self._data, self._training, self._test)
         except Exception as error:  # noqa: BLE001  # reported, with its kind and message
             return {"reason": f"{type(error).__name__}: {error}"}
-        return {"outcome": outcome.to_bytes()}
+        return {
+            "outcome": [outcome.to_bytes()]
+        }  # a list: whoever takes it out of there has it alone
 
     def cleanup(self) -> None:  # noqa: D102
         self._rows.close()

@@ -6,6 +6,7 @@ from tuner.report.wording import (
     TITLES,
     gain,
     gain_interval,
+    guess_words,
     metric_words,
     sentence,
     strength,
@@ -32,6 +33,7 @@ def result_note(result: StudyResult) -> str:
         f"{dataset.rows:,} pairs, {dataset.labelled:,} of them labelled."
     )
     verdicts = [f"- {_plain(sentence(target, result))}" for target in TITLES]
+    verdicts += [f"- {_plain(words)}" for words in guess_words(result)]
     parts = [head, "\n".join(verdicts), _table(result), *_models(result)]
     parts.append("The whole account is `report.html` among the artifacts of this run.")
     return "\n\n".join(parts)
@@ -44,7 +46,7 @@ def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
         "import mlflow\n"
         + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
         + f"encoder = mlflow.pyfunc.load_model({f'models:/{name}/{version}'!r})\n"
-        "answer = encoder.predict(x.astype('float32'))  # arrays: embedding, prediction, ...\n"
+        "answer = encoder.predict(x)  # rows of the data; arrays: embedding, prediction, ...\n"
     )
 
 

@@ -29,6 +29,7 @@ from tuner.report.wording import (
     expectation,
     gain,
     gain_interval,
+    guess_words,
     hindsight,
     metric_words,
     nuisance_words,
@@ -88,6 +89,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         "metric": metric_words(result),
         "advice": _advice(result),
         "answers": _answer_rows(study, result, finished),
+        "guesses": guess_words(result),
         **_information(result),
         "curve": _curve_rows(result),
         "failures": [

@@ -111,6 +111,26 @@ def hindsight(information: InformationSummary, verdict: str) -> str | None:
     return "That came true." if verdict == expected else "That did not come true."
 
 
+def guess_words(result: StudyResult) -> tuple[str, ...]:
+    """Say which encoders are not better than a guess that never looks at their inputs."""
+    guess = result.guess
+    if guess is None:
+        return ()
+    if result.dataset.task == "regression":
+        label = f"the median of the training rows, {guess.label:.6g}"
+    else:
+        label = f"{guess.label!r}, the commonest label"
+    name = result.metric.name
+    hint = " --metric balanced_accuracy counts every class alike." if name == "accuracy" else ""
+    return tuple(
+        f"Encoder {side} is {'no' if compared.skill <= 0 else 'not surely'} better than always "
+        f"guessing {label}: {metric_name(name)} {score(compared.score, name)} against "
+        f"{score(guess.score, name)} on test rows (skill {gain(compared.skill, 'r2')}).{hint}"
+        for side, compared in (("A", guess.a), ("B", guess.b))
+        if compared is not None
+    )
+
+
 def settings_words(settings: dict[str, float]) -> str:
     """Write training settings down."""
     return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in settings.items())

@@ -15,6 +15,7 @@ from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.queue import StudyQueue
 from tuner.storage.studies import StudyStore
+from tuner.storage.weights import WeightStore
 
 _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds
@@ -63,6 +64,7 @@ class Runner:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._settings = settings
         self._queue, self._store = StudyQueue(database), StudyStore(database)
+        self._weights = WeightStore(database, settings.weights)
         self._launch = launcher(settings)
         self._drivers: dict[str, _Watched] = {}
         self._stopped = threading.Event()
@@ -80,8 +82,11 @@ class Runner:
     def tick(self) -> None:
         """Look once at what has ended and what is to be started."""
         self._look_after_drivers()
-        for fingerprint in self._queue.end_unwanted():
+        deleted = self._queue.end_unwanted()
+        for fingerprint in deleted:
             discard_unused(self._store, fingerprint, self._settings)
+        if deleted:
+            self._weights.sweep()
         while len(self._drivers) < self._settings.slots:
             study = self._queue.claim(max_running=self._settings.max_running)
             if study is None:

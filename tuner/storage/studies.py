@@ -4,7 +4,7 @@ What Optuna's storage and MLflow show is copied from here and can be copied agai
 between two writes loses nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -145,7 +145,7 @@ class StudyStore:
 
         Args:
             study: The study.
-            trial: The trial.
+            trial: The trial, without weights: `WeightStore.keep` puts them aside.
             wall_seconds: How long the study has taken so far.
         """
         request = trial.request
@@ -169,6 +169,7 @@ class StudyStore:
                     settings=list(request.settings),
                     reason=trial.reason,
                     outcome=outcome,
+                    weights=None if trial.weights is None else asdict(trial.weights),
                 )
             )
 

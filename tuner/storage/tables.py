@@ -15,7 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.trial import FinishedTrial, TrialRequest
+from tuner.study.trial import FinishedTrial, KeptWeights, TrialRequest
 
 
 class Base(DeclarativeBase):
@@ -68,7 +68,12 @@ class StudyRow(Base):
 
 
 class TrialRow(Base):
-    """One finished trial of a study."""
+    """One finished trial of a study.
+
+    Attributes:
+        outcome: See `TrainingOutcome.to_bytes`; version 0.1.0 kept the weights in it.
+        weights: See `KeptWeights`.
+    """
 
     __tablename__ = "tuner_trials"
     __table_args__ = (UniqueConstraint("study_id", "phase", "number"),)
@@ -82,6 +87,7 @@ class TrialRow(Base):
     settings: Mapped[list[tuple[str, float]]] = mapped_column(JSON, server_default="[]")
     reason: Mapped[str | None]
     outcome: Mapped[bytes | None] = mapped_column(LargeBinary)
+    weights: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     run_id: Mapped[str | None] = mapped_column(String(64), default=None)
     finished: Mapped[datetime] = mapped_column(default=_now)
 
@@ -97,7 +103,23 @@ class TrialRow(Base):
             ),
             outcome=None if self.outcome is None else TrainingOutcome.from_bytes(self.outcome),
             reason=self.reason,
+            weights=None if self.weights is None else KeptWeights(**self.weights),
         )
+
+
+class WeightsRow(Base):
+    """That a study has weights of a digest, or is about to write them.
+
+    It outlives its study until the file is removed.
+
+    Attributes:
+        digest: See `tuner.models.weights`.
+    """
+
+    __tablename__ = "tuner_weights"
+
+    study_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True, index=True)
 
 
 class LeaseRow(Base):

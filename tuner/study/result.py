@@ -300,6 +300,36 @@ class NuisanceSummary(_Part):
     trials: tuple[NuisanceTrial, ...]
 
 
+class GuessComparison(_Part):
+    """An encoder that is not surely better than a guess that never looks at its inputs.
+
+    Attributes:
+        score: On test rows.
+        skill: (score - guess) / (perfect - guess): 0 is as good as the guess, 1 is perfect.
+        gain_interval: 95 % interval, over test rows, of what it gains on the guess.
+    """
+
+    score: float
+    skill: float
+    gain_interval: Interval
+
+
+class Guess(_Part):
+    """Always guessing one label: the commonest of training rows, or their median.
+
+    Attributes:
+        label: What is guessed.
+        score: Of that guess on test rows.
+        a: How encoder A compares; None if it is surely better.
+        b: The same of encoder B.
+    """
+
+    label: str | int | float
+    score: float
+    a: GuessComparison | None
+    b: GuessComparison | None
+
+
 class Cost(_Part):
     """What the study took; a training is one replicate at one λ."""
 
@@ -334,6 +364,13 @@ class StudyResult(_Part):
     stopped: tuple[PartialTrial, ...] = ()
     nuisance: NuisanceSummary | None = None
     warm_start: str | None = None  # the study that this one began from
+    guess: Annotated[
+        Guess | None,
+        Field(
+            description="a guess that an encoder is not surely better than",
+            exclude_if=lambda guess: guess is None,
+        ),
+    ] = None
     cost: Cost
     mlflow: MlflowLinks | None
     unpublished: Annotated[

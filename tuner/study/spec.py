@@ -50,6 +50,14 @@ class StudySpec(BaseModel):
     task: Annotated[
         Literal["auto", "classification", "regression"], Field(description="what the label is")
     ] = "auto"
+    missing: Annotated[
+        tuple[str, ...],
+        Field(
+            description="a label that stands for a missing one, in place of -1 and the empty text; "
+            "none for neither",
+            exclude_if=lambda marks: not marks,  # so that a study without has the id that it had
+        ),
+    ] = ()
     metric: Annotated[
         MetricName,
         Field(description="what is measured; auto is accuracy, or the mean absolute error"),

@@ -115,6 +115,7 @@ def read_dataset(
         b=spec.b,
         y=spec.y,
         task=spec.task,
+        missing=spec.missing,
         seed=spec.seed,
         name=spec.name or name,
         max_bytes=max_bytes,

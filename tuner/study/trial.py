@@ -1,7 +1,7 @@
 """Trials: what is asked of a worker, and what came of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tuner.models.config import TrainingConfig
@@ -36,13 +36,34 @@ class TrialRequest:
         return config.model_copy(update=dict(self.settings)) if self.settings else config
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptWeights:
+    """Where the weights of a confirmation are kept, apart from its outcome.
+
+    Attributes:
+        digests: Per modality, what names them: the SHA-256 of their file.
+        reason: Why some are not kept, if they are not.
+    """
+
+    digests: dict[str, str] = field(default_factory=dict)
+    reason: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinishedTrial:
-    """A request with its outcome, or with the reason why there is none."""
+    """A request with its outcome, or with the reason why there is none.
+
+    Attributes:
+        request: What was asked.
+        outcome: What came of it; without weights once these are kept apart.
+        reason: Why there is no outcome.
+        weights: Where the weights are kept, of a confirmation that is written down.
+    """
 
     request: TrialRequest
     outcome: TrainingOutcome | None
     reason: str | None = None
+    weights: KeptWeights | None = None
 
     def __post_init__(self) -> None:
         if (self.outcome is None) == (self.reason is None):

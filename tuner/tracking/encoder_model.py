@@ -97,7 +97,7 @@ def save_encoder(
         cache.rmdir()
 
 
-def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.float32]) -> None:
+def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.floating]) -> None:
     import mlflow.pytorch
     from mlflow.models import ModelSignature
     from mlflow.types import Schema
@@ -118,6 +118,7 @@ def _about(encoder: PortableEncoder, dataset: PairedDataset, modality: str) -> d
     return {
         "modality": modality,
         "row": side.values.shape[1:],
+        "dtype": side.values.dtype.name,
         "padded": side.mask is not None,
         "ids": encoder.embeds_ids,
         "classes": dataset.classes,
@@ -125,7 +126,7 @@ def _about(encoder: PortableEncoder, dataset: PairedDataset, modality: str) -> d
 
 
 def _signature(
-    encoder: PortableEncoder, dataset: PairedDataset, modality: str, example: NDArray[np.float32]
+    encoder: PortableEncoder, dataset: PairedDataset, modality: str, example: NDArray[np.floating]
 ) -> Any:
     """What goes in and comes out, shown by MLflow but not enforced.
 
@@ -159,7 +160,7 @@ def _tensor(array: NDArray[Any], name: str | None = None) -> Any:
     return TensorSpec(dtype, (-1, *array.shape[1:]), name)
 
 
-def _example(dataset: PairedDataset, modality: str) -> NDArray[np.float32]:
+def _example(dataset: PairedDataset, modality: str) -> NDArray[np.floating]:
     """Rows of validation: they show what inputs look like without giving test rows away."""
     return raw_rows(dataset, modality, dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS])
 

@@ -6,6 +6,7 @@ from importlib import import_module
 
 from tuner.errors import EncoderNotKeptError, TrackingError
 from tuner.settings import Settings
+from tuner.storage.weights import WeightFiles
 from tuner.study.result import Modalities, ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
@@ -44,7 +45,12 @@ def _register(
     links = tracker.flush()
     models = tracker.retried(
         lambda: register_encoders(
-            study, result, finished, tracking_uri=settings.tracking_uri, run_id=links.run_id
+            study,
+            result,
+            finished,
+            WeightFiles(settings.weights),
+            tracking_uri=settings.tracking_uri,
+            run_id=links.run_id,
         )
     )
     sides = {side: _with_model(getattr(result.modalities, side), m) for side, m in models.items()}

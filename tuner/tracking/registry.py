@@ -1,19 +1,23 @@
 """Registers the best encoder of each modality in MLflow's model registry."""
 
+import hashlib
 import logging
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from tuner.data import Split
 from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
 from tuner.models.export import PortableEncoder, portable_encoder
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.note import load_lines
 from tuner.report.wording import metric_name, score, sentence, strength
+from tuner.storage.weights import WeightFiles
 from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmation
@@ -22,16 +26,18 @@ from tuner.tracking.connection import (
     as_tracking_error,
     connect,
     is_trouble,
+    names_of,
     pages,
     summary,
 )
 from tuner.tracking.encoder_model import export_network, save_encoder
-from tuner.tracking.verification import verify_network
+from tuner.tracking.verification import NetworkProcess, verify_network
 
 _log = logging.getLogger(__name__)
 
 Side = Literal["a", "b"]
 CHAMPION = "champion"
+_TEST_ROWS = "test_rows"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +46,8 @@ class BestEncoder:
 
     Attributes:
         side: The modality.
-        outcome: The confirmation at the recommended λ.
+        trial: The confirmation at the recommended λ.
+        outcome: What came of it.
         training: How that was trained.
         replicate: The one of least validation loss: test rows have no part in the choice.
         validation_score: Its score on validation rows.
@@ -48,6 +55,7 @@ class BestEncoder:
     """
 
     side: Side
+    trial: FinishedTrial
     outcome: TrainingOutcome
     training: TrainingConfig
     replicate: int
@@ -78,6 +86,7 @@ class BestEncoder:
         best = outcome.best_replicate(side)
         return cls(
             side=side,
+            trial=trial,
             outcome=outcome,
             training=trial.request.training(study.training),
             replicate=best,
@@ -90,6 +99,7 @@ def register_encoders(
     study: Study,
     result: StudyResult,
     finished: Sequence[FinishedTrial],
+    weights: WeightFiles,
     *,
     tracking_uri: str,
     run_id: str,
@@ -99,14 +109,15 @@ def register_encoders(
     Nothing is registered that does not predict, exported and in a process of its own, what was
     measured in training; then the error that says so takes the model's place.
 
-    The alias `champion` moves only to a version with a better test score on the same data set by
-    the same metric. A champion of other data stays: the two scores do not compare, and whoever
-    loads the alias relies on the inputs that it takes. A tag of the new version says so.
+    The alias `champion` moves only to a version with a better score on the same test rows by the
+    same metric. A champion of others stays: the two scores do not compare. A tag of the new version
+    says so. Encoders of another data set of the same name are another registered model.
 
     Args:
         study: What was asked.
         result: The answer.
         finished: The trials, confirmations among them.
+        weights: Where the weights of these are.
         tracking_uri: Database or tracking server of MLflow.
         run_id: The study's run.
 
@@ -114,13 +125,15 @@ def register_encoders(
         TrackingError: If MLflow could not be reached.
     """
     sides: tuple[Side, ...] = ("a", "b")
-    with as_tracking_error(tracking_uri):
+    with as_tracking_error(tracking_uri), NetworkProcess() as process:
         client = connect(tracking_uri)
         registered: dict[Side, RegisteredModel | EncoderNotKeptError] = {}
         for side in sides:
             best = BestEncoder.of(study, getattr(result.modalities, side), finished, side)
             try:
-                registered[side] = _Registration(client, study, result, best, run_id).run()
+                registered[side] = _Registration(
+                    client, study, result, best, weights, run_id, process
+                ).run()
             except EncoderNotKeptError as error:
                 registered[side] = error
             except Exception as error:
@@ -139,9 +152,15 @@ def model_name(name: str, side: Side) -> str:
     return f"{safe}-{side}-encoder"
 
 
-def _rebuilt(best: BestEncoder, study: Study) -> PortableEncoder:
+def _test_rows(study: Study) -> str:
+    """Digest of which rows are those of test: a split that is made depends on the seed."""
+    return hashlib.sha256((study.dataset.split == Split.TEST).tobytes()).hexdigest()[:16]
+
+
+def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableEncoder:
+    outcome = replace(best.outcome, weights={best.side: weights.load(best.trial, best.side)})
     try:
-        return portable_encoder(best.outcome, study.data, best.training, modality=best.side)
+        return portable_encoder(outcome, study.data, best.training, modality=best.side)
     except Exception as error:
         raise EncoderNotKeptError(
             f"The encoder of {best.side.upper()} is not registered: it cannot be built again from "
@@ -155,16 +174,29 @@ class _Registration:
     study: Study
     result: StudyResult
     best: BestEncoder
+    weights: WeightFiles
     run_id: str
+    process: NetworkProcess
 
     def run(self) -> RegisteredModel:
         known = self._known_version()
         number = str(known.version) if known is not None else self._new_version()
         return RegisteredModel(name=self._name, version=number, alias=self._crown(number))
 
-    @property
+    @cached_property
     def _name(self) -> str:
-        return model_name(self.study.name, self.best.side)
+        """Name of the registered model: a model of other data that bears it keeps it."""
+        fingerprint = self.study.dataset.fingerprint
+        names = [
+            model_name(name, self.best.side) for name in names_of(self.study.name, fingerprint)
+        ]
+        return next((name for name in names if self._is_free(name)), names[-1])
+
+    def _is_free(self, name: str) -> bool:
+        """Whether there is no such model, or it is one of these data."""
+        versions = pages(self.client.search_model_versions, filter_string=f"name = '{name}'")
+        known = {version.tags.get("fingerprint") for version in versions}
+        return known <= {self.study.dataset.fingerprint}
 
     @property
     def _answer(self) -> ModalityAnswer:
@@ -189,10 +221,10 @@ class _Registration:
     def _new_version(self) -> str:
         best, dataset = self.best, self.study.dataset
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
-            encoder = _rebuilt(best, self.study)
+            encoder = _rebuilt(best, self.study, self.weights)
             network = Path(scratch) / "network"
             program = export_network(network, encoder, dataset, best.side)
-            verify_network(program, dataset, best.outcome, best.side)
+            verify_network(program, dataset, best.outcome, best.side, self.process)
 
             def write(folder: Path, logged: Any) -> None:
                 save_encoder(folder, network, encoder, dataset, best.side, logged)
@@ -256,6 +288,9 @@ class _Registration:
         theirs = f"version {champion.version}"
         if tags.get("fingerprint") != self.study.dataset.fingerprint:
             return False, f"no: {theirs} was measured on other data, the scores do not compare"
+        rows = _test_rows(self.study)
+        if tags.get(_TEST_ROWS, rows) != rows:  # an earlier program did not say which
+            return False, f"no: {theirs} was measured on other test rows, the scores do not compare"
         if tags.get("metric") != metric.name:
             return False, f"no: {theirs} was measured by {tags.get('metric')}, not {metric.name}"
         old, new = float(tags["test_score"]), self.best.test_score
@@ -271,6 +306,7 @@ class _Registration:
             "study": self.study.id,
             "dataset": dataset.name,
             "fingerprint": dataset.fingerprint,
+            _TEST_ROWS: _test_rows(self.study),
             "modality": best.side,
             "lambda": f"{best.outcome.strength:.6g}",
             "verdict": self._answer.verdict,

@@ -14,7 +14,7 @@ from tuner.report.note import failure_note, result_note, running_note
 from tuner.storage.studies import RecordedTrial, StudyStore
 from tuner.study.result import StudyResult
 from tuner.study.study import Study
-from tuner.tracking.connection import TAG_STUDY, connect, log, pages
+from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, names_of, pages
 from tuner.tracking.run_content import (
     TAG_NUMBER,
     TAG_PHASE,
@@ -98,21 +98,35 @@ class RunMirror:
         self._client.set_terminated(self._run_id, status)
 
     def _experiment(self) -> str:
+        """Find or create the data set's experiment: another data set of its name has its own."""
+        dataset = self._study.dataset
+        for name in names_of(dataset.name, dataset.fingerprint):
+            experiment = self._client.get_experiment_by_name(name) or self._created(name)
+            if self._shows(experiment, dataset.fingerprint):
+                break
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _created(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        client, name = self._client, self._study.dataset.name
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                kind = {"mlflow.experimentKind": "custom_model_development"}  # else guessed
-                return str(client.create_experiment(name, self._artifact_location, kind))
-            except MlflowException as error:  # another study of the same data was faster
-                experiment = client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise error from None
-        if experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # else guessed
+        tags = kind | {TAG_FINGERPRINT: self._study.dataset.fingerprint}
+        try:
+            self._client.create_experiment(name, self._artifact_location, tags)
+        except MlflowException:  # another study of the same data was faster
+            if self._client.get_experiment_by_name(name) is None:
+                raise
+        return self._client.get_experiment_by_name(name)
+
+    def _shows(self, experiment: Any, fingerprint: str) -> bool:
+        """Whether an experiment is of these data: it says so, or all that is in it does."""
+        known = experiment.tags.get(TAG_FINGERPRINT)
+        if known is None:
+            others = f"tags.`{TAG_FINGERPRINT}` != '{fingerprint}'"
+            return not self._client.search_runs([experiment.experiment_id], others, max_results=1)
+        return bool(known == fingerprint)
 
     def _take_up(self) -> str:
         """Find the run of the study, or create it."""

@@ -37,7 +37,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         self._classes = about["classes"]
         self._side = about["modality"].upper()
         self._row, self._padded = tuple(about["row"]), about["padded"]
-        self._embeds_ids = about["ids"]
+        self._embeds_ids, self._dtype = about["ids"], np.dtype(about["dtype"])
 
     def predict(
         self,
@@ -51,7 +51,8 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
             context: Not used.
             model_input: (rows, features), (rows, steps, features) or (rows, channels, height,
                 width), as the data set holds them: not standardised. Numbers of any type, as an
-                array, nested lists or a DataFrame; what is computed with are float32. Where the
+                array, nested lists or a DataFrame; what is computed with are float32, or float64
+                where the data set needed that. Where the
                 encoder was trained on padded sequences, a step whose features are all NaN is
                 padding, and there may be fewer steps than in training.
             params: Not used.
@@ -64,7 +65,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
             MlflowException: If it is anything else, or no number comes out.
         """
         rows = self._completed(self._checked_shape(self._numbers(model_input)))
-        some = rows if len(rows) else np.zeros((1, *rows.shape[1:]), np.float32)
+        some = rows if len(rows) else np.zeros((1, *rows.shape[1:]), self._dtype)
         try:
             with torch.inference_mode():
                 parts = self._network(torch.from_numpy(some))
@@ -86,7 +87,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
             "probability": answer,
         }
 
-    def _numbers(self, given: Any) -> NDArray[np.float32]:
+    def _numbers(self, given: Any) -> NDArray[np.floating]:
         try:
             array = _array(given)
         except (TypeError, ValueError):
@@ -105,9 +106,9 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         if array.dtype.kind not in "biuf":
             raise self._refusal(f"this input holds {'text' if is_text else array.dtype}")
         with np.errstate(over="ignore"):  # infinities are refused with their row
-            return np.array(array, dtype=np.float32, order="C")  # owned, writable
+            return np.array(array, dtype=self._dtype, order="C")  # owned, writable
 
-    def _checked_shape(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _checked_shape(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the rows if each is one of training's, but for steps that are padding."""
         if rows.shape == (0,):  # an empty list
             return rows.reshape(0, *self._row)
@@ -128,7 +129,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
                 )
         return rows
 
-    def _completed(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _completed(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         """Check that all that counts is finite, and pad sequences to the steps of training."""
         self._refuse_rows(~_every(~np.isinf(rows)), "holds an infinity, or a number beyond float32")
         if self._embeds_ids:

@@ -1,9 +1,13 @@
 """Whether an exported network predicts, in a process of its own, what was measured in training."""
 
+import json
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from threading import Timer
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +22,114 @@ _TIE = 1e-3  # classes whose probabilities are this close may change places
 _TOLERANCE = 1e-4  # of values, in units of their spread
 _SECONDS = 600.0
 
-# Needs torch alone: what is asked is whether the file stands for itself.
+# Needs torch alone: what is asked is whether the file stands for itself. What a network prints goes
+# to nobody, so that the answers are all that is heard.
 _PREDICT = f"""
-import sys
-import numpy as np
-import torch
+import json, os, sys, traceback
 
-network, rows, out = sys.argv[1:]
-torch.set_num_threads(1)
-network = torch.export.load(network).module()
-rows = torch.from_numpy(np.load(rows))
-with torch.inference_mode():
-    together = network(rows)[1].numpy()
-    alone = [network(rows[row : row + 1])[1].numpy() for row in range(min({_ALONE}, len(rows)))]
-np.savez(out, together=together, alone=np.concatenate(alone))
+def predict(network, rows, out):
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    network = torch.export.load(network).module()
+    rows = torch.from_numpy(np.load(rows))
+    with torch.inference_mode():
+        together = network(rows)[1].numpy()
+        alone = [network(rows[row : row + 1])[1].numpy() for row in range(min({_ALONE}, len(rows)))]
+    np.savez(out, together=together, alone=np.concatenate(alone))
+
+heard = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for line in sys.stdin:
+    fault = None
+    try:
+        predict(*json.loads(line))
+    except Exception as error:
+        fault = traceback.format_exception_only(error)[-1].strip()
+    print(json.dumps(fault), file=heard, flush=True)
 """
 
 
+class NetworkProcess:
+    """A process that sees torch alone and answers by exported networks, one after another.
+
+    It takes seconds to start, which it does when it is first asked, and again should it have died.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def answers(
+        self, network: Path, rows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return a network's answers to rows together, and to the first of them one at a time.
+
+        Raises:
+            NetworkFailedError: If it cannot be loaded or run.
+        """
+        with tempfile.TemporaryDirectory(prefix="tuner-verify-") as scratch:
+            given, out = Path(scratch) / "rows.npy", Path(scratch) / "answers.npz"
+            np.save(given, rows, allow_pickle=False)
+            if fault := self._ask(str(network), str(given), str(out)):
+                raise NetworkFailedError(fault)
+            with np.load(out, allow_pickle=False) as answers:
+                return answers["together"], answers["alone"]
+
+    def _ask(self, *paths: str) -> str | None:
+        """Have it predict; return what went wrong."""
+        process = self._running()
+        watch = Timer(_SECONDS, process.kill)
+        watch.start()
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError):  # it died, as the lack of an answer says
+                process.stdin.write(json.dumps(paths) + "\n")
+                process.stdin.flush()
+            if line := process.stdout.readline():
+                fault: str | None = json.loads(line)
+                return fault
+        finally:
+            watch.cancel()
+        return f"exit code {self._end()}"
+
+    def _running(self) -> "subprocess.Popen[str]":
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _PREDICT],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        return self._process
+
+    def _end(self) -> int | None:
+        """End it; return its exit code, or None if it never ran."""
+        if self._process is None:
+            return None
+        process, self._process = self._process, None
+        process.communicate()
+        return process.returncode
+
+
+class NetworkFailedError(Exception):
+    """An exported network could not be loaded or run; the text is one line."""
+
+
 def verify_network(
-    network: Path, dataset: PairedDataset, outcome: TrainingOutcome, modality: str
+    network: Path,
+    dataset: PairedDataset,
+    outcome: TrainingOutcome,
+    modality: str,
+    process: NetworkProcess,
 ) -> None:
     """Compare an exported network's answers to raw test rows with those of the training.
 
@@ -48,12 +141,19 @@ def verify_network(
         dataset: What was studied.
         outcome: The training of which the best replicate was exported.
         modality: `a` or `b`.
+        process: Where it answers.
 
     Raises:
         EncoderNotKeptError: If it cannot be loaded or run, or answers otherwise.
     """
     index = dataset.indices(Split.TEST, labelled_only=True)[:_ROWS]
-    together, alone = _answers(network, raw_rows(dataset, modality, index), modality)
+    try:
+        together, alone = process.answers(network, raw_rows(dataset, modality, index))
+    except NetworkFailedError as error:
+        raise EncoderNotKeptError(
+            f"The encoder of {modality.upper()} is not registered: exported, it cannot be "
+            f"used in another process: {error}"
+        ) from error
     measured = (outcome.test_predictions or {})[modality][outcome.best_replicate(modality)]
     different = _differs(together, measured[: len(index)], classifies=dataset.classes is not None)
     if different.any():
@@ -73,36 +173,14 @@ def verify_network(
 
 def raw_rows(
     dataset: PairedDataset, modality: str, index: NDArray[np.int64]
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """Return rows as a registered encoder takes them: padded steps are NaN."""
     side = dataset.a if modality == "a" else dataset.b
-    rows = np.asarray(side.values[index], dtype=np.float32)
+    rows: NDArray[np.floating] = np.array(side.values[index])
     if side.mask is None:
         return rows
-    return np.where(side.mask[index][:, :, None], rows, np.float32(np.nan))
-
-
-def _answers(
-    network: Path, rows: NDArray[np.float32], modality: str
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    with tempfile.TemporaryDirectory(prefix="tuner-verify-") as scratch:
-        given, out = Path(scratch) / "rows.npy", Path(scratch) / "answers.npz"
-        np.save(given, rows, allow_pickle=False)
-        ended = subprocess.run(
-            [sys.executable, "-I", "-c", _PREDICT, str(network), str(given), str(out)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_SECONDS,
-        )
-        if ended.returncode != 0:
-            last = ended.stderr.strip().rpartition("\n")[2] or f"exit code {ended.returncode}"
-            raise EncoderNotKeptError(
-                f"The encoder of {modality.upper()} is not registered: exported, it cannot be "
-                f"used in another process: {last}"
-            )
-        with np.load(out, allow_pickle=False) as answers:
-            return answers["together"], answers["alone"]
+    rows[~side.mask[index]] = np.nan
+    return rows
 
 
 def _differs(

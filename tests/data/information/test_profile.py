@@ -69,7 +69,16 @@ def independent(rows, seed, y=None):
     )
 
 
-@pytest.mark.parametrize(("rows", "draws"), [(200, 50), (1000, 50), (5000, 20)])
+@pytest.mark.parametrize(
+    ("rows", "draws"),
+    [
+        *[(200, 6), (1000, 6), (5000, 3)],
+        *(
+            pytest.param(*case, marks=pytest.mark.soak)
+            for case in [(200, 50), (1000, 50), (5000, 20)]
+        ),
+    ],
+)
 def test_where_nothing_is_known_every_interval_holds_zero(rows, draws):
     profiles = [information_profile(independent(rows, seed), seed=seed) for seed in range(draws)]
     for name in NAMES:
@@ -78,10 +87,11 @@ def test_where_nothing_is_known_every_interval_holds_zero(rows, draws):
     assert sum(profile.regime == "unknown" for profile in profiles) >= 0.95 * draws
 
 
-def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_otherwise():
+@pytest.mark.parametrize("seeds", [1, pytest.param(6, marks=pytest.mark.soak)])
+def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_otherwise(seeds):
     covered, reliable = [], 0
     for name, truth in KNOWN.items():
-        for seed in range(6):
+        for seed in range(seeds):
             profile = information_profile(gate_world(name, 2500, seed), seed=seed)
             reliable += profile.reliable
             for atom, value in zip(NAMES, truth, strict=True):
@@ -89,7 +99,7 @@ def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_ot
                 # The noise of the features takes up to .01 bit from the truth of the bits.
                 if profile.reliable:
                     covered.append(estimate.low - 0.01 <= value <= estimate.high + 0.01)
-    assert reliable >= 30
+    assert reliable >= 5 * seeds
     assert np.mean(covered) >= 0.9
 
 
@@ -207,9 +217,11 @@ def test_test_rows_and_unlabelled_rows_have_no_part():
 
 def test_threads_change_nothing():
     world = gate_world("AND", 1000, 0)
-    with threadpool_limits(1):
-        alone = information_profile(world)
-    assert information_profile(world) == alone
+    profiles = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            profiles.append(information_profile(world))
+    assert profiles[0] == profiles[1]
 
 
 def profile_of(shared, own, low=None):

@@ -46,6 +46,7 @@ def test_writers_of_one_file_do_not_mix(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.integration
 def test_a_folder_stays_while_anybody_claims_it_and_goes_after(tmp_path):
     folder = tmp_path / "tuner-rows-x"
     script = (

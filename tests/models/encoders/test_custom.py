@@ -170,6 +170,7 @@ def test_the_working_directory_comes_last_and_once(tmp_path, monkeypatch):
         assert sys.path == ["/usr/lib", str(tmp_path)]
 
 
+@pytest.mark.integration
 def test_auto_needs_no_torch():
     code = "import sys; from tuner.models.encoders import kinds; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

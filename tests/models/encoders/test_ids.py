@@ -139,13 +139,18 @@ def test_a_table_that_is_too_short_is_named_before_the_first_trial():
         study(Short, world()).check_encoders()
 
 
-def test_a_pretrained_model_of_language_takes_ids(tmp_path):
-    from transformers import BertConfig, BertModel
+@pytest.mark.integration
+@pytest.mark.parametrize("architecture", ["BertConfig", "CLIPTextConfig"])
+def test_a_pretrained_model_of_language_takes_ids(tmp_path, architecture):
+    import transformers
 
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = getattr(transformers, architecture)(
+        vocab_size=WORDS, intermediate_size=16, **small, **ends
+    )
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=WORDS, intermediate_size=16, **small)
-    BertModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path)
     for padded in (False, True):
         asked = study(f"hf:{tmp_path}", world(60, padded=padded))
         assert asked.data.train.a.dtype == np.int64

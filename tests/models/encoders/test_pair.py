@@ -124,6 +124,7 @@ def test_order_matters_to_a_transformer_and_place_to_a_vit():
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", [*KINDS, f"{OWN}:Pooling"])
 def test_what_is_exported_answers_raw_rows_as_training_did(kind):
     dataset = world(kind)

@@ -72,6 +72,7 @@ def config(folder, **changes):
     return TrainingConfig(encoder_a=f"hf:{folder}", encoder_b="mlp", **small | changes)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("pretrained", ["frozen", "fine-tuned"])
 def test_it_trains_and_is_exported(folders, name, pretrained):

@@ -15,7 +15,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.training.checkpoint import Checkpoint
 from tuner.models.training.loop import _StackTraining, train
 
-EPOCHS = 20
+EPOCHS = 10
 SEEDS = (3, 4, 5)
 
 
@@ -66,13 +66,14 @@ def epochs(monkeypatch):
     return counter
 
 
-def assert_goes_on(folder, epochs, share, **options):
-    """Stop a training after a share of its epochs, and have it end as an undisturbed one."""
+def assert_goes_on(folder, epochs, shares, **options):
+    """Stop a training after shares of its epochs, and have it end as an undisturbed one."""
     whole = training(**options)
-    needed = epochs.done
-    epochs.done, epochs.fails_after = 0, int(share * needed)
-    with pytest.raises(KeyboardInterrupt):
-        training(folder / "kept", **options)
+    needed, epochs.done = epochs.done, 0
+    for share in shares:
+        epochs.fails_after = int(share * needed)
+        with pytest.raises(KeyboardInterrupt):
+            training(folder / "kept", **options)
     epochs.fails_after = None
     resumed = training(folder / "kept", **options)
     assert epochs.done == needed
@@ -80,20 +81,18 @@ def assert_goes_on(folder, epochs, share, **options):
 
 
 @pytest.mark.parametrize(("stack", "patience"), [(3, EPOCHS), (1, EPOCHS), (3, 2), (2, 3)])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
-def test_nothing_is_trained_twice_and_nothing_differs(tmp_path, epochs, stack, patience, share):
-    assert_goes_on(tmp_path, epochs, share, stack=stack, patience=patience)
+def test_nothing_is_trained_twice_and_nothing_differs(tmp_path, epochs, stack, patience):
+    assert_goes_on(tmp_path, epochs, (0.1, 0.5, 0.8), stack=stack, patience=patience)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.7])
 @pytest.mark.parametrize(
     "network",
     [*networks.DETERMINISTIC, *networks.ALONE, *networks.RANDOM],
     ids=lambda network: network.__name__,
 )
-def test_own_networks_go_on_as_if_nothing_had_happened(tmp_path, epochs, network, share):
+def test_own_networks_go_on_as_if_nothing_had_happened(tmp_path, epochs, network):
     encoder = f"{networks.__name__}:{network.__name__}"
-    assert_goes_on(tmp_path, epochs, share, patience=3, encoder=encoder)
+    assert_goes_on(tmp_path, epochs, (0.3, 0.7), patience=3, encoder=encoder)
 
 
 @pytest.mark.parametrize("place", ["file", "memory://checkpoints/one"])
@@ -130,6 +129,7 @@ def trained_in_a_process(place, log):
     np.savez(log.with_suffix(".npz"), **outcome.weights["a"])
 
 
+@pytest.mark.integration
 def test_a_process_killed_at_80_percent_repeats_one_epoch_at_most(tmp_path):
     log = tmp_path / "log"
     log.touch()

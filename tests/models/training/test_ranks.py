@@ -1,13 +1,13 @@
 """Processes that train together do what one does on the same batches."""
 
 import multiprocessing
-import socket
 from datetime import timedelta
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.servers import free_port
 from tuner.data import from_arrays
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
@@ -16,6 +16,12 @@ from tuner.models.training.loop import train
 from tuner.models.training.ranks import Ranks
 
 SEEDS = (3, 4)
+CASES = (
+    (2, "classification", 0.7),
+    (3, "classification", 0.7),  # 25 rows do not divide by 2 or by 3
+    (2, "regression", 2.0),
+    (2, "classification", 0.0),
+)
 
 
 def data(task="classification", rows=150):
@@ -37,52 +43,55 @@ def outcome(task, strength, dtype=torch.float64):
     return train(found, config, strength=strength, seeds=SEEDS, test=found.validation, device="cpu")
 
 
-def rank(own, count, port, task, strength, answers):
-    address = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group(
-        "gloo", init_method=address, rank=own, world_size=count, timeout=timedelta(seconds=60)
-    )
-    try:
-        answers.put((own, outcome(task, strength)))
-    finally:
-        torch.distributed.destroy_process_group()
+def rank(own, ports, answers):
+    """Train every case that has a rank of that number, each in a group of its own."""
+    for case, port in zip(CASES, ports, strict=True):
+        count, task, strength = case
+        if own >= count:
+            continue
+        torch.distributed.init_process_group(
+            "gloo",
+            init_method=f"tcp://127.0.0.1:{port}",
+            rank=own,
+            world_size=count,
+            timeout=timedelta(seconds=60),
+        )
+        try:
+            answers.put((case, own, outcome(task, strength)))
+        finally:
+            torch.distributed.destroy_process_group()
 
 
-def together(count, task, strength):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@pytest.fixture(scope="module")
+def together():
+    """What each rank of each case came to: outcomes by case and rank."""
+    ports = [free_port() for _ in CASES]
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    processes = [
-        context.Process(target=rank, args=(own, count, port, task, strength, answers))
-        for own in range(count)
-    ]
+    most = max(count for count, *_ in CASES)
+    processes = [context.Process(target=rank, args=(own, ports, answers)) for own in range(most)]
     for process in processes:
         process.start()
-    found = dict(answers.get(timeout=120) for _ in processes)
+    outcomes = {}
+    for _ in range(sum(count for count, *_ in CASES)):
+        case, own, answer = answers.get(timeout=120)
+        outcomes[case, own] = answer
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    return [found[own] for own in range(count)]
+    return outcomes
 
 
-@pytest.mark.parametrize(
-    ("count", "task", "strength"),
-    [
-        (2, "classification", 0.7),
-        (3, "classification", 0.7),  # 25 rows do not divide by 2 or by 3
-        (2, "regression", 2.0),
-        (2, "classification", 0.0),
-    ],
-)
-def test_parameters_are_those_of_one_process(count, task, strength):
+@pytest.mark.integration
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+def test_parameters_are_those_of_one_process(case, together):
+    count, task, strength = case
     before = torch.get_default_dtype()
     try:
         alone = outcome(task, strength)
     finally:
         torch.set_default_dtype(before)
-    ranks = together(count, task, strength)
+    ranks = [together[case, own] for own in range(count)]
     assert alone.steps == ranks[0].steps
     for modality in ("a", "b"):
         for name, expected in alone.weights[modality].items():

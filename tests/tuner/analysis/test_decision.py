@@ -210,12 +210,13 @@ def _verdicts(curve, trials, replicates, cases):
     return [decide(choice, confirmed)[0] for choice, confirmed, _ in studies], studies
 
 
+@pytest.mark.parametrize(("cases", "most"), [(25, 3), pytest.param(100, 9, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("trials", "replicates"), [(8, 3), (20, 5), (40, 8)])
-def test_without_any_effect_few_verdicts_are_wrong(trials, replicates):
-    """At most 5 % in the long run; 9 of 100 is what 5 % exceed in 3 of 100 such tests."""
-    verdicts, _ = _verdicts(flat, trials, replicates, 100)
-    assert verdicts.count("align") <= 9
-    assert verdicts.count("do not align") <= 9
+def test_without_any_effect_few_verdicts_are_wrong(trials, replicates, cases, most):
+    """At most 5 % in the long run; it is `most` that 5 % exceed in 3 of 100 such tests."""
+    verdicts, _ = _verdicts(flat, trials, replicates, cases)
+    assert verdicts.count("align") <= most
+    assert verdicts.count("do not align") <= most
 
 
 def test_a_real_gain_is_found_and_its_intervals_cover_it():

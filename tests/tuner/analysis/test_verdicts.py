@@ -8,6 +8,7 @@ from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.study.spec import StudySpec
 
+pytestmark = pytest.mark.integration
 SEARCH = {"trials": 8, "replicates": 4, "confirm_replicates": 6, "batch": 8}
 
 
@@ -44,16 +45,17 @@ def test_where_alignment_crowds_out_the_label_the_verdict_is_do_not_align():
     assert result.joint.gain_interval[1] < 0
 
 
-def test_where_there_is_nothing_to_find_almost_no_study_finds_a_gain():
-    """20 studies, 60 verdicts: a rate of 2.5 % a verdict gives 0 to 4 wrong ones (95 %)."""
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.soak)])
+def test_where_there_is_nothing_to_find_almost_no_study_finds_a_gain(count):
+    """Of 20 studies, 60 verdicts: a rate of 2.5 % a verdict gives 0 to 4 wrong ones (95 %)."""
     training = TrainingConfig(
         hidden=16, embedding=8, projection_width=8, epochs=12, patience=4,
         batch_size=64, learning_rate=3e-3,
     )  # fmt: skip
     given = []
-    for seed in range(20):
+    for seed in range(count):
         spec = StudySpec(training=training, seed=seed, **SEARCH)
         given.append(verdicts(answer_in_process(spec, worlds.null(seed))))
     wrong = [study for study in given if "align" in study]
-    assert len(wrong) <= 1, wrong  # 5 % of 20
-    assert sum("no detectable effect" in study for study in given) == 20
+    assert len(wrong) <= count // 20, wrong  # 5 %
+    assert all("no detectable effect" in study for study in given)

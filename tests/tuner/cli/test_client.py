@@ -10,6 +10,7 @@ from tests.tuner.service.conftest import Service, arrays
 from tuner.cli.main import app
 from tuner.settings import Settings
 
+pytestmark = pytest.mark.integration
 QUICK = ["--trials", "4", "--hidden", "8", "--nuisance-parameters", "hidden"]
 
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.support.grouped import groups_by_chance
 from tests.support.hostile import hostile
 from tuner.cli import console
 from tuner.settings import Settings
@@ -58,9 +57,3 @@ def test_a_profile_names_a_data_set_as_it_is_called(capsys):
     assert "100 rows were used" in words
     console.show_information(HOSTILE, information, 12)
     assert "100 rows of 12 groups were used" in capsys.readouterr().out
-
-
-def test_a_data_set_tells_its_groups(capsys):
-    console.show_dataset(groups_by_chance(60, 2, 0))
-    words = " ".join(capsys.readouterr().out.split())
-    assert "labelled rows are of 42 groups in training, 9 in validation, 9 in test" in words

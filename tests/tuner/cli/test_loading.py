@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
 SLOW = ("torch", "ray", "mlflow", "optuna", "scipy", "sklearn", "sqlalchemy", "matplotlib")
 SCRIPT = """
 import sys

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from tests.support import worlds
+from tuner.settings import Settings
+from tuner.storage.database import Database
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import StudyRow
+from tuner.storage.weights import WeightStore
 
+pytestmark = pytest.mark.integration
 SMALL = ["--trials", "8", "--replicates", "3", "--confirm-replicates", "3"]
 SMALL += ["--epochs", "6", "--batch-size", "64", "--workers", "2"]
 
@@ -48,6 +54,15 @@ def quiet_home(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(quiet_home, data) -> dict:
     return answer_of(tuner(quiet_home, "run", str(data), *SMALL, "--json"))
+
+
+@pytest.fixture
+def small_labels(tmp_path) -> str:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "labels.npz"
+    a, b = rng.normal(size=(2, 60, 3))
+    np.savez(path, a=a, b=b, y=np.resize([-1, 0, 1], 60))
+    return str(path)
 
 
 def save(path: Path, dataset) -> Path:
@@ -131,7 +146,9 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
     done = tuner(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert "500 pairs" in done.stdout
-    assert "500 pairs, 210 labelled" in tuner(tmp_path, "validate", str(path)).stdout
+    shown = " ".join(tuner(tmp_path, "validate", str(path)).stdout.split())
+    assert "valid, 500 pairs" in shown
+    assert "290 rows without a label" in shown
     written = path.read_bytes()
     assert "is there already" in tuner(tmp_path, *words).stderr
     odd = tuner(tmp_path, *words, "--redundant", "3", "--force")
@@ -145,75 +162,74 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
 def test_validate_says_what_a_valid_data_set_holds(tmp_path):
     done = tuner(tmp_path, "validate", "mfeat")
     assert done.returncode == 0
-    assert "2000 pairs" in done.stdout
+    assert "2,000 pairs" in done.stdout
     assert "10 classes" in done.stdout
 
 
-@pytest.mark.integration
-def test_run_answers_and_the_same_command_again_answers_from_the_store(tmp_path, data):
-    first = tuner(tmp_path / "home", "run", str(data), *SMALL, "--json")
-    result = json.loads(first.stdout)
-    assert result["status"] == "done"
-    assert len(result["curve"]) == 8
-    assert result["curve"][0]["lambda"] == 0
-    assert {m["model"]["alias"] for m in result["modalities"].values()} == {"champion"}
+def test_validate_with_other_marks_of_a_missing_label(tmp_path, small_labels):
+    def shown(*words):
+        told = tuner(tmp_path, "validate", small_labels, *words)
+        return " ".join(told.stdout.split()), told.stderr
+
+    assert "3 classes: -1 20 (33%), 0 20 (33%), 1 20 (33%)" in shown("--missing", "none")[0]
+    out, err = shown("--missing", "1", "--missing", "5")
+    assert "2 classes: -1 20 (50%), 0 20 (50%)" in out
+    assert "holds no '5'" in err
+    out, err = shown("--missing", "-1")
+    assert "2 classes: 0 20 (50%), 1 20 (50%)" in out
+    assert "--missing -1" in err  # the commands that come next
+
+
+def test_the_same_command_again_answers_from_the_store(data, undisturbed, quiet_home):
+    assert undisturbed["status"] == "done"
+    assert len(undisturbed["curve"]) == 8
+    assert undisturbed["curve"][0]["lambda"] == 0
     started = time.monotonic()
-    again = tuner(tmp_path / "home", "run", str(data), *SMALL, "--json")
-    assert json.loads(again.stdout) == result
+    again = tuner(quiet_home, "run", str(data), *SMALL, "--json")
+    models = [m["model"] for m in json.loads(again.stdout)["modalities"].values()]
+    assert {model["alias"] for model in models} == {"champion"}
+    assert answer_of(again) == undisturbed
     assert "answered before" in again.stderr
-    shown = tuner(tmp_path / "home", "run", str(data), *SMALL)
-    assert result["joint"]["verdict"] in shown.stdout
+    shown = tuner(quiet_home, "run", str(data), *SMALL)
+    assert undisturbed["joint"]["verdict"] in shown.stdout
     assert "report.html" in shown.stdout
     assert time.monotonic() - started < 120
 
 
-@pytest.mark.integration
 def test_one_worker_gives_the_answer_of_two(tmp_path, data, undisturbed):
     alone = tuner(tmp_path, "run", str(data), *SMALL, "--json", "--workers", "1")
     assert answer_of(alone) == undisturbed
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_study_goes_on_and_ends_with_the_same_answer(tmp_path, data, undisturbed, kill):
-    home = tmp_path / "b"
-    process = subprocess.Popen(
-        command("run", str(data), *SMALL, "--json"), start_new_session=True, **surroundings(home)
-    )
-    finished = wait_for_trials(home, 3)
-    os.killpg(process.pid, kill)
-    out, err = process.communicate(timeout=60)
-    assert out == ""
-    if kill == signal.SIGINT:
-        assert process.returncode == 130
-        assert "The same command goes on" in err
-        assert "Traceback" not in err
-    done = tuner(home, "run", str(data), *SMALL, "--json")
-    assert answer_of(done) == undisturbed
-    assert finished <= trials_in(home)  # none was trained again: rows are never rewritten
-
-
-@pytest.mark.integration
-def test_a_study_stopped_before_its_answer_trains_nothing_again(
+def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
     tmp_path, data, undisturbed, quiet_home
 ):
-    process = subprocess.Popen(
-        command("run", str(data), *SMALL, "--json"),
-        start_new_session=True,
-        **surroundings(tmp_path),
-    )
-    finished = wait_for_trials(tmp_path, len(trials_in(quiet_home)))
-    os.killpg(process.pid, signal.SIGKILL)
-    out, _ = process.communicate(timeout=60)
-    assert out == ""
+    """While it trains, killed and interrupted, and once all is trained but not answered."""
+    whole, stopped = len(trials_in(quiet_home)), set()
+    stops = ((signal.SIGKILL, 3, "2"), (signal.SIGINT, 6, "2"), (signal.SIGKILL, whole, "1"))
+    for kill, count, workers in stops:
+        process = subprocess.Popen(
+            command("run", str(data), *SMALL, "--json", "--workers", workers),
+            start_new_session=True,
+            **surroundings(tmp_path),
+        )
+        finished = wait_for_trials(tmp_path, count)
+        os.killpg(process.pid, kill)
+        out, err = process.communicate(timeout=60)
+        assert out == ""
+        if kill == signal.SIGINT:
+            assert process.returncode == 130
+            assert "The same command goes on" in err
+            assert "Traceback" not in err
+        assert stopped <= finished  # none was trained again: rows are never rewritten
+        stopped = finished
     assert answer_of(tuner(tmp_path, "run", str(data), *SMALL, "--json")) == undisturbed
-    assert trials_in(tmp_path) == finished
+    assert trials_in(tmp_path) == stopped
     with sqlite3.connect(tmp_path / "studies.db") as database:
         (copied,) = database.execute("select count(*) from trials").fetchone()
-    assert copied == len([phase for _, phase, _, _ in finished if phase == "search"])
+    assert copied == len([phase for _, phase, _, _ in stopped if phase == "search"])
 
 
-@pytest.mark.integration
 def test_a_killed_worker_changes_nothing(tmp_path, data, undisturbed):
     home = tmp_path / "b"
     process = subprocess.Popen(command("run", str(data), *SMALL, "--json"), **surroundings(home))
@@ -224,10 +240,10 @@ def test_a_killed_worker_changes_nothing(tmp_path, data, undisturbed):
     assert answer_of(done) == undisturbed
 
 
-@pytest.mark.integration
 def test_a_lambda_that_diverges_fails_with_its_reason_and_the_study_goes_on(tmp_path, data):
     # λ above float32's range turns the loss into infinity; the warp keeps some λs small.
     words = ["--trials", "8", "--max-lambda", "1e39", *SMALL[2:], "--sampler", "grid", "--json"]
+    words += ["--workers", "1"]
     result = json.loads(tuner(tmp_path, "run", str(data), *words).stdout)
     assert result["status"] == "done"
     failed = [f for f in result["failures"] if f["lambda"] == 1e39]
@@ -274,3 +290,39 @@ def worker_of(home: Path) -> int:
             except OSError:
                 continue
     raise AssertionError("no worker is running")
+
+
+WIDE = """
+from torch import nn
+
+class Wide(nn.Sequential):
+    def __init__(self, shape, embedding):
+        wide = nn.Linear(*shape, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU()
+        super().__init__(*wide, nn.Linear(1000, embedding))
+"""
+
+
+@pytest.mark.integration
+def test_weights_of_a_large_encoder_are_not_in_the_database_and_go_with_the_study(tmp_path, data):
+    home = tmp_path / "home"
+    (tmp_path / "wide.py").write_text(WIDE)
+    least = ["--trials", "3", "--replicates", "2", "--confirm-replicates", "2", "--epochs", "1"]
+    own = ["--encoder-a", "wide:Wide", "--workers", "1", "--json"]
+    done = tuner(home, "run", str(data), *least, *own, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["modalities"]["a"]["model"]["version"] == "1"
+    files = list((home / "weights").iterdir())
+    large = [file for file in files if file.stat().st_size > 4_000_000]  # a million parameters
+    assert large
+    assert sum(path.stat().st_size for path in home.glob("studies.db*")) < 500_000
+    settings = Settings(home=home)
+    with Database(settings.store_url) as database:
+        trials = StudyStore(database).trials(result["study"])
+        kept = [trial.weights for trial in trials if trial.request.phase == "confirm"]
+        named = {digest for weights in kept for digest in weights.digests.values()}
+        assert {file.name for file in files} == named
+        with database.session() as session:
+            session.delete(session.get(StudyRow, result["study"]))
+        WeightStore(database, settings.weights).sweep()
+    assert list((home / "weights").iterdir()) == []

@@ -1,16 +1,23 @@
-"""What Ray does not promise, and `tuner.execution.tune` uses all the same.
+"""What Ray does not promise, and `tuner.execution` uses all the same.
 
 Where a new version of Ray fails here, the name that it has no more says what to look for.
 """
 
 from importlib import import_module
+from inspect import unwrap
 from pathlib import Path
 
 import pytest
 
 import tuner.execution
 
-NAMES = ("RayActorManager", "_schedule_trial_train", "ray_actor", "tune_controller.RayActorManager")
+USERS = {
+    "RayActorManager": "execution/tune.py",
+    "_schedule_trial_train": "execution/tune.py",
+    "ray_actor": "execution/tune.py",
+    "tune_controller.RayActorManager": "execution/tune.py",
+    "_client_job": "execution/cluster.py",
+}
 
 
 def actor_manager():
@@ -35,18 +42,29 @@ def assignment():
     assert "RayActorManager" in module.TuneController.__init__.__code__.co_names
 
 
+def client_job():
+    """Ray leaves the working directory of a driver that says so out of its workers' `sys.path`."""
+    config = import_module("ray.job_config").JobConfig(_client_job=True)
+    assert config._client_job
+    connect = unwrap(import_module("ray._private.worker").connect)
+    assert "_client_job" in connect.__code__.co_names
+
+
 @pytest.mark.parametrize(
-    "exists", [actor_manager, schedule_trial_train, ray_actor, assignment], ids=NAMES
+    "exists",
+    [actor_manager, schedule_trial_train, ray_actor, assignment, client_job],
+    ids=USERS,
 )
 def test_ray_has(exists):
     exists()
 
 
-def test_one_file_alone_uses_them():
+@pytest.mark.parametrize("name", USERS)
+def test_one_file_alone_uses(name):
     package = Path(tuner.execution.__file__).parents[1]
     users = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
-        if any(name in path.read_text(encoding="utf-8") for name in NAMES)
+        if name in path.read_text(encoding="utf-8")
     }
-    assert users == {"execution/tune.py"}
+    assert users == {USERS[name]}

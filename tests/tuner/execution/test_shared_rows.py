@@ -15,7 +15,7 @@ from tuner.execution.cluster import ray_cluster
 from tuner.execution.distributed import train_together
 from tuner.execution.shared_rows import SharedRows
 from tuner.execution.tune import run_trials
-from tuner.execution.worker import Resources, train_in_worker, train_request
+from tuner.execution.worker import Resources, Train, train_in_worker, train_request
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.rows import Rows
@@ -90,32 +90,49 @@ def test_another_machine_copies_every_file_once(tmp_path):
         assert all(Path(name).is_relative_to(tmp_path) for name in files)
 
 
-@pytest.mark.usefixtures("cluster")
-def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does():
+def run(asked: Study, train: Train, resources: Resources):
+    """Have Tune train one trial on the rows of a study."""
     finished = []
     run_trials(
-        MAPPED.data,
-        MAPPED.test_rows,
+        asked.data,
+        asked.test_rows,
         HELD.training,
         lambda running: [] if finished or running else [ASKED],
         finished.append,
         workers=1,
-        train=partial(train_in_worker, threads=1, checkpoints=None),
+        train=train,
+        resources=resources,
     )
+    assert finished[0].reason is None
+    return finished[0].outcome
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The trial of one process."""
     prepare_process()
-    expected = train_request(ASKED, HELD.data, HELD.training, HELD.test_rows)
-    for name, curve in expected.curves.items():
-        np.testing.assert_array_equal(finished[0].outcome.curves[name], curve)
+    return train_request(ASKED, HELD.data, HELD.training, HELD.test_rows)
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_trial_of_two_ranks_maps_them_too():
+def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does(alone):
+    mapped = run(MAPPED, partial(train_in_worker, threads=1, checkpoints=None), Resources())
+    for name, curve in alone.curves.items():
+        np.testing.assert_array_equal(mapped.curves[name], curve)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    "asked", [MAPPED, pytest.param(HELD, marks=pytest.mark.soak)], ids=["mapped", "held"]
+)
+def test_two_ray_train_workers_give_the_trial_of_one(asked, alone):
     resources = Resources(ranks=2)
-    alone, together = (
-        train(ASKED, MAPPED.data, HELD.training, MAPPED.test_rows)
-        for train in (train_request, partial(train_together, resources=resources))
-    )
-    assert together.curves["train_loss_a"] == pytest.approx(alone.curves["train_loss_a"], rel=1e-3)
+    together = run(asked, partial(train_together, resources=resources), resources)
+    assert together.steps == alone.steps
+    for name, weights in alone.weights["a"].items():
+        assert together.weights["a"][name] == pytest.approx(weights, abs=1e-4), name
+    for name, curve in alone.curves.items():
+        assert together.curves[name] == pytest.approx(curve, rel=1e-3), name
 
 
 @pytest.mark.parametrize("phase", ["search", "confirm"])

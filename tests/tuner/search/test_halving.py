@@ -80,6 +80,7 @@ def test_a_lambda_that_failed_does_not_go_on():
     assert best.strength not in {r.strength for r in second}
 
 
+@pytest.mark.integration
 def test_halving_takes_fewer_steps_of_real_training():
     training = {"epochs": 12, "patience": 12, "hidden": 8, "embedding": 4}
     spec = StudySpec(trials=12, replicates=2, confirm_replicates=2, training=training)

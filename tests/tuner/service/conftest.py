@@ -4,15 +4,16 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
 import uvicorn
 
-from tests.support.servers import answers, free_port
+from tests.support.rules import starts
+from tests.support.servers import answers, free_port, until
 from tuner.client import Client
 from tuner.service.app import create_app
 from tuner.settings import Settings
@@ -54,6 +55,7 @@ class Service:
     """
 
     def __init__(self, settings):
+        starts("a service")
         self.settings, self.database = settings, Database(settings.store_url)
         self.store = StudyStore(self.database)
         port = free_port()
@@ -64,8 +66,11 @@ class Service:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
+        until(
+            lambda: self._server.started,
+            60.0,
+            fails_if=lambda: not self._thread.is_alive() and "the thread of the service ended",
+        )
 
     def stop(self):
         self._server.should_exit = True
@@ -93,6 +98,7 @@ def service(tmp_path):
 @contextmanager
 def serving(home, port=None, **environment):
     """`tuner serve` as a process."""
+    starts("a service")
     port = port or free_port()
     settings = Settings(home=home)
     log = (settings.folder / "service.log").open("ab")
@@ -104,19 +110,21 @@ def serving(home, port=None, **environment):
     )
     with closing(log):
         try:
-            answers(process, f"http://127.0.0.1:{port}/health/ready")
+            answers(process, f"http://127.0.0.1:{port}/health/ready", Path(log.name))
             yield process, f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(20)
 
 
-def until(true, seconds=300.0):
-    deadline = time.monotonic() + seconds
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found
+def has_failed(client, study):
+    """For `until`: says why a study has failed."""
+
+    def reason():
+        now = client.status(study["id"])
+        return now["status"] == "failed" and f"the study failed: {now['error']}"
+
+    return reason
 
 
 def client_of(home, url):

@@ -13,8 +13,9 @@ import pytest
 
 from tests.conftest import postgres, sqlalchemy_url, stop_postgres
 from tests.support.in_process import answer_in_process
-from tests.support.servers import free_port, mlflow_ui
-from tests.tuner.service.conftest import QUICK, client_of, serving, until
+from tests.support.servers import ended, free_port, mlflow_ui, until
+from tests.support.soak import soaked
+from tests.tuner.service.conftest import QUICK, client_of, has_failed, serving
 from tuner.client import Client
 from tuner.storage.accounts import create_key
 from tuner.storage.database import Database
@@ -65,7 +66,7 @@ class World:
         if kind == "driver":
             driver.kill()
         elif kind == "worker":
-            until(lambda: workers(driver) or not driver.is_running())
+            until(lambda: workers(driver) or not driver.is_running(), fails_if=self.ended)
             for worker in workers(driver)[:1]:
                 worker.kill()
         elif kind == "postgres":
@@ -82,6 +83,11 @@ class World:
             time.sleep(pause)
             self._start(kind)
 
+    def ended(self):
+        """For `until`: says which server has ended."""
+        gone = [name for name, process in self._processes.items() if not process.is_running()]
+        return gone and f"{' and '.join(gone)} ended"
+
     def _start(self, name):
         port, home = self._ports[name], self._folder / name
         if name == "mlflow":
@@ -96,7 +102,7 @@ class World:
         self._processes[name] = psutil.Process(process.pid)
 
 
-@pytest.mark.parametrize("count", [len(FAULTS), pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [len(FAULTS), pytest.param(soaked(20), marks=pytest.mark.soak)])
 @pytest.mark.timeout(3000)
 def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, count):
     path, chance = data(), random.Random(count)
@@ -116,7 +122,7 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, 
         for kind in faults:
             driver = None
             while driver is None or not driver.is_running():
-                (driver,) = until(some_driver)
+                (driver,) = until(some_driver, fails_if=world.ended)
                 time.sleep(chance.uniform(0, 12))
             world.fail(kind, driver, chance.uniform(1, 6))
         results = [client.result(study["id"], wait=True) for study in studies]
@@ -137,7 +143,7 @@ def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, d
         study = client.submit(
             data(), **LONGER | {"epochs": 2000, "patience": 2000, "trials": 30}, workers=1
         )
-        until(lambda: client.status(study["id"])["trials"] >= 1)
+        until(lambda: client.status(study["id"])["trials"] >= 1, fails_if=has_failed(client, study))
         client.cancel(study["id"])
         until(lambda: not drivers(home, study["study"]), seconds=15)  # all of it takes minutes
         after = client.status(study["id"])
@@ -150,8 +156,8 @@ def test_a_service_told_to_stop_ends_what_it_was_asked_and_leaves_studies_alone(
     path = data()
     with serving(home, port) as (process, url), client_of(home, url) as client:
         study = client.submit(path, **LONGER, seed=3, workers=1)
-        (driver,) = until(lambda: drivers(home, study["study"]))
-        until(lambda: client.status(study["id"])["trials"] >= 1)
+        (driver,) = until(lambda: drivers(home, study["study"]), fails_if=ended(process))
+        until(lambda: client.status(study["id"])["trials"] >= 1, fails_if=has_failed(client, study))
         answers, heard = [], []
 
         def slowly():

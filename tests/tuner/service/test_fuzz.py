@@ -10,6 +10,7 @@ import pytest
 from tests.tuner.service.conftest import Service
 from tuner.settings import Settings
 
+pytestmark = pytest.mark.integration
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -18,7 +19,6 @@ CHECKS = (
 )
 
 
-@pytest.mark.integration
 def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
     service = Service(
         Settings(

@@ -18,9 +18,9 @@ from tuner.storage.studies import StudyStore
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
 
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
-@pytest.mark.integration
-@pytest.mark.soak
+
 def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
     home, path, port = tmp_path / "home", data(), free_port()
     shared = {"TUNER_HOME": str(home)}

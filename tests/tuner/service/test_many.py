@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from tests.support.in_process import answer_in_process
 from tests.support.servers import ray_head
+from tests.support.soak import soaked
 from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
 from tuner.storage.accounts import create_key
@@ -18,11 +19,11 @@ from tuner.storage.tables import EventRow
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
 
+pytestmark = pytest.mark.integration
 USERS = ("ada", "alan", "edsger", "grace", "kurt")
 
 
-@pytest.mark.integration
-@pytest.mark.parametrize("count", [2, pytest.param(50, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [2, pytest.param(soaked(50), marks=pytest.mark.soak)])
 @pytest.mark.timeout(3000)
 def test_each_study_runs_once_and_is_its_users_alone(tmp_path, data, postgres_url, count):
     path = data()

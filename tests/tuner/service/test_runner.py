@@ -1,15 +1,18 @@
 """Which study is started when, and that each is started once."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
+from tests.tuner.storage.test_studies import trial
 from tests.tuner.storage.test_submissions import checked
 from tuner.service.runner import Runner
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key
 from tuner.storage.leases import Lease
 from tuner.storage.submissions import Submissions
+from tuner.storage.weights import WeightStore
 
 
 class Driver:
@@ -152,14 +155,19 @@ def test_what_was_deleted_while_it_ran_is_gone_once_it_stopped(store, runner, st
     data.touch()
     work.tick()
     store.set_status("s1", "running")
+    weights = WeightStore(store.database, work._settings.weights)
+    store.record("s1", weights.keep("s1", trial(0, phase="confirm")))
+    (file,) = Path(work._settings.weights).iterdir()
     submissions.delete(users["ada"], made["s1"].id)
     work.tick()
     assert data.exists()
+    assert file.exists()
     store.update("s1", status=ended, cancel_requested=False)
     started["s1"].code = 0
     work.tick()
     assert store.get("s1") is None
     assert not data.exists()
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("has_begun", [True, False])

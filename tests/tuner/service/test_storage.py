@@ -1,17 +1,22 @@
 """Data sets on an S3-speaking server, for services and drivers on many machines."""
 
 import boto3
+import numpy as np
 import pytest
 import s3fs
 import torch
 from moto.server import ThreadedMotoServer
 
 from tests.tuner.service.conftest import QUICK, Service, arrays
+from tests.tuner.storage.test_studies import trial
 from tuner.data import read
 from tuner.models.training.checkpoint import Checkpoint
 from tuner.settings import Settings
+from tuner.storage.weights import WeightFiles, WeightStore
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
@@ -76,6 +81,25 @@ def test_checkpoints_are_kept_there_too(s3):
     assert (state["epoch"], state["values"].tolist()) == (2, [0, 1, 2])
     checkpoint.remove()
     assert keys(s3) == []
+
+
+def test_weights_are_kept_there_until_their_study_is_deleted(s3, tmp_path, data):
+    checkpoints = "s3://shared/checkpoints"
+    service = Service(Settings(home=tmp_path / "home", tuner_checkpoints=checkpoints))
+    try:
+        weights = WeightStore(service.database, service.settings.weights)
+        with service.client() as client:
+            submitted = client.submit(data(), **QUICK)
+            study = submitted["study"]
+            kept = weights.keep(study, trial(0, phase="confirm"))
+            service.store.record(study, weights.keep(study, trial(0, phase="confirm")))
+            assert keys(s3) == [f"checkpoints/weights/{kept.weights.digests['a']}"]
+            loaded = WeightFiles(service.settings.weights).load(kept, "b")
+            np.testing.assert_equal(loaded, trial(0, phase="confirm").outcome.weights["b"])
+            client.delete(submitted["id"])
+            assert keys(s3) == []
+    finally:
+        service.stop()
 
 
 def test_a_service_reads_data_from_where_it_may(s3, tmp_path, data):

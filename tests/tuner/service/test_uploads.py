@@ -23,12 +23,14 @@ def hostile_folder(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("hostile_folder")
 def test_a_check_loads_nothing_from_the_working_directory(data):
     study = asyncio.run(Checker().check(str(data("x.npz")), QUICK, "x"))
     assert study["fingerprint"] == from_arrays(arrays(), name="x").fingerprint
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("hostile_folder")
 def test_a_driver_loads_nothing_from_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
@@ -38,6 +40,7 @@ def test_a_driver_loads_nothing_from_the_working_directory(tmp_path, monkeypatch
     assert "there is no submitted study s1" in (settings.folder / "logs" / "s1.log").read_text()
 
 
+@pytest.mark.integration
 def test_all_that_is_wrong_comes_with_the_error(data):
     with pytest.raises(SubmissionError) as caught:
         asyncio.run(Checker().check(str(data()), QUICK | {"trials": 1, "trails": 2}, None))

@@ -115,6 +115,7 @@ def test_a_receiver_that_is_gone_is_given_up_in_the_end(store, user):
     assert row(store).webhook_attempts == 7
 
 
+@pytest.mark.integration
 def test_the_service_tells_only_whom_it_may(tmp_path, receiver):
     service = Service(Settings(home=tmp_path, allowed_webhooks=receiver.url.replace("/hook", "/")))
     try:

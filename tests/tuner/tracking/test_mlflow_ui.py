@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from tests.support.servers import mlflow_ui
 from tuner.report.page import write_report
+from tuner.storage.weights import WeightFiles
 from tuner.tracking.connection import connect
 from tuner.tracking.registry import register_encoders
 from tuner.tracking.tracker import StudyTracker
@@ -34,6 +35,7 @@ def home(classification, mlflow_template, tmp_path_factory):
         study,
         classification.result,
         classification.finished,
+        WeightFiles(str(home / "weights")),
         tracking_uri=uri,
         run_id=tracker.sync().run_id,
     )

@@ -1,8 +1,10 @@
 """The model registry, and registered encoders used without this project."""
 
 import dataclasses
+import functools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +19,8 @@ import pytest
 from tests.support.elsewhere import predict_elsewhere
 from tests.tuner.conftest import make_study
 from tuner.data import Split
+from tuner.storage.database import Database
+from tuner.storage.weights import WeightFiles, WeightStore
 from tuner.tracking.connection import connect
 from tuner.tracking.registry import BestEncoder, model_name, register_encoders
 from tuner.tracking.tracker import StudyTracker
@@ -34,7 +38,13 @@ class Registered:
         self.study, self.uri, self.folder = study, uri, folder
         self.client = connect(uri)
         self.store = study.store(f"sqlite:///{folder / 'studies.db'}")
+        self.weights = WeightStore(self.store.database, str(folder / "weights"))
         self.models = self.register(study)
+
+    def copy(self, folder):
+        """The same in a database of its own: registering takes seconds."""
+        database = shutil.copy(self.uri.removeprefix("sqlite:///"), folder / "mlflow.db")
+        return Registered(self.study, f"sqlite:///{database}", folder)
 
     def register(self, small):
         study = small.study
@@ -46,7 +56,8 @@ class Registered:
         return register_encoders(
             study,
             small.result,
-            small.finished,
+            [self.weights.keep(study.id, trial) for trial in small.finished],
+            WeightFiles(str(self.folder / "weights")),
             tracking_uri=self.uri,
             run_id=tracker.sync().run_id,
         )
@@ -63,9 +74,22 @@ class Registered:
         return self.version(side).source.removeprefix("file://")
 
 
+@pytest.fixture(scope="module")
+def original(mlflow_template, tmp_path_factory):
+    """Registers a study, once."""
+
+    @functools.cache
+    def original(study):
+        folder = tmp_path_factory.mktemp("original")
+        database = shutil.copy(mlflow_template, folder / "mlflow.db")
+        return Registered(study, f"sqlite:///{database}", folder)
+
+    return original
+
+
 @pytest.fixture
-def registered(classification, tracking_uri, tmp_path):
-    return Registered(classification, tracking_uri, tmp_path)
+def registered(classification, original, tmp_path):
+    return original(classification).copy(tmp_path)
 
 
 def test_an_encoder_has_the_width_that_its_trial_had(tracking_uri, tmp_path):
@@ -87,6 +111,30 @@ def test_both_encoders_are_registered_once(registered):
     for model in again.values():
         found = registered.client.search_model_versions(f"name = '{model.name}'")
         assert [str(v.version) for v in found] == [model.version]
+
+
+def test_without_its_weights_an_encoder_is_not_registered(classification, tracking_uri, tmp_path):
+    tracker = StudyTracker(
+        classification.study,
+        classification.store(f"sqlite:///{tmp_path / 'studies.db'}"),
+        tracking_uri=tracking_uri,
+        artifact_location=(tmp_path / "artifacts").as_uri(),
+    )
+    with Database(f"sqlite:///{tmp_path / 'studies.db'}") as database:
+        weights = WeightStore(database, str(tmp_path / "weights"))
+        finished = [weights.keep(classification.study.id, t) for t in classification.finished]
+    best = BestEncoder.of(classification.study, classification.result.modalities.a, finished, "a")
+    (tmp_path / "weights" / best.trial.weights.digests["a"]).write_bytes(b"damaged")
+    models = register_encoders(
+        classification.study,
+        classification.result,
+        finished,
+        WeightFiles(str(tmp_path / "weights")),
+        tracking_uri=tracking_uri,
+        run_id=tracker.sync().run_id,
+    )
+    assert "The encoder of A is not registered: its weights, " in str(models["a"])
+    assert models["b"].version == "1"
 
 
 def test_a_version_says_where_it_comes_from(registered):
@@ -118,14 +166,10 @@ def test_the_best_replicate_is_chosen_on_validation_rows(classification):
     assert test[best.replicate] == best.test_score
 
 
-def test_encoders_are_the_same_without_this_project(
-    classification, regression, tracking_uri, tmp_path
-):
+def test_encoders_are_the_same_without_this_project(classification, regression, original, tmp_path):
     sources = []
     for study in (classification, regression):
-        folder = tmp_path / study.study.dataset.task
-        folder.mkdir()
-        sources.append(Registered(study, tracking_uri, folder).source("a"))
+        sources.append(original(study).source("a"))
         test = study.study.dataset.indices(Split.TEST, labelled_only=True)
         np.save(Path(sources[-1]) / "rows.npy", study.study.dataset.a.values[test])
     labels, values = predict_elsewhere(sources, tmp_path)
@@ -180,9 +224,9 @@ def post(url, body, server, seconds=60):
 
 
 @pytest.mark.parametrize(("task", "better"), [("classification", 0.1), ("regression", -0.1)])
-def test_the_alias_moves_to_a_better_version_only(task, better, request, tracking_uri, tmp_path):
+def test_the_alias_moves_to_a_better_version_only(task, better, request, original, tmp_path):
     study = request.getfixturevalue(task)
-    registered = Registered(study, tracking_uri, tmp_path)
+    registered = original(study).copy(tmp_path)
     version = registered.version()
     score = float(version.tags["test_score"])
     other = with_seed(study, 1)
@@ -199,10 +243,20 @@ def test_the_alias_moves_to_a_better_version_only(task, better, request, trackin
 def test_the_alias_stays_where_scores_do_not_compare(registered):
     version = registered.version()
     pretend(registered, version, 0.0)
-    registered.client.set_model_version_tag(version.name, version.version, "fingerprint", "other")
+    registered.client.set_model_version_tag(version.name, version.version, "test_rows", "other")
     assert registered.register(with_seed(registered.study, 1))["a"].alias is None
     assert registered.champion() == "1"
-    assert "other data" in registered.version("a", "2").tags["champion"]
+    assert "other test rows" in registered.version("a", "2").tags["champion"]
+
+
+def test_encoders_of_other_data_of_the_same_name_are_another_model(registered):
+    version = registered.version()
+    registered.client.set_model_version_tag(version.name, version.version, "fingerprint", "other")
+    mine = registered.register(with_seed(registered.study, 1))["a"]
+    fingerprint = registered.study.study.dataset.fingerprint
+    assert mine.name == f"small-classification-{fingerprint[:8]}-a-encoder"
+    assert (mine.version, mine.alias) == ("1", "champion")
+    assert registered.champion() == "1"
 
 
 def pretend(registered, version, score):

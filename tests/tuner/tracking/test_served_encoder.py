@@ -16,7 +16,10 @@ from tuner.models.export import PortableEncoder
 from tuner.models.rows import TrainingData
 from tuner.tracking.encoder_model import export_network, save_encoder
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
+]
 
 # Kind of encoder, shape of a row, and whether sequences are padded.
 ENCODERS = {
@@ -38,13 +41,13 @@ WHOLE = [name for name in ENCODERS if name not in PADDED]
 class Served:
     """A saved encoder, loaded by MLflow, and rows that it knows."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, offset=0):
         import mlflow.pyfunc
 
         kind, shape, padded = ENCODERS[name]
         rng = np.random.default_rng(1)
         arrays = {
-            "a": rng.integers(-4, 5, size=(60, *shape)) / 4,  # float16 holds these, too
+            "a": offset + rng.integers(-4, 5, size=(60, *shape)) / 4,  # float16 holds these, too
             "b": rng.normal(size=(60, 3)),
             "y": rng.normal(size=60)
             if name == "values"
@@ -67,6 +70,7 @@ class Served:
         logged = SimpleNamespace(artifact_location=str(folder), source_run_id=None, model_id=None)
         save_encoder(folder / "model", network, encoder, dataset, "a", logged)
         self.folder = folder / "model"
+        self.dataset = dataset
         self.model = mlflow.pyfunc.load_model(str(self.folder))
         self.shape, self.padded = shape, padded
         self.rows = dataset.a.values[:6].astype(np.float32)
@@ -126,6 +130,15 @@ TAKEN = {
     "lists with None": lambda rows: np.where(np.isnan(rows), None, rows.astype(object)).tolist(),
     "a masked array": lambda rows: np.ma.masked_invalid(rows.astype(np.float64)),
 }
+
+
+def test_inputs_with_an_offset_keep_their_differences(tmp_path):
+    encoder = Served("values", tmp_path, offset=1.7e9)
+    assert encoder.dataset.a.values.dtype == np.float64
+    answers = encoder.predict(encoder.dataset.a.values[:20])["prediction"]
+    assert len(np.unique(answers)) == 20
+    rows = encoder.dataset.a.values[:20].tolist()
+    np.testing.assert_array_equal(encoder.predict(rows)["prediction"], answers)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

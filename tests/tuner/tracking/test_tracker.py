@@ -15,7 +15,7 @@ from sqlalchemy import update
 
 from tuner.errors import TrackingError
 from tuner.storage.tables import TrialRow
-from tuner.tracking.connection import connect, redacted
+from tuner.tracking.connection import TAG_FINGERPRINT, connect, redacted
 from tuner.tracking.run_content import trial_points
 from tuner.tracking.tracker import StudyTracker
 
@@ -313,3 +313,30 @@ def test_what_mlflow_is_needed_for_is_tried_again(classification, store, trackin
     assert tracker.retried(register) == "registered"
     with pytest.raises(ValueError, match="a fault of ours"):
         tracker.retried(lambda: int("a fault of ours"))
+
+
+@pytest.mark.parametrize("says", [True, False], ids=["tagged", "by-its-runs"])
+def test_other_data_of_the_same_name_have_an_experiment_of_their_own(
+    classification, tracking_uri, tmp_path, says
+):
+    client, study = connect(tracking_uri), classification.study
+    name, fingerprint = study.dataset.name, study.dataset.fingerprint
+    theirs = client.create_experiment(name, tags={TAG_FINGERPRINT: "f" * 64} if says else {})
+    client.create_run(theirs, tags={TAG_FINGERPRINT: "f" * 64})
+    store = classification.store(f"sqlite:///{tmp_path / 'studies.db'}")
+    for _ in range(2):
+        tracker = StudyTracker(study, store, tracking_uri=tracking_uri)
+        mine = client.get_experiment(tracker.sync(most=1).experiment_id)
+        assert mine.name == f"{name}-{fingerprint[:8]}"
+        assert mine.tags[TAG_FINGERPRINT] == fingerprint
+
+
+def test_an_experiment_of_these_data_that_does_not_say_so_is_gone_on_with(
+    classification, tracking_uri, tmp_path
+):
+    client, study = connect(tracking_uri), classification.study
+    theirs = client.create_experiment(study.dataset.name)
+    client.create_run(theirs, tags={TAG_FINGERPRINT: study.dataset.fingerprint})
+    store = classification.store(f"sqlite:///{tmp_path / 'studies.db'}")
+    tracker = StudyTracker(study, store, tracking_uri=tracking_uri)
+    assert tracker.sync(most=1).experiment_id == theirs

@@ -11,7 +11,7 @@ from tests.tuner.conftest import make_study
 from tuner.errors import EncoderNotKeptError
 from tuner.models.export import portable_encoder
 from tuner.tracking.encoder_model import export_network
-from tuner.tracking.verification import verify_network
+from tuner.tracking.verification import NetworkProcess, verify_network
 
 pytestmark = [
     pytest.mark.integration,
@@ -53,42 +53,52 @@ def trained(request):
     return small.study.dataset, outcome, encoder
 
 
-def verify(dataset, outcome, encoder, folder):
-    network = export_network(folder / "network", encoder, dataset, "a")
-    verify_network(network, dataset, outcome, "a")
+@pytest.fixture(scope="module")
+def process():
+    with NetworkProcess() as process:
+        yield process
 
 
-def test_what_was_trained_passes(trained, tmp_path):
-    verify(*trained, tmp_path)
+@pytest.fixture
+def verify(process, tmp_path):
+    def verify(dataset, outcome, encoder):
+        network = export_network(tmp_path / "network", encoder, dataset, "a")
+        verify_network(network, dataset, outcome, "a", process)
+
+    return verify
+
+
+def test_what_was_trained_passes(trained, verify):
+    verify(*trained)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_what_was_trained_in_bfloat16_passes(task, tmp_path):
+def test_what_was_trained_in_bfloat16_passes(task, verify):
     small = make_study(task, settings=(("precision", "bfloat16"),))
     confirmed = small.finished[-1]
     config = confirmed.request.training(small.study.training)
     assert config.precision == "bfloat16"
     encoder = portable_encoder(confirmed.outcome, small.study.data, config, modality="a")
-    verify(small.study.dataset, confirmed.outcome, encoder, tmp_path)
+    verify(small.study.dataset, confirmed.outcome, encoder)
 
 
 @pytest.mark.parametrize("change", [OfItsBatch, Dropping])
-def test_what_answers_otherwise_is_refused(trained, tmp_path, change):
+def test_what_answers_otherwise_is_refused(trained, verify, change):
     dataset, outcome, encoder = trained
     with pytest.raises(EncoderNotKeptError, match=r"^The encoder of A is not registered: "):
-        verify(dataset, outcome, change(encoder), tmp_path)
+        verify(dataset, outcome, change(encoder))
 
 
-def test_other_weights_are_refused(trained, tmp_path):
+def test_other_weights_are_refused(trained, verify):
     dataset, outcome, encoder = trained
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.mul_(-1)
     with pytest.raises(EncoderNotKeptError, match="otherwise than in training"):
-        verify(dataset, outcome, encoder, tmp_path)
+        verify(dataset, outcome, encoder)
 
 
-def test_a_row_that_is_answered_otherwise_alone_is_refused(trained, tmp_path):
+def test_a_row_that_is_answered_otherwise_alone_is_refused(trained, verify):
     """Measured predictions are those of the changed network here: only the batch tells."""
     dataset, outcome, encoder = trained
     changed = OfItsBatch(encoder)
@@ -99,9 +109,7 @@ def test_a_row_that_is_answered_otherwise_alone_is_refused(trained, tmp_path):
     predictions = {side: p.copy() for side, p in outcome.test_predictions.items()}
     predictions["a"][outcome.best_replicate("a")] = codes
     with pytest.raises(EncoderNotKeptError, match="answers a row alone otherwise"):
-        verify(
-            dataset, dataclasses.replace(outcome, test_predictions=predictions), changed, tmp_path
-        )
+        verify(dataset, dataclasses.replace(outcome, test_predictions=predictions), changed)
 
 
 def test_what_cannot_be_traced_is_refused(trained, tmp_path):
@@ -110,11 +118,21 @@ def test_what_cannot_be_traced_is_refused(trained, tmp_path):
         export_network(tmp_path / "network", Branching(encoder), dataset, "a")
 
 
-def test_a_file_that_is_no_network_is_refused(trained, tmp_path):
+def test_a_file_that_is_no_network_is_refused(trained, process, tmp_path):
     dataset, outcome, _ = trained
     (tmp_path / "model.pt2").write_bytes(b"nothing")
-    with pytest.raises(EncoderNotKeptError, match="cannot be used in another process"):
-        verify_network(tmp_path / "model.pt2", dataset, outcome, "a")
+    with pytest.raises(EncoderNotKeptError, match=r"cannot be used in another process: [\w.]+: "):
+        verify_network(tmp_path / "model.pt2", dataset, outcome, "a", process)
+
+
+def test_a_process_that_died_costs_one_network_and_the_next_has_another(trained, process, tmp_path):
+    dataset, outcome, encoder = trained
+    network = export_network(tmp_path / "network", encoder, dataset, "a")
+    verify_network(network, dataset, outcome, "a", process)
+    process._process.kill()
+    with pytest.raises(EncoderNotKeptError, match="cannot be used in another process: exit code"):
+        verify_network(network, dataset, outcome, "a", process)
+    verify_network(network, dataset, outcome, "a", process)
 
 
 def test_padded_steps_are_given_as_nan():

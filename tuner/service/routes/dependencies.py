@@ -18,6 +18,7 @@ from tuner.storage.accounts import Caller, caller_of
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.storage.submissions import Submission, Submissions
+from tuner.storage.weights import WeightStore
 
 COOKIE = "tuner_key"
 _bearer = HTTPBearer(auto_error=False)
@@ -31,6 +32,7 @@ class Parts:
     database: Database
     studies: StudyStore
     submissions: Submissions
+    weights: WeightStore
     intake: Intake
     limiter: MovingWindowRateLimiter
     rate: RateLimitItem
@@ -45,6 +47,7 @@ class Parts:
             database=database,
             studies=studies,
             submissions=submissions,
+            weights=WeightStore(database, settings.weights),
             intake=Intake(submissions, studies, settings),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             rate=parse(settings.rate_limit),
@@ -80,6 +83,10 @@ async def _submissions(parts: _Parts) -> Submissions:
     return parts.submissions
 
 
+async def _weights(parts: _Parts) -> WeightStore:
+    return parts.weights
+
+
 async def _intake(parts: _Parts) -> Intake:
     return parts.intake
 
@@ -88,6 +95,7 @@ SettingsOf = Annotated[Settings, Depends(_settings)]
 DatabaseOf = Annotated[Database, Depends(_database)]
 Store = Annotated[StudyStore, Depends(_studies)]
 SubmissionsOf = Annotated[Submissions, Depends(_submissions)]
+WeightsOf = Annotated[WeightStore, Depends(_weights)]
 IntakeOf = Annotated[Intake, Depends(_intake)]
 
 

@@ -16,6 +16,7 @@ from tuner.service.routes.dependencies import (
     SettingsOf,
     Store,
     SubmissionsOf,
+    WeightsOf,
     Writer,
 )
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
@@ -138,10 +139,16 @@ def cancel(submissions: SubmissionsOf, caller: Writer, mine: Own) -> StudyView:
 
 @router.delete("/studies/{id}", status_code=204, responses=OF_A_STUDY)
 def delete(
-    submissions: SubmissionsOf, store: Store, settings: SettingsOf, mine: Own, caller: Writer
+    submissions: SubmissionsOf,
+    store: Store,
+    weights: WeightsOf,
+    settings: SettingsOf,
+    mine: Own,
+    caller: Writer,
 ) -> Response:
-    """Delete a study, its trials and its data; its MLflow runs and models stay."""
+    """Delete a study, its trials, their weights and its data; MLflow's runs and models stay."""
     submissions.delete(caller.user, mine.id)
+    weights.sweep()
     discard_unused(store, mine.fingerprint, settings)
     return Response(status_code=204)
 

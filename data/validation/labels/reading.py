@@ -1,17 +1,25 @@
 """Checks the labels, and turns them into codes (classification) or numbers (regression)."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from tuner.data.dataset import Classes, Task
 from tuner.data.typing import Array, Mask
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.validation.labels.doubts import (
+    warn_of_classes,
+    warn_of_marks,
+    warn_of_missing,
+    warn_of_reading,
+)
+from tuner.data.validation.labels.missing import is_missing, marks_of
+from tuner.data.validation.labels.task import TaskChoice, read_task
+from tuner.data.validation.precision import precision_of
 from tuner.data.validation.text import read_text
-
-TaskChoice = Literal["auto", "classification", "regression"]
 
 # 15 % of fewer rows is under five: a score on those says nothing, whatever λ.
 MIN_LABELLED_ROWS = 30
@@ -23,27 +31,49 @@ class Labels:
 
     Attributes:
         y: (rows,). Classification: int64 indices into `classes`, -1 without a label.
-            Regression: float32, NaN without a label.
+            Regression: float32, or float64 (see `tuner.data.validation.precision`), NaN without a
+            label.
         task: What the labels ask for.
         classes: The labels as they were, sorted; None in regression.
+        name: Name of the array.
     """
 
     y: Array
     task: Task
     classes: Classes | None
+    name: str = "y"
 
     @property
     def labelled(self) -> Mask:
         """(rows,), True where there is a label."""
         return np.logical_not(np.isnan(self.y) if self.classes is None else self.y < 0)
 
+    @property
+    def as_numbers(self) -> str:
+        """A sentence on how to have classes taken for numbers to predict; "" if they are names."""
+        if not self.classes:
+            return ""
+        if not isinstance(self.classes[0], str):
+            return "If they are amounts, use --task regression. "
+        return _as_numbers(self.name, self.classes, has_empty=not self.labelled.all())
 
-def read_labels(name: str, array: Array, choice: TaskChoice, findings: Findings) -> Labels | None:
+
+def read_labels(
+    name: str,
+    array: Array,
+    choice: TaskChoice,
+    findings: Findings,
+    *,
+    missing: Sequence[str] = (),
+) -> Labels | None:
     """Check the labels.
 
-    Without a choice, integers, booleans and text are classes, and floats are numbers to predict.
-    A label is missing where it is masked out, -1 among integers (in regression that is a value),
-    an empty string, or NaN among floats (where -1 is a class like others).
+    Args:
+        name: Name of the array.
+        array: (rows,) numbers, booleans or text; may be a masked array.
+        choice: What the labels ask for; by `read_task` if that is `auto`.
+        findings: Where faults and doubts are noted.
+        missing: What marks a missing label: see `tuner.data.validation.labels.missing`.
 
     Returns:
         The labels, or None if a fault was noted.
@@ -54,14 +84,27 @@ def read_labels(name: str, array: Array, choice: TaskChoice, findings: Findings)
         return None
     masked = np.ma.getmaskarray(array)
     values = np.asarray(np.ma.getdata(array))
-    task = choice if choice != "auto" else _guess(values)
-    if task == "regression":
-        labels = _regression(name, values, masked, findings)
-    else:
-        labels = _classification(name, values, masked, findings)
-    if labels is not None:
-        _check_enough(name, labels, findings)
-    return labels if len(findings.errors) == before else None
+    if values.dtype.kind in "US":
+        text = read_text(name, values, findings)
+        if text is None:
+            return None
+        values = text
+    task = choice if choice != "auto" else _guess(name, values, masked, missing, findings)
+    marks = marks_of(missing, task)
+    absent = masked | is_missing(values, marks)
+    read = _regression if task == "regression" else _classification
+    labels = read(name, values, absent, findings)
+    if labels is None:
+        return None
+    marked = is_missing(values, () if missing else marks) & ~(masked | is_missing(values, ()))
+    warn_of_missing(name, values, absent, marked, task, findings)
+    warn_of_marks(name, values, absent, marks, missing, task, findings)
+    _check_enough(name, labels, findings)
+    if len(findings.errors) > before:
+        return None
+    if labels.classes is not None:
+        warn_of_classes(name, labels.y, labels.classes, findings)
+    return labels
 
 
 def _check_form(name: str, array: Array, findings: Findings) -> None:
@@ -79,42 +122,53 @@ def _check_form(name: str, array: Array, findings: Findings) -> None:
         )
 
 
-def _guess(values: Array) -> Task:
-    return "regression" if values.dtype.kind == "f" else "classification"
+def _guess(
+    name: str, values: Array, masked: Mask, missing: Sequence[str], findings: Findings
+) -> Task:
+    present = values[~(masked | is_missing(values, marks_of(missing, "classification")))]
+    reading = read_task(present)
+    warn_of_reading(name, reading, present, findings)
+    return reading.task
 
 
-def _regression(name: str, values: Array, masked: Mask, findings: Findings) -> Labels | None:
-    if values.dtype.kind in "US":
+def _regression(name: str, values: Array, absent: Mask, findings: Findings) -> Labels | None:
+    if values.dtype.kind == "U":
+        saved = _as_numbers(name, np.unique(values), has_empty=bool((values == "").any()))
         findings.error(
             f"array {name!r} holds text, and regression wants numbers. "
-            "Save it as numbers, or use --task classification."
+            f"{saved or 'Save it as numbers, or use --task classification.'}"
         )
         return None
     with np.errstate(over="ignore"):  # what overflows is reported as infinite
-        y = values.astype(np.float32)
-    y[masked | np.isnan(y)] = np.nan
-    if (infinite := np.isinf(y)).any():
+        y = values.astype(_precision_of(values[~absent]))
+        y[absent] = np.nan
+        infinite = np.isinf(y.astype(np.float32))
+    if infinite.any():
         findings.error(
             f"array {name!r} holds infinite labels (or beyond 3.4e38) in {rows_where(infinite)}. "
             "Correct them; NaN stands for a missing label."
         )
         return None
-    return Labels(y=y, task="regression", classes=None)
+    return Labels(y=y, task="regression", classes=None, name=name)
 
 
-def _classification(name: str, values: Array, masked: Mask, findings: Findings) -> Labels | None:
-    if values.dtype.kind == "f" and not _are_whole(name, values, masked, findings):
+def _precision_of(targets: Array) -> npt.DTypeLike:
+    """Return the type of targets: outliers do not hide that the others lie close together."""
+    if len(targets) == 0 or np.can_cast(targets.dtype, np.float32):
+        return np.float32
+    low, high = np.quantile(targets, (0.05, 0.95))
+    middle = targets[(targets >= low) & (targets <= high)]
+    types = (precision_of(part[:, None]) for part in (targets, middle))
+    return np.float64 if np.float64 in types else np.float32
+
+
+def _classification(name: str, values: Array, absent: Mask, findings: Findings) -> Labels | None:
+    if values.dtype.kind == "f" and not _are_whole(name, values, absent, findings):
         return None
-    if values.dtype.kind in "US":
-        text = read_text(name, values, findings)
-        if text is None:
-            return None
-        values = text
-    present = ~(masked | _is_missing(values))
-    distinct, codes = np.unique(values[present], return_inverse=True)
+    distinct, codes = np.unique(values[~absent], return_inverse=True)
     y = np.full(len(values), -1, dtype=np.int64)
-    y[present] = codes
-    return Labels(y=y, task="classification", classes=names_of(distinct))
+    y[~absent] = codes
+    return Labels(y=y, task="classification", classes=names_of(distinct), name=name)
 
 
 def names_of(distinct: Array) -> Classes:
@@ -124,8 +178,19 @@ def names_of(distinct: Array) -> Classes:
     return tuple(int(name) for name in distinct.tolist())
 
 
-def _are_whole(name: str, values: Array, masked: Mask, findings: Findings) -> bool:
-    broken = ~(masked | np.isnan(values) | (np.isfinite(values) & (values == np.rint(values))))
+def _as_numbers(name: str, texts: Collection[str], *, has_empty: bool) -> str:
+    """A sentence on how to save numbers that are stored as text; "" if they are none."""
+    try:
+        np.array([text for text in texts if text], dtype=np.str_).astype(np.float64)
+    except ValueError:
+        return ""
+    if has_empty:
+        name = f"numpy.where({name} == '', 'nan', {name})"
+    return f"These are numbers stored as text: save {name}.astype(float). "
+
+
+def _are_whole(name: str, values: Array, absent: Mask, findings: Findings) -> bool:
+    broken = ~(absent | (np.isfinite(values) & (values == np.rint(values))))
     if not broken.any():
         return True
     findings.error(
@@ -135,22 +200,12 @@ def _are_whole(name: str, values: Array, masked: Mask, findings: Findings) -> bo
     return False
 
 
-def _is_missing(values: Array) -> Mask:
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    if values.dtype.kind == "U":
-        return np.asarray(values == "")
-    if values.dtype.kind == "i":
-        return np.asarray(values == -1)
-    return np.zeros(len(values), dtype=np.bool_)
-
-
 def _check_enough(name: str, labels: Labels, findings: Findings) -> None:
     number = int(labels.labelled.sum())
     if number == 0:
         findings.error(
             f"array {name!r} has no label in any of its {counted(len(labels.y), 'row')}. Labels "
-            "are missing where they are -1 (integers), empty (text) or NaN (floats); some are "
+            "are missing where they are -1, empty (text), NaN, or what --missing names; some are "
             f"needed, at least {MIN_LABELLED_ROWS}."
         )
         return
@@ -180,7 +235,7 @@ def _check_classes(
     if len(classes) == 1:
         hint = ""
         if (labels.y < 0).any() and not isinstance(classes[0], str):
-            hint = " (-1 means that a label is missing; if it is a class, number it otherwise)"
+            hint = " (-1 means that a label is missing; if it is a class, use --missing none)"
         findings.error(
             f"array {name!r} has only one class, {listing(classes)}, so there is nothing to tell "
             f"apart{hint}. Save at least two classes."
@@ -189,7 +244,7 @@ def _check_classes(
         findings.error(
             f"array {name!r} has {len(classes):,} classes in {counted(number, 'labelled row')}: "
             "these are numbers to predict or identifiers rather than classes. "
-            "Use --task regression, or choose another label with --y."
+            f"{labels.as_numbers}Or choose another label with --y."
         )
 
 

@@ -1,0 +1,222 @@
+"""What is in a data set's file, how it is read, and what is doubtful of it."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from tuner.data.dataset import Modality, PairedDataset, Split
+from tuner.data.errors import DataError
+from tuner.data.formats.contents import Contents
+from tuner.data.formats.files import open_data
+from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.readers import find, read_file
+from tuner.data.validation.findings import Findings, counted
+from tuner.data.validation.labels.task import TaskChoice
+from tuner.data.validation.roles import GROUP, SPLIT, Roles
+from tuner.data.validation.splits import RATIO
+
+_SHOWN = 12  # classes, the largest first
+_SPLIT_USE = "split"
+_LOOKS = (  # names that people give, the one that is wanted, and what it would hold
+    (
+        r"groups?|(subject|patient|speaker|person|session|site|user)s?(_?ids?)?",
+        GROUP,
+        "which rows belong together (they then stay in one split)",
+    ),
+    (r"splits?|folds?|partitions?|subsets?", SPLIT, "0 training, 1 validation and 2 test"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayUse:
+    """One array of the file, and what it is taken for.
+
+    Attributes:
+        name: Its name.
+        shape: As far as the file tells, rows first.
+        kind: Type of its values.
+        use: What it is taken for, in words; None if it is not used.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    use: str | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inspection:
+    """A data set before anything is done with it.
+
+    Attributes:
+        source: Where it is.
+        arrays: Everything that is in it.
+        dataset: As it is read; None if it cannot be.
+        errors: Why it cannot be, each with what to do about it.
+        warnings: What its owner should know.
+    """
+
+    source: str
+    arrays: tuple[ArrayUse, ...]
+    dataset: PairedDataset | None
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Names of the arrays that are not used."""
+        return tuple(array.name for array in self.arrays if array.use is None)
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """How the data set is read, in words; empty if it cannot be."""
+        dataset = self.dataset
+        if dataset is None:
+            return {}
+        given = any(array.use == _SPLIT_USE for array in self.arrays)
+        labels = {True: "numbers to predict", False: "classes"}[dataset.classes is None]
+        other = "classification" if dataset.classes is None else "regression"
+        return {
+            "A": f"{dataset.a.name}: {modality_in_words(dataset.a)}",
+            "B": f"{dataset.b.name}: {modality_in_words(dataset.b)}",
+            "task": f"{dataset.task}: the labels are read as {labels} (else: --task {other})",
+            "label": label_in_words(dataset),
+            "split": split_in_words(dataset, given=given),
+            "groups": _groups_in_words(dataset),
+            "name": f"{dataset.name}: of the experiment that shows its runs; its models are "
+            f"{dataset.name}-a-encoder and {dataset.name}-b-encoder",
+            "fingerprint": dataset.fingerprint,
+        }
+
+    def as_dict(self) -> dict[str, object]:
+        """Return all of it as what JSON can hold."""
+        return {
+            "source": self.source,
+            "valid": self.dataset is not None,
+            "rows": None if self.dataset is None else self.dataset.rows,
+            "arrays": [asdict(array) for array in self.arrays],
+            "unused": self.unused,
+            "reading": self.reading,
+            "errors": self.errors,
+            "warnings": self.warnings,
+        }
+
+
+def inspect(
+    source: str | os.PathLike[str],
+    *,
+    a: str | None = None,
+    b: str | None = None,
+    y: str | None = None,
+    task: TaskChoice = "auto",
+    missing: Sequence[str] = (),
+    seed: int = 0,
+    name: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> Inspection:
+    """Read a data set as `tuner.data.read` does, and say what was read and what was not.
+
+    The arguments are those of `read`. What is wrong is in the answer, not raised.
+    """
+    location, roles = find(source, a=a, b=b, y=y)
+    findings = Findings(os.fspath(source))
+    contents: Mapping[str, Contents] = {}
+    dataset: PairedDataset | None = None
+    try:
+        with open_data(location, findings, max_bytes=max_bytes) as file:
+            contents = file.contents()
+            dataset = read_file(file, roles, task=task, missing=missing, seed=seed, name=name)
+    except DataError:
+        pass  # it is in the findings
+    uses = _uses(roles)
+    return Inspection(
+        source=os.fspath(source),
+        arrays=tuple(
+            ArrayUse(name=array, shape=held.shape, kind=held.kind, use=uses.get(array))
+            for array, held in contents.items()
+        ),
+        dataset=dataset,
+        errors=tuple(findings.errors),
+        warnings=(*findings.warnings, *_hints(contents, uses, roles)),
+    )
+
+
+def _hints(contents: Mapping[str, Contents], uses: Mapping[str, str], roles: Roles) -> list[str]:
+    """Say what arrays that are not used look like, by their names."""
+    hints = []
+    for name in contents.keys() - uses.keys():
+        for pattern, wanted, what in _LOOKS:
+            if re.fullmatch(pattern, name.lower()) and wanted not in contents:
+                hints.append(
+                    f"array {name!r} is not used. If it holds {what}, save it as {wanted!r}."
+                )
+    for side in (roles.a, roles.b):
+        lengths, mask = f"{side}_lengths", f"{side}_mask"
+        if lengths in contents and mask not in contents:
+            hints.append(
+                f"array {lengths!r} is not used. If it holds how many steps of {side!r} are real, "
+                f"save numpy.arange({side}.shape[1]) < {lengths}[:, None] as {mask!r}."
+            )
+    return sorted(hints)
+
+
+def _uses(roles: Roles) -> dict[str, str]:
+    optional = {SPLIT: _SPLIT_USE, GROUP: "groups"}
+    optional |= {f"{roles.a}_mask": "mask of A", f"{roles.b}_mask": "mask of B"}
+    return optional | {roles.a: "A", roles.b: "B", roles.y: "label"}
+
+
+def modality_in_words(side: Modality) -> str:
+    """Say how a modality is read: "1,797 images of 1 × 8 × 8, channels × height × width"."""
+    rows, *shape = side.values.shape
+    if len(shape) == 1:
+        return f"{counted(rows, 'row')} of {counted(shape[0], 'feature')}"
+    if len(shape) == 3:
+        return (
+            f"{counted(rows, 'image')} of {' × '.join(map(str, shape))}, channels × height × width"
+        )
+    steps = counted(shape[0], "step")
+    if side.mask is not None:
+        real = side.mask.sum(1)
+        steps = f"{real.min():,} to {counted(int(real.max()), 'step')}, padded to {shape[0]:,},"
+    return f"{counted(rows, 'sequence')} of {steps} of {counted(shape[1], 'feature')}"
+
+
+def label_in_words(dataset: PairedDataset) -> str:
+    """Say what is to be predicted: the classes with their counts, or the range of values."""
+    known = dataset.y[dataset.labelled]
+    without = dataset.rows - len(known)
+    ends = f"; {counted(without, 'row')} without a label" if without else "; every row has a label"
+    if dataset.classes is None:
+        low, middle, high = np.quantile(known.astype(np.float64), (0, 0.5, 1))
+        return f"numbers from {low:.6g} to {high:.6g}, median {middle:.6g}{ends}"
+    counts = np.bincount(known, minlength=len(dataset.classes))
+    order = np.argsort(-counts, kind="stable")[:_SHOWN]
+    shown = ", ".join(
+        f"{dataset.classes[code]} {counts[code]:,} ({counts[code] / len(known):.0%})"
+        for code in order
+    )
+    more = f", and {len(counts) - _SHOWN:,} more" if len(counts) > _SHOWN else ""
+    return f"{counted(len(counts), 'class', 'classes')}: {shown}{more}{ends}"
+
+
+def split_in_words(dataset: PairedDataset, *, given: bool) -> str:
+    """Say how rows are divided, and by whom."""
+    sizes = ", ".join(f"{len(dataset.indices(split)):,} {split.name.lower()}" for split in Split)
+    if given:
+        return f"as the array {SPLIT!r} says: {sizes}"
+    kind = "whole groups" if dataset.group is not None else "stratified"
+    return f"made here from the seed, {'/'.join(map(str, RATIO))} %, {kind}: {sizes}"
+
+
+def _groups_in_words(dataset: PairedDataset) -> str:
+    if dataset.group is None:
+        return "none: each row is independent of the others"
+    sizes = np.bincount(dataset.group)
+    return (
+        f"{counted(len(sizes), 'group')} of {sizes.min():,} to {counted(int(sizes.max()), 'row')}, "
+        "each in one split"
+    )

@@ -1,0 +1,46 @@
+"""Checks the mask of a padded sequence."""
+
+import numpy as np
+
+from tuner.data.memory.blocks import row_blocks
+from tuner.data.typing import Array, Mask
+from tuner.data.validation.findings import Findings, rows_where
+
+
+def check_steps(name: str, array: Array, steps: Mask, findings: Findings) -> None:
+    """Check that a mask keeps the steps that hold something.
+
+    Args:
+        name: Name of the array that is masked.
+        array: (rows, time, features) numbers.
+        steps: (rows, time), True where a step is meant to be real.
+        findings: Where faults are noted.
+    """
+    mask_name = f"{name}_mask"
+    if _is_inverted(array, steps):
+        findings.error(
+            f"array {mask_name!r} looks inverted: most steps that it keeps hold nothing but zeros "
+            "or NaN, and most that it leaves out hold numbers. True has to mean a real step: save "
+            f"{mask_name} == 0 in its place."
+        )
+    elif (bare := np.all(~steps, axis=1)).any():
+        findings.error(
+            f"array {mask_name!r} leaves no real step in {rows_where(bare)}. Drop these rows; or, "
+            f"if it is true where a step is padding, save {mask_name} == 0 in its place."
+        )
+    elif not steps[:, 0].any():
+        findings.warn(
+            f"array {mask_name!r} leaves out the first step of every row. True has to mean a real "
+            f"step: if it means padding, save {mask_name} == 0 in its place."
+        )
+
+
+def _is_inverted(array: Array, steps: Mask) -> bool:
+    kept = empty = full = 0
+    for rows in row_blocks(array):
+        real, block = steps[rows], array[rows]
+        holds = np.any((block != 0) & (block == block), axis=-1)  # NaN is not itself
+        kept += int(real.sum())
+        empty += int((real & ~holds).sum())
+        full += int((~real & holds).sum())
+    return 2 * empty > kept and 2 * full > steps.size - kept > 0

@@ -1,0 +1,179 @@
+"""Which labels are missing: one rule, whatever they are stored as."""
+
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tuner import data
+
+SENTIMENT = [-1, 0, 1]
+
+
+def read(make, y, **options):
+    return data.from_arrays(make(rows=len(y)) | {"y": y}, **options)
+
+
+def warned(dataset, *words):
+    (warning,) = [text for text in dataset.warnings if all(word in text for word in words)]
+    return warning
+
+
+def refused(make, y, **options):
+    with pytest.raises(data.DataError) as caught:
+        read(make, y, **options)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32, np.float64])
+def test_minus_one_is_missing_in_any_type_and_said(make, dtype):
+    y = np.resize(SENTIMENT, 300).astype(dtype)
+    dataset = read(make, y)
+    assert dataset.classes == (0, 1)
+    assert dataset.labelled.sum() == 200
+    assert "100 of 300 rows count as unlabelled because they hold -1" in warned(
+        dataset, "--missing none"
+    )
+    all_three = read(make, y, missing=["none"])
+    assert all_three.classes == (-1, 0, 1)
+    assert all_three.labelled.all()
+    assert not any("--missing" in text for text in all_three.warnings)
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_two_classes_of_which_one_is_minus_one(make, dtype):
+    y = np.resize([-1, 1], 300).astype(dtype)
+    assert "use --missing none" in refused(make, y)
+    assert read(make, y, missing=["none"]).classes == (-1, 1)
+
+
+def test_few_rows_without_a_label_are_no_news(make):
+    y = np.where(np.arange(300) % 20 == 0, -1, np.resize([0, 2], 300))
+    assert read(make, y).warnings == ()
+
+
+def test_a_tenth_of_the_rows_without_a_label_is(make):
+    tenth = np.arange(300) % 10 == 0
+    names = np.resize(["no", "yes"], 300).astype(object)
+    for y in (
+        np.where(tenth, "", names.astype(str)),
+        np.where(tenth, np.nan, np.linspace(0, 1, 300)),
+        np.ma.masked_array(np.resize([0, 1], 300), tenth),
+    ):
+        assert "30 of 300 rows count as unlabelled" in " ".join(read(make, y).warnings)
+
+
+@pytest.mark.parametrize("name", ["nan", "None", "<NA>", "NULL", "NaT", "N/A", " "])
+def test_a_class_named_as_what_is_missing(make, name):
+    y = np.resize(np.array(["cat", "dog", name]), 300)
+    dataset = read(make, y)
+    assert len(dataset.classes) == 3
+    warning = warned(dataset, f"{name!r} (100 rows)", "usually stands for a missing label")
+    options = shlex.split(warning.partition(" use ")[2].removesuffix("."))
+    assert options == ["--missing", name]
+    again = read(make, y, missing=[name])
+    assert again.classes == ("cat", "dog")
+    assert again.labelled.sum() == 200
+
+
+def test_marks_that_are_there_are_not_lost_by_those_that_are_added(make):
+    y = np.resize(np.array(["cat", "dog", "nan", "", "None"]), 300)
+    warning = warned(read(make, y), "'None' (60 rows) and 'nan' (60 rows)")
+    options = shlex.split(warning.partition(" use ")[2].removesuffix("."))
+    assert options == ["--missing", "", "--missing", "None", "--missing", "nan"]
+    assert read(make, y, missing=options[1::2]).classes == ("cat", "dog")
+
+
+def test_a_class_named_none_cannot_be_a_mark(make):
+    y = np.resize(np.array(["cat", "dog", "none"]), 300)
+    assert "save 'none' as an empty text" in warned(read(make, y), "'none' (100 rows)")
+    assert read(make, np.where(y == "none", "", y)).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("code", [255, -100])
+@pytest.mark.parametrize("dtype", [int, float])
+def test_codes_that_masks_and_losses_ignore(make, code, dtype):
+    y = np.resize([0, 1, 2, code], 400).astype(dtype)
+    dataset = read(make, y, task="classification")
+    assert f"--missing {code}" in warned(dataset, f"holds {code} (100 rows)")
+    marked = read(make, y, task="classification", missing=["-1", str(code)])
+    assert marked.classes == (0, 1, 2)
+
+
+def test_a_full_range_of_bytes_has_no_code_that_is_missing(make):
+    y = np.resize(np.arange(256), 256 * 4).astype(np.uint8)
+    assert not any("--missing" in text for text in read(make, y).warnings)
+
+
+def test_what_stands_apart_from_numbers_to_predict(make):
+    y = np.random.default_rng(0).normal(20, 3, 300)
+    y[::10] = -999
+    dataset = read(make, y)
+    assert "--missing -999" in warned(dataset, "holds -999 (30 rows)")
+    marked = read(make, y, missing=["-999"])
+    assert marked.labelled.sum() == 270
+    assert np.nanmin(marked.y) > 0
+
+
+def test_in_regression_minus_one_is_a_value(make):
+    y = np.random.default_rng(0).normal(0, 1, 300)
+    y[::10] = -1
+    assert read(make, y).labelled.all()
+    assert read(make, y, missing=["-1"]).labelled.sum() == 270
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_the_way_to_save_objects_keeps_what_is_missing(make, tmp_path, missing):
+    names = np.resize(np.array(["cat", "dog", missing], dtype=object), 300)
+    arrays = make(rows=300)
+    np.savez(tmp_path / "objects.npz", **arrays | {"y": names}, allow_pickle=True)
+    with pytest.raises(data.DataError) as caught:
+        data.read(tmp_path / "objects.npz")
+    advice = "numpy.array(pandas.Series(x).fillna('').astype(str), dtype=str)"
+    assert advice in str(caught.value)
+    y = eval(advice, {"numpy": np, "pandas": pd, "x": names})  # as a user follows it
+    np.savez(tmp_path / "text.npz", **arrays | {"y": y})
+    dataset = data.read(tmp_path / "text.npz")
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.labelled.sum() == 200
+
+
+def test_objects_that_are_numbers(make):
+    y = np.resize(np.array([0, 1, None], dtype=object), 300)
+    assert "x.astype(float)" in refused(make, y)
+    assert read(make, y.astype(float)).classes == (0, 1)
+
+
+@pytest.mark.parametrize("task", ["auto", "regression"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_numbers_stored_as_text(make, task, empty):
+    y = np.array([f"{v:.4f}" for v in np.random.default_rng(0).normal(size=300)])
+    if empty:
+        y[::3] = ""
+    text = refused(make, y, task=task)
+    advice = text.partition("These are numbers stored as text: save ")[2].partition(". ")[0]
+    advice = advice.removesuffix(".").partition("\n")[0]
+    assert advice.endswith(".astype(float)")
+    saved = eval(advice, {"numpy": np, "y": y})
+    dataset = read(make, saved, task=task)
+    assert dataset.task == "regression"
+    assert dataset.labelled.sum() == (200 if empty else 300)
+
+
+def test_few_numbers_stored_as_text(make):
+    y = np.resize([f"{v / 10:.1f}" for v in range(60)], 300)
+    y[:2] = ["99.5", "77.5"]
+    assert "save y.astype(float)" in refused(make, y)
+
+
+def test_names_that_are_no_numbers_are_not_said_to_be(make):
+    y = np.array([f"id-{row}" for row in range(300)])
+    text = refused(make, y)
+    assert "--task regression" not in text
+    assert "--y" in text
+
+
+def test_a_mark_that_no_label_has_is_named(make):
+    y = np.resize([0, 1], 300)
+    assert "holds no '255'" in warned(read(make, y, missing=["255"]))

@@ -1,0 +1,135 @@
+"""What is wrong with features, and what looks like something else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tuner import data
+
+
+def refused(arrays):
+    with pytest.raises(data.DataError) as caught:
+        data.from_arrays(arrays)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (60, 5, 8), (60, 8, 4, 4)])
+@pytest.mark.parametrize("lost", [[5], [0, 7]])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_feature_that_is_lost_is_named_and_how_to_leave_it_out(arrays, shape, lost, value):
+    a = np.random.default_rng(0).normal(size=shape)
+    for number in lost:
+        (a[:, number] if len(shape) != 3 else a[..., number])[...] = value
+    text = refused(arrays | {"a": a})
+    for number in lost:
+        assert f"{number} (60 rows)" in text
+    advice = text.partition(", as ")[2].partition(").")[0] + ")"
+    kept = eval(advice, {"numpy": np, "a": a})
+    assert "Fill" not in text
+    assert data.from_arrays(arrays | {"a": kept}).a.values.size == kept.size
+
+
+def test_a_lost_feature_beside_a_stray_gap(arrays):
+    a = np.random.default_rng(0).normal(size=(60, 8))
+    a[:50, 3] = np.nan
+    a[4, 1] = np.nan
+    text = refused(arrays | {"a": a})
+    assert "Feature 3 (50 rows) is lost" in text
+    assert "Fill the others in" in text
+
+
+def test_no_feature_at_all(arrays):
+    assert "No feature holds numbers" in refused(arrays | {"a": np.full((60, 3), np.nan)})
+
+
+@pytest.mark.parametrize("shape", [(60, 32, 32, 3), (60, 28, 28, 1), (60, 16, 24, 4)])
+def test_channels_that_come_last(arrays, shape):
+    a = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    (warning,) = data.from_arrays(arrays | {"a": a}).warnings
+    advice = warning.partition("save ")[2].removesuffix(".")
+    moved = eval(advice, {"numpy": np, "a": a})
+    dataset = data.from_arrays(arrays | {"a": moved})
+    assert dataset.a.values.shape == (60, shape[3], shape[1], shape[2])
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize("shape", [(60, 3, 32, 32), (60, 1, 28, 28), (60, 8, 8, 8), (60, 3, 3, 3)])
+def test_channels_that_come_first(arrays, shape):
+    a = np.random.default_rng(0).normal(size=shape)
+    assert data.from_arrays(arrays | {"a": a}).warnings == ()
+
+
+def test_images_without_an_axis_of_channels(arrays):
+    a = np.random.default_rng(0).normal(size=(60, 8, 8))
+    (warning,) = data.from_arrays(arrays | {"a": a}).warnings
+    assert "sequences of 8 steps" in warning
+    assert data.from_arrays(arrays | {"a": a[:, None]}).warnings == ()
+
+
+def padded(rows=60, time=10, seed=0, longest=10):
+    rng = np.random.default_rng(seed)
+    real = np.arange(time) < rng.integers(3, longest + 1, rows)[:, None]
+    values = rng.normal(size=(rows, time, 6))
+    return values, real
+
+
+@pytest.mark.parametrize("padding", [0, np.nan])
+@pytest.mark.parametrize("longest", [10, 9])
+@pytest.mark.parametrize("dtype", [bool, int])
+def test_a_mask_of_what_is_padding(arrays, padding, longest, dtype):
+    a, real = padded(longest=longest)
+    a[~real] = padding
+    mask = (~real).astype(dtype)
+    text = refused(arrays | {"a": a, "a_mask": mask})
+    assert "'a_mask' looks inverted" in text
+    advice = text.partition("save ")[2].partition(" in its place")[0]
+    dataset = data.from_arrays(arrays | {"a": a, "a_mask": eval(advice, {"a_mask": mask})})
+    np.testing.assert_array_equal(dataset.a.mask, real)
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize("longest", [10, 9])
+def test_such_a_mask_over_padding_that_holds_numbers(arrays, longest):
+    a, real = padded(longest=longest)
+    if longest == 10:
+        assert "a_mask == 0" in refused(arrays | {"a": a, "a_mask": ~real})
+    else:
+        (warning,) = data.from_arrays(arrays | {"a": a, "a_mask": ~real}).warnings
+        assert "a_mask == 0" in warning
+
+
+def test_a_mask_as_it_should_be(arrays):
+    a, real = padded()
+    a[~real] = 0
+    a[:, 1] = 0  # a real step may hold zeros
+    assert data.from_arrays(arrays | {"a": a, "a_mask": real}).warnings == ()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])
+def test_one_number_a_row_in_parquet(arrays, tmp_path, dtype):
+    frame = pd.DataFrame({"a": list(arrays["a"]), "y": arrays["y"]})
+    frame["b"] = (10 * arrays["b"][:, 0, 0]).astype(dtype)
+    frame.to_parquet(tmp_path / "single.parquet")
+    with pytest.raises(data.DataError, match="lists of one number") as caught:
+        data.read(tmp_path / "single.parquet")
+    (finding,) = caught.value.findings
+    exec(finding.partition("in pandas ")[2].removesuffix("."), {"frame": frame})
+    frame.to_parquet(tmp_path / "lists.parquet")
+    assert data.read(tmp_path / "lists.parquet").b.values.shape == (60, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_groups_that_a_join_made_floats(arrays, dtype):
+    groups = np.arange(60) // 3
+    whole = data.from_arrays(arrays | {"group": groups})
+    floats = data.from_arrays(arrays | {"group": groups.astype(dtype)})
+    assert floats.fingerprint == whole.fingerprint
+
+
+def test_groups_that_are_missing_are_named(arrays):
+    groups = np.where(np.arange(60) == 7, np.nan, np.arange(60) // 3)
+    text = refused(arrays | {"group": groups})
+    assert "'group' holds no number in 1 row (first: row 7" in text
+    assert "a number of its own" in text
+    mended = np.where(np.isnan(groups), 1000, groups)
+    assert data.from_arrays(arrays | {"group": mended}).group is not None
