@@ -147,21 +147,23 @@ def warn_of_few_groups(split: Splits, labels: Labels, groups: Groups, findings: 
         Split.VALIDATION: "the best λ may then be any",
         Split.TEST: "there is then no interval of the gain, and no verdict can be to align",
     }
+    few = []
     for part, without in lost.items():
         held = np.unique(groups.codes[(split == part) & labels.labelled])
-        rows = f"labelled {part.name.lower()} rows"
         if len(held) == 1:
             findings.warn(
-                f"{rows} are all of one group ({groups.names[held[0]]!r}), which tells nothing of "
-                f"other groups: {without}. Add groups, or give more of them to that split by an "
-                f"array {SPLIT!r}."
+                f"labelled {part.name.lower()} rows are all of one group "
+                f"({groups.names[held[0]]!r}), which tells nothing of other groups: {without}. "
+                f"Add groups, or give more of them to that split by an array {SPLIT!r}."
             )
         elif len(held) < FEW_GROUPS:
-            findings.warn(
-                f"{rows} are of {len(held)} groups. Intervals are over groups, because rows of one "
-                f"group are not independent, and with fewer than {FEW_GROUPS} they are wide. More "
-                "groups narrow them; more rows of the same groups hardly do."
-            )
+            few.append(f"{part.name.lower()} rows are of {len(held)} groups")
+    if few:
+        findings.warn(
+            f"labelled {' and '.join(few)}. Intervals are over groups, because rows of one group "
+            f"are not independent, and with fewer than {FEW_GROUPS} they are wide. More groups "
+            "narrow them; more rows of the same groups hardly do."
+        )
 
 
 def make_split(

@@ -72,7 +72,8 @@ def paired_gain(
     Var_rows) (after Howe 1974, Graybill and Wang 1980), which keeps at least its level for every
     mixture of the two. Satterthwaite's approximation does not: with two or three replicates it
     found false gains twice as often as it should. The variance over rows holds what the rows do to
-    each replicate, which Var_seeds holds too: the interval is a little wide for it.
+    each replicate, which Var_seeds holds too: the interval is a little wide for it. Where groups
+    were resampled their degrees of freedom take the place of B − 1 (see `Resamples.of_groups`).
 
     Args:
         treated: Scores with alignment, higher is better. Shape (S,), S at least 2.
@@ -90,11 +91,11 @@ def paired_gain(
     if resampled is not None and (resampled.ndim != 1 or resampled.size < 2):
         raise ValueError(f"resampled must be (at least 2,), not {resampled.shape}")
     gains = treated - baseline
-    reach = np.square(_reach(gains, gains.size - 1)) / gains.size
+    square = np.square(reach(gains, gains.size - 1)) / gains.size
     if resampled is not None:
         freedom = resampled.size - 1 if grouping is None else grouping.freedom
-        reach += np.square(_reach(resampled, freedom))
-    value, half = float(gains.mean()), float(np.sqrt(reach))
+        square += np.square(reach(resampled, freedom))
+    value, half = float(gains.mean()), float(np.sqrt(square))
     if not np.isfinite(half):
         raise ValueError("scores must be finite")
     if grouping is not None and resampled is None:
@@ -103,7 +104,7 @@ def paired_gain(
     return Gain(value=value, low=value - half, high=value + half, groups=groups)
 
 
-def _reach(sample: Floats, freedom: float) -> float:
+def reach(sample: Floats, freedom: float) -> float:
     """Half the width of the 95 % interval of one draw, by Student's t."""
     from scipy import special
 

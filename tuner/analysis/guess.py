@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tuner.analysis.gain import reach
 from tuner.data import Split
 from tuner.models.evaluation.metrics import Metric
 from tuner.study.result import Guess, GuessComparison
@@ -61,8 +62,13 @@ def _comparison(
     if told is None or guessed is None:
         return None
     score, base = (float(test.scores(each, target).mean()) for each in (predictions, guess))
-    low, high = np.nanquantile(metric.sign * (told - guessed), (0.025, 0.975))
-    if metric.sign * (score - base) > 0 and low >= 0:
+    gained, resampled = metric.sign * (score - base), metric.sign * (told - guessed)
+    if test.grouping is None:
+        low, high = np.nanquantile(resampled, (0.025, 0.975))
+    else:  # few groups have no quantiles
+        half = reach(resampled, test.grouping.freedom)
+        low, high = gained - half, gained + half
+    if gained > 0 and low >= 0:
         return None
     distance = _PERFECT.get(metric.name, 1.0) - base
     return GuessComparison(

@@ -14,7 +14,13 @@ from tuner.report.wording import ATOM_TITLES, expectation, guess_words, hindsigh
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
-from tuner.study.result import Answer, InformationSummary, Interval, ModalityAnswer, StudyResult
+from tuner.study.result import (
+    Answer,
+    InformationSummary,
+    Interval,
+    ModalityAnswer,
+    StudyResult,
+)
 from tuner.study.scores import Target
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
@@ -161,8 +167,8 @@ def _where_next(result: StudyResult, settings: Settings) -> None:
     _out.print("runs     tuner ui")
 
 
-def show_information(name: str, information: InformationSummary) -> None:
-    """Print an information profile."""
+def show_information(name: str, information: InformationSummary, groups: int | None = None) -> None:
+    """Print an information profile of rows of so many groups, if of groups."""
     table = Table(title=f"What {name} tells of the label", title_justify="left")
     for heading in ("information", "bits", "95 % interval"):
         table.add_column(heading)
@@ -171,7 +177,8 @@ def show_information(name: str, information: InformationSummary) -> None:
         interval = _interval((estimate.low, estimate.high), "{:.3f}")
         table.add_row(f"{atom}, {title}", f"{estimate.value:.3f}", interval)
     _out.print(table)
-    _out.print(f"The label has {information.entropy:.3f} bits; {information.rows} rows were used.")
+    rows = f"{information.rows} rows" + ("" if groups is None else f" of {groups} groups")
+    _out.print(f"The label has {information.entropy:.3f} bits; {rows} were used.")
     if information.reason is not None:
         _out.print(f"Not reliable: {information.reason}.")
     _out.print(expectation(information))

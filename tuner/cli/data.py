@@ -72,11 +72,12 @@ def profile(data: Data, as_json: AsJson = False, **options: Any) -> None:
     from tuner.data.information.profile import information_profile
     from tuner.study.result import InformationSummary
 
-    information = InformationSummary.of(information_profile(dataset, seed=options["seed"]))
+    found = information_profile(dataset, seed=options["seed"])
+    information = InformationSummary.of(found)
     if as_json:
         sys.stdout.write(information.model_dump_json(indent=2) + "\n")
         return
-    console.show_information(dataset.name, information)
+    console.show_information(dataset.name, information, found.groups)
     _suggest(data, options, "run", "finds λ*")
 
 

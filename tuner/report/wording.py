@@ -182,6 +182,6 @@ def covered(result: StudyResult) -> str:
     if groups is None:
         return "cover both seeds and rows"
     return (
-        "cover both seeds and groups, because rows of one group are not independent: "
-        f"{groups.validation:,} groups of validation rows and {groups.test:,} of test rows"
+        "cover both seeds and groups, because rows of one group are not independent (number of "
+        f"groups of validation rows: {groups.validation:,}, of test rows: {groups.test:,})"
     )

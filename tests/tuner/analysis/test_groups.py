@@ -17,7 +17,7 @@ from tuner.data import Split, from_arrays
 from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Grouping
-from tuner.report.wording import sentence
+from tuner.report.wording import covered, sentence
 from tuner.study.result import StudyResult
 from tuner.study.scores import Scorer
 from tuner.study.space import LambdaSpace
@@ -136,6 +136,7 @@ def test_the_answer_says_over_how_many_groups_it_is():
     assert result.dataset.groups.model_dump() == {"train": 12, "validation": 12, "test": 12}
     assert StudyResult.model_validate_json(result.model_dump_json()) == result
     assert "over 12 groups +" in sentence("joint", result)
+    assert "groups of validation rows: 12, of test rows: 12)" in covered(result)
 
 
 def test_without_groups_nothing_is_said_of_them():

@@ -70,6 +70,23 @@ def test_both_encoders_better_than_a_guess_are_no_news():
     assert compared(study, truth, truth) is None
 
 
+def test_three_groups_hardly_tell_that_an_encoder_is_better():
+    """Its gains in equal groups are .4, .3 and .1; t of 2 degrees of freedom is 4.30265."""
+    a, b = np.random.default_rng(0).normal(size=(2, 360, 4))
+    rows = {"a": a, "b": b, "y": np.tile([0, 0, 0, 1, 1], 72)}
+    groups = {"split": np.repeat([0, 1, 2], 120), "group": np.repeat(np.arange(9), 40)}
+    study = Study.of(spec_from_options(SMALL), from_arrays(rows | groups))
+    truth = study.test.truth
+    right = np.concatenate([np.arange(40) >= wrong for wrong in (0, 4, 12)])
+    guess = compared(study, np.where(right, truth, 1 - truth)[None], truth[None])
+    half = 4.30265 * np.std([0.4, 0.3, 0.1], ddof=1) / np.sqrt(3)
+    mean = np.mean([0.4, 0.3, 0.1])
+    assert guess.a.gain_interval == pytest.approx((mean - half, mean + half), rel=1e-5)
+    assert guess.b is None
+    without = Study.of(spec_from_options(SMALL), from_arrays(rows | {"split": groups["split"]}))
+    assert compared(without, np.where(right, truth, 1 - truth)[None], truth[None]) is None
+
+
 def test_the_answer_tells_it_everywhere():
     result = answer_in_process(spec_from_options(SMALL), dataset_of(NAMES), simulate(lambda _: 0.9))
     words = guess_words(result)

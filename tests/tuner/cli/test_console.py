@@ -60,6 +60,9 @@ def test_a_profile_names_a_data_set_as_it_is_called(capsys):
     words = capsys.readouterr().out
     assert HOSTILE in words
     assert words.count("[0.200, 0.300]") == 4
+    assert "100 rows were used" in words
+    console.show_information(HOSTILE, information, 12)
+    assert "100 rows of 12 groups were used" in capsys.readouterr().out
 
 
 def test_an_encoder_that_is_no_better_than_a_guess_is_told(classification, capsys):

@@ -8,7 +8,7 @@ import pytest
 from tests.support.hostile import HOSTILE, hostile
 from tuner.report.page import write_report
 from tuner.report.wording import guess_words
-from tuner.study.result import Guess, GuessComparison
+from tuner.study.result import GroupCounts, Guess, GuessComparison
 
 
 class Page(HTMLParser):
@@ -100,3 +100,20 @@ def test_an_encoder_that_is_no_better_than_a_guess_is_told(classification, tmp_p
     (words,) = guess_words(result)
     assert words.startswith("Encoder B is no better than always guessing '<gelbe>'")
     assert words in text
+
+
+def test_groups_are_told_and_a_gain_without_an_interval(classification, tmp_path):
+    result = classification.result
+    groups = GroupCounts(train=40, validation=9, test=1)
+    told = result.model_copy(
+        update={
+            "dataset": result.dataset.model_copy(update={"groups": groups}),
+            "joint": result.joint.model_copy(update={"gain_interval": None}),
+        }
+    )
+    write_report(classification.study, told, classification.finished, tmp_path)
+    words = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).text.split())
+    assert "cover both seeds and groups" in words
+    assert "groups of validation rows: 9, of test rows: 1" in words
+    assert "of labelled rows: training 40; validation 9; test 1" in words
+    assert "no interval: test rows are of too few groups" in words
