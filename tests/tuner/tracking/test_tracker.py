@@ -325,7 +325,9 @@ def test_other_data_of_the_same_name_have_an_experiment_of_their_own(
     client.create_run(theirs, tags={TAG_FINGERPRINT: "f" * 64})
     store = classification.store(f"sqlite:///{tmp_path / 'studies.db'}")
     for _ in range(2):
-        tracker = StudyTracker(study, store, tracking_uri=tracking_uri)
+        tracker = StudyTracker(
+            study, store, tracking_uri=tracking_uri, artifact_location=tmp_path.as_uri()
+        )
         mine = client.get_experiment(tracker.sync(most=1).experiment_id)
         assert mine.name == f"{name}-{fingerprint[:8]}"
         assert mine.tags[TAG_FINGERPRINT] == fingerprint
@@ -335,7 +337,7 @@ def test_an_experiment_of_these_data_that_does_not_say_so_is_gone_on_with(
     classification, tracking_uri, tmp_path
 ):
     client, study = connect(tracking_uri), classification.study
-    theirs = client.create_experiment(study.dataset.name)
+    theirs = client.create_experiment(study.dataset.name, tmp_path.as_uri())
     client.create_run(theirs, tags={TAG_FINGERPRINT: study.dataset.fingerprint})
     store = classification.store(f"sqlite:///{tmp_path / 'studies.db'}")
     tracker = StudyTracker(study, store, tracking_uri=tracking_uri)
