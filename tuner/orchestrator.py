@@ -130,13 +130,7 @@ def run_study(
         finished = store.trials(study.id)
         if not finished:
             study.check_encoders()
-        row = store.open(
-            study.id,
-            name=study.name,
-            fingerprint=study.dataset.fingerprint,
-            spec=study.spec.model_dump(mode="json"),
-            data=None if source is None else _from_everywhere(source),
-        )
+        row = _written_down(study, store, source)
         if row.result is not None and row.result["mlflow"] is not None:
             return StudyResult.model_validate(row.result)
         weights = WeightStore(database, settings.weights)
@@ -155,6 +149,16 @@ def run_study(
             on_progress=on_progress,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
+
+
+def _written_down(study: Study, store: StudyStore, source: str | None) -> "StudyRow":
+    return store.open(
+        study.id,
+        name=study.name,
+        fingerprint=study.dataset.fingerprint,
+        spec=study.spec.model_dump(mode="json"),
+        data=None if source is None else _from_everywhere(source),
+    )
 
 
 def publish_study(

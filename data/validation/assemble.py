@@ -55,10 +55,7 @@ def assemble(
     groups = read_groups(optional[GROUP], findings) if GROUP in optional else None
     split = given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
     if check_lengths(optional | {k: arrays[k] for k in roles.required if k in arrays}, findings):
-        if SPLIT not in optional:
-            split = _made_split(labels, groups, GROUP in optional, seed, findings)
-        elif given is not None:
-            check_given_split(given, labels, groups, findings)
+        split = _checked_split(given, labels, groups, optional, seed, findings)
     findings.raise_errors()
     # Whatever is missing has been noted, so that the line above has raised.
     assert a is not None and b is not None and labels is not None and split is not None  # noqa: PT018
@@ -83,6 +80,22 @@ def _modality(name: str, arrays: Arrays, findings: Findings, max_bytes: int) -> 
         return None
     mask = arrays.get(f"{name}_mask")
     return read_modality(name, arrays[name], mask, findings, max_bytes=max_bytes)
+
+
+def _checked_split(
+    given: Splits | None,
+    labels: Labels | None,
+    groups: Groups | None,
+    optional: Arrays,
+    seed: int,
+    findings: Findings,
+) -> Splits | None:
+    """Return the split that is given, or else one that is made here."""
+    if SPLIT not in optional:
+        return _made_split(labels, groups, GROUP in optional, seed, findings)
+    if given is not None:
+        check_given_split(given, labels, groups, findings)
+    return given
 
 
 def _made_split(
