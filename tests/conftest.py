@@ -19,6 +19,7 @@ from tests.support.rules import (  # noqa: F401  # pytest finds them here
     pytest_runtest_call,
     pytest_runtest_makereport,
     pytest_runtest_protocol,
+    pytest_runtest_teardown,
     starts,
 )
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from tests.benchmarks import spoken_digits
-from tuner.analysis.gain import Gain, measured_gain
+from tuner.analysis.gain import Gain, measured_gain, paired_gain
 from tuner.data import PairedDataset, read
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.execution.worker import train_request
@@ -218,7 +218,7 @@ def find(
         over_largest={t: gain(t, candidates[t], spec.max_lambda) for t in candidates},
         largest={t: gain(t, spec.max_lambda, 0.0) for t in candidates},
         alike={
-            name: measured_gain(searched[-1].similarity[name], searched[0].similarity[name], None)
+            name: paired_gain(searched[-1].similarity[name], searched[0].similarity[name], None)
             for name in MEASURES
         },
     )

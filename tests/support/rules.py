@@ -47,6 +47,13 @@ def pytest_runtest_protocol(item: pytest.Item):
         _running = None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown() -> None:
+    """Let the last test of a session end what others started."""
+    global _running
+    _running = None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item):
     result = yield

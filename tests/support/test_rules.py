@@ -47,6 +47,24 @@ def test_that_starts_ray(monkeypatch):
 """
 
 
+ENDS = """
+import subprocess
+import pytest
+
+@pytest.fixture(scope="session")
+def server():
+    yield
+    subprocess.run(["true"], check=True)
+
+@pytest.mark.integration
+def test_that_has_it_started(server):
+    pass
+
+def test_that_is_the_last():
+    pass
+"""
+
+
 @pytest.fixture
 def run(pytester, monkeypatch):
     """Runs tests under the rules and hands on what pytest printed."""
@@ -83,3 +101,7 @@ def test_what_starts_servers_has_a_mark(run):
     result.stdout.fnmatch_lines(["*test_that_starts_a_process starts a process*"])
     result.stdout.fnmatch_lines(["*test_that_starts_ray starts Ray: mark it `integration`*"])
     result.stdout.fnmatch_lines(["*test_unmarked starts PostgreSQL: mark it `integration`*"])
+
+
+def test_what_is_ended_after_a_test_without_the_mark_is_not_its_fault(run):
+    run(ENDS).assert_outcomes(passed=2)

@@ -150,7 +150,8 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
     assert "valid, 500 pairs" in shown
     assert "290 rows without a label" in shown
     written = path.read_bytes()
-    assert "is there already" in tuner(tmp_path, *words).stderr
+    refused = tuner(tmp_path, *words).stderr
+    assert "is there already" in " ".join(refused.replace("│", " ").split())
     odd = tuner(tmp_path, *words, "--redundant", "3", "--force")
     assert odd.returncode == 2
     assert "even number" in " ".join(odd.stderr.replace("│", " ").split())
