@@ -149,7 +149,7 @@ class _Rehearsal:
         self._attempt(
             "fails in the backward pass",
             "each step of forward has to be one that torch differentiates",
-            lambda: embedding.square().sum().backward(),  # type: ignore[no-untyped-call]
+            lambda: embedding.square().sum().backward(),  # type: ignore[no-untyped-call]  # torch's
         )
         if any(p.grad is not None and not bool(p.grad.isfinite().all()) for p in trained):
             raise self._refusal(

@@ -126,20 +126,14 @@ def run_study(
     settings = settings or Settings()
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
-        store.check_warm_start(study.spec.warm_start, study.dataset.fingerprint)
-        finished = store.trials(study.id)
-        if not finished:
-            study.check_encoders()
-        row = _written_down(study, store, source)
+        finished, row = _opened(study, store, source)
         if row.result is not None and row.result["mlflow"] is not None:
             return StudyResult.model_validate(row.result)
-        weights = WeightStore(database, settings.weights)
-        weights.sweep(study.id)
         driver = Orchestrator(
             study=study,
             settings=settings,
             store=store,
-            weights=weights,
+            weights=WeightStore(database, settings.weights),
             lease=lease,
             finished=finished,
             spent=row.wall_seconds,
@@ -151,14 +145,22 @@ def run_study(
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
 
 
-def _written_down(study: Study, store: StudyStore, source: str | None) -> "StudyRow":
-    return store.open(
+def _opened(
+    study: Study, store: StudyStore, source: str | None
+) -> "tuple[list[FinishedTrial], StudyRow]":
+    """Return what is finished of a study; one that is new is checked before it is written down."""
+    store.check_warm_start(study.spec.warm_start, study.dataset.fingerprint)
+    finished = store.trials(study.id)
+    if not finished:
+        study.check_encoders()
+    row = store.open(
         study.id,
         name=study.name,
         fingerprint=study.dataset.fingerprint,
         spec=study.spec.model_dump(mode="json"),
         data=None if source is None else _from_everywhere(source),
     )
+    return finished, row
 
 
 def publish_study(
@@ -274,6 +276,7 @@ class Orchestrator:
         """Work on the study to its end, with so many trials at a time."""
         self._workers = workers
         study_id = self.study.id
+        self.weights.sweep(study_id)
         self.store.set_status(study_id, "running")
         try:
             if len(self.finished) <= self.study.spec.trials or self._next_trials(()):

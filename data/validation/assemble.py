@@ -50,15 +50,13 @@ def assemble(
     a, b = (_modality(role, arrays, findings, max_bytes) for role in (roles.a, roles.b))
     y = arrays.get(roles.y)
     labels = None if y is None else read_labels(roles.y, y, task, findings, missing=missing)
-    names = [name for name in (SPLIT, GROUP) if name in arrays and name not in roles.required]
-    optional = {name: arrays[name] for name in names}
+    optional = _optional(arrays, roles)
     groups = read_groups(optional[GROUP], findings) if GROUP in optional else None
     split = given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
     if check_lengths(optional | {k: arrays[k] for k in roles.required if k in arrays}, findings):
         split = _checked_split(given, labels, groups, optional, seed, findings)
     findings.raise_errors()
-    # Whatever is missing has been noted, so that the line above has raised.
-    assert a is not None and b is not None and labels is not None and split is not None  # noqa: PT018
+    assert a and b and labels and split is not None  # noqa: PT018  # else the line above raised
     if groups is not None:
         warn_of_few_groups(split, labels, groups, findings)
     return PairedDataset(
@@ -73,6 +71,12 @@ def assemble(
         fingerprint=fingerprint(a=a, b=b, labels=labels, split=given, groups=groups),
         warnings=tuple(findings.warnings),
     )
+
+
+def _optional(arrays: Arrays, roles: Roles) -> Arrays:
+    """Split and groups, unless the user chose their arrays as a modality or label."""
+    names = (name for name in (SPLIT, GROUP) if name not in roles.required)
+    return {name: arrays[name] for name in names if name in arrays}
 
 
 def _modality(name: str, arrays: Arrays, findings: Findings, max_bytes: int) -> Modality | None:

@@ -120,7 +120,7 @@ class _Lookups(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
     """Notes the places at which tables are looked up."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.places: list[Tensor] = []
 
     def __torch_dispatch__(
