@@ -1,9 +1,9 @@
 """What is in a data set's file, how it is read, and what is doubtful of it."""
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,22 +12,12 @@ from tuner.data.errors import DataError
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.files import open_data
 from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file
 from tuner.data.validation.findings import Findings, counted
-from tuner.data.validation.labels.task import TaskChoice
-from tuner.data.validation.roles import GROUP, SPLIT, Roles
 from tuner.data.validation.splits import RATIO
 
 _SHOWN = 12  # classes, the largest first
-_SPLIT_USE = "split"
-_LOOKS = (  # names that people give, the one that is wanted, and what it would hold
-    (
-        r"groups?|(subject|patient|speaker|person|session|site|user)s?(_?ids?)?",
-        GROUP,
-        "which rows belong together (they then stay in one split)",
-    ),
-    (r"splits?|folds?|partitions?|subsets?", SPLIT, "0 training, 1 validation and 2 test"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +66,7 @@ class Inspection:
         dataset = self.dataset
         if dataset is None:
             return {}
-        given = any(array.use == _SPLIT_USE for array in self.arrays)
+        given = next((array.name for array in self.arrays if array.use == "split"), None)
         labels = {True: "numbers to predict", False: "classes"}[dataset.classes is None]
         other = "classification" if dataset.classes is None else "regression"
         return {
@@ -108,65 +98,38 @@ class Inspection:
 def inspect(
     source: str | os.PathLike[str],
     *,
-    a: str | None = None,
-    b: str | None = None,
-    y: str | None = None,
-    task: TaskChoice = "auto",
-    missing: Sequence[str] = (),
     seed: int = 0,
-    name: str | None = None,
     max_bytes: int = MAX_BYTES,
+    **options: Any,
 ) -> Inspection:
     """Read a data set as `tuner.data.read` does, and say what was read and what was not.
 
     The arguments are those of `read`. What is wrong is in the answer, not raised.
+
+    Raises:
+        pydantic.ValidationError: If an option is unknown or its value is not allowed.
     """
-    location, roles = find(source, a=a, b=b, y=y)
+    how = DataOptions(**options)
+    location, roles = find(source, how)
     findings = Findings(os.fspath(source))
     contents: Mapping[str, Contents] = {}
     dataset: PairedDataset | None = None
     try:
         with open_data(location, findings, max_bytes=max_bytes) as file:
             contents = file.contents()
-            dataset = read_file(file, roles, task=task, missing=missing, seed=seed, name=name)
+            dataset = read_file(file, roles, how, seed=seed)
     except DataError:
         pass  # it is in the findings
-    uses = _uses(roles)
     return Inspection(
         source=os.fspath(source),
         arrays=tuple(
-            ArrayUse(name=array, shape=held.shape, kind=held.kind, use=uses.get(array))
+            ArrayUse(name=array, shape=held.shape, kind=held.kind, use=roles.uses.get(array))
             for array, held in contents.items()
         ),
         dataset=dataset,
         errors=tuple(findings.errors),
-        warnings=(*findings.warnings, *_hints(contents, uses, roles)),
+        warnings=tuple(findings.warnings),
     )
-
-
-def _hints(contents: Mapping[str, Contents], uses: Mapping[str, str], roles: Roles) -> list[str]:
-    """Say what arrays that are not used look like, by their names."""
-    hints = []
-    for name in contents.keys() - uses.keys():
-        for pattern, wanted, what in _LOOKS:
-            if re.fullmatch(pattern, name.lower()) and wanted not in contents:
-                hints.append(
-                    f"array {name!r} is not used. If it holds {what}, save it as {wanted!r}."
-                )
-    for side in (roles.a, roles.b):
-        lengths, mask = f"{side}_lengths", f"{side}_mask"
-        if lengths in contents and mask not in contents:
-            hints.append(
-                f"array {lengths!r} is not used. If it holds how many steps of {side!r} are real, "
-                f"save numpy.arange({side}.shape[1]) < {lengths}[:, None] as {mask!r}."
-            )
-    return sorted(hints)
-
-
-def _uses(roles: Roles) -> dict[str, str]:
-    optional = {SPLIT: _SPLIT_USE, GROUP: "groups"}
-    optional |= {f"{roles.a}_mask": "mask of A", f"{roles.b}_mask": "mask of B"}
-    return optional | {roles.a: "A", roles.b: "B", roles.y: "label"}
 
 
 def modality_in_words(side: Modality) -> str:
@@ -206,11 +169,11 @@ def label_in_words(dataset: PairedDataset) -> str:
     return f"{counted(len(counts), 'class', 'classes')}: {shown}{more}{ends}"
 
 
-def split_in_words(dataset: PairedDataset, *, given: bool) -> str:
-    """Say how rows are divided, and by whom."""
+def split_in_words(dataset: PairedDataset, *, given: str | None) -> str:
+    """Say how rows are divided, and by whom: the array of that name, or the program."""
     sizes = ", ".join(f"{len(dataset.indices(split)):,} {split.name.lower()}" for split in Split)
-    if given:
-        return f"as the array {SPLIT!r} says: {sizes}"
+    if given is not None:
+        return f"as the array {given!r} says: {sizes}"
     kind = "whole groups" if dataset.group is not None else "stratified"
     return f"made here from the seed, {'/'.join(map(str, RATIO))} %, {kind}: {sizes}"
 

@@ -70,15 +70,8 @@ def run(
     """
     settings, spec, source = Settings(), spec_from_options(options), None
     if isinstance(data, Mapping):
-        names = {role: name for role in ("a", "b", "y") if (name := getattr(spec, role))}
-        data = from_arrays(
-            data,
-            **names,
-            task=spec.task,
-            missing=spec.missing,
-            seed=spec.seed,
-            name=spec.name or "arrays",
-        )
+        how = spec.data_options | {"name": spec.name or "arrays"}
+        data = from_arrays(data, seed=spec.seed, **how)
     if not isinstance(data, PairedDataset):
         source = str(data)
         data = read_dataset(spec, source, max_bytes=settings.max_data)

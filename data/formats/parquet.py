@@ -50,8 +50,10 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, max_bytes: i
     for name in names:
         try:
             chunks = _chunks(table, name, max_bytes)
-            array = _labels(chunks) if name == roles.y else _stack(chunks)
-            if name in (roles.a, roles.b) and _are_single_numbers(name, array, findings):
+            array = _labels(chunks) if name == roles.name("y") else _stack(chunks)
+            if name in (roles.name("a"), roles.name("b")) and _are_single_numbers(
+                name, array, findings
+            ):
                 continue
             arrays[name] = array
         except NoRoomError:

@@ -1,15 +1,14 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
-from collections.abc import Sequence
-
 from tuner.data.dataset import Modality, PairedDataset
+from tuner.data.options import DataOptions
 from tuner.data.typing import Arrays, Splits
 from tuner.data.validation.features import read_modality
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.labels.reading import Labels, read_labels
-from tuner.data.validation.labels.task import TaskChoice
-from tuner.data.validation.roles import GROUP, SPLIT, Roles
+from tuner.data.validation.masks import mask_of_lengths
+from tuner.data.validation.roles import Roles
 from tuner.data.validation.rows import (
     Groups,
     check_given_split,
@@ -25,36 +24,33 @@ def assemble(
     arrays: Arrays,
     *,
     roles: Roles,
-    task: TaskChoice,
+    options: DataOptions,
     seed: int,
     name: str,
     findings: Findings,
     max_bytes: int,
-    missing: Sequence[str] = (),
 ) -> PairedDataset:
     """Validate arrays and make a data set of them.
 
     Args:
         arrays: The wanted arrays by name; what could not be read is absent, and in `findings`.
         roles: Which array is what.
-        task: What the labels ask for.
+        options: How they are read.
         seed: Where a split comes from if none is given.
         name: Name of the data set.
         findings: What was found so far.
         max_bytes: Limit on the size of a modality as float32.
-        missing: What marks a missing label; by the rule if empty.
 
     Raises:
         DataError: With everything that is wrong.
     """
-    a, b = (_modality(role, arrays, findings, max_bytes) for role in (roles.a, roles.b))
-    y = arrays.get(roles.y)
-    labels = None if y is None else read_labels(roles.y, y, task, findings, missing=missing)
-    optional = _optional(arrays, roles)
-    groups = read_groups(optional[GROUP], findings) if GROUP in optional else None
-    split = given = read_split(optional[SPLIT], findings) if SPLIT in optional else None
-    if check_lengths(optional | {k: arrays[k] for k in roles.required if k in arrays}, findings):
-        split = _checked_split(given, labels, groups, optional, seed, findings)
+    a, b = (_modality(side, arrays, roles, findings, max_bytes) for side in ("a", "b"))
+    y = roles.array("y", arrays)
+    labels = None if y is None else read_labels(roles.name("y"), y, options, findings)
+    groups = _groups(arrays, roles, findings)
+    split = given = _given_split(arrays, roles, findings)
+    if check_lengths(_with_a_value_a_row(arrays, roles), findings):
+        split = _checked_split(given, labels, groups, arrays, roles, seed, findings)
     findings.raise_errors()
     assert a and b and labels and split is not None  # noqa: PT018  # else the line above raised
     if groups is not None:
@@ -73,38 +69,50 @@ def assemble(
     )
 
 
-def _optional(arrays: Arrays, roles: Roles) -> Arrays:
-    """Split and groups, unless the user chose their arrays as a modality or label."""
-    names = (name for name in (SPLIT, GROUP) if name not in roles.required)
-    return {name: arrays[name] for name in names if name in arrays}
-
-
-def _modality(name: str, arrays: Arrays, findings: Findings, max_bytes: int) -> Modality | None:
-    if name not in arrays:
+def _modality(
+    side: str, arrays: Arrays, roles: Roles, findings: Findings, max_bytes: int
+) -> Modality | None:
+    values = roles.array(side, arrays)
+    if values is None:
         return None
-    mask = arrays.get(f"{name}_mask")
-    return read_modality(name, arrays[name], mask, findings, max_bytes=max_bytes)
+    mask, mask_name = roles.array(f"{side}_mask", arrays), roles.name(f"{side}_mask")
+    lengths, of_lengths = roles.array(f"{side}_lengths", arrays), roles.name(f"{side}_lengths")
+    if lengths is not None:
+        mask, mask_name = mask_of_lengths(of_lengths, lengths, values, findings), of_lengths
+    return read_modality(
+        roles.name(side), values, mask, findings, mask_name=mask_name, max_bytes=max_bytes
+    )
+
+
+def _groups(arrays: Arrays, roles: Roles, findings: Findings) -> Groups | None:
+    group = roles.array("group", arrays)
+    return None if group is None else read_groups(roles.name("group"), group, findings)
+
+
+def _given_split(arrays: Arrays, roles: Roles, findings: Findings) -> Splits | None:
+    split = roles.array("split", arrays)
+    return None if split is None else read_split(roles.name("split"), split, findings)
+
+
+def _with_a_value_a_row(arrays: Arrays, roles: Roles) -> Arrays:
+    """All but the masks, whose shape is compared with that of what they mask."""
+    masks = {roles.name("a_mask"), roles.name("b_mask")}
+    return {name: array for name, array in arrays.items() if name not in masks}
 
 
 def _checked_split(
     given: Splits | None,
     labels: Labels | None,
     groups: Groups | None,
-    optional: Arrays,
+    arrays: Arrays,
+    roles: Roles,
     seed: int,
     findings: Findings,
 ) -> Splits | None:
     """Return the split that is given, or else one that is made here."""
-    if SPLIT not in optional:
-        return _made_split(labels, groups, GROUP in optional, seed, findings)
+    if roles.array("split", arrays) is None:
+        unread = groups is None and roles.array("group", arrays) is not None
+        return None if labels is None or unread else make_split(labels, groups, seed, findings)
     if given is not None:
-        check_given_split(given, labels, groups, findings)
+        check_given_split(roles.name("split"), given, labels, groups, findings)
     return given
-
-
-def _made_split(
-    labels: Labels | None, groups: Groups | None, wants_groups: bool, seed: int, findings: Findings
-) -> Splits | None:
-    if labels is None or (wants_groups and groups is None):
-        return None
-    return make_split(labels, groups, seed, findings)

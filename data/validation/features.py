@@ -35,7 +35,13 @@ def unusable_kind(array: Array, allowed: str) -> str | None:
 
 
 def read_modality(
-    name: str, array: Array, mask: Array | None, findings: Findings, *, max_bytes: int
+    name: str,
+    array: Array,
+    mask: Array | None,
+    findings: Findings,
+    *,
+    mask_name: str,
+    max_bytes: int,
 ) -> Modality | None:
     """Check one modality.
 
@@ -45,6 +51,7 @@ def read_modality(
             (rows, channels, height, width). Two raw bytes a value are bfloat16.
         mask: (rows, time), true where a step is real; steps that are not may hold anything.
         findings: Where faults are noted.
+        mask_name: Name of the array that the mask is from.
         max_bytes: Limit on its size as float32.
 
     Returns:
@@ -59,7 +66,7 @@ def read_modality(
             f"array {name!r} takes {4 * array.size:,} bytes as float32, over the limit of "
             f"{max_bytes:,}. Save less, or raise the limit (TUNER_MAX_DATA)."
         )
-    steps = None if mask is None else _read_mask(name, array, mask, findings)
+    steps = None if mask is None else _read_mask(name, array, mask_name, mask, findings)
     if len(findings.errors) > before:
         return None
     values = _converted(array, steps)
@@ -91,8 +98,9 @@ def _check_form(name: str, array: Array, findings: Findings) -> None:
         findings.error(f"array {name!r} is empty: its shape is {array.shape}. Save it with values.")
 
 
-def _read_mask(name: str, array: Array, mask: Array, findings: Findings) -> Mask | None:
-    mask_name = f"{name}_mask"
+def _read_mask(
+    name: str, array: Array, mask_name: str, mask: Array, findings: Findings
+) -> Mask | None:
     if array.ndim in (2, 4):
         findings.error(
             f"array {mask_name!r} masks padded steps, but {name!r} of shape {array.shape} has no "
@@ -115,7 +123,7 @@ def _read_mask(name: str, array: Array, mask: Array, findings: Findings) -> Mask
         return None
     steps = np.array(mask, dtype=np.bool_, order="C")
     if unusable_kind(array, "biuf") is None:
-        check_steps(name, array, steps, findings)
+        check_steps(mask_name, array, steps, findings)
     return steps
 
 

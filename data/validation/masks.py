@@ -7,16 +7,45 @@ from tuner.data.typing import Array, Mask
 from tuner.data.validation.findings import Findings, rows_where
 
 
-def check_steps(name: str, array: Array, steps: Mask, findings: Findings) -> None:
+def mask_of_lengths(name: str, lengths: Array, array: Array, findings: Findings) -> Mask | None:
+    """Make a mask of the number of real steps.
+
+    Args:
+        name: Name of the array of lengths.
+        lengths: (rows,), whole numbers from 1 to the number of steps.
+        array: (rows, time, features), what is masked.
+        findings: Where faults are noted.
+
+    Returns:
+        (rows, time), True where a step is real; None if a fault was noted.
+    """
+    if array.ndim < 2:
+        return None  # what is wrong with it is said elsewhere
+    rows, steps = array.shape[:2]
+    if lengths.shape != (rows,) or lengths.dtype.kind not in "iuf":
+        findings.error(
+            f"array {name!r} of shape {lengths.shape} holds {lengths.dtype} values, where one "
+            f"number of steps a row, ({rows:,},), is wanted."
+        )
+        return None
+    if (bad := ~((lengths >= 1) & (lengths <= steps) & (lengths == np.rint(lengths)))).any():
+        findings.error(
+            f"array {name!r} holds other than whole numbers from 1 to {steps:,}, the steps that "
+            f"there are, in {rows_where(bad)}. Correct them, or drop these rows from every array."
+        )
+        return None
+    return np.asarray(np.arange(steps) < lengths[:, None])
+
+
+def check_steps(mask_name: str, array: Array, steps: Mask, findings: Findings) -> None:
     """Check that a mask keeps the steps that hold something.
 
     Args:
-        name: Name of the array that is masked.
+        mask_name: Name of the array of the mask.
         array: (rows, time, features) numbers.
         steps: (rows, time), True where a step is meant to be real.
         findings: Where faults are noted.
     """
-    mask_name = f"{name}_mask"
     if _is_inverted(array, steps):
         findings.error(
             f"array {mask_name!r} looks inverted: most steps that it keeps hold nothing but zeros "

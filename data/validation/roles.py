@@ -1,56 +1,147 @@
 """Which array of a source plays which role."""
 
 import difflib
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from tuner.data.options import DataOptions
+from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, listing
 
-SPLIT = "split"
-GROUP = "group"
+_MODALITIES_AND_LABEL = ("a", "b", "y")
+_USES = {
+    "a": "A",
+    "b": "B",
+    "y": "label",
+    "split": "split",
+    "group": "groups",
+    "a_mask": "mask of A",
+    "b_mask": "mask of B",
+    "a_lengths": "lengths of A",
+    "b_lengths": "lengths of B",
+}
+_LOOKS = {  # names that people give, and what such an array would hold
+    "group": (
+        r"groups?|(subject|patient|speaker|person|session|site|user)s?(_?ids?)?",
+        "which rows belong together (they then stay in one split)",
+    ),
+    "split": (r"splits?|folds?|partitions?|subsets?", "which rows are for training or for test"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """Names of the two modalities and the label."""
+    """The arrays that a data set is made of.
 
-    a: str = "a"
-    b: str = "b"
-    y: str = "y"
+    Attributes:
+        names: Of the arrays, by role: "a", "b", "y", and those of the others that may be there.
+        required: The roles whose array has to be there.
+    """
 
-    @property
-    def required(self) -> tuple[str, str, str]:
-        """Names of the arrays that have to be there."""
-        return self.a, self.b, self.y
+    names: Mapping[str, str]
+    required: frozenset[str]
 
-    @property
-    def optional(self) -> tuple[str, ...]:
-        """Names of the arrays that are used if they are there: masks, split and group.
+    @classmethod
+    def of(cls, options: DataOptions, defaults: Mapping[str, str] | None = None) -> "Roles":
+        """Take what the options choose, else the defaults, else arrays of the usual names.
 
-        An array that the user chose as a modality or label is not also the split or the group.
+        An array that was chosen for one role does not also play the one that its name suggests,
+        and where lengths are chosen there is no mask.
         """
-        names = (f"{self.a}_mask", f"{self.b}_mask", SPLIT, GROUP)
-        return tuple(name for name in names if name not in self.required)
+        given = {role: name for role in _USES if (name := getattr(options, role))}
+        names = {role: role for role in _MODALITIES_AND_LABEL} | dict(defaults or {}) | given
+        usual = {"split": "split", "group": "group"} | {
+            f"{side}_mask": f"{names[side]}_mask" for side in "ab" if f"{side}_lengths" not in names
+        }
+        taken = set(names.values())
+        rest = {role: name for role, name in usual.items() if name not in taken}
+        return cls(names=rest | names, required=frozenset(names))
+
+    def name(self, role: str) -> str:
+        """Name of the array that plays a role, or would if there were one."""
+        return self.names.get(role, role)
+
+    def array(self, role: str, arrays: Arrays) -> Array | None:
+        """Return the array that plays a role; None if there is none."""
+        return arrays.get(self.names[role]) if role in self.names else None
+
+    @property
+    def uses(self) -> dict[str, str]:
+        """What arrays are used for, in words, by their names."""
+        return {name: _USES[role] for role, name in self.names.items()}
 
     def present_in(self, available: Collection[str], findings: Findings) -> list[str]:
         """Return the wanted names that are available, and note every required one that is not."""
-        if len(set(self.required)) < len(self.required):
-            findings.error(
-                f"a is {self.a!r}, b is {self.b!r} and y is {self.y!r}: these have to be three "
-                "different arrays. Choose others with --a, --b and --y."
-            )
-        for name in dict.fromkeys(self.required):
+        self._check_one_role_each(findings)
+        for name in dict.fromkeys(self.names[role] for role in _USES if role in self.required):
             if name not in available:
-                findings.error(_missing(name, available))
-        return [n for n in dict.fromkeys((*self.required, *self.optional)) if n in available]
+                findings.error(self._missing(name, available))
+        self._warn_of_unused(available, findings)
+        wanted = (self.names[role] for role in _USES if role in self.names)
+        return [name for name in dict.fromkeys(wanted) if name in available]
+
+    def _check_one_role_each(self, findings: Findings) -> None:
+        roles_of: dict[str, list[str]] = {}
+        for role in _USES:
+            if role in self.required:
+                roles_of.setdefault(self.names[role], []).append(role)
+        for name, roles in roles_of.items():
+            if len(roles) > 1:
+                findings.error(
+                    f"array {name!r} is chosen as {' and as '.join(roles)}: these have to be "
+                    f"different arrays. Choose others with {_flags(roles)}."
+                )
+        for side in "ab":
+            if {f"{side}_mask", f"{side}_lengths"} <= self.required:
+                findings.error(
+                    f"both --{side}-mask and --{side}-lengths are given. Leave out one of them."
+                )
+
+    def _missing(self, name: str, available: Collection[str]) -> str:
+        if not available:
+            return f"array {name!r} is missing: there are no arrays at all."
+        near = _near(name, available)
+        hint = f" Did you mean {near!r}?" if near else ""
+        roles = [role for role in _USES if role in self.required and self.names[role] == name]
+        flags = _flags(_MODALITIES_AND_LABEL if set(roles) <= set("aby") else roles)
+        return (
+            f"array {name!r} is missing; there are {listing(sorted(available), limit=20)}.{hint} "
+            f"Choose arrays with {flags}."
+        )
+
+    def _warn_of_unused(self, available: Collection[str], findings: Findings) -> None:
+        """Say what arrays that are not used look like, by their names."""
+        unused = sorted(set(available) - set(self.names.values()))
+        for name in unused:
+            for role, what in self._looks_like(name).items():
+                if self.names.get(role) not in available:
+                    findings.warn(
+                        f"array {name!r} is not used. If it holds {what}, choose it with "
+                        f"{_flags([role])} {name}."
+                    )
+
+    def _looks_like(self, name: str) -> dict[str, str]:
+        """What an array would hold by its name, by role."""
+        plain = name.lower()
+        found = {role: what for role, (look, what) in _LOOKS.items() if re.fullmatch(look, plain)}
+        for side in "ab":
+            own = re.escape(self.names[side].lower())
+            has_steps = {f"{side}_mask", f"{side}_lengths"} & self.required
+            if not has_steps and re.fullmatch(f"{own}[_-]?masks?", plain):
+                found[f"{side}_mask"] = f"which steps of {self.names[side]!r} are real"
+            if not has_steps and re.fullmatch(f"{own}[_-]?(len|lens|length|lengths)", plain):
+                found[f"{side}_lengths"] = f"how many steps of {self.names[side]!r} are real"
+        return found
 
 
-def _missing(name: str, available: Collection[str]) -> str:
-    if not available:
-        return f"array {name!r} is missing: there are no arrays at all."
-    near = difflib.get_close_matches(name, available, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return (
-        f"array {name!r} is missing; there are {listing(sorted(available), limit=20)}.{hint} "
-        "Choose arrays with --a, --b and --y."
-    )
+def _near(name: str, available: Iterable[str]) -> str | None:
+    """The available name that was most likely meant; case does not tell names apart."""
+    by_plain = {each.lower(): each for each in available}
+    near = difflib.get_close_matches(name.lower(), by_plain, n=1)
+    return by_plain[near[0]] if near else None
+
+
+def _flags(roles: Iterable[str]) -> str:
+    flags = [f"--{role.replace('_', '-')}" for role in roles]
+    return f"{', '.join(flags[:-1])} and {flags[-1]}" if len(flags) > 1 else flags[0]

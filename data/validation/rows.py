@@ -10,12 +10,20 @@ from tuner.data.typing import Array, Ints, Mask, Splits
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
 from tuner.data.validation.labels.reading import Labels, has_too_many_classes, names_of
-from tuner.data.validation.roles import GROUP, SPLIT
 from tuner.data.validation.splits import RATIO, grouped_split, stratified_split
 from tuner.data.validation.text import read_text
 
 TOLERANCE = 0.05  # share of rows by which a split may miss its ratio before its owner is told
 FEW_GROUPS = 10  # fewer tell little of other groups
+_SPLIT_WORDS = {
+    word: int(part)
+    for part, words in {
+        Split.TRAIN: ("train", "training", "0"),
+        Split.VALIDATION: ("validation", "valid", "val", "dev", "1"),
+        Split.TEST: ("test", "testing", "2"),
+    }.items()
+    for word in words
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,18 +52,18 @@ def check_lengths(arrays: Mapping[str, Array], findings: Findings) -> bool:
     return False
 
 
-def read_groups(array: Array, findings: Findings) -> Groups | None:
+def read_groups(name: str, array: Array, findings: Findings) -> Groups | None:
     """Check the array of groups: (rows,), whole numbers or text."""
     holds = unusable_kind(array, "biufUS") or _broken_number(array)
     if holds:
-        findings.error(f"array {GROUP!r} holds {holds}.")
+        findings.error(f"array {name!r} holds {holds}.")
     if array.ndim != 1:
         findings.error(
-            f"array {GROUP!r} has shape {array.shape}, where one value a row, (rows,), is wanted."
+            f"array {name!r} has shape {array.shape}, where one value a row, (rows,), is wanted."
         )
     if holds or array.ndim != 1:
         return None
-    values = read_text(GROUP, array, findings) if array.dtype.kind in "US" else array
+    values = read_text(name, array, findings) if array.dtype.kind in "US" else array
     if values is None:
         return None
     distinct, codes = np.unique(values, return_inverse=True)
@@ -76,39 +84,53 @@ def _broken_number(array: Array) -> str | None:
     return None
 
 
-def read_split(array: Array, findings: Findings) -> Splits | None:
-    """Check the array of splits: (rows,), 0 training, 1 validation, 2 test."""
-    if array.ndim != 1 or (holds := unusable_kind(array, "iuf")):
+def read_split(name: str, array: Array, findings: Findings) -> Splits | None:
+    """Check the array of splits: (rows,), 0 training, 1 validation, 2 test, or such words."""
+    if array.ndim != 1 or (holds := unusable_kind(array, "iufUS")):
         what = f"has shape {array.shape}" if array.ndim != 1 else f"holds {holds}"
         findings.error(
-            f"array {SPLIT!r} {what.rstrip('.')}. It has to be one number a row: "
-            "0 for training, 1 for validation, 2 for test."
+            f"array {name!r} {what.rstrip('.')}. It has to be one value a row: "
+            "0 for training, 1 for validation, 2 for test, or such words."
         )
         return None
-    if (other := ~np.isin(array, [int(split) for split in Split])).any():
+    values = _split_of_words(name, array, findings) if array.dtype.kind in "US" else array
+    if values is None:
+        return None
+    if (other := ~np.isin(values, [int(split) for split in Split])).any():
         findings.error(
-            f"array {SPLIT!r} holds values other than 0 (training), 1 (validation) and 2 (test) "
+            f"array {name!r} holds values other than 0 (training), 1 (validation) and 2 (test) "
             f"in {rows_where(other)}. Correct them, or leave the array out to have a split made."
         )
         return None
-    return array.astype(np.int8)
+    return values.astype(np.int8)
+
+
+def _split_of_words(name: str, array: Array, findings: Findings) -> Ints | None:
+    """Read "train", "val" and the like, or the numbers as text; -1 is any other word."""
+    words = read_text(name, array, findings)
+    if words is None:
+        return None
+    distinct, codes = np.unique(words, return_inverse=True)
+    return np.array([_SPLIT_WORDS.get(word.strip().lower(), -1) for word in distinct])[codes]
 
 
 def check_given_split(
-    split: Splits, labels: Labels | None, groups: Groups | None, findings: Findings
+    name: str, split: Splits, labels: Labels | None, groups: Groups | None, findings: Findings
 ) -> None:
-    """Check that a given split can be trained, chosen and tested on."""
+    """Check that a given split, in the array of that name, can be trained, chosen and tested on."""
     if groups is not None:
-        _check_straddling(split, groups, findings)
+        _check_straddling(name, split, groups, findings)
     for part in Split:
-        _check_part(part, split == part, labels, findings)
+        _check_part(name, part, split == part, labels, findings)
 
 
-def _check_part(part: Split, rows: Mask, labels: Labels | None, findings: Findings) -> None:
+def _check_part(
+    array: str, part: Split, rows: Mask, labels: Labels | None, findings: Findings
+) -> None:
     name = part.name.lower()
     if not rows.any():
         findings.error(
-            f"array {SPLIT!r} has no {name} rows (none is {int(part)}). Assign some, or leave the "
+            f"array {array!r} has no {name} rows (none is {int(part)}). Assign some, or leave the "
             "array out to have a split made."
         )
         return
@@ -116,18 +138,18 @@ def _check_part(part: Split, rows: Mask, labels: Labels | None, findings: Findin
         return
     held = labels.y[rows & labels.labelled]
     if len(held) == 0:
-        findings.error(f"array {SPLIT!r} has no labelled {name} rows. Assign some labelled rows.")
+        findings.error(f"array {array!r} has no labelled {name} rows. Assign some labelled rows.")
     elif labels.classes is not None and not has_too_many_classes(labels):
         lacking = np.setdiff1d(np.arange(len(labels.classes)), held).tolist()
         if lacking:
             findings.error(
-                f"array {SPLIT!r} has no labelled {name} rows of class "
+                f"array {array!r} has no labelled {name} rows of class "
                 f"{listing([labels.classes[code] for code in lacking])}. Every class has to be in "
                 "training, validation and test; move rows, or leave the array out."
             )
 
 
-def _check_straddling(split: Splits, groups: Groups, findings: Findings) -> None:
+def _check_straddling(name: str, split: Splits, groups: Groups, findings: Findings) -> None:
     seen = np.zeros((len(groups.names), len(Split)), dtype=np.bool_)
     seen[groups.codes, split] = True
     straddling = np.flatnonzero(seen.sum(axis=1) > 1)
@@ -137,7 +159,7 @@ def _check_straddling(split: Splits, groups: Groups, findings: Findings) -> None
         number = counted(len(straddling), "group is", "groups are")
         findings.error(
             f"{number} in more than one split (first: {groups.names[first]!r}, in {parts}), which "
-            f"lets test rows leak into training. Correct {SPLIT!r}, or leave it out."
+            f"lets test rows leak into training. Correct {name!r}, or leave it out."
         )
 
 
@@ -154,7 +176,7 @@ def warn_of_few_groups(split: Splits, labels: Labels, groups: Groups, findings: 
             findings.warn(
                 f"labelled {part.name.lower()} rows are all of one group "
                 f"({groups.names[held[0]]!r}), which tells nothing of other groups: {without}. "
-                f"Add groups, or give more of them to that split by an array {SPLIT!r}."
+                f"Add groups, or give more of them to that split by an array 'split'."
             )
         elif len(held) < FEW_GROUPS:
             few.append(f"{part.name.lower()} rows are of {len(held)} groups")

@@ -116,29 +116,14 @@ def test_it_is_what_json_can_hold(file):
         assert found["valid"] == (not found["errors"])
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("groups", "array 'groups' is not used. If it holds which rows belong together"),
-        ("Subject_ID", "save it as 'group'"),
-        ("fold", "If it holds 0 training, 1 validation and 2 test, save it as 'split'"),
-        ("tab_lengths", "save numpy.arange(tab.shape[1]) < tab_lengths[:, None] as 'tab_mask'"),
-        ("age", None),
-    ],
-)
-def test_what_looks_like_something_else_is_named(tmp_path, name, words):
+def test_arrays_that_are_not_used_but_look_so_are_named(tmp_path):
     arrays = {key: world()[key] for key in ("scan", "tab", "y")}
-    np.savez(tmp_path / "clinic.npz", **arrays, **{name: np.arange(90)})
-    told = inspect(tmp_path / "clinic.npz", a="scan", b="tab").warnings
-    if words is None:
-        assert not any("is not used" in warning for warning in told)
-    else:
-        assert any(words in warning for warning in told)
-
-
-def test_what_is_there_already_is_not_asked_for(file):
-    told = inspect(file, a="scan", b="speech").warnings
-    assert not any("subject_id" in warning for warning in told)
+    np.savez(tmp_path / "clinic.npz", **arrays, Subject_ID=np.arange(90))
+    told = inspect(tmp_path / "clinic.npz", a="scan", b="tab")
+    assert any("with --group Subject_ID" in warning for warning in told.warnings)
+    chosen = inspect(tmp_path / "clinic.npz", a="scan", b="tab", group="Subject_ID")
+    assert {each.name: each.use for each in chosen.arrays}["Subject_ID"] == "groups"
+    assert chosen.unused == ()
 
 
 def test_an_offset_leaves_digits_to_tell_numbers_apart():

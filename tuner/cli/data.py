@@ -39,15 +39,7 @@ def validate(data: Data, as_json: AsJson = False, **options: Any) -> None:
 def _inspect(data: str, options: Mapping[str, Any], *, as_json: bool) -> Inspection:
     spec = spec_of(options)
     inspection = read_inspection(
-        data,
-        a=spec.a,
-        b=spec.b,
-        y=spec.y,
-        task=spec.task,
-        missing=spec.missing,
-        seed=spec.seed,
-        name=spec.name,
-        max_bytes=Settings().max_data,
+        data, seed=spec.seed, max_bytes=Settings().max_data, **spec.data_options
     )
     if as_json:
         sys.stdout.write(json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2) + "\n")

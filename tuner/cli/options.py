@@ -9,14 +9,15 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import typer
 from pydantic import ValidationError
 
+from tuner.data.options import DataOptions
 from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
 from tuner.report.command import flag
 from tuner.study.spec import OPTIONS, StudySpec, option_errors, spec_from_options
 
 Command = TypeVar("Command", bound=Callable[..., None])
-DATA_SET = ("a", "b", "y", "task", "missing", "seed")  # options that say how a data set is read
-_OF_THE_STUDY = (*DATA_SET, "name", "metric", "cpus", "gpus", "ranks")
+DATA_SET = (*DataOptions.model_fields, "seed")  # options that say how a data set is read
+_OF_THE_STUDY = (*DATA_SET, "metric", "cpus", "gpus", "ranks")
 _SEARCH = "Search"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
 
+from tuner.data.options import DataOptions
 from tuner.models.config import TrainingConfig
 from tuner.study.space import LambdaSpace
 
@@ -31,33 +32,13 @@ class WarmStart(BaseModel):
     interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
 
 
-class StudySpec(BaseModel):
+class StudySpec(DataOptions):
     """One question about one data set.
 
     Two specs that are equal, on data of equal fingerprint, are the same study and have the same
     answer: whatever does not change the answer (number of workers, time budget) is not in here.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    a: Annotated[str | None, Field(description="array of modality A, if it is not called a")] = None
-    b: Annotated[str | None, Field(description="array of modality B, if it is not called b")] = None
-    y: Annotated[str | None, Field(description="array of labels, if it is not called y")] = None
-    name: Annotated[
-        str | None,
-        Field(description="name of the study and of its models, if not the data set's"),
-    ] = None
-    task: Annotated[
-        Literal["auto", "classification", "regression"], Field(description="what the label is")
-    ] = "auto"
-    missing: Annotated[
-        tuple[str, ...],
-        Field(
-            description="a label that stands for a missing one, in place of -1 and the empty text; "
-            "none for neither",
-            exclude_if=lambda marks: not marks,  # so that a study without has the id that it had
-        ),
-    ] = ()
     metric: Annotated[
         MetricName,
         Field(description="what is measured; auto is accuracy, or the mean absolute error"),
@@ -124,6 +105,11 @@ class StudySpec(BaseModel):
         if gpus > 1 and gpus != int(gpus):
             raise ValueError("more than one GPU has to be a whole number of them")
         return gpus
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """How the data set is read: the options of `tuner.data.read`."""
+        return {name: getattr(self, name) for name in DataOptions.model_fields}
 
     @property
     def space(self) -> LambdaSpace:

@@ -109,17 +109,8 @@ def read_dataset(
     Raises:
         DataError: If the data cannot be used.
     """
-    return read(
-        source,
-        a=spec.a,
-        b=spec.b,
-        y=spec.y,
-        task=spec.task,
-        missing=spec.missing,
-        seed=spec.seed,
-        name=spec.name or name,
-        max_bytes=max_bytes,
-    )
+    options = spec.data_options | {"name": spec.name or name}
+    return read(source, seed=spec.seed, max_bytes=max_bytes, **options)
 
 
 def _ids(training: TrainingConfig, dataset: PairedDataset) -> tuple[bool, bool]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Classes, Task
+from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Mask
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
@@ -18,7 +19,7 @@ from tuner.data.validation.labels.doubts import (
     warn_of_reading,
 )
 from tuner.data.validation.labels.missing import is_missing, marks_of
-from tuner.data.validation.labels.task import TaskChoice, read_task
+from tuner.data.validation.labels.task import read_task
 from tuner.data.validation.precision import precision_of
 from tuner.data.validation.text import read_text
 
@@ -62,24 +63,22 @@ class Labels:
 def read_labels(
     name: str,
     array: Array,
-    choice: TaskChoice,
+    options: DataOptions,
     findings: Findings,
-    *,
-    missing: Sequence[str] = (),
 ) -> Labels | None:
     """Check the labels.
 
     Args:
         name: Name of the array.
         array: (rows,) numbers, booleans or text; may be a masked array.
-        choice: What the labels ask for; by `read_task` if that is `auto`.
+        options: What they ask for (by `read_task` if that is `auto`), and what marks a missing
+            one: see `tuner.data.validation.labels.missing`.
         findings: Where faults and doubts are noted.
-        missing: What marks a missing label: see `tuner.data.validation.labels.missing`.
 
     Returns:
         The labels, or None if a fault was noted.
     """
-    before = len(findings.errors)
+    before, missing = len(findings.errors), options.missing
     _check_form(name, array, findings)
     if len(findings.errors) > before:
         return None
@@ -90,7 +89,9 @@ def read_labels(
         if text is None:
             return None
         values = text
-    task = choice if choice != "auto" else _guess(name, values, masked, missing, findings)
+    task = (
+        options.task if options.task != "auto" else _guess(name, values, masked, missing, findings)
+    )
     marks = marks_of(missing, task)
     absent = masked | is_missing(values, marks)
     read = _regression if task == "regression" else _classification

@@ -8,7 +8,6 @@ import numpy as np
 from tuner.data.dataset import Task
 from tuner.data.typing import Array, Ints
 
-TaskChoice = Literal["auto", "classification", "regression"]
 Kind = Literal["codes", "a rating scale", "a count", "amounts"]
 
 FEWEST_ROWS = 3  # of a class: one for training, validation and test each

@@ -1,0 +1,130 @@
+"""Any array of a source can be chosen for any role, and what looks like one is named."""
+
+import numpy as np
+import pytest
+
+from tuner import data
+
+STEPS = 5  # of B
+
+
+def given(rows=60):
+    return np.resize([0, 0, 0, 1, 1, 1, 2, 2, 2], rows)
+
+
+def test_a_chosen_split_is_the_split(arrays):
+    fold = given()
+    usual = data.from_arrays(arrays | {"split": fold})
+    chosen = data.from_arrays(arrays | {"fold": fold, "split": fold[::-1]}, split="fold")
+    assert (chosen.split == fold).all()
+    assert chosen.fingerprint == usual.fingerprint
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "validation", "test"),
+        ("Training", "val", "testing"),
+        ("train", "dev", "test "),
+        ("0", "1", "2"),
+    ],
+)
+def test_a_split_may_be_words(arrays, words):
+    said = data.from_arrays(arrays | {"split": np.array(words)[given()]})
+    assert said.fingerprint == data.from_arrays(arrays | {"split": given()}).fingerprint
+
+
+def test_chosen_groups_are_the_groups(arrays):
+    who = np.array([f"p{number // 3}" for number in range(60)])
+    usual = data.from_arrays(arrays | {"group": who})
+    chosen = data.from_arrays(arrays | {"patient": who}, group="patient")
+    assert chosen.fingerprint == usual.fingerprint
+    assert (chosen.group == np.unique(who, return_inverse=True)[1]).all()
+
+
+def test_lengths_are_a_mask(arrays):
+    lengths = np.resize([1, 3, STEPS], 60)
+    mask = np.arange(STEPS) < lengths[:, None]
+    masked = data.from_arrays(arrays | {"b_mask": mask})
+    for dtype in ("i8", "u1", "f4"):
+        chosen = data.from_arrays(arrays | {"n": lengths.astype(dtype)}, b_lengths="n")
+        assert chosen.fingerprint == masked.fingerprint
+    elsewhere = data.from_arrays(arrays | {"real": mask, "b_mask": mask[::-1]}, b_mask="real")
+    assert elsewhere.fingerprint == masked.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("lengths", "words"),
+    [
+        (np.resize([0, 5], 60), "numbers from 1 to 5, the steps that there are, in 30 rows"),
+        (np.resize([6, 5], 60), "numbers from 1 to 5"),
+        (np.resize([1.5, 5], 60), "whole numbers"),
+        (np.resize([np.nan, 5], 60), "whole numbers"),
+        (np.full((60, 1), 5), "shape (60, 1)"),
+        (np.full(60, "5"), "one number of steps a row"),
+        (np.full(59, 5), "shape (59,)"),
+    ],
+)
+def test_lengths_that_are_none_are_refused(arrays, lengths, words):
+    with pytest.raises(data.DataError) as caught:
+        data.from_arrays(arrays | {"n": lengths}, b_lengths="n")
+    assert "array 'n' " in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_lengths_of_what_has_no_steps_are_refused(arrays):
+    with pytest.raises(data.DataError, match="'n' masks padded steps, but 'a'"):
+        data.from_arrays(arrays | {"n": np.full(60, 4)}, a_lengths="n")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"b": "a"}, "'a' is chosen as a and as b"),
+        ({"group": "y"}, "'y' is chosen as y and as group"),
+        ({"a_mask": "m", "a_lengths": "m"}, "both --a-mask and --a-lengths"),
+        ({"split": "folds"}, "Did you mean 'fold'? Choose arrays with --split."),
+        ({"a": "Fold_"}, "Did you mean 'fold'? Choose arrays with --a, --b and --y."),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused(arrays, options, words):
+    with pytest.raises(data.DataError) as caught:
+        data.from_arrays(arrays | {"fold": given(), "m": given()}, **options)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("groups", "--group"),
+        ("Subject_ID", "--group"),
+        ("Group", "--group"),
+        ("fold", "--split"),
+        ("Split", "--split"),
+        ("b_lengths", "--b-lengths"),
+        ("b_len", "--b-lengths"),
+        ("B_mask", "--b-mask"),
+        ("age", None),
+        ("a", None),
+    ],
+)
+def test_what_looks_like_something_else_is_named(arrays, name, flag):
+    told = data.from_arrays(arrays | {name: arrays.get(name, np.arange(60))}).warnings
+    hints = [text for text in told if "is not used" in text]
+    if flag is None:
+        assert hints == []
+    else:
+        (hint,) = hints
+        assert hint.startswith(f"array {name!r} is not used. If it holds ")
+        assert hint.endswith(f"choose it with {flag} {name}.")
+
+
+def test_what_is_there_already_is_not_asked_for(arrays):
+    both = arrays | {"fold": given(), "split": given(), "b_lengths": np.full(60, 5)}
+    told = data.from_arrays(both, b_lengths="b_lengths").warnings
+    assert not any("is not used" in text for text in told)
+
+
+def test_an_option_that_there_is_not_is_refused(arrays):
+    with pytest.raises(ValueError, match="taks"):
+        data.from_arrays(arrays, taks="regression")
