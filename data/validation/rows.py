@@ -1,15 +1,21 @@
 """Checks what concerns several arrays: lengths, groups and the split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tuner.data.dataset import Classes, Split
 from tuner.data.typing import Array, Ints, Mask, Splits
+from tuner.data.validation.copies import together
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
-from tuner.data.validation.labels.reading import Labels, has_too_many_classes, names_of
+from tuner.data.validation.labels.reading import (
+    MIN_LABELLED_ROWS,
+    Labels,
+    has_too_many_classes,
+    names_of,
+)
 from tuner.data.validation.splits import RATIO, grouped_split, stratified_split
 from tuner.data.validation.text import read_text
 
@@ -189,16 +195,25 @@ def warn_of_few_groups(split: Splits, labels: Labels, groups: Groups, findings: 
 
 
 def make_split(
-    labels: Labels, groups: Groups | None, seed: int, findings: Findings
+    labels: Labels, groups: Groups | None, copies: Ints | None, seed: int, findings: Findings
 ) -> Splits | None:
-    """Split rows where no split is given, or note why it cannot be done."""
+    """Split rows where no split is given, or note why it cannot be done.
+
+    Args:
+        labels: What is to be spread evenly.
+        groups: Which rows belong together.
+        copies: (rows,), equal for rows that are copies of each other and stay together, too.
+        seed: Where the split comes from.
+        findings: Where faults are noted.
+    """
     if has_too_many_classes(labels):
         return None
     if not _check_divisible(labels, groups, findings):
         return None
     if groups is None:
-        return stratified_split(labels, seed)
-    split = grouped_split(labels, groups.codes, seed)
+        return stratified_split(labels, seed) if copies is None else _split_of(copies, labels, seed)
+    whole = groups.codes if copies is None else together(copies, groups.codes)
+    split = grouped_split(labels, whole, seed)
     lacking = [
         f"{part.name.lower()} ({listing(names)})"
         for part in Split
@@ -213,6 +228,26 @@ def make_split(
     return split
 
 
+def _split_of(copies: Ints, labels: Labels, seed: int) -> Splits:
+    """Split one row of each set of copies; the others follow."""
+    return stratified_split(_of_first(copies, labels), seed)[copies]
+
+
+def _of_first(copies: Ints, labels: Labels) -> Labels:
+    """Labels of the first row of each set of copies, of the first labelled one if there is any."""
+    order = np.argsort(~labels.labelled, kind="stable")
+    return replace(labels, y=labels.y[order[np.unique(copies[order], return_index=True)[1]]])
+
+
+def can_stay_together(copies: Ints, labels: Labels, groups: Groups | None) -> bool:
+    """Whether copies, with the groups that they link, leave enough to be in every split."""
+    if groups is not None:
+        return not _too_few(labels, together(copies, groups.codes))[0].size
+    first = _of_first(copies, labels)
+    enough = int(first.labelled.sum()) >= MIN_LABELLED_ROWS
+    return enough and not _too_few(first, np.arange(len(first.y)))[0].size
+
+
 def _lacking_classes(labels: Labels, rows: Mask) -> list[int | str]:
     if labels.classes is None:
         return [] if (rows & labels.labelled).any() else ["any label"]
@@ -222,23 +257,32 @@ def _lacking_classes(labels: Labels, rows: Mask) -> list[int | str]:
 
 def _check_divisible(labels: Labels, groups: Groups | None, findings: Findings) -> bool:
     """Check that every class has enough rows, or groups, to be in every split."""
-    codes = labels.y if labels.classes is not None else np.where(labels.labelled, 0, -1)
+    units = np.arange(len(labels.y)) if groups is None else groups.codes
+    small, numbers = _too_few(labels, units)
     names = labels.classes if labels.classes is not None else ("any label",)
-    rows = np.flatnonzero(labels.labelled)
-    units = rows if groups is None else groups.codes[rows]
-    pairs = np.unique(np.stack([codes[rows].astype(np.int64), units], axis=1), axis=0)
-    numbers = np.bincount(pairs[:, 0], minlength=len(names))
-    small = np.flatnonzero(numbers < len(Split)).tolist()
-    if not small:
+    if not small.size:
         return True
     unit = "labelled row" if groups is None else "group"
-    each = [f"{names[code]!r} ({counted(int(numbers[code]), unit)})" for code in small]
+    each = [f"{names[code]!r} ({counted(int(numbers[code]), unit)})" for code in small.tolist()]
     findings.error(
         f"{counted(len(small), 'class is', 'classes are')} too small to be in training, validation "
         f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; add rows, merge "
         f"classes, or mark their labels as missing. {labels.as_numbers}".rstrip()
     )
     return False
+
+
+def _too_few(labels: Labels, units: Ints) -> tuple[Ints, Ints]:
+    """Return the classes of fewer units than there are splits, and the units of every class.
+
+    A unit is a row, or the rows that stay together; one counts for each class that it has.
+    """
+    codes = labels.y if labels.classes is not None else np.where(labels.labelled, 0, -1)
+    rows = np.flatnonzero(labels.labelled)
+    pairs = np.unique(np.stack([codes[rows].astype(np.int64), units[rows]], axis=1), axis=0)
+    classes = 1 if labels.classes is None else len(labels.classes)
+    numbers = np.bincount(pairs[:, 0], minlength=classes)
+    return np.flatnonzero(numbers < len(Split)), numbers
 
 
 def _warn_of_ratio(split: Splits, findings: Findings) -> None:

@@ -296,3 +296,17 @@ def test_an_encoder_has_to_be_named_before(side):
 def test_the_stack_size_is_a_rule_of_shapes(device, batch, expected):
     config = TrainingConfig(encoder_a="mlp", encoder_b="mlp", batch_size=batch)
     assert stack_size(config, rows=9999, replicates=20, device=torch.device(device)) == expected
+
+
+def test_rows_without_negatives_are_not_aligned():
+    data = world()
+    alone = replace(data, train=replace(data.train, same=np.zeros(data.train.count, np.int64)))
+    found = train(alone, CONFIG, strength=3.0, seeds=(1, 2))
+    plain = train(data, CONFIG, strength=0.0, seeds=(1, 2))
+    for modality in "ab":
+        np.testing.assert_array_equal(found.predictions[modality], plain.predictions[modality])
+    apart = replace(data, train=replace(data.train, same=np.arange(data.train.count)))
+    one, other = (train(d, CONFIG, strength=3.0, seeds=(1, 2)) for d in (apart, data))
+    np.testing.assert_array_equal(one.curves["alignment_loss"], other.curves["alignment_loss"])
+    assert (one.curves["alignment_loss"] > 0).all()
+    np.testing.assert_allclose(found.curves["alignment_loss"], 0, atol=1e-12)
