@@ -14,8 +14,8 @@ from tuner.data.formats.files import open_data
 from tuner.data.formats.npz import MAX_BYTES
 from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file
+from tuner.data.validation.division.splits import RATIO
 from tuner.data.validation.findings import Findings, counted
-from tuner.data.validation.splits import RATIO
 
 _SHOWN = 12  # classes, the largest first
 

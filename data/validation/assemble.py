@@ -1,25 +1,25 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
+from collections.abc import Mapping
+
 from tuner.data.dataset import Modality, PairedDataset
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays, Ints
-from tuner.data.validation.copies import Copies, find_copies, together, warn_of_copies
+from tuner.data.validation.division.copies import (
+    Copies,
+    find_copies,
+    together,
+    warn_of_copies,
+)
+from tuner.data.validation.division.given import check_given_split, read_split
+from tuner.data.validation.division.groups import Groups, read_groups, warn_of_few_groups
+from tuner.data.validation.division.made import can_stay_together, make_split
 from tuner.data.validation.features import read_modality
-from tuner.data.validation.findings import Findings
+from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.labels.reading import Labels, read_labels
 from tuner.data.validation.masks import mask_of_lengths
 from tuner.data.validation.roles import Roles
-from tuner.data.validation.rows import (
-    Groups,
-    can_stay_together,
-    check_given_split,
-    check_lengths,
-    make_split,
-    read_groups,
-    read_split,
-    warn_of_few_groups,
-)
 
 
 def assemble(
@@ -52,7 +52,7 @@ def assemble(
     groups = None if group is None else read_groups(roles.name("group"), group, findings)
     split = None if given is None else read_split(roles.name("split"), given, findings)
     copies = None
-    if check_lengths(_with_a_value_a_row(arrays, roles), findings):
+    if _check_lengths(_with_a_value_a_row(arrays, roles), findings):
         copies = find_copies(a, b) if a and b else None
         if split is not None:
             check_given_split(roles.name("split"), split, labels, groups, findings)
@@ -129,3 +129,16 @@ def _with_a_value_a_row(arrays: Arrays, roles: Roles) -> Arrays:
     """All but the masks, whose shape is compared with that of what they mask."""
     masks = {roles.name("a_mask"), roles.name("b_mask")}
     return {name: array for name, array in arrays.items() if name not in masks}
+
+
+def _check_lengths(arrays: Mapping[str, Array], findings: Findings) -> bool:
+    """Check that all arrays have the same number of rows."""
+    lengths = {name: array.shape[0] for name, array in arrays.items() if array.ndim > 0}
+    if len(set(lengths.values())) <= 1:
+        return True
+    each = ", ".join(f"{name!r} has {counted(rows, 'row')}" for name, rows in lengths.items())
+    findings.error(
+        f"lengths differ: {each}. Row i of every array has to be the same sample; "
+        "drop or add rows until they match."
+    )
+    return False

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tuner import data
+from tuner.data.validation.division.splits import grouped_split, quotas, stratified_split
 from tuner.data.validation.labels.reading import Labels
-from tuner.data.validation.splits import grouped_split, quotas, stratified_split
 
 counts_of_classes = st.lists(st.integers(3, 200), min_size=1, max_size=12)
 
