@@ -34,15 +34,16 @@ def read(
     """Read and validate a data set.
 
     Args:
-        source: Path or fsspec URI of an .npz or .parquet file, or the name of a shipped example.
-            Several Parquet files whose rows follow each other are named by their folder, or by a
-            pattern: "folder/part-*.parquet", "s3://bucket/*.parquet".
+        source: Path or fsspec URI, or the name of a shipped example. Formats are .npz, .parquet,
+            .csv and .tsv. Several tables whose rows follow each other are named by their folder,
+            or by a pattern: "folder/part-*.parquet", "s3://bucket/*.parquet".
         seed: Where a split comes from if the data set has none.
         max_bytes: Limit on the download, the unpacked archive, one array of an unpacked table, and
             a modality as float32.
         alone: Whether the data set has to be one file by itself that leads to no others, as where
             strangers send it.
-        options: Those of `DataOptions`: `a="image"`, `task="regression"`.
+        options: Those of `DataOptions`: `a="image"`, `task="regression"`. In the place of a name
+            may be a pattern, `a="img_*"`, of columns that are stacked to (rows, features).
 
     Raises:
         pydantic.ValidationError: If an option is unknown or its value is not allowed.

@@ -11,7 +11,9 @@ from tuner.data.formats.reading import Reading, Source
 from tuner.data.formats.shards import data_name, files_of, is_pattern
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
 from tuner.data.formats.tables.columns import TableSource
+from tuner.data.formats.tables.delimited import delimited_table
 from tuner.data.formats.tables.parquet import parquet_table
+from tuner.data.formats.tables.table import Table
 from tuner.data.options import DataOptions
 from tuner.data.typing import Arrays
 from tuner.data.validation.findings import Findings, listing
@@ -34,12 +36,19 @@ def _single(opener: Callable[[Path, Reading], Source]) -> Open:
     return open_one
 
 
+def _table(opener: Callable[[Sequence[Path], Reading], Table]) -> Open:
+    """Open files whose rows follow each other."""
+    return lambda paths, reading: TableSource(opener(paths, reading), reading)
+
+
 # How files of a format are opened; in a service, only those that are a data set by themselves.
 FORMATS: dict[str, Open] = {
     ".npz": _single(NpzArchive),
-    ".parquet": lambda paths, reading: TableSource(parquet_table(paths, reading), reading),
+    ".parquet": _table(parquet_table),
+    ".csv": _table(delimited_table),
+    ".tsv": _table(delimited_table),
 }
-UPLOADS = (".npz", ".parquet")
+UPLOADS = (".npz", ".parquet", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

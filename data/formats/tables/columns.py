@@ -9,8 +9,7 @@ import numpy as np
 from tuner.data.errors import NoRoomError
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.reading import Reading
-from tuner.data.formats.tables.parquet import first_line
-from tuner.data.formats.tables.table import Table
+from tuner.data.formats.tables.table import Table, first_line
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted
@@ -70,6 +69,9 @@ class TableSource:
 
     def _array(self, name: str, roles: Roles) -> Array:
         members = roles.members(name, self.table.schema.names)
+        for member in members:
+            if fault := self.table.faults.get(member):
+                raise ColumnError(fault if member == name else f"column {member!r}: {fault}")
         chunks = _chunks(self.table, members, self.reading.max_bytes)
         if members != [name]:
             return _stack_columns(chunks, [self.table.schema.field(m) for m in members])
@@ -92,7 +94,8 @@ def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
         return False
     findings.error(
         f"array {name!r} has shape {array.shape}, one value a row, where lists of numbers are "
-        "wanted. Save them as lists of one number, in pandas "
+        f"wanted. Choose it by a pattern, '[{name[0]}]{name[1:]}', to have it as one feature; or "
+        "save them as lists of one number, in pandas "
         f"frame[{name!r}] = [[value] for value in frame[{name!r}]]."
     )
     return True

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tuner.data.formats.reading import Reading
 from tuner.data.formats.sources import opened
-from tuner.data.formats.tables.table import BATCH_ROWS, Table, joined
+from tuner.data.formats.tables.table import BATCH_ROWS, Table, first_line, joined
 from tuner.data.validation.findings import Findings
 
 if TYPE_CHECKING:
@@ -106,8 +106,3 @@ def _base64_texts(footer: bytes) -> Iterator[bytes]:
 def _plain_text_columns(metadata: Any) -> list[str]:
     columns = [metadata.schema.column(index) for index in range(metadata.num_columns)]
     return [c.path for c in columns if c.physical_type == "BYTE_ARRAY" and c.path == c.name]
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error of Arrow's says, short."""
-    return (str(error) or type(error).__name__).splitlines()[0]

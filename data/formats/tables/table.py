@@ -1,8 +1,8 @@
 """A table: one file of columns, or several whose rows follow each other."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tuner.data.validation.findings import Findings, listing
@@ -23,24 +23,31 @@ class Table:
         schema: Name and type of every column.
         rows: How many there are.
         batches: Yields all rows of some columns, in order, a piece at a time.
+        faults: Why a column cannot be used, by its name.
     """
 
     name: str
     schema: "pa.Schema"
     rows: int
     batches: Callable[[list[str]], Iterator["pa.RecordBatch"]]
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
-def joined(shards: Sequence[Table], findings: Findings) -> Table:
+def joined(
+    shards: Sequence[Table], findings: Findings, faults: Mapping[str, str] | None = None
+) -> Table:
     """Return the table whose rows are those of all shards, one after the other.
+
+    Args:
+        shards: One or more tables.
+        findings: Where faults are noted.
+        faults: Why a column cannot be used, by its name.
 
     Raises:
         DataError: If they have not the same columns, each with a name of its own.
     """
     first = shards[0]
-    counts = Counter(first.schema.names)
-    if repeated := [name for name, count in counts.items() if count > 1]:
-        findings.fail(f"holds more than one column called {listing(repeated)}. Rename them.")
+    refuse_repeated(first.schema.names, findings)
     for shard in shards[1:]:
         _check_alike(first, shard, findings)
 
@@ -49,7 +56,19 @@ def joined(shards: Sequence[Table], findings: Findings) -> Table:
             yield from shard.batches(names)
 
     rows = sum(shard.rows for shard in shards)
-    return Table(name=first.name, schema=first.schema, rows=rows, batches=batches)
+    return Table(
+        name=first.name, schema=first.schema, rows=rows, batches=batches, faults=faults or {}
+    )
+
+
+def refuse_repeated(names: Sequence[str], findings: Findings) -> None:
+    """Check that each column has a name of its own.
+
+    Raises:
+        DataError: If one has not.
+    """
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        findings.fail(f"holds more than one column called {listing(repeated)}. Rename them.")
 
 
 def _check_alike(first: Table, other: Table, findings: Findings) -> None:
@@ -61,9 +80,17 @@ def _check_alike(first: Table, other: Table, findings: Findings) -> None:
     else:
         name = next(name for name in ours if ours[name] != theirs[name])
         what = f"column {name!r} is {ours[name]} in one and {theirs[name]} in the other"
+    read, save = "read_parquet", "to_parquet('all.parquet')"
+    if not first.name.endswith(".parquet"):
+        read, save = "read_csv", "to_csv('all.csv', index=False)"
     findings.fail(
         f"holds files that do not belong together, {first.name} and {other.name}: {what}. Name "
         "those that do by a pattern in quotes ('folder/part-*.parquet'), or write all of them with "
-        "the same columns and types: pandas.concat([pandas.read_parquet(file) for file in files])"
-        ".to_parquet('all.parquet')."
+        "the same columns and types: "
+        f"pandas.concat([pandas.{read}(file) for file in files]).{save}."
     )
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error of Arrow's says, short."""
+    return (str(error) or type(error).__name__).splitlines()[0]
