@@ -15,7 +15,8 @@ from tuner.data.formats.npz import MAX_BYTES
 from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file
 from tuner.data.validation.division.splits import RATIO
-from tuner.data.validation.findings import Findings, counted
+from tuner.data.validation.findings import Findings, counted, listing
+from tuner.data.validation.roles import Roles
 
 _SHOWN = 12  # classes, the largest first
 
@@ -115,21 +116,38 @@ def inspect(
     contents: Mapping[str, Contents] = {}
     dataset: PairedDataset | None = None
     try:
-        with open_data(location, findings, max_bytes=max_bytes) as file:
+        with open_data(location, findings, options=how, max_bytes=max_bytes) as file:
             contents = file.contents()
             dataset = read_file(file, roles, how, seed=seed)
     except DataError:
         pass  # it is in the findings
     return Inspection(
         source=os.fspath(source),
-        arrays=tuple(
-            ArrayUse(name=array, shape=held.shape, kind=held.kind, use=roles.uses.get(array))
-            for array, held in contents.items()
-        ),
+        arrays=_uses(contents, roles),
         dataset=dataset,
         errors=tuple(findings.errors),
         warnings=tuple(findings.warnings),
     )
+
+
+def _uses(contents: Mapping[str, Contents], roles: Roles) -> tuple[ArrayUse, ...]:
+    """List arrays with their use; those that a pattern stacks are one."""
+    stacked = {
+        name: members
+        for name in roles.uses
+        if (members := roles.members(name, contents)) and members != [name]
+    }
+    pattern_of = {member: name for name, members in stacked.items() for member in members}
+    uses: dict[str, ArrayUse] = {}
+    for array, held in contents.items():
+        name = pattern_of.get(array, array)
+        shape, kinds = held.shape, [held.kind]
+        if name != array:
+            shape = (*shape, len(stacked[name]))
+            kinds = sorted({contents[member].kind for member in stacked[name]})
+        use = ArrayUse(name=name, shape=shape, kind=listing(kinds, show=str), use=roles.use(name))
+        uses.setdefault(name, use)
+    return tuple(uses.values())
 
 
 def modality_in_words(side: Modality) -> str:

@@ -28,16 +28,22 @@ def read(
     *,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
+    alone: bool = False,
     **options: Any,
 ) -> PairedDataset:
     """Read and validate a data set.
 
     Args:
-        source: Path or fsspec URI of an .npz or .parquet file, or the name of a shipped example.
+        source: Path or fsspec URI, or the name of a shipped example. Formats are .npz, .parquet,
+            .csv and .tsv. Several tables whose rows follow each other are named by their folder,
+            or by a pattern: "folder/part-*.parquet", "s3://bucket/*.parquet".
         seed: Where a split comes from if the data set has none.
-        max_bytes: Limit on the download, the unpacked archive, one unpacked Parquet column, and
+        max_bytes: Limit on the download, the unpacked archive, one array of an unpacked table, and
             a modality as float32.
-        options: Those of `DataOptions`: `a="image"`, `task="regression"`.
+        alone: Whether the data set has to be one file by itself that leads to no others, as where
+            strangers send it.
+        options: Those of `DataOptions`: `a="image"`, `task="regression"`. In the place of a name
+            may be a pattern, `a="img_*"`, of columns that are stacked to (rows, features).
 
     Raises:
         pydantic.ValidationError: If an option is unknown or its value is not allowed.
@@ -45,7 +51,8 @@ def read(
     """
     how = DataOptions(**options)
     location, roles = find(source, how)
-    with open_data(location, Findings(os.fspath(source)), max_bytes=max_bytes) as file:
+    findings = Findings(os.fspath(source))
+    with open_data(location, findings, options=how, max_bytes=max_bytes, alone=alone) as file:
         return read_file(file, roles, how, seed=seed)
 
 

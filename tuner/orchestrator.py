@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.conclusion import conclude, curve_point
 from tuner.data import PairedDataset, from_arrays
+from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
 from tuner.errors import SpecError, StudyInUseError
 from tuner.execution.cluster import default_workers, ray_cluster
@@ -221,7 +222,8 @@ def _study_of(row: "StudyRow", source: str | None, settings: Settings) -> Study:
 def _from_everywhere(source: str) -> str:
     """Return a path that holds in every folder, for one that holds in this."""
     path = Path(source)
-    return str(path.absolute()) if not is_uri(source) and path.exists() else source
+    is_here = not is_uri(source) and (path.exists() or is_pattern(source))
+    return str(path.absolute()) if is_here else source
 
 
 @dataclass(kw_only=True, eq=False)

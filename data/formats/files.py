@@ -1,53 +1,69 @@
-"""Opens a data set's file, whatever its format: what is in it, and the arrays that are wanted."""
+"""Opens a data set, whatever its format: what is in it, and the arrays that are wanted."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from pathlib import Path
 
 from tuner.data.formats.contents import Contents
-from tuner.data.formats.npz import npz_contents, read_npz
-from tuner.data.formats.parquet import parquet_contents, read_parquet
-from tuner.data.formats.sources import check_exists, file_name, open_source
+from tuner.data.formats.npz import NpzArchive
+from tuner.data.formats.reading import Reading, Source
+from tuner.data.formats.shards import data_name, files_of, is_pattern
+from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
+from tuner.data.formats.tables.columns import TableSource
+from tuner.data.formats.tables.delimited import delimited_table
+from tuner.data.formats.tables.parquet import parquet_table
+from tuner.data.formats.tables.table import Table
+from tuner.data.options import DataOptions
 from tuner.data.typing import Arrays
-from tuner.data.validation.findings import Findings
+from tuner.data.validation.findings import Findings, listing
 from tuner.data.validation.roles import Roles
 
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """How files of one format are read.
-
-    Attributes:
-        contents: Lists what is in a file without reading it.
-        read: Reads the arrays that roles name.
-    """
-
-    contents: Callable[[IO[bytes], Findings, int], Mapping[str, Contents]]
-    read: Callable[[IO[bytes], Roles, Findings, int], Arrays]
+Open = Callable[[Sequence[Path], Reading], Source]
 
 
-FORMATS = {
-    ".npz": Format(contents=npz_contents, read=read_npz),
-    ".parquet": Format(contents=parquet_contents, read=read_parquet),
+def _single(opener: Callable[[Path, Reading], Source]) -> Open:
+    """Open files of a format whose data sets are one file each."""
+
+    def open_one(paths: Sequence[Path], reading: Reading) -> Source:
+        if len(paths) > 1:
+            reading.findings.fail(
+                f"holds {len(paths)} {paths[0].suffix} files, and each is a data set of its own. "
+                f"Name one of them, such as {paths[0]}."
+            )
+        return opener(paths[0], reading)
+
+    return open_one
+
+
+def _table(opener: Callable[[Sequence[Path], Reading], Table]) -> Open:
+    """Open files whose rows follow each other."""
+    return lambda paths, reading: TableSource(opener(paths, reading), reading)
+
+
+# How files of a format are opened; in a service, only those that are a data set by themselves.
+FORMATS: dict[str, Open] = {
+    ".npz": _single(NpzArchive),
+    ".parquet": _table(parquet_table),
+    ".csv": _table(delimited_table),
+    ".tsv": _table(delimited_table),
 }
+UPLOADS = (".npz", ".parquet", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DataFile:
-    """An open file of a data set.
+    """An open data set.
 
     Attributes:
-        stem: Its name without a suffix.
-        format: How it is read.
-        file: Its bytes, seekable.
+        stem: Name of its file without a suffix, or of its folder.
+        source: What holds its arrays.
         findings: Where faults are noted.
         max_bytes: Limit on what is unpacked of it.
     """
 
     stem: str
-    format: Format
-    file: IO[bytes]
+    source: Source
     findings: Findings
     max_bytes: int
 
@@ -55,40 +71,64 @@ class DataFile:
         """List every array, by name.
 
         Raises:
-            DataError: If the file as a whole cannot be used.
+            DataError: If the data set as a whole cannot be used.
         """
-        self.file.seek(0)
-        return self.format.contents(self.file, self.findings, self.max_bytes)
+        return self.source.contents()
 
     def arrays(self, roles: Roles) -> Arrays:
         """Read the arrays that roles name; what is wrong with one becomes a finding.
 
         Raises:
-            DataError: If the file as a whole cannot be used.
+            DataError: If the data set as a whole cannot be used.
         """
-        self.file.seek(0)
-        return self.format.read(self.file, roles, self.findings, self.max_bytes)
+        return self.source.arrays(roles)
 
 
 @contextmanager
-def open_data(location: str, findings: Findings, *, max_bytes: int) -> Iterator[DataFile]:
-    """Open the file at a path or URI.
+def open_data(
+    location: str,
+    findings: Findings,
+    *,
+    options: DataOptions,
+    max_bytes: int,
+    alone: bool = False,
+) -> Iterator[DataFile]:
+    """Open the data set at a path or URI.
+
+    Args:
+        location: Of a file or folder, or a pattern of files.
+        findings: Where faults are noted.
+        options: How arrays are read.
+        max_bytes: Limit on what is downloaded and unpacked.
+        alone: Whether it has to be one file by itself, that leads to no others.
 
     Raises:
         DataError: If there is none, or none that can be read.
     """
-    check_exists(location, findings)
-    suffix = file_name(location).suffix.lower()
+    if alone and (is_pattern(location) or Path(location).is_dir()):
+        findings.fail(
+            f"is more than one file, and a service takes one: {listing(UPLOADS, show=str)}. Join "
+            "them, or use `tuner run` on your own machine."
+        )
+    if not is_pattern(location):
+        check_exists(location, findings)
+    files = files_of(location, tuple(FORMATS), findings)
+    suffix = file_name(files[0]).suffix.lower()
     if suffix not in FORMATS:
         findings.fail(
-            f"has the suffix {suffix!r}; a data set is an .npz or a .parquet file. "
+            f"has the suffix {suffix!r}; a data set is one of {listing(tuple(FORMATS), show=str)}. "
             "Save it as one of these."
         )
-    with open_source(location, findings, max_bytes=max_bytes) as file:
+    with local_files(files, findings, max_bytes=max_bytes) as paths:
+        reading = Reading(
+            findings=findings,
+            options=options,
+            max_bytes=max_bytes,
+            folder=None if alone or is_uri(location) else paths[0].parent,
+        )
         yield DataFile(
-            stem=file_name(location).stem,
-            format=FORMATS[suffix],
-            file=file,
+            stem=data_name(location),
+            source=FORMATS[suffix](paths, reading),
             findings=findings,
             max_bytes=max_bytes,
         )

@@ -7,11 +7,15 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from tuner.data.errors import NoRoomError
 from tuner.data.formats.contents import Contents, kind_of
 from tuner.data.formats.npy import MAGIC, NpyError, read_header, read_npy
+from tuner.data.formats.reading import Reading, read_named
+from tuner.data.formats.sources import opened
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted, listing
 from tuner.data.validation.roles import Roles
@@ -37,38 +41,45 @@ _DAMAGE = (
 )
 
 
-def read_npz(file: IO[bytes], roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
-    """Read the arrays that the roles name; every one that cannot be read becomes a finding.
+@dataclass(frozen=True, eq=False)
+class NpzArchive:
+    """The arrays of an archive. One whose header cannot be read is of unknown kind.
 
-    Args:
-        file: Seekable, stands at its beginning.
-        roles: The arrays that are wanted.
-        findings: Where faults are noted.
-        max_bytes: Limit on the unpacked size of the archive.
-
-    Raises:
-        DataError: If the archive as a whole cannot be used.
+    Attributes:
+        path: Where it is.
+        reading: How it is read; the limit is on the unpacked size of the archive.
     """
-    with _opened(file, findings, max_bytes) as (archive, members):
-        return {
-            name: array
-            for name in roles.present_in(members, findings)
-            if (array := _read_member(archive, members[name], name, findings)) is not None
-        }
 
+    path: Path
+    reading: Reading
 
-def npz_contents(file: IO[bytes], findings: Findings, max_bytes: int) -> dict[str, Contents]:
-    """List the arrays of an archive by their headers; one that has none is of unknown kind.
+    def contents(self) -> dict[str, Contents]:
+        """List the arrays: see `Source`."""
+        with self._opened() as (archive, members):
+            return {name: _contents(archive, member) for name, member in members.items()}
 
-    Raises:
-        DataError: If the archive as a whole cannot be used.
-    """
-    with _opened(file, findings, max_bytes) as (archive, members):
-        return {name: _contents(archive, member) for name, member in members.items()}
+    def arrays(self, roles: Roles) -> Arrays:
+        """Read the arrays that roles name: see `Source`."""
+        findings = self.reading.findings
+        with self._opened() as (archive, members):
+
+            def read(name: str) -> Array | None:
+                return _read_member(archive, members[name], name, findings)
+
+            return read_named(roles, members, read, findings)
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+        findings = self.reading.findings
+        with (
+            opened(self.path, findings) as file,
+            _archive(file, findings, self.reading.max_bytes) as archive,
+        ):
+            yield archive
 
 
 @contextmanager
-def _opened(
+def _archive(
     file: IO[bytes], findings: Findings, max_bytes: int
 ) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     """Open an archive whose directory holds nothing strange, with its members by array name."""

@@ -4,14 +4,15 @@ import difflib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from tuner.data.errors import DataError
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.remote import explain
+from tuner.data.memory.scratch import scratch
 from tuner.data.validation.findings import Findings
 
 CHUNK_BYTES = 2**20
@@ -33,13 +34,13 @@ def file_name(source: str) -> PurePosixPath:
 
 
 def check_exists(source: str, findings: Findings) -> None:
-    """Check that a path leads to a file; what is at a URI is found out by opening it.
+    """Check that a path leads to a file or folder; what is at a URI is found out by opening it.
 
     Raises:
         DataError: If it does not.
     """
     path = Path(source)
-    if is_uri(source) or path.is_file():
+    if is_uri(source) or path.is_file() or path.is_dir():
         return
     if (link := _broken_link(path)) is not None:
         findings.fail(
@@ -47,9 +48,7 @@ def check_exists(source: str, findings: Findings) -> None:
             "Mend the link, bring back what it leads to (is its disk mounted?), or name another "
             "file."
         )
-    if path.is_dir():
-        findings.fail("is a folder. Name the .npz or .parquet file in it.")
-    findings.fail(f"does not exist, or is not a file.{_suggestion(path)}")
+    findings.fail(f"does not exist, or is neither file nor folder.{_suggestion(path)}")
 
 
 def _broken_link(path: Path) -> Path | None:
@@ -62,26 +61,44 @@ def _broken_link(path: Path) -> Path | None:
 
 
 @contextmanager
-def open_source(source: str, findings: Findings, *, max_bytes: int) -> Iterator[IO[bytes]]:
-    """Open a path, or a local copy of what is at a URI, as a seekable stream of bytes.
+def local_files(
+    sources: Sequence[str], findings: Findings, *, max_bytes: int
+) -> Iterator[list[Path]]:
+    """Yield paths, and copies on this machine of what is at URIs, which go at the end.
 
     Raises:
-        DataError: If it cannot be opened or copied.
+        DataError: If one cannot be copied, or all together are larger than the limit.
     """
-    if is_uri(source):
-        with tempfile.TemporaryFile() as copy:
-            _download(source, copy, findings, max_bytes)
-            yield copy
-    else:
-        with _open_path(Path(source), findings) as file:
-            yield file
+    with ExitStack() as stack:
+        paths: list[Path] = []
+        left = max_bytes
+        for number, source in enumerate(sources):
+            path = Path(source)
+            if is_uri(source):
+                if not paths:
+                    parent = scratch().path
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(dir=parent))
+                path = Path(folder) / f"{number}-{file_name(source)}"
+                with path.open("xb") as copy:
+                    _download(source, copy, findings, left, max_bytes)
+                    left -= copy.tell()
+            paths.append(path)
+        yield paths
 
 
-def _open_path(path: Path, findings: Findings) -> IO[bytes]:
+@contextmanager
+def opened(path: Path, findings: Findings) -> Iterator[IO[bytes]]:
+    """Open a file.
+
+    Raises:
+        DataError: If it cannot be opened.
+    """
     try:
-        return path.open("rb")
+        file = path.open("rb")
     except OSError as error:
         findings.fail(f"cannot be opened: {error.strerror}. Check your rights to read it.")
+    with file:
+        yield file
 
 
 def _suggestion(path: Path) -> str:
@@ -109,20 +126,19 @@ def _patience(source: str) -> dict[str, Any]:
     }
 
 
-def _download(source: str, copy: IO[bytes], findings: Findings, max_bytes: int) -> None:
+def _download(source: str, copy: IO[bytes], findings: Findings, left: int, max_bytes: int) -> None:
     import fsspec
 
     try:
         with fsspec.open(source, "rb", **_patience(source)) as remote:
-            while copy.tell() <= max_bytes and (chunk := remote.read(CHUNK_BYTES)):
+            while copy.tell() <= left and (chunk := remote.read(CHUNK_BYTES)):
                 copy.write(chunk)
     except ImportError as error:
         findings.fail(f"needs a package that is not installed: {error}")
     except Exception as error:  # every file system has error classes of its own
         raise DataError(findings.source, [*findings.errors, explain(error)]) from error
-    if copy.tell() > max_bytes:
+    if copy.tell() > left:
         findings.fail(
             f"is larger than the limit of {max_bytes:,} bytes. Save less, or raise the limit "
             "(TUNER_MAX_DATA)."
         )
-    copy.seek(0)

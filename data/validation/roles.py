@@ -2,8 +2,10 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays
@@ -35,7 +37,8 @@ class Roles:
     """The arrays that a data set is made of.
 
     Attributes:
-        names: Of the arrays, by role: "a", "b", "y", and those of the others that may be there.
+        names: Of the arrays, by role: "a", "b", "y", and those of the others that may be there. One
+            may be a pattern, "img_*", of the names of columns that are stacked.
         required: The roles whose array has to be there.
     """
 
@@ -71,15 +74,35 @@ class Roles:
         """What arrays are used for, in words, by their names."""
         return {name: _USES[role] for role, name in self.names.items()}
 
+    def is_modality(self, name: str) -> bool:
+        """Whether an array is A or B."""
+        return name in (self.names["a"], self.names["b"])
+
+    def members(self, name: str, available: Iterable[str]) -> list[str]:
+        """Return what is available by a name, itself or, of a pattern, all that match it, in order.
+
+        What has a role by its own name is no part of a pattern.
+        """
+        if name in (names := list(available)):
+            return [name]
+        taken = set(self.names.values())
+        return [each for each in names if each not in taken and fnmatchcase(each, name)]
+
+    def use(self, name: str) -> str | None:
+        """What an array is used for, in words; None if it is not."""
+        if name in self.uses:
+            return self.uses[name]
+        return next((use for part, use in self.uses.items() if self.members(part, [name])), None)
+
     def present_in(self, available: Collection[str], findings: Findings) -> list[str]:
         """Return the wanted names that are available, and note every required one that is not."""
         self._check_one_role_each(findings)
         for name in dict.fromkeys(self.names[role] for role in _USES if role in self.required):
-            if name not in available:
+            if not self.members(name, available):
                 findings.error(self._missing(name, available))
         self._warn_of_unused(available, findings)
         wanted = (self.names[role] for role in _USES if role in self.names)
-        return [name for name in dict.fromkeys(wanted) if name in available]
+        return [name for name in dict.fromkeys(wanted) if self.members(name, available)]
 
     def _check_one_role_each(self, findings: Findings) -> None:
         roles_of: dict[str, list[str]] = {}
@@ -103,6 +126,8 @@ class Roles:
             return f"array {name!r} is missing: there are no arrays at all."
         near = _near(name, available)
         hint = f" Did you mean {near!r}?" if near else ""
+        if patterns := _patterns(available):
+            hint += f" Columns that belong together are chosen as {listing(patterns)}."
         roles = [role for role in _USES if role in self.required and self.names[role] == name]
         flags = _flags(_MODALITIES_AND_LABEL if set(roles) <= set("aby") else roles)
         return (
@@ -112,8 +137,7 @@ class Roles:
 
     def _warn_of_unused(self, available: Collection[str], findings: Findings) -> None:
         """Say what arrays that are not used look like, by their names."""
-        unused = sorted(set(available) - set(self.names.values()))
-        for name in unused:
+        for name in sorted(name for name in available if self.use(name) is None):
             for role, what in self._looks_like(name).items():
                 if self.names.get(role) not in available:
                     findings.warn(
@@ -133,6 +157,12 @@ class Roles:
             if not has_steps and re.fullmatch(f"{own}[_-]?(len|lens|length|lengths)", plain):
                 found[f"{side}_lengths"] = f"how many steps of {self.names[side]!r} are real"
         return found
+
+
+def _patterns(available: Iterable[str]) -> list[str]:
+    """Patterns of the names that differ in a number at their end alone: "img_*"."""
+    counts = Counter(name.rstrip("0123456789") for name in available if name[-1:].isdecimal())
+    return [f"{stem}*" if stem else "[0-9]*" for stem, number in counts.items() if number > 1]
 
 
 def _near(name: str, available: Iterable[str]) -> str | None:

@@ -131,3 +131,22 @@ def test_an_offset_leaves_digits_to_tell_numbers_apart():
     a, b = np.random.default_rng(0).normal(size=(2, 60, 3))
     words = label_in_words(from_arrays({"a": a, "b": b, "y": y}))
     assert words.startswith("numbers from 1700000000 to 1700000020.5, median 1700000010.25")
+
+
+def test_columns_that_a_pattern_stacks_are_one_line(tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {f"img_{n}": rng.normal(size=60) for n in range(50)}
+    columns |= {f"txt_{n}": rng.integers(0, 9, 60) for n in range(3)} | {
+        "txt_3": rng.normal(size=60)
+    }
+    frame = pd.DataFrame(columns | {"y": np.arange(60) % 3, "age": rng.normal(size=60)})
+    frame.to_parquet(tmp_path / "wide.parquet")
+    found = inspect(tmp_path / "wide.parquet", a="img_*", b="txt_*")
+    listed = [(array.name, array.shape, array.kind, array.use) for array in found.arrays]
+    assert listed == [
+        ("img_*", (60, 50), "float64", "A"),
+        ("txt_*", (60, 4), "float64 and int64", "B"),
+        ("y", (60,), "int64", "label"),
+        ("age", (60,), "float64", None),
+    ]
+    assert found.reading["A"] == "img_*: 60 rows of 50 features"

@@ -56,12 +56,13 @@ def test_every_way_to_name_a_file(arrays, tmp_path):
 
 def test_what_cannot_be_opened(arrays, tmp_path):
     np.savez(tmp_path / "study.npz", **arrays)
-    (tmp_path / "study.csv").touch()
+    (tmp_path / "study.txt").touch()
+    (tmp_path / "empty").mkdir()
     assert "Did you mean 'study.npz'?" in error_of(tmp_path / "studi.npz")
     assert "shipped examples are mfeat" in error_of(tmp_path / "other")
     assert "Did you mean 'mfeat'?" in error_of("mfaet")
-    assert "is a folder" in error_of(tmp_path)
-    assert "has the suffix '.csv'" in error_of(tmp_path / "study.csv")
+    assert "is a folder without data in it" in error_of(tmp_path / "empty")
+    assert "has the suffix '.txt'" in error_of(tmp_path / "study.txt")
     assert "does not exist" in error_of("memory://nowhere.npz")
     assert "cannot be downloaded" in error_of("nosuchprotocol://host/x.npz")
     assert "does not exist" in error_of("a\0b.npz")

@@ -45,6 +45,11 @@ def submit(
     """Submit a data set to the service at TUNER_URL, and print the study's id."""
     if Path(data).suffix and not is_uri(data) and not Path(data).is_file():
         raise typer.BadParameter(f"there is no file {data} here", param_hint="DATA")
+    if not is_uri(data) and Path(data).is_dir():
+        raise typer.BadParameter(
+            f"{data} is a folder, and a service takes one file; `tuner run` reads folders",
+            param_hint="DATA",
+        )
     warm_start = options.pop("warm_start")
     request = options_of(spec_of(options)) | {
         "warm_start": warm_start,

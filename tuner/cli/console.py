@@ -26,6 +26,7 @@ from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
+_UNUSED_SHOWN = 40  # arrays that are not used; a table may have thousands of columns
 _ORDER: tuple[Target, ...] = ("joint", "a", "b")
 # Names and reasons are what users write: brackets and colons in them mean nothing here.
 _err = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -204,11 +205,16 @@ def _contents(inspection: Inspection) -> Table:
     table = Table()
     for heading in ("array", "shape", "values", "used as"):
         table.add_column(heading)
-    for array in inspection.arrays:
+    used = [array for array in inspection.arrays if array.use]
+    unused = [array for array in inspection.arrays if not array.use]
+    shown = used + unused[:_UNUSED_SHOWN]
+    for array in (array for array in inspection.arrays if array in shown):
         shape = " × ".join(f"{size:,}" for size in array.shape)
         style = None if array.use else "dim"
         cells = (array.name, shape, array.kind, array.use or "not used")
         table.add_row(*(Text(cell) for cell in cells), style=style)
+    if more := unused[_UNUSED_SHOWN:]:
+        table.add_row(Text(f"and {len(more):,} more"), "", "", Text("not used"), style="dim")
     return table
 
 

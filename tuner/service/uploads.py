@@ -16,13 +16,13 @@ import anyio
 import fsspec
 from fastapi import UploadFile
 
+from tuner.data.formats.files import UPLOADS
 from tuner.data.formats.sources import is_uri
 from tuner.errors import SubmissionError
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 
 _CHUNK = 2**20
-_SUFFIXES = (".npz", ".parquet")
 _CHECK_SECONDS = 600.0
 
 
@@ -31,11 +31,11 @@ async def received(file: UploadFile, settings: Settings) -> AsyncIterator[Path]:
     """Copy an upload into the folder of uploads; what is still there at the end is removed.
 
     Raises:
-        SubmissionError: If it is neither .npz nor .parquet.
+        SubmissionError: If a data set is never read from files of its suffix alone.
     """
     suffix = Path(file.filename or "").suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise SubmissionError("file: its name has to end in .npz or .parquet")
+    if suffix not in UPLOADS:
+        raise SubmissionError(f"file: its name has to end in {', '.join(UPLOADS)}")
     handle, name = tempfile.mkstemp(prefix="incoming-", suffix=suffix, dir=settings.uploads)
     os.close(handle)
     path = Path(name)
@@ -72,7 +72,7 @@ def discard_unused(store: StudyStore, fingerprint: str, settings: Settings) -> N
         path.unlink(missing_ok=True)
     if settings.kept_uploads is not None and is_uri(settings.kept_uploads):
         files, folder = fsspec.url_to_fs(settings.kept_uploads)
-        for suffix in _SUFFIXES:
+        for suffix in UPLOADS:
             with suppress(FileNotFoundError):
                 files.rm_file(f"{folder}/{fingerprint}{suffix}")
 

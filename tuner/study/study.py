@@ -96,7 +96,12 @@ class Study:
 
 
 def read_dataset(
-    spec: StudySpec, source: str, name: str | None = None, *, max_bytes: int = MAX_BYTES
+    spec: StudySpec,
+    source: str,
+    name: str | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
+    alone: bool = False,
 ) -> PairedDataset:
     """Read the data set that a spec is about.
 
@@ -105,12 +110,13 @@ def read_dataset(
         source: Path or URI of the data, or a shipped example.
         name: What to call them if the spec does not say; from the file's name if not given.
         max_bytes: Limit on their size, as in `tuner.data.read`.
+        alone: Whether they have to be one file that leads to no others, as in `tuner.data.read`.
 
     Raises:
         DataError: If the data cannot be used.
     """
     options = spec.data_options | {"name": spec.name or name}
-    return read(source, seed=spec.seed, max_bytes=max_bytes, **options)
+    return read(source, seed=spec.seed, max_bytes=max_bytes, alone=alone, **options)
 
 
 def _ids(training: TrainingConfig, dataset: PairedDataset) -> tuple[bool, bool]:

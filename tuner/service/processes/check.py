@@ -26,7 +26,7 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
 
     try:
         spec = spec_from_options(options)
-        dataset = read_dataset(spec, source, name, max_bytes=Settings().max_data)
+        dataset = read_dataset(spec, source, name, max_bytes=Settings().max_data, alone=True)
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
         study = Study.of(spec, dataset)
         study.check_encoders()

@@ -43,7 +43,9 @@ def run(study_id: str, settings: Settings) -> None:
         threading.Thread(target=_stop_if_cancelled, args=(store, study_id), daemon=True).start()
         try:
             spec = StudySpec.model_validate(row.spec)
-            dataset = read_dataset(spec, row.source, row.name, max_bytes=settings.max_data)
+            dataset = read_dataset(
+                spec, row.source, row.name, max_bytes=settings.max_data, alone=True
+            )
             run_study(
                 _submitted(study_id, Study.of(spec, dataset)),
                 settings,

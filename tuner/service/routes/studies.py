@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
 
+from tuner.data.formats.files import UPLOADS
 from tuner.errors import SubmissionError
 from tuner.service.intake import NewSubmission, check_source, check_webhook, read_options
 from tuner.service.routes.dependencies import (
@@ -30,7 +31,9 @@ from tuner.study.result import Status, StudyResult
 
 router = APIRouter(tags=["studies"])
 
-DataFile = Annotated[UploadFile | None, Form(description="the data set, .npz or .parquet")]
+DataFile = Annotated[
+    UploadFile | None, Form(description=f"the data set, one file: {', '.join(UPLOADS)}")
+]
 DataName = Annotated[str | None, Form(description="a URI of it, or a shipped example: mfeat")]
 SpecText = Annotated[
     str,

@@ -1,14 +1,15 @@
-"""Reads the wanted columns of a Parquet file that may be damaged or hostile."""
+"""Turns columns of a table that may be damaged or hostile into arrays."""
 
-import base64
-import re
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuner.data.errors import NoRoomError
 from tuner.data.formats.contents import Contents
+from tuner.data.formats.reading import Reading
+from tuner.data.formats.tables.table import Table, first_line
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted
@@ -19,65 +20,65 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-# Few rows at a time: what a compressed column unpacks to is known only once it is unpacked.
-BATCH_ROWS = 256
-
-
 class ColumnError(Exception):
     """One column cannot be read; the message says why. Never leaves the package."""
 
 
-def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, max_bytes: int) -> Arrays:
-    """Read the columns that the roles name; every one that cannot be read becomes a finding.
+@dataclass(frozen=True, eq=False)
+class TableSource:
+    """The columns of a table as arrays.
 
-    Features are lists of numbers, all of one length; lists of lists are further axes. Labels,
-    split and group are plain columns, and a label that is null is missing.
+    Features are lists of numbers, all of one length; lists of lists are further axes. A pattern
+    stacks columns of numbers. Labels, split and group are plain columns, and a label that is null
+    is missing.
 
-    Args:
-        file: Seekable, stands at its beginning.
-        roles: The columns that are wanted.
-        findings: Where faults are noted.
-        max_bytes: Limit on the unpacked size of one column.
-
-    Raises:
-        DataError: If the file as a whole cannot be used.
+    Attributes:
+        table: An open one.
+        reading: How it is read; the limit is on the unpacked size of an array.
     """
-    import pyarrow as pa
 
-    table = _opened(file, findings)
-    names = roles.present_in(table.schema_arrow.names, findings)
-    arrays: Arrays = {}
-    for name in names:
-        try:
-            chunks = _chunks(table, name, max_bytes)
-            array = _labels(chunks) if name == roles.name("y") else _stack(chunks)
-            if name in (roles.name("a"), roles.name("b")) and _are_single_numbers(
-                name, array, findings
-            ):
-                continue
-            arrays[name] = array
-        except NoRoomError:
-            raise
-        except ColumnError as error:
-            findings.error(f"array {name!r} cannot be read: {error}")
-        except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-            findings.error(
-                f"array {name!r} is damaged ({_first_line(error)}). Copy the file or save it again."
-            )
-    return arrays
+    table: Table
+    reading: Reading
 
+    def contents(self) -> dict[str, Contents]:
+        """List the columns: see `Source`."""
+        rows = (self.table.rows,)
+        return {c.name: Contents(shape=rows, kind=_kind(c.type)) for c in self.table.schema}
 
-def parquet_contents(file: IO[bytes], findings: Findings, max_bytes: int) -> dict[str, Contents]:
-    """List the columns of a file.
+    def arrays(self, roles: Roles) -> Arrays:
+        """Read the columns that roles name: see `Source`."""
+        import pyarrow as pa
 
-    Raises:
-        DataError: If the file as a whole cannot be used.
-    """
-    del max_bytes  # nothing is unpacked
-    table = _opened(file, findings)
-    rows = (table.metadata.num_rows,)
-    columns = table.schema_arrow
-    return {column.name: Contents(shape=rows, kind=_kind(column.type)) for column in columns}
+        findings = self.reading.findings
+        arrays: Arrays = {}
+        for name in roles.present_in(self.table.schema.names, findings):
+            try:
+                array = self._array(name, roles)
+                if not (roles.is_modality(name) and _are_single_numbers(name, array, findings)):
+                    arrays[name] = array
+            except NoRoomError:
+                raise
+            except ColumnError as error:
+                findings.error(f"array {name!r} cannot be read: {error}")
+            except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+                findings.error(
+                    f"array {name!r} is damaged ({first_line(error)}). Copy the file or save it "
+                    "again."
+                )
+        return arrays
+
+    def _array(self, name: str, roles: Roles) -> Array:
+        members = roles.members(name, self.table.schema.names)
+        for member in members:
+            if fault := self.table.faults.get(member):
+                raise ColumnError(fault if member == name else f"column {member!r}: {fault}")
+        chunks = _chunks(self.table, members, self.reading.max_bytes)
+        if members != [name]:
+            return _stack_columns(chunks, [self.table.schema.field(m) for m in members])
+        column = (batch.column(name) for batch in chunks)
+        if name == roles.name("y"):
+            return _labels(column)
+        return _stack(column)
 
 
 def _kind(dtype: Any) -> str:
@@ -88,93 +89,52 @@ def _kind(dtype: Any) -> str:
     return {"float": "float32", "double": "float64"}.get(str(dtype), str(dtype))
 
 
-def _opened(file: IO[bytes], findings: Findings) -> Any:
-    """Open a file with no type that would run code, its text columns as dictionaries."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    _refuse_extension_types(file, findings)
-    try:
-        # Text as dictionaries, so that a long name does not take its memory again in every row.
-        text = _plain_text_columns(pq.ParquetFile(file).metadata)
-        table = pq.ParquetFile(file, read_dictionary=text, page_checksum_verification=True)
-        _ = table.schema_arrow.names
-    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-        findings.fail(
-            f"is not a whole Parquet file ({_first_line(error)}). It is damaged or was cut short; "
-            "copy it or save it again."
-        )
-    return table
-
-
 def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
     if array.ndim != 1 or array.dtype.kind not in "biuf":
         return False
     findings.error(
         f"array {name!r} has shape {array.shape}, one value a row, where lists of numbers are "
-        "wanted. Save them as lists of one number, in pandas "
+        f"wanted. Choose it by a pattern, '[{name[0]}]{name[1:]}', to have it as one feature; or "
+        "save them as lists of one number, in pandas "
         f"frame[{name!r}] = [[value] for value in frame[{name!r}]]."
     )
     return True
 
 
-def _refuse_extension_types(file: IO[bytes], findings: Findings) -> None:
-    """Refuse extension types before Arrow sees them.
-
-    Arrow hands the bytes that describe such a type to whatever class the process has registered
-    for it while it opens the file, and some of those classes unpickle them. The types stand in a
-    base64 copy of Arrow's schema in the footer.
-    """
-    start, size = file.read(4), file.seek(0, 2)
-    if size == 0:
-        findings.fail("is empty (0 bytes). Save or copy it again.")
-    if start != b"PAR1" or size < 12:
-        findings.fail("is not a Parquet file. Save it as one, or as .npz with numpy.savez.")
-    file.seek(size - 8)
-    footer_bytes = int.from_bytes(file.read(4), "little")
-    file.seek(max(0, size - 8 - footer_bytes))
-    footer = file.read(footer_bytes)
-    file.seek(0)
-    if b"ARROW:extension" in footer or any(
-        b"ARROW:extension" in text for text in _base64_texts(footer)
-    ):
-        findings.fail(
-            "has columns of an extension type (such as tensors), which may run code when read. "
-            "Save them as plain lists, for example column.storage in pyarrow."
-        )
-
-
-def _base64_texts(footer: bytes) -> Iterator[bytes]:
-    for run in re.findall(rb"[A-Za-z0-9+/]{64,}", footer):
-        for start in range(4):  # a length before the text can look like a part of it
-            usable = (len(run) - start) // 4 * 4
-            yield base64.b64decode(run[start : start + usable])
-
-
-def _plain_text_columns(metadata: Any) -> list[str]:
-    columns = [metadata.schema.column(index) for index in range(metadata.num_columns)]
-    return [c.path for c in columns if c.physical_type == "BYTE_ARRAY" and c.path == c.name]
-
-
-def _chunks(table: Any, name: str, max_bytes: int) -> Iterator["pa.Array"]:
-    """Yield a column in pieces, and stop when they take more than the limit.
-
-    The sizes in the file's metadata would tell sooner, but Arrow (25.0) ends the process when it
-    is asked for those of a column and they are damaged.
-    """
+def _chunks(table: Table, names: list[str], max_bytes: int) -> Iterator["pa.RecordBatch"]:
+    """Yield columns in pieces, and stop when they take more than the limit."""
     rows = used = 0
-    for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=[name], use_threads=False):
-        column = batch.column(0)
-        column.validate(full=True)  # damaged offsets would be followed without a check
-        rows, used = rows + len(column), used + column.nbytes
+    for batch in table.batches(names):
+        batch.validate(full=True)  # damaged offsets would be followed without a check
+        rows, used = rows + len(batch), used + batch.nbytes
         if used > max_bytes:
             raise ColumnError(
-                f"it unpacks to more than the limit of {max_bytes:,} bytes. Save less, or raise "
-                "the limit (TUNER_MAX_DATA)."
+                f"it unpacks to more than the limit of {max_bytes:,} bytes. Save "
+                "less, or raise the limit (TUNER_MAX_DATA)."
             )
-        yield column
+        yield batch
     if rows == 0:
         raise ColumnError("it has no rows. Save it with values.")
+
+
+def _stack_columns(chunks: Iterator["pa.RecordBatch"], fields: list["pa.Field"]) -> Array:
+    """Stack columns of numbers to (rows, features)."""
+    for field in fields:
+        if not _is_number(field.type):
+            raise ColumnError(
+                f"column {field.name!r}, which it matches, holds values of type "
+                f"{_kind(field.type)}, where numbers are wanted. Choose a pattern that leaves it "
+                "out."
+            )
+    dtype = np.result_type(*(field.type.to_pandas_dtype() for field in fields))
+    spool, row = Spool(), 0
+    for batch in chunks:
+        for field in fields:
+            _refuse_nulls(batch.column(field.name), [len(batch)], row, f"column {field.name!r}")
+        columns = [batch.column(f.name).to_numpy(zero_copy_only=False) for f in fields]
+        spool.append(np.stack(columns, axis=1).astype(dtype, copy=False))
+        row += len(batch)
+    return spool.array(dtype, (row, len(fields)))
 
 
 def _stack(chunks: Iterator["pa.Array"]) -> Array:
@@ -233,15 +193,15 @@ def _is_number(dtype: Any) -> bool:
     )
 
 
-def _refuse_nulls(column: "pa.Array", shape: list[int], first_row: int) -> None:
+def _refuse_nulls(column: "pa.Array", shape: list[int], first_row: int, what: str = "it") -> None:
     if column.null_count:
         cells_a_row = max(1, len(column) // max(1, shape[0]))
         row = (
             first_row + int(column.is_null().to_numpy(zero_copy_only=False).argmax()) // cells_a_row
         )
         raise ColumnError(
-            f"it has empty cells (null; first: row {row}, counting from 0). Fill them in, or drop "
-            "these rows."
+            f"{what} has empty cells (null; first: row {row}, counting from 0). Fill them in, or "
+            "drop these rows."
         )
 
 
@@ -302,7 +262,3 @@ def _filled(column: "pa.Array") -> "pa.Array":
     if not _is_number(column.type):
         return column
     return column.fill_null(pa.scalar(0, pa.int8()).cast(column.type))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

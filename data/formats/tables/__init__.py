@@ -1,0 +1,1 @@
+"""Tables: files of columns, one or several joined, and how their columns become arrays."""
