@@ -20,7 +20,7 @@ from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 
 IMAGES, SCENE, WORDS = 300, 12, 0.5
-CAPTIONS = (1, 5, 10)
+CAPTIONS = (1, 5)
 BATCH = 128
 
 
