@@ -128,8 +128,8 @@ def _tensor(entry: object, data_start: int, size: int) -> _Tensor:
         ArrayError: If that cannot be.
     """
     match entry:
-        case {"dtype": str(kind), "shape": [*shape], "data_offsets": [int(start), int(end)]}:
-            dtype, shape = _dtype(kind), check_shape(tuple(shape))
+        case {"dtype": str(kind), "shape": [*lengths], "data_offsets": [int(start), int(end)]}:
+            dtype, shape = _dtype(kind), check_shape(tuple(lengths))
         case _:
             raise ArrayError("its header is damaged. Save the file again.")
     declared = dtype.itemsize * math.prod(shape)
@@ -145,7 +145,8 @@ def _dtype(name: str) -> np.dtype[Any]:
     if name in _SMALL:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, _SMALL[name]))
+        small: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _SMALL[name]))
+        return small
     if name not in _TYPES:
         raise ArrayError(f"it is of type {name[:40]!r}. Save it as float32.")
     return np.dtype(_TYPES[name])
