@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data.formats.contents import Contents
+from tuner.data.formats.npy import NpyFiles, npy_names
 from tuner.data.formats.npz import NpzArchive
 from tuner.data.formats.reading import Reading, Source
+from tuner.data.formats.safetensors import Safetensors
 from tuner.data.formats.shards import data_name, files_of, is_pattern
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
 from tuner.data.formats.tables.columns import TableSource
@@ -44,11 +46,13 @@ def _table(opener: Callable[[Sequence[Path], Reading], Table]) -> Open:
 # How files of a format are opened; in a service, only those that are a data set by themselves.
 FORMATS: dict[str, Open] = {
     ".npz": _single(NpzArchive),
+    ".npy": NpyFiles,
+    ".safetensors": _single(Safetensors),
     ".parquet": _table(parquet_table),
     ".csv": _table(delimited_table),
     ".tsv": _table(delimited_table),
 }
-UPLOADS = (".npz", ".parquet", ".csv", ".tsv")
+UPLOADS = (".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,7 +116,7 @@ def open_data(
         )
     if not is_pattern(location):
         check_exists(location, findings)
-    files = files_of(location, tuple(FORMATS), findings)
+    files = _files(location, options, findings)
     suffix = file_name(files[0]).suffix.lower()
     if suffix not in FORMATS:
         findings.fail(
@@ -124,7 +128,7 @@ def open_data(
             findings=findings,
             options=options,
             max_bytes=max_bytes,
-            folder=None if alone or is_uri(location) else paths[0].parent,
+            folder=None if alone or is_uri(location) else _folder(location, paths),
         )
         yield DataFile(
             stem=data_name(location),
@@ -132,3 +136,21 @@ def open_data(
             findings=findings,
             max_bytes=max_bytes,
         )
+
+
+def _files(location: str, options: DataOptions, findings: Findings) -> list[str]:
+    """The files that a location stands for, or those of its folder that options name."""
+    path, named = Path(location), npy_names(options)
+    if named and path.is_dir():
+        return [str(path / name) for name in named]
+    if path.suffix.lower() == ".npy" and path.is_file():
+        findings.fail(
+            "is a single array. Name its folder and the files in it: "
+            f"{path.parent} --a {path.name} --b OTHER.npy --y LABELS.npy."
+        )
+    return files_of(location, tuple(FORMATS), findings)
+
+
+def _folder(location: str, paths: Sequence[Path]) -> Path:
+    """Where relative paths begin."""
+    return Path(location) if Path(location).is_dir() else paths[0].parent

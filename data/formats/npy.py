@@ -9,15 +9,20 @@ import math
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from tuner.data.memory.spool import Spool
-from tuner.data.typing import Array
+from tuner.data.formats.contents import Contents, kind_of
+from tuner.data.formats.reading import Reading, read_named
+from tuner.data.memory.spool import Order, Spool, map_file
+from tuner.data.options import DataOptions
+from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import PLAIN_ARRAY, counted
+from tuner.data.validation.roles import Roles
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000  # NumPy's own limit; a header of numbers or text needs under 200
@@ -27,8 +32,8 @@ CHUNK_BYTES = 2**20
 _DTYPE = re.compile(r"[<>|=]?[?biufcSUOMmV]\d*(\[\d*\w+\])?")
 
 
-class NpyError(Exception):
-    """One array cannot be read; the message says why and what to do. Never leaves the package."""
+class ArrayError(Exception):
+    """An array of a file cannot be read; says why and what to do. Never leaves the package."""
 
 
 class Readable(Protocol):
@@ -66,47 +71,66 @@ def read_npy(stream: Readable, *, member_bytes: int) -> Array:
         member_bytes: Size of the .npy data, as the archive's directory has it.
 
     Raises:
-        NpyError: If it is not a plain array of exactly that size.
+        ArrayError: If it is not a plain array of exactly that size.
     """
     header, header_bytes = read_header(stream)
-    follow = member_bytes - header_bytes
-    if header.data_bytes != follow:
-        raise NpyError(
-            f"its header declares shape {header.shape} of {header.dtype}, "
-            f"{counted(header.data_bytes, 'byte')}, but {counted(follow, 'byte')} follow. "
-            "The file is damaged or was made by hand; save it again with numpy.savez."
-        )
+    _check_size(header, member_bytes - header_bytes)
     spool = Spool()
     for chunk in _chunks(stream, header.data_bytes):
         spool.write(chunk)
     return spool.array(header.dtype, header.shape, order="F" if header.fortran_order else "C")
 
 
+def map_npy(path: Path) -> Array:
+    """Map the array of a file, which may be larger than memory.
+
+    Raises:
+        ArrayError: If it is not a plain array of exactly that size.
+        OSError: If the file cannot be opened.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        header, header_bytes = read_header(file)
+    _check_size(header, size - header_bytes)
+    order: Order = "F" if header.fortran_order else "C"
+    return map_file(path, header.dtype, header.shape, order=order, offset=header_bytes)
+
+
 def read_header(stream: Readable) -> tuple[Header, int]:
     """Read the header of a .npy file and the number of bytes that it took.
 
     Raises:
-        NpyError: If the header is damaged, or declares anything but a plain array.
+        ArrayError: If the header is damaged, or declares anything but a plain array.
     """
     text, size = _header_text(stream)
     fields = _literal(text)
     if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
-        raise NpyError("its .npy header is damaged. Save it again with numpy.savez.")
+        raise ArrayError("its .npy header is damaged. Save it again with numpy.savez.")
     if not isinstance(fields["fortran_order"], bool):
-        raise NpyError("its .npy header is damaged (fortran_order). Save it again.")
-    dtype, shape = _dtype(fields["descr"]), _shape(fields["shape"])
+        raise ArrayError("its .npy header is damaged (fortran_order). Save it again.")
+    dtype, shape = _dtype(fields["descr"]), check_shape(fields["shape"])
     return Header(dtype=dtype, shape=shape, fortran_order=fields["fortran_order"]), size
+
+
+def _check_size(header: Header, follow: int) -> None:
+    if header.data_bytes != follow:
+        raise ArrayError(
+            f"its header declares shape {header.shape} of {header.dtype}, "
+            f"{counted(header.data_bytes, 'byte')}, but {counted(follow, 'byte')} follow. "
+            "The file is damaged or was made by hand; save it again with numpy.savez."
+        )
 
 
 def _header_text(stream: Readable) -> tuple[str, int]:
     start = _read_all(stream, 8)
     if start[:6] != MAGIC or tuple(start[6:]) not in {(1, 0), (2, 0), (3, 0)}:
-        raise NpyError("it is not a .npy array. Save it again with numpy.savez.")
+        raise ArrayError("it is not a .npy array. Save it again with numpy.savez.")
     length_format = "<H" if start[6] == 1 else "<I"
     length_bytes = _read_all(stream, struct.calcsize(length_format))
     (length,) = struct.unpack(length_format, length_bytes)
     if length > MAX_HEADER_BYTES:
-        raise NpyError(
+        raise ArrayError(
             f"its .npy header is {length:,} bytes long (limit {MAX_HEADER_BYTES:,}). "
             "Save it as a plain array of numbers or text."
         )
@@ -120,38 +144,47 @@ def _literal(text: str) -> object:
         try:
             return ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-            raise NpyError("its .npy header is damaged. Save it again with numpy.savez.") from error
+            raise ArrayError(
+                "its .npy header is damaged. Save it again with numpy.savez."
+            ) from error
 
 
 def _dtype(descr: object) -> np.dtype[Any]:
     if not isinstance(descr, str):
-        raise NpyError(
+        raise ArrayError(
             "it is a structured array (named fields). Save each field as an array of its own."
         )
     if not _DTYPE.fullmatch(descr):
-        raise NpyError(f"its .npy header declares the unknown type {descr[:40]!r}. Save it again.")
+        raise ArrayError(
+            f"its .npy header declares the unknown type {descr[:40]!r}. Save it again."
+        )
     if "O" in descr:
-        raise NpyError(
+        raise ArrayError(
             "it is an object array, which only unpickling could read, and nothing is ever "
             f"unpickled. {PLAIN_ARRAY}"
         )
     try:
         dtype = np.dtype(descr)
     except (TypeError, ValueError) as error:
-        raise NpyError(f"its .npy header declares the unknown type {descr[:40]!r}.") from error
+        raise ArrayError(f"its .npy header declares the unknown type {descr[:40]!r}.") from error
     if dtype.itemsize == 0:
-        raise NpyError("its elements are of size 0. Save it again with its values.")
+        raise ArrayError("its elements are of size 0. Save it again with its values.")
     return dtype
 
 
-def _shape(shape: object) -> tuple[int, ...]:
+def check_shape(shape: object) -> tuple[int, ...]:
+    """Return a shape that a file declares, if it is one.
+
+    Raises:
+        ArrayError: If it is none, or beyond any limit.
+    """
     if not isinstance(shape, tuple) or not all(type(length) is int for length in shape):
-        raise NpyError("its .npy header is damaged (shape). Save it again with numpy.savez.")
+        raise ArrayError("its header is damaged (shape). Save it again.")
     if any(length < 0 for length in shape):
-        raise NpyError(f"its header declares the negative shape {shape}. Save it again.")
+        raise ArrayError(f"its header declares the negative shape {shape}. Save it again.")
     # Taken without the zeros: (0, 2**62, 2**62) is empty, and still more than NumPy can express.
     if len(shape) > MAX_RANK or math.prod(length or 1 for length in shape) >= 2**56:
-        raise NpyError(f"its header declares a shape of {len(shape)} axes beyond any limit.")
+        raise ArrayError(f"its header declares a shape of {len(shape)} axes beyond any limit.")
     return shape
 
 
@@ -165,9 +198,65 @@ def _chunks(stream: Readable, size: int) -> Iterator[bytes]:
     while done < size:
         chunk = stream.read(min(CHUNK_BYTES, size - done))
         if not chunk:
-            raise NpyError(
+            raise ArrayError(
                 f"it ends after {counted(done, 'byte')} of {size:,}. "
                 "The file was cut short; copy or save it again."
             )
         done += len(chunk)
         yield chunk
+
+
+@dataclass(frozen=True, eq=False)
+class NpyFiles:
+    """Arrays that are files of their own, mapped: they may be larger than memory.
+
+    An array is called as its file without the suffix. One that is wanted by the name of its file,
+    "views/left.npy", may lie in another folder.
+
+    Attributes:
+        paths: The files.
+        reading: How they are read.
+    """
+
+    paths: Sequence[Path]
+    reading: Reading
+
+    def contents(self) -> dict[str, Contents]:
+        """List the arrays: see `Source`. One whose header cannot be read is of unknown kind."""
+        return {name: _contents(path) for name, path in self._files().items()}
+
+    def arrays(self, roles: Roles) -> Arrays:
+        """Read the arrays that roles name: see `Source`."""
+        files, findings = self._files(), self.reading.findings
+
+        def read(name: str) -> Array | None:
+            try:
+                return map_npy(files[name])
+            except ArrayError as error:
+                findings.error(f"array {name!r} cannot be read: {error}")
+            except OSError as error:
+                findings.error(f"array {name!r} cannot be opened: {error.strerror}.")
+            return None
+
+        return read_named(roles, files, read, findings)
+
+    def _files(self) -> dict[str, Path]:
+        folder = self.reading.folder
+        named = npy_names(self.reading.options) if folder is not None else []
+        own = {name: folder / name for name in named if folder and (folder / name).is_file()}
+        rest = (path for path in self.paths if path not in own.values())
+        return {path.stem: path for path in rest} | own
+
+
+def npy_names(options: DataOptions) -> list[str]:
+    """Return the names of arrays that are those of files."""
+    return [value for _, value in options if isinstance(value, str) and value.endswith(".npy")]
+
+
+def _contents(path: Path) -> Contents:
+    try:
+        with path.open("rb") as file:
+            header, _ = read_header(file)
+    except (ArrayError, OSError):
+        return Contents(shape=(), kind="unreadable")
+    return Contents(shape=header.shape, kind=kind_of(header.dtype))

@@ -13,7 +13,7 @@ from typing import IO
 
 from tuner.data.errors import NoRoomError
 from tuner.data.formats.contents import Contents, kind_of
-from tuner.data.formats.npy import MAGIC, NpyError, read_header, read_npy
+from tuner.data.formats.npy import MAGIC, ArrayError, read_header, read_npy
 from tuner.data.formats.reading import Reading, read_named
 from tuner.data.formats.sources import opened
 from tuner.data.typing import Array, Arrays
@@ -103,7 +103,7 @@ def _contents(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Contents:
     try:
         with archive.open(member) as stream:
             header, _ = read_header(stream)
-    except (NpyError, *_DAMAGE):
+    except (ArrayError, *_DAMAGE):
         return Contents(shape=(), kind="unreadable")
     return Contents(shape=header.shape, kind=kind_of(header.dtype))
 
@@ -181,7 +181,7 @@ def _read_member(
             stream.read(1)  # at the end of the member its checksum is compared
     except NoRoomError:
         raise
-    except NpyError as error:
+    except ArrayError as error:
         findings.error(f"array {name!r} cannot be read: {error}")
     except _DAMAGE as error:
         findings.error(

@@ -78,7 +78,8 @@ def local_files(
                 if not paths:
                     parent = scratch().path
                     folder = stack.enter_context(tempfile.TemporaryDirectory(dir=parent))
-                path = Path(folder) / f"{number}-{file_name(source)}"
+                path = Path(folder) / f"{number}" / file_name(source)
+                path.parent.mkdir()
                 with path.open("xb") as copy:
                     _download(source, copy, findings, left, max_bytes)
                     left -= copy.tell()

@@ -111,10 +111,17 @@ def _discard(file: IO[bytes]) -> None:
 
 
 def map_file(
-    path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], *, order: Order = "C"
+    path: Path,
+    dtype: npt.DTypeLike,
+    shape: tuple[int, ...],
+    *,
+    order: Order = "C",
+    offset: int = 0,
 ) -> Array:
-    """Map a file read-only."""
-    mapped: Array = np.memmap(path, np.dtype(dtype), "r", shape=shape, order=order)
+    """Map a file read-only, from a byte of it on."""
+    if 0 in shape:  # there is nothing to map
+        return np.empty(shape, dtype)
+    mapped: Array = np.memmap(path, np.dtype(dtype), "r", offset, shape, order)
     return mapped
 
 

@@ -8,7 +8,13 @@ from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Ints, Mask
 from tuner.data.validation.findings import PLAIN_ARRAY, Findings, counted, listing, rows_where
 from tuner.data.validation.masks import check_steps
-from tuner.data.validation.precision import from_bfloat16, is_raw_bfloat16, precision_of
+from tuner.data.validation.precision import (
+    from_bfloat16,
+    from_small,
+    is_raw_bfloat16,
+    is_small,
+    precision_of,
+)
 
 _KINDS = {
     "U": "text; encode it as numbers",
@@ -29,7 +35,7 @@ def unusable_kind(array: Array, allowed: str) -> str | None:
     if array.dtype.kind == "V" and array.dtype.names is None:
         return (
             f"raw bytes, {array.dtype.itemsize} a value, as NumPy saves a type that it does not "
-            "know (float8, for example); save it with .astype('float32')"
+            "know (float8, for example); save it with .astype('float32'), or as .safetensors"
         )
     return _KINDS.get(array.dtype.kind, f"values of type {array.dtype}; save it as numbers")
 
@@ -60,6 +66,8 @@ def read_modality(
     before = len(findings.errors)
     if is_raw_bfloat16(array):
         array = from_bfloat16(array)
+    elif is_small(array):
+        array = from_small(array)
     _check_form(name, array, findings)
     if 4 * array.size > max_bytes:
         findings.error(

@@ -44,7 +44,20 @@ def _extremes(block: Array) -> tuple[Array, Array, Array]:
 
 def is_raw_bfloat16(array: Array) -> bool:
     """Whether an array is what numpy.save writes of bfloat16: two bytes without a type."""
-    return array.dtype.kind == "V" and array.dtype.names is None and array.dtype.itemsize == 2
+    return array.dtype.type is np.void and array.dtype.names is None and array.dtype.itemsize == 2
+
+
+def is_small(array: Array) -> bool:
+    """Whether an array is of a type of `ml_dtypes`: bfloat16, float8 and others."""
+    return array.dtype.kind == "V" and array.dtype.type is not np.void
+
+
+def from_small(array: Array) -> Array:
+    """Turn a small type of `ml_dtypes` into float32, which holds all of its values."""
+    spool = Spool()
+    for rows in row_blocks(array):
+        spool.append(np.asarray(array[rows]).astype(np.float32))
+    return spool.array(np.float32, array.shape)
 
 
 def from_bfloat16(array: Array) -> Array:

@@ -91,8 +91,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="Path or URI of a file with a, b and y (.npz, .parquet, .csv, .tsv), a folder or a "
-        "quoted pattern of tables, or a shipped example: mfeat",
+        help="Path or URI of a file with a, b and y (.npz, .safetensors, .parquet, .csv, .tsv), "
+        "a folder or quoted pattern of tables, a folder of .npy files, or a shipped example: mfeat",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -122,7 +122,7 @@ def test_what_is_no_upload_is_refused(service, data):
             assert "this service reads the examples mfeat" in answer.json()["detail"]
     assert "either a file or data" in nothing.json()["detail"]
     assert both.status_code == 422
-    assert "has to end in .npz, .parquet, .csv" in other.json()["detail"]
+    assert "has to end in .npz, .safetensors, .parquet, .csv, .tsv" in other.json()["detail"]
     assert "is no JSON" in no_json.json()["detail"]
     assert "has to be a JSON object" in no_object.json()["detail"]
     assert no_form.status_code == 400
