@@ -14,6 +14,7 @@ from tuner.data.formats.shards import data_name, files_of, is_pattern
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
 from tuner.data.formats.tables.columns import TableSource
 from tuner.data.formats.tables.delimited import delimited_table
+from tuner.data.formats.tables.huggingface import arrow_table, saved_files
 from tuner.data.formats.tables.parquet import parquet_table
 from tuner.data.formats.tables.table import Table
 from tuner.data.options import DataOptions
@@ -49,6 +50,7 @@ FORMATS: dict[str, Open] = {
     ".npy": NpyFiles,
     ".safetensors": _single(Safetensors),
     ".parquet": _table(parquet_table),
+    ".arrow": _table(arrow_table),
     ".csv": _table(delimited_table),
     ".tsv": _table(delimited_table),
 }
@@ -118,10 +120,10 @@ def open_data(
         check_exists(location, findings)
     files = _files(location, options, findings)
     suffix = file_name(files[0]).suffix.lower()
-    if suffix not in FORMATS:
+    if suffix not in (known := UPLOADS if alone else tuple(FORMATS)):
         findings.fail(
-            f"has the suffix {suffix!r}; a data set is one of {listing(tuple(FORMATS), show=str)}. "
-            "Save it as one of these."
+            f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save it "
+            "as one of these."
         )
     with local_files(files, findings, max_bytes=max_bytes) as paths:
         reading = Reading(
@@ -148,6 +150,8 @@ def _files(location: str, options: DataOptions, findings: Findings) -> list[str]
             "is a single array. Name its folder and the files in it: "
             f"{path.parent} --a {path.name} --b OTHER.npy --y LABELS.npy."
         )
+    if path.is_dir() and (saved := saved_files(path, findings)) is not None:
+        return saved
     return files_of(location, tuple(FORMATS), findings)
 
 

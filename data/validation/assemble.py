@@ -6,6 +6,7 @@ from tuner.data.typing import Arrays, Splits
 from tuner.data.validation.features import read_modality
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.fingerprint import fingerprint
+from tuner.data.validation.images import check_size, laid_out, warn_of_axes
 from tuner.data.validation.labels.reading import Labels, read_labels
 from tuner.data.validation.masks import mask_of_lengths
 from tuner.data.validation.roles import Roles
@@ -44,7 +45,7 @@ def assemble(
     Raises:
         DataError: With everything that is wrong.
     """
-    a, b = (_modality(side, arrays, roles, findings, max_bytes) for side in ("a", "b"))
+    a, b = (_modality(side, arrays, roles, options, findings, max_bytes) for side in ("a", "b"))
     y = roles.array("y", arrays)
     labels = None if y is None else read_labels(roles.name("y"), y, options, findings)
     groups = _groups(arrays, roles, findings)
@@ -70,18 +71,28 @@ def assemble(
 
 
 def _modality(
-    side: str, arrays: Arrays, roles: Roles, findings: Findings, max_bytes: int
+    side: str,
+    arrays: Arrays,
+    roles: Roles,
+    options: DataOptions,
+    findings: Findings,
+    max_bytes: int,
 ) -> Modality | None:
     values = roles.array(side, arrays)
     if values is None:
         return None
+    values = laid_out(roles.name(side), values, options.layout(side), f"--{side}-layout", findings)
+    check_size(roles.name(side), values, options.size(side), f"--{side}-size", findings)
     mask, mask_name = roles.array(f"{side}_mask", arrays), roles.name(f"{side}_mask")
     lengths, of_lengths = roles.array(f"{side}_lengths", arrays), roles.name(f"{side}_lengths")
     if lengths is not None:
         mask, mask_name = mask_of_lengths(of_lengths, lengths, values, findings), of_lengths
-    return read_modality(
+    modality = read_modality(
         roles.name(side), values, mask, findings, mask_name=mask_name, max_bytes=max_bytes
     )
+    if modality is not None and options.layout(side) == "nchw":
+        warn_of_axes(modality, f"--{side}-layout", findings)
+    return modality
 
 
 def _groups(arrays: Arrays, roles: Roles, findings: Findings) -> Groups | None:
