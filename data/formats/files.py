@@ -1,11 +1,12 @@
 """Opens a data set, whatever its format: what is in it, and the arrays that are wanted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data.formats.contents import Contents
+from tuner.data.formats.foreign import conversion
 from tuner.data.formats.npy import NpyFiles, npy_names
 from tuner.data.formats.npz import NpzArchive
 from tuner.data.formats.reading import Reading, Source
@@ -122,8 +123,9 @@ def open_data(
     suffix = file_name(files[0]).suffix.lower()
     if suffix not in (known := UPLOADS if alone else tuple(FORMATS)):
         findings.fail(
-            f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save it "
-            "as one of these."
+            _conversion(files[0])
+            or f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save "
+            "it as one of these."
         )
     with local_files(files, findings, max_bytes=max_bytes) as paths:
         reading = Reading(
@@ -158,3 +160,12 @@ def _files(location: str, options: DataOptions, findings: Findings) -> list[str]
 def _folder(location: str, paths: Sequence[Path]) -> Path:
     """Where relative paths begin."""
     return Path(location) if Path(location).is_dir() else paths[0].parent
+
+
+def _conversion(file: str) -> str | None:
+    path, start = Path(file), b""
+    if is_uri(file):
+        return conversion(file_name(file), start)
+    with suppress(OSError), path.open("rb") as stream:
+        start = stream.read(32)
+    return conversion(path, start)
