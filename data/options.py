@@ -5,7 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Layout = Literal["nchw", "nhwc", "nhw"]
 TaskChoice = Literal["auto", "classification", "regression"]
+
+_LAYOUT = (
+    "order of the axes of {}'s images: rows, channels, height, width; channels last; or no channels"
+)
+_SIZE = "HEIGHTxWIDTH that {}'s encoded images (PNG, JPEG) are resized to, such as 32x32"
+_PIXELS = r"^[1-9]\d{0,3}x[1-9]\d{0,3}$"
 
 
 def _unless(default: object) -> Callable[[Any], bool]:
@@ -72,6 +79,20 @@ class DataOptions(BaseModel):
             exclude_if=_unless(False),
         ),
     ] = False
+    a_layout: Annotated[
+        Layout, Field(description=_LAYOUT.format("A"), exclude_if=_unless("nchw"))
+    ] = "nchw"
+    b_layout: Annotated[
+        Layout, Field(description=_LAYOUT.format("B"), exclude_if=_unless("nchw"))
+    ] = "nchw"
+    a_size: Annotated[
+        str | None,
+        Field(description=_SIZE.format("A"), pattern=_PIXELS, exclude_if=_unless(None)),
+    ] = None
+    b_size: Annotated[
+        str | None,
+        Field(description=_SIZE.format("B"), pattern=_PIXELS, exclude_if=_unless(None)),
+    ] = None
     name: Annotated[
         str | None,
         Field(description="name of the study and of its models, if not the data set's"),
@@ -85,3 +106,15 @@ class DataOptions(BaseModel):
             exclude_if=_unless(()),
         ),
     ] = ()
+
+    def size(self, side: str) -> tuple[int, int] | None:
+        """Height and width, in pixels, that images of modality "a" or "b" are resized to."""
+        text = self.a_size if side == "a" else self.b_size
+        if text is None:
+            return None
+        height, width = map(int, text.split("x"))
+        return height, width
+
+    def layout(self, side: str) -> Layout:
+        """Order of the axes of images of modality "a" or "b"."""
+        return self.a_layout if side == "a" else self.b_layout

@@ -37,8 +37,9 @@ def read(
         source: Path or fsspec URI, or the name of a shipped example. Formats are .npz,
             .safetensors, .parquet, .csv and .tsv. Several tables whose rows follow each other are
             named by their folder, or by a pattern: "folder/part-*.parquet",
-            "s3://bucket/*.parquet". In a folder of .npy files each is an array, and options may
-            name such files: `read(".", a="left.npy", b="right.npy", y="label.npy")`.
+            "s3://bucket/*.parquet". A folder may be what `datasets.Dataset.save_to_disk` wrote.
+            Tables may hold encoded images. In a folder of .npy files each is an array, and options
+            may name such files: `read(".", a="left.npy", b="right.npy", y="label.npy")`.
         seed: Where a split comes from if the data set has none.
         max_bytes: Limit on the download, the unpacked archive, one array of an unpacked table, and
             a modality as float32.

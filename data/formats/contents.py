@@ -21,4 +21,6 @@ class Contents:
 
 def kind_of(dtype: np.dtype[Any]) -> str:
     """Name the type of an array's values: "float32", "text"."""
+    if dtype.type is np.void and dtype.names is None:
+        return "bfloat16" if dtype.itemsize == 2 else "raw bytes"
     return "text" if dtype.kind in "US" else dtype.newbyteorder("=").name

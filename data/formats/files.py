@@ -1,11 +1,12 @@
 """Opens a data set, whatever its format: what is in it, and the arrays that are wanted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data.formats.contents import Contents
+from tuner.data.formats.foreign import conversion
 from tuner.data.formats.npy import NpyFiles, npy_names
 from tuner.data.formats.npz import NpzArchive
 from tuner.data.formats.reading import Reading, Source
@@ -14,6 +15,7 @@ from tuner.data.formats.shards import data_name, files_of, is_pattern
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
 from tuner.data.formats.tables.columns import TableSource
 from tuner.data.formats.tables.delimited import delimited_table
+from tuner.data.formats.tables.huggingface import arrow_table, saved_files
 from tuner.data.formats.tables.parquet import parquet_table
 from tuner.data.formats.tables.table import Table
 from tuner.data.options import DataOptions
@@ -49,6 +51,7 @@ FORMATS: dict[str, Open] = {
     ".npy": NpyFiles,
     ".safetensors": _single(Safetensors),
     ".parquet": _table(parquet_table),
+    ".arrow": _table(arrow_table),
     ".csv": _table(delimited_table),
     ".tsv": _table(delimited_table),
 }
@@ -118,10 +121,11 @@ def open_data(
         check_exists(location, findings)
     files = _files(location, options, findings)
     suffix = file_name(files[0]).suffix.lower()
-    if suffix not in FORMATS:
+    if suffix not in (known := UPLOADS if alone else tuple(FORMATS)):
         findings.fail(
-            f"has the suffix {suffix!r}; a data set is one of {listing(tuple(FORMATS), show=str)}. "
-            "Save it as one of these."
+            _conversion(files[0])
+            or f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save "
+            "it as one of these."
         )
     with local_files(files, findings, max_bytes=max_bytes) as paths:
         reading = Reading(
@@ -148,9 +152,20 @@ def _files(location: str, options: DataOptions, findings: Findings) -> list[str]
             "is a single array. Name its folder and the files in it: "
             f"{path.parent} --a {path.name} --b OTHER.npy --y LABELS.npy."
         )
+    if path.is_dir() and (saved := saved_files(path, findings)) is not None:
+        return saved
     return files_of(location, tuple(FORMATS), findings)
 
 
 def _folder(location: str, paths: Sequence[Path]) -> Path:
     """Where relative paths begin."""
     return Path(location) if Path(location).is_dir() else paths[0].parent
+
+
+def _conversion(file: str) -> str | None:
+    path, start = Path(file), b""
+    if is_uri(file):
+        return conversion(file_name(file), start)
+    with suppress(OSError), path.open("rb") as stream:
+        start = stream.read(32)
+    return conversion(path, start)

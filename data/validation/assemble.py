@@ -17,6 +17,7 @@ from tuner.data.validation.division.made import can_stay_together, make_split
 from tuner.data.validation.features import read_modality
 from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.fingerprint import fingerprint
+from tuner.data.validation.images import check_size, laid_out, warn_of_axes
 from tuner.data.validation.labels.reading import Labels, read_labels
 from tuner.data.validation.masks import mask_of_lengths
 from tuner.data.validation.roles import Roles
@@ -46,7 +47,7 @@ def assemble(
     Raises:
         DataError: With everything that is wrong.
     """
-    a, b = (_modality(side, arrays, roles, findings, max_bytes) for side in ("a", "b"))
+    a, b = (_modality(side, arrays, roles, options, findings, max_bytes) for side in ("a", "b"))
     y, group, given = (roles.array(role, arrays) for role in ("y", "group", "split"))
     labels = None if y is None else read_labels(roles.name("y"), y, options, findings)
     groups = None if group is None else read_groups(roles.name("group"), group, findings)
@@ -111,18 +112,28 @@ def _units(groups: Groups | None, copies: Copies, options: DataOptions) -> Ints 
 
 
 def _modality(
-    side: str, arrays: Arrays, roles: Roles, findings: Findings, max_bytes: int
+    side: str,
+    arrays: Arrays,
+    roles: Roles,
+    options: DataOptions,
+    findings: Findings,
+    max_bytes: int,
 ) -> Modality | None:
     values = roles.array(side, arrays)
     if values is None:
         return None
+    values = laid_out(roles.name(side), values, options.layout(side), f"--{side}-layout", findings)
+    check_size(roles.name(side), values, options.size(side), f"--{side}-size", findings)
     mask, mask_name = roles.array(f"{side}_mask", arrays), roles.name(f"{side}_mask")
     lengths, of_lengths = roles.array(f"{side}_lengths", arrays), roles.name(f"{side}_lengths")
     if lengths is not None:
         mask, mask_name = mask_of_lengths(of_lengths, lengths, values, findings), of_lengths
-    return read_modality(
+    modality = read_modality(
         roles.name(side), values, mask, findings, mask_name=mask_name, max_bytes=max_bytes
     )
+    if modality is not None and options.layout(side) == "nchw":
+        warn_of_axes(modality, f"--{side}-layout", findings)
+    return modality
 
 
 def _with_a_value_a_row(arrays: Arrays, roles: Roles) -> Arrays:

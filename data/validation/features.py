@@ -83,7 +83,6 @@ def read_modality(
         _check_constant(name, values, steps, findings)
     if len(findings.errors) > before:
         return None
-    _warn_of_axes(name, values, steps, findings)
     return Modality(name=name, values=values, mask=steps)
 
 
@@ -232,21 +231,4 @@ def _check_constant(
             f"array {name!r} has {counted(len(numbers), f'constant {what}')} of {len(constant):,} "
             f"(number {listing(numbers)}, counting from 0), which carry no information. "
             "Consider leaving them out."
-        )
-
-
-def _warn_of_axes(name: str, values: Array, steps: Mask | None, findings: Findings) -> None:
-    """Say how axes are read that look like those of images in another order."""
-    if values.ndim == 4:
-        channels, height, width = values.shape[1:]
-        if width in (1, 2, 3, 4) and channels > 4 and height > 4:
-            findings.warn(
-                f"array {name!r} of shape {values.shape} is read as {channels} channels of "
-                f"{height} \N{MULTIPLICATION SIGN} {width} pixels. If its last axis holds the "
-                f"channels, save numpy.moveaxis({name}, -1, 1)."
-            )
-    elif values.ndim == 3 and steps is None and values.shape[1] == values.shape[2] > 4:
-        findings.warn(
-            f"array {name!r} of shape {values.shape} is read as sequences of {values.shape[1]} "
-            f"steps of {values.shape[2]} features. If its rows are images, save {name}[:, None]."
         )

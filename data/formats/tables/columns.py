@@ -9,6 +9,7 @@ import numpy as np
 from tuner.data.errors import NoRoomError
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.reading import Reading
+from tuner.data.formats.tables.images import ImageError, holds_images, read_images
 from tuner.data.formats.tables.table import Table, first_line
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Arrays
@@ -72,6 +73,8 @@ class TableSource:
         for member in members:
             if fault := self.table.faults.get(member):
                 raise ColumnError(fault if member == name else f"column {member!r}: {fault}")
+        if members == [name] and roles.is_modality(name) and self._holds_images(name):
+            return self._images(name, side="a" if name == roles.name("a") else "b")
         chunks = _chunks(self.table, members, self.reading.max_bytes)
         if members != [name]:
             return _stack_columns(chunks, [self.table.schema.field(m) for m in members])
@@ -80,12 +83,36 @@ class TableSource:
             return _labels(column)
         return _stack(column)
 
+    def _holds_images(self, name: str) -> bool:
+        return holds_images(self.table.schema.field(name), lambda: next(self._values(name)))
+
+    def _images(self, name: str, side: str) -> Array:
+        reading = self.reading
+        try:
+            return read_images(
+                lambda: self._values(name),
+                size=reading.options.size(side),
+                flag=f"--{side}-size",
+                folder=reading.folder,
+                max_bytes=reading.max_bytes,
+            )
+        except ImageError as error:
+            raise ColumnError(str(error)) from error
+
+    def _values(self, name: str) -> Iterator[Any]:
+        """Yield the values of a column, one by one."""
+        for batch in _chunks(self.table, [name], self.reading.max_bytes):
+            for value in batch.column(name):
+                yield value.as_py()
+
 
 def _kind(dtype: Any) -> str:
     if _is_list(dtype):
         return f"lists of {_kind(dtype.value_type)}"
     if _is_text(dtype):
         return "text"
+    if str(dtype) == "struct<bytes: binary, path: string>":
+        return "encoded images"
     return {"float": "float32", "double": "float64"}.get(str(dtype), str(dtype))
 
 

@@ -122,7 +122,7 @@ BAD = {
     "lists of text": (lambda: pa.array([["x"]] * 60), ["lists of text"]),
     "text": (lambda: pa.array(["x"] * 60), ["'a' holds text"]),
     "numbers": (lambda: pa.array([1.0] * 60), ["'a' has shape (60,), one value a row"]),
-    "bytes": (lambda: pa.array([b"x"] * 60), ["values of type"]),
+    "bytes": (lambda: pa.array([b"x"] * 60), ["60 images cannot be decoded", "none of PNG, JPEG"]),
     "dates": (lambda: pa.array([0] * 60, pa.timestamp("s")), ["values of type timestamp"]),
     "records": (lambda: pa.array([{"x": 1}] * 60), ["values of type struct"]),
     "maps": (lambda: pa.array([[("k", 1.0)]] * 60, pa.map_(pa.string(), pa.float64())), ["map"]),

@@ -66,6 +66,25 @@ def test_images_without_an_axis_of_channels(arrays):
     assert data.from_arrays(arrays | {"a": a[:, None]}).warnings == ()
 
 
+@pytest.mark.parametrize(("layout", "shape"), [("nhwc", (60, 32, 32, 3)), ("nhw", (60, 8, 8))])
+def test_the_layout_is_asked_for_and_chosen(arrays, layout, shape):
+    a = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    (warning,) = data.from_arrays(arrays | {"a": a}).warnings
+    assert warning.partition("use --a-layout ")[2].split(",")[0] == layout
+    dataset = data.from_arrays(arrays | {"a": a}, a_layout=layout)
+    moved = a[:, None] if layout == "nhw" else np.moveaxis(a, -1, 1)
+    assert dataset.fingerprint == data.from_arrays(arrays | {"a": moved}).fingerprint
+    assert dataset.warnings == ()
+    np.testing.assert_array_equal(dataset.a.values, moved)
+
+
+def test_a_layout_of_other_axes(arrays):
+    with pytest.raises(data.DataError, match="--a-layout nhwc is for images of shape"):
+        data.from_arrays(arrays, a_layout="nhwc")
+    with pytest.raises(data.DataError, match="--b-layout nhw is for images of shape"):
+        data.from_arrays(arrays | {"b": arrays["a"]}, b_layout="nhw")
+
+
 def padded(rows=60, time=10, seed=0, longest=10):
     rng = np.random.default_rng(seed)
     real = np.arange(time) < rng.integers(3, longest + 1, rows)[:, None]

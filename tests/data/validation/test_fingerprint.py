@@ -1,14 +1,19 @@
 """The fingerprint follows the content, and nothing but the content."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.numpy import save_file
+from sklearn.datasets import load_digits
 
+from tests.support.saved import save_to_disk
 from tuner import data
+from tuner.data.inspection import inspect
 
 
 def fingerprint(arrays, **options):
@@ -139,3 +144,48 @@ def test_both_formats_read_back_what_was_written(tmp_path, a, b, y):
         np.testing.assert_array_equal(dataset.y, archive.y)
         np.testing.assert_array_equal(dataset.split, archive.split)
     assert archive.fingerprint == table.fingerprint
+
+
+def digits_frame(digits):
+    pixels = digits.images.reshape(len(digits.images), -1)
+    columns = {f"pixel_{n}": pixels[:, n] for n in range(pixels.shape[1])}
+    columns |= {f"row_{n}": digits.images[:, n].sum(axis=1) for n in range(8)}
+    return pd.DataFrame(columns | {"digit": digits.target})
+
+
+def test_the_same_digits_however_they_are_saved(tmp_path):
+    """As .npz, as shards of Parquet, as `datasets` saves them, as CSV, .npy and .safetensors."""
+    digits = load_digits()
+    frame = digits_frame(digits)
+    arrays = {
+        "pixel": frame.filter(like="pixel_").to_numpy(),
+        "row": frame.filter(like="row_").to_numpy(),
+        "digit": digits.target,
+    }
+    lists = {name: pa.array(array.tolist()) for name, array in arrays.items()}
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "files").mkdir()
+    for part in range(3):
+        shard = pa.table(lists).slice(part * 600, 600)
+        pq.write_table(shard, tmp_path / "shards" / f"part-{part}.parquet")
+    for name, array in arrays.items():
+        np.save(tmp_path / "files" / f"{name}.npy", array)
+    np.savez(tmp_path / "digits.npz", **arrays)
+    save_to_disk(pa.table(lists), tmp_path / "saved")
+    # Its library writes the memory of an array, whatever its order.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(contiguous, tmp_path / "digits.safetensors")
+    frame.to_csv(tmp_path / "digits.csv", index=False)
+    names = {"a": "pixel", "b": "row", "y": "digit", "name": "digits"}
+    inspections = [
+        inspect(tmp_path / source, **names)
+        for source in ("digits.npz", "shards", "saved", "files", "digits.safetensors")
+    ]
+    patterns = names | {"a": "pixel_*", "b": "row_*"}
+    inspections.append(inspect(tmp_path / "digits.csv", **patterns))
+    for found in inspections:
+        assert found.errors == (), found.source
+        assert {array.use for array in found.arrays} == {"A", "B", "label"}
+        said = {what: words.replace("_*", "") for what, words in found.reading.items()}
+        assert said == inspections[0].reading, found.source
+    assert "1,797 rows of 64 features" in inspections[0].reading["A"]

@@ -1,0 +1,59 @@
+"""What to do with files of formats that are not read: the lines that convert them."""
+
+from pathlib import PurePath
+
+_PICKLED = """\
+import numpy, pandas
+arrays = pandas.read_pickle({path!r})  # only from someone you trust: unpickling runs code
+numpy.savez({saved!r}, **{{name: numpy.array(list(values)) for name, values in arrays.items()}})"""
+_TORCH = """\
+import numpy, torch
+arrays = torch.load({path!r}, weights_only=True, map_location='cpu')
+numpy.savez({saved!r}, **{{name: numpy.asarray(values) for name, values in arrays.items()}})"""
+_MATLAB = """\
+import numpy, scipy.io
+arrays = {{n: x for n, x in scipy.io.loadmat({path!r}, squeeze_me=True).items() if n[0] != '_'}}
+numpy.savez({saved!r}, **{{n: {text} if x.dtype.kind in 'OU' else x for n, x in arrays.items()}})\
+""".replace("{text}", "numpy.char.rstrip(x.astype(str))")
+_MATLAB_7_3 = """\
+import h5py, numpy
+arrays = {{name: values[()].T for name, values in h5py.File({path!r}).items()}}
+numpy.savez({saved!r}, **{{name: values.squeeze() for name, values in arrays.items()}})"""
+_HDF5 = """\
+import h5py, numpy
+arrays = {{name: values[()] for name, values in h5py.File({path!r}).items()}}
+numpy.savez({saved!r}, **{{n: {text} if x.dtype == object else x for n, x in arrays.items()}})\
+""".replace("{text}", "x.astype('S')")
+_FRAME = """\
+import pandas
+frame = pandas.{reader}
+frame.to_parquet({table!r})"""
+
+_LINES = {
+    **dict.fromkeys((".pkl", ".pickle"), _PICKLED),
+    **dict.fromkeys((".pt", ".pth"), _TORCH),
+    ".mat": _MATLAB,
+    **dict.fromkeys((".h5", ".hdf5"), _HDF5),
+    ".feather": _FRAME.replace("{reader}", "read_feather({path!r})"),
+    ".json": _FRAME.replace("{reader}", "read_json({path!r})"),
+    ".jsonl": _FRAME.replace("{reader}", "read_json({path!r}, lines=True)"),
+    ".xlsx": _FRAME.replace("{reader}", "read_excel({path!r})"),
+}
+
+
+def conversion(path: PurePath, start: bytes) -> str | None:
+    """Say how to convert a file that is not read; None if that is not known.
+
+    Args:
+        path: Where it is.
+        start: Its first bytes.
+    """
+    lines = _LINES.get(path.suffix.lower())
+    if lines == _MATLAB and start.startswith(b"MATLAB 7.3"):
+        lines = _MATLAB_7_3
+    if lines is None:
+        return None
+    saved, table = (str(path.with_suffix(suffix)) for suffix in (".npz", ".parquet"))
+    text = lines.format(path=str(path), saved=saved, table=table)
+    indented = "\n".join(f"    {line}" for line in text.splitlines())
+    return f"is a {path.suffix} file, which is not read. Convert it in Python:\n{indented}"
