@@ -32,6 +32,9 @@ def read(
 ) -> PairedDataset:
     """Read and validate a data set.
 
+    A modality is numbers, text (one string a row), or ids of tokens (whole numbers (rows, tokens)
+    with a mask).
+
     Args:
         source: Path or fsspec URI of an .npz or .parquet file, or the name of a shipped example.
         seed: Where a split comes from if the data set has none.

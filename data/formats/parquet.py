@@ -50,10 +50,12 @@ def read_parquet(file: IO[bytes], roles: Roles, findings: Findings, max_bytes: i
     for name in names:
         try:
             chunks = _chunks(table, name, max_bytes)
-            array = _labels(chunks) if name == roles.name("y") else _stack(chunks)
-            if name in (roles.name("a"), roles.name("b")) and _are_single_numbers(
-                name, array, findings
-            ):
+            sides = (roles.name("a"), roles.name("b"))
+            read = _labels if name == roles.name("y") else _stack
+            if name in sides and _is_text(table.schema_arrow.field(name).type):
+                read = _whole_texts
+            array = read(chunks)
+            if name in sides and _are_single_numbers(name, array, findings):
                 continue
             arrays[name] = array
         except NoRoomError:
@@ -281,6 +283,20 @@ def _text(column: "pa.Array") -> Array:
         raise ColumnError(f"it holds text of more than {MAX_LETTERS:,} letters. Use short names.")
     codes = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
     return np.asarray(np.array([*names, ""], dtype=np.str_)[codes])
+
+
+def _whole_texts(chunks: Iterator["pa.Array"]) -> Array:
+    """Join pieces of a column of text to Python objects, None where it is null.
+
+    Equal texts of a piece are one object, so that what is long and repeated is held once.
+    """
+    cells: list[str | None] = []
+    for chunk in chunks:
+        encoded = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
+        texts = [*encoded.dictionary.to_pylist(), None]
+        codes = encoded.indices.fill_null(len(texts) - 1).to_pylist()
+        cells += [texts[code] for code in codes]
+    return np.array(cells, dtype=object)
 
 
 def _labels(chunks: Iterator["pa.Array"]) -> Array:

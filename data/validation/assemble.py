@@ -7,6 +7,8 @@ from tuner.data.validation.features import read_modality
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.labels.reading import Labels, read_labels
+from tuner.data.validation.language.text import is_text, read_text
+from tuner.data.validation.language.tokens import are_tokens, read_tokens
 from tuner.data.validation.masks import mask_of_lengths
 from tuner.data.validation.roles import Roles
 from tuner.data.validation.rows import (
@@ -75,13 +77,17 @@ def _modality(
     values = roles.array(side, arrays)
     if values is None:
         return None
+    name = roles.name(side)
     mask, mask_name = roles.array(f"{side}_mask", arrays), roles.name(f"{side}_mask")
     lengths, of_lengths = roles.array(f"{side}_lengths", arrays), roles.name(f"{side}_lengths")
     if lengths is not None:
         mask, mask_name = mask_of_lengths(of_lengths, lengths, values, findings), of_lengths
-    return read_modality(
-        roles.name(side), values, mask, findings, mask_name=mask_name, max_bytes=max_bytes
-    )
+    if is_text(values):
+        for unused in {mask_name, of_lengths} & arrays.keys():
+            findings.warn(f"array {unused!r} is not used: {name!r} is text, which needs no mask.")
+        return read_text(name, values, findings, max_bytes=max_bytes)
+    read = read_tokens if mask is not None and are_tokens(values) else read_modality
+    return read(name, values, mask, findings, mask_name=mask_name, max_bytes=max_bytes)
 
 
 def _groups(arrays: Arrays, roles: Roles, findings: Findings) -> Groups | None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from tuner.data.dataset import Classes, Split
 from tuner.data.typing import Array, Ints, Mask, Splits
-from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.validation.kinds import unusable_kind
 from tuner.data.validation.labels.reading import Labels, has_too_many_classes, names_of
 from tuner.data.validation.splits import RATIO, grouped_split, stratified_split
 from tuner.data.validation.text import read_text
