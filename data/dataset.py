@@ -6,10 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from tuner.data.typing import Array, Float32s, Floats, Ints, Mask, Splits
+from tuner.data.typing import Array, Ints, Mask, Splits
 
 Task = Literal["classification", "regression"]
 Classes = tuple[str, ...] | tuple[int, ...]
+Holds = Literal["numbers", "text", "tokens"]
 
 
 class Split(IntEnum):
@@ -26,18 +27,36 @@ class Modality:
 
     Attributes:
         name: Name of the array in its source, for example "fou".
-        values: float32, or float64 where float32 would make one of two values; C-contiguous,
-            read-only, finite: (rows, features), (rows, time, features) or
-            (rows, channels, height, width). Padded steps are 0.
-        mask: (rows, time), True where a step is real; None where nothing is padded.
+        values: C-contiguous and read-only; padded steps are 0. Numbers: float32, or float64
+            where float32 would make one of two values, finite: (rows, features),
+            (rows, time, features) or (rows, channels, height, width). Text: its UTF-8 bytes,
+            uint8 (rows, bytes). Ids of tokens: int32 (rows, tokens).
+        mask: (rows, time), True where a step, byte or token is real; None where nothing is
+            padded. Text and ids of tokens have one.
     """
 
     name: str
-    values: Float32s | Floats
+    values: Array
     mask: Mask | None = None
 
     def __post_init__(self) -> None:
         _freeze(self.values, self.mask)
+
+    @property
+    def holds(self) -> Holds:
+        """What the values are, as their type tells."""
+        return {"u": "text", "i": "tokens"}.get(self.values.dtype.kind, "numbers")  # type: ignore[return-value]  # a dict's values
+
+    def texts(self, index: Ints | None = None) -> list[str]:
+        """Return rows of text as they were written; all if no index is given.
+
+        Raises:
+            ValueError: If this is no text.
+        """
+        if self.holds != "text" or self.mask is None:
+            raise ValueError(f"modality {self.name!r} holds {self.holds}, no text")
+        rows = range(len(self.values)) if index is None else index.tolist()
+        return [self.values[row][self.mask[row]].tobytes().decode() for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -153,6 +153,13 @@ def _uses(contents: Mapping[str, Contents], roles: Roles) -> tuple[ArrayUse, ...
 def modality_in_words(side: Modality) -> str:
     """Say how a modality is read: "1,797 images of 1 × 8 × 8, channels × height × width"."""
     rows, *shape = side.values.shape
+    if side.mask is not None:
+        real = side.mask.sum(1)
+        least, most = f"{real.min():,}", int(real.max())
+    if side.holds == "text":
+        return f"{counted(rows, 'text')} of {least} to {counted(most, 'byte')}"
+    if side.holds == "tokens":
+        return f"{counted(rows, 'row')} of {least} to {counted(most, 'token')}, given by their ids"
     if len(shape) == 1:
         return f"{counted(rows, 'row')} of {counted(shape[0], 'feature')}"
     if len(shape) == 3:
@@ -161,8 +168,7 @@ def modality_in_words(side: Modality) -> str:
         )
     steps = counted(shape[0], "step")
     if side.mask is not None:
-        real = side.mask.sum(1)
-        steps = f"{real.min():,} to {counted(int(real.max()), 'step')}, padded to {shape[0]:,},"
+        steps = f"{least} to {counted(most, 'step')}, padded to {shape[0]:,},"
     return f"{counted(rows, 'sequence')} of {steps} of {counted(shape[1], 'feature')}"
 
 

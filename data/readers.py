@@ -33,6 +33,9 @@ def read(
 ) -> PairedDataset:
     """Read and validate a data set.
 
+    A modality is numbers, text (one string a row), or ids of tokens (whole numbers (rows, tokens)
+    with a mask).
+
     Args:
         source: Path or fsspec URI, or the name of a shipped example. Formats are .npz,
             .safetensors, .parquet, .csv and .tsv. Several tables whose rows follow each other are

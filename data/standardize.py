@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from tuner.data.memory.blocks import feature_blocks, row_blocks
-from tuner.data.memory.spool import Spool
+from tuner.data.memory.spool import Spool, select
 from tuner.data.typing import Array, Float32s, Floats, Ints, Mask
 
 _EXACT = 2**24  # below it float32 holds every whole number
@@ -102,16 +102,18 @@ def _in_float64(
         yield block.astype(np.float64)
 
 
-def are_ids(values: Float32s | Floats) -> bool:
+def are_ids(values: Array) -> bool:
     """Whether all values are whole numbers from 0, as the ids of tokens are, that float32 holds."""
-    return all(
+    return values.dtype.kind in "iu" or all(
         bool(np.all((block >= 0) & (block < _EXACT) & (block == np.floor(block))))
         for block in (values[rows] for rows in row_blocks(values))
     )
 
 
-def whole_numbers(values: Float32s | Floats, index: Ints) -> Array:
-    """Return rows as they are, in int64."""
+def whole_numbers(values: Array, index: Ints) -> Array:
+    """Return rows as they are: ids and bytes of text in their own type, others in int64."""
+    if values.dtype.kind in "iu":
+        return select(values, index)
     spool = Spool()
     for block in row_blocks(values, len(index)):
         spool.append(values[index[block]].astype(np.int64))

@@ -17,6 +17,8 @@ BUILT_IN = (
     "vit",
     "logmel-transformer",
     "logmel-cnn",
+    "text",
+    "tokens",
 )
 
 
@@ -39,7 +41,8 @@ class TrainingConfig(BaseModel):
         EncoderKind,
         Field(
             description="encoder of A: mlp (features), transformer (time, features), cnn or vit "
-            "(images), logmel-transformer or logmel-cnn (waveforms: samples, 1), auto (by shape), "
+            "(images), logmel-transformer or logmel-cnn (waveforms: samples, 1), text, tokens (ids "
+            "of tokens), auto (by shape), "
             "MODULE:NAME of your own: NAME(row_shape, embedding_width) returns a torch.nn.Module, "
             "or hf:PATH: a pretrained model in a local Hugging Face folder"
         ),

@@ -24,7 +24,8 @@ class PortableEncoder(nn.Module):
         modality: `a` or `b`.
 
     Attributes:
-        embeds_ids: Whether its inputs are ids, whole numbers from 0, which it embeds.
+        embeds_ids: Whether its inputs are ids, whole numbers from 0, which it embeds; those of text
+            are its UTF-8 bytes, or what a tokenizer makes of it.
     """
 
     mean: Tensor
@@ -52,8 +53,8 @@ class PortableEncoder(nn.Module):
 
         Args:
             x: (rows, features), (rows, time, features) or (rows, channels, height, width), not
-                standardised; ids as whole numbers. If training had padded sequences, a step that
-                is NaN is padding.
+                standardised; ids as whole numbers, those of tokens or bytes (rows, time). If
+                training had padded sequences, a step that is NaN is padding.
 
         Returns:
             (rows, embedding), and either (rows, classes) probabilities or (rows,) values.
@@ -63,7 +64,7 @@ class PortableEncoder(nn.Module):
             inputs = inputs.nan_to_num(nan=0.0)
         if self.embeds_ids:
             inputs = inputs.long()
-        real = (~x.isnan().any(-1),) if self._padded else ()
+        real = (~x.isnan().reshape(*x.shape[:2], -1).any(-1),) if self._padded else ()
         embedding = self.encoder(inputs, *real)
         output = self.head(embedding)
         if self._classifies:

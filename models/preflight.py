@@ -71,7 +71,8 @@ class _Rehearsal:
         rows = self.data.train
         count = min(self.config.batch_size, rows.count)
         parts = (getattr(rows, self.modality), getattr(rows, f"{self.modality}_real"))
-        return tuple(torch.tensor(part[:count]) for part in parts if part is not None)
+        x, *real = (torch.tensor(part[:count]) for part in parts if part is not None)
+        return (x if x.is_floating_point() else x.long(), *real)
 
     @property
     def _call(self) -> str:
@@ -84,7 +85,8 @@ class _Rehearsal:
             return "float32, standardised"
         rows = (self.data.train, self.data.validation)
         most = max(int(getattr(part, self.modality).max()) for part in rows)
-        return f"int64, ids from 0 to {most}, for which its table needs {most + 1} rows or more"
+        what = "bytes of text" if rows[0].of_text(self.modality) else "ids"
+        return f"int64, {what} from 0 to {most}, for which its table needs {most + 1} rows or more"
 
     def _built(self) -> Branch:
         """Build it from the seed; two of them have to be the same."""
@@ -285,7 +287,9 @@ class _Rehearsal:
 def _raw(portable: PortableEncoder, x: Tensor, real: Tensor | None = None) -> Tensor:
     """Undo the standardisation; what is padding becomes NaN."""
     rows = (x.double() * portable.scale + portable.mean).float()
-    return rows if real is None else rows.masked_fill(~real.unsqueeze(-1), torch.nan)
+    if real is None:
+        return rows
+    return rows.masked_fill(~real.view(*real.shape, *(1,) * (rows.dim() - 2)), torch.nan)
 
 
 def _reloaded(portable: PortableEncoder, rows: Tensor) -> nn.Module:

@@ -21,8 +21,8 @@ class Rows:
 
     Attributes:
         a: Inputs of modality A, (rows, features), (rows, time, features) or
-            (rows, channels, height, width): standardised, float32; or ids as they are, int64.
-            Padded steps are 0.
+            (rows, channels, height, width): standardised, float32; or ids as they are, whole
+            numbers. Padded steps are 0. Text is its bytes, uint8 (rows, bytes).
         b: The same of modality B.
         target: Class codes, int64 with -1 for none; or standardised values, float32, 0 for none.
         is_labelled: (rows,) True where `target` counts.
@@ -45,6 +45,11 @@ class Rows:
         """Number of rows."""
         return len(self.target)
 
+    def of_text(self, modality: str) -> bool:
+        """Whether the inputs of `a` or `b` are bytes of text."""
+        inputs: Array = self.a if modality == "a" else self.b
+        return inputs.dtype == np.uint8
+
     def labelled(self) -> "Rows":
         """Return the labelled rows alone."""
         if self.is_labelled.all():
@@ -64,7 +69,7 @@ class Scaling:
         target_mean: Subtracted from regression targets, the median where there are outliers; 0
             for classification.
         target_scale: What regression targets are divided by; 1 for classification.
-        ids: Whether A and B hold ids, which are not standardised.
+        ids: Whether A and B hold ids, or bytes of text, which are not standardised.
         target_dtype: What values to predict are held in.
     """
 
@@ -77,8 +82,9 @@ class Scaling:
 
     @classmethod
     def of(cls, dataset: PairedDataset, *, ids: tuple[bool, bool] = (False, False)) -> "Scaling":
-        """Fit to the training rows of a data set."""
+        """Fit to the training rows of a data set; text and ids of tokens stay as they are."""
         seen = dataset.indices(Split.TRAIN)
+        ids = (ids[0] or dataset.a.holds != "numbers", ids[1] or dataset.b.holds != "numbers")
         a, b = (
             Standardizer.identity(side.values.shape[1 if side.values.ndim == 4 else -1])
             if are_ids
@@ -137,7 +143,7 @@ def _side(
         values = whole_numbers(side.values, index)
     else:
         values = standardizer(side.values, side.mask, index)
-    return values, None if side.mask is None else side.mask[index]
+    return values, None if side.mask is None else select(side.mask, index)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

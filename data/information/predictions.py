@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from tuner.data.dataset import Modality
+from tuner.data.information.language import topics
 from tuner.data.information.sampling import FOLDS, folds, halves
 from tuner.data.typing import Floats, Ints, Mask
 
@@ -39,7 +40,7 @@ def components(modality: Modality, rows: Ints, seed: int) -> Floats:
     random Fourier features rest on; not at all, a weak one that the label needs would vanish.
 
     A sequence counts as mean and standard deviation over its real steps, an image as its pixels
-    (averaged to at most 16 a side).
+    (averaged to at most 16 a side), text as its n-grams (see `tuner.data.information.language`).
 
     Args:
         modality: What to describe.
@@ -49,17 +50,25 @@ def components(modality: Modality, rows: Ints, seed: int) -> Floats:
     Returns:
         (rows, at most 32).
     """
-    from sklearn.decomposition import PCA
-
-    features = _as_vectors(modality, rows)
-    scale = features.std(0)
-    features = (features - features.mean(0)) / np.where(scale > 0, scale, 1)
-    count = min(_COMPONENTS, features.shape[1], len(features) - 1)
-    scores = PCA(count, svd_solver="auto", random_state=seed).fit_transform(features)
+    if modality.holds == "numbers":
+        scores = _principal(_as_vectors(modality, rows), seed)
+    else:
+        scores = topics(modality, rows, _COMPONENTS, seed)
     spread = scores.std(0)
     kept = spread > 1e-6 * spread.max(initial=0)
     halfway: Floats = scores[:, kept] / np.sqrt(spread[kept] * spread.max(initial=0))
     return halfway
+
+
+def _principal(features: Floats, seed: int) -> Floats:
+    """Principal components of standardised features, (rows, at most 32)."""
+    from sklearn.decomposition import PCA
+
+    scale = features.std(0)
+    features = (features - features.mean(0)) / np.where(scale > 0, scale, 1)
+    count = min(_COMPONENTS, features.shape[1], len(features) - 1)
+    scores: Floats = PCA(count, svd_solver="auto", random_state=seed).fit_transform(features)
+    return scores
 
 
 def predict_symbols(

@@ -19,6 +19,8 @@ from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.images import check_size, laid_out, warn_of_axes
 from tuner.data.validation.labels.reading import Labels, read_labels
+from tuner.data.validation.language.text import is_text, read_text
+from tuner.data.validation.language.tokens import are_tokens, read_tokens
 from tuner.data.validation.masks import mask_of_lengths
 from tuner.data.validation.roles import Roles
 
@@ -122,15 +124,20 @@ def _modality(
     values = roles.array(side, arrays)
     if values is None:
         return None
-    values = laid_out(roles.name(side), values, options.layout(side), f"--{side}-layout", findings)
-    check_size(roles.name(side), values, options.size(side), f"--{side}-size", findings)
+    name = roles.name(side)
     mask, mask_name = roles.array(f"{side}_mask", arrays), roles.name(f"{side}_mask")
     lengths, of_lengths = roles.array(f"{side}_lengths", arrays), roles.name(f"{side}_lengths")
     if lengths is not None:
         mask, mask_name = mask_of_lengths(of_lengths, lengths, values, findings), of_lengths
-    modality = read_modality(
-        roles.name(side), values, mask, findings, mask_name=mask_name, max_bytes=max_bytes
-    )
+    if is_text(values):
+        for unused in {mask_name, of_lengths} & arrays.keys():
+            findings.warn(f"array {unused!r} is not used: {name!r} is text, which needs no mask.")
+        return read_text(name, values, findings, max_bytes=max_bytes)
+    if mask is not None and are_tokens(values):
+        return read_tokens(name, values, mask, findings, mask_name=mask_name, max_bytes=max_bytes)
+    values = laid_out(name, values, options.layout(side), f"--{side}-layout", findings)
+    check_size(name, values, options.size(side), f"--{side}-size", findings)
+    modality = read_modality(name, values, mask, findings, mask_name=mask_name, max_bytes=max_bytes)
     if modality is not None and options.layout(side) == "nchw":
         warn_of_axes(modality, f"--{side}-layout", findings)
     return modality

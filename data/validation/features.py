@@ -6,8 +6,9 @@ from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Ints, Mask
-from tuner.data.validation.findings import PLAIN_ARRAY, Findings, counted, listing, rows_where
-from tuner.data.validation.masks import check_steps
+from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.validation.kinds import unusable_kind
+from tuner.data.validation.masks import check_steps, read_steps
 from tuner.data.validation.precision import (
     from_bfloat16,
     from_small,
@@ -16,28 +17,7 @@ from tuner.data.validation.precision import (
     precision_of,
 )
 
-_KINDS = {
-    "U": "text; encode it as numbers",
-    "S": "text; encode it as numbers",
-    "c": "complex numbers; store their real and imaginary parts (or modulus and phase) as features",
-    "O": f"Python objects, which are never unpickled. {PLAIN_ARRAY.removesuffix('.')}",
-    "M": "dates; store them as numbers, for example with .astype('datetime64[s]').astype(float)",
-    "m": "durations; store them as numbers, for example divided by numpy.timedelta64(1, 's')",
-    "V": "records; store each of their fields as an array of its own",
-}
 _SHAPES = "(rows, features), (rows, time, features) or (rows, channels, height, width)"
-
-
-def unusable_kind(array: Array, allowed: str) -> str | None:
-    """Say in words what an array holds if its dtype kind is not in `allowed`."""
-    if array.dtype.kind in allowed:
-        return None
-    if array.dtype.kind == "V" and array.dtype.names is None:
-        return (
-            f"raw bytes, {array.dtype.itemsize} a value, as NumPy saves a type that it does not "
-            "know (float8, for example); save it with .astype('float32'), or as .safetensors"
-        )
-    return _KINDS.get(array.dtype.kind, f"values of type {array.dtype}; save it as numbers")
 
 
 def read_modality(
@@ -111,25 +91,14 @@ def _read_mask(
     if array.ndim in (2, 4):
         findings.error(
             f"array {mask_name!r} masks padded steps, but {name!r} of shape {array.shape} has no "
-            f"time axis. Remove it, or save {name!r} as (rows, time, features)."
+            f"time axis. Remove it, or save {name!r} as (rows, time, features), or as whole "
+            "numbers, (rows, tokens), if it holds ids of tokens."
         )
         return None
     if array.ndim != 3:
         return None
-    if mask.shape != array.shape[:2]:
-        findings.error(
-            f"array {mask_name!r} has shape {mask.shape}, where {array.shape[:2]}, the rows and "
-            f"steps of {name!r}, is wanted."
-        )
-        return None
-    if (holds := unusable_kind(mask, "biuf")) or not np.isin(mask, (0, 1)).all():
-        what = holds or "values other than 0 and 1"
-        findings.error(
-            f"array {mask_name!r} holds {what}. Save it as booleans, True where a step is real."
-        )
-        return None
-    steps = np.array(mask, dtype=np.bool_, order="C")
-    if unusable_kind(array, "biuf") is None:
+    steps = read_steps(name, array, mask_name, mask, findings)
+    if steps is not None and unusable_kind(array, "biuf") is None:
         check_steps(mask_name, array, steps, findings)
     return steps
 

@@ -5,6 +5,7 @@ import numpy as np
 from tuner.data.memory.blocks import row_blocks
 from tuner.data.typing import Array, Mask
 from tuner.data.validation.findings import Findings, rows_where
+from tuner.data.validation.kinds import unusable_kind
 
 
 def mask_of_lengths(name: str, lengths: Array, array: Array, findings: Findings) -> Mask | None:
@@ -35,6 +36,36 @@ def mask_of_lengths(name: str, lengths: Array, array: Array, findings: Findings)
         )
         return None
     return np.asarray(np.arange(steps) < lengths[:, None])
+
+
+def read_steps(
+    name: str, array: Array, mask_name: str, mask: Array, findings: Findings
+) -> Mask | None:
+    """Check the form of a mask.
+
+    Args:
+        name: Name of the array that is masked.
+        array: (rows, time) or (rows, time, features).
+        mask_name: Name of the array of the mask.
+        mask: (rows, time), 0 and 1 or booleans, true where a step is real.
+        findings: Where faults are noted.
+
+    Returns:
+        (rows, time), True where a step is real; None if a fault was noted.
+    """
+    if mask.shape != array.shape[:2]:
+        findings.error(
+            f"array {mask_name!r} has shape {mask.shape}, where {array.shape[:2]}, the rows and "
+            f"steps of {name!r}, is wanted."
+        )
+        return None
+    if (holds := unusable_kind(mask, "biuf")) or not np.isin(mask, (0, 1)).all():
+        what = holds or "values other than 0 and 1"
+        findings.error(
+            f"array {mask_name!r} holds {what}. Save it as booleans, True where a step is real."
+        )
+        return None
+    return np.array(mask, dtype=np.bool_, order="C")
 
 
 def check_steps(mask_name: str, array: Array, steps: Mask, findings: Findings) -> None:

@@ -23,7 +23,7 @@ def read_text(name: str, array: Array, findings: Findings) -> npt.NDArray[np.str
     distinct, codes = np.unique(array, return_inverse=True)
     texts: list[str | None]
     if array.dtype.kind == "U":
-        texts = [None if bad else str(distinct[i]) for i, bad in enumerate(_is_invalid(distinct))]
+        texts = [None if bad else str(distinct[i]) for i, bad in enumerate(is_invalid(distinct))]
     else:
         texts = [_decode(item) for item in distinct.tolist()]
     refused = np.array([text is None or len(text) > MAX_LETTERS for text in texts], dtype=np.bool_)
@@ -36,7 +36,7 @@ def read_text(name: str, array: Array, findings: Findings) -> npt.NDArray[np.str
     return np.array([text or "" for text in texts], dtype=np.str_)[codes]
 
 
-def _is_invalid(distinct: npt.NDArray[np.str_]) -> Mask:
+def is_invalid(distinct: npt.NDArray[np.str_]) -> Mask:
     """Find what Python cannot make a str of (NumPy takes any 32 bits), or no store can encode."""
     native = np.ascontiguousarray(distinct, dtype=distinct.dtype.newbyteorder("="))
     letters = native.view(np.uint32).reshape(len(distinct), -1)

@@ -2,8 +2,9 @@
 
 `NAME(shape, embedding)` is called with the shape of one row and the width of an embedding, and
 returns a `torch.nn.Module` that maps float32 (rows, *shape) to (rows, embedding). For padded
-sequences it is called with a second argument, (rows, time), True where a step is real. Its layers
-may be lazy (`LazyLinear`): rows of zeros tell them their widths.
+sequences it is called with a second argument, (rows, time), True where a step is real. Ids of
+tokens come in int64; text comes as its UTF-8 bytes, int64 (rows, bytes) from 0 to 255, with what is
+real of them. Its layers may be lazy (`LazyLinear`): rows of zeros tell them their widths.
 """
 
 import importlib
@@ -102,6 +103,8 @@ def embeds_ids(kind: str, side: Modality, config: TrainingConfig) -> bool:
     Raises:
         EncoderModuleError: If it cannot be found or built.
     """
+    if side.holds != "numbers":
+        return True
     if not is_module(kind) or not are_ids(side.values):
         return False
     rows = torch.from_numpy(side.values[:2].astype(np.int64))

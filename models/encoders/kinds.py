@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tuner.data.dataset import Holds
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.source import (
     PREFIX,
@@ -18,6 +19,9 @@ _Refuse = Callable[[str], UnsupportedShapeError]
 _SMALL_IMAGE = 64  # pixels a side up to which a small CNN is chosen
 _MOST_AUDIO_STAGES = 5  # halvings of 40 mels
 _MANY_ROWS = 20_000  # training rows from which a ViT may be
+_WORDS = {"numbers": "numbers", "text": "text", "tokens": "ids of tokens"}
+_FOR = {"numbers": "auto", "text": "text, or hf:FOLDER of a language model"}
+_FOR["tokens"] = "tokens, or hf:FOLDER of a language model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +32,13 @@ class Kind:
         axes: Number of axes of one row.
         takes: The same in words.
         mend: What to do with other rows.
+        holds: What the rows are of.
     """
 
     axes: int
     takes: str
     mend: str
+    holds: Holds = "numbers"
 
 
 KINDS = {
@@ -61,6 +67,19 @@ _AUDIO = Kind(
     mend="save it as array.reshape(rows, samples, 1) to use a log-mel front end",
 )
 KINDS |= {"logmel-transformer": _AUDIO, "logmel-cnn": _AUDIO}
+KINDS["text"] = Kind(
+    axes=1,
+    takes="text, one a row",
+    mend="save it as text, or use the tokens encoder for ids of tokens",
+    holds="text",
+)
+KINDS["tokens"] = Kind(
+    axes=1,
+    takes="ids of tokens, whole numbers of shape (rows, tokens)",
+    mend="save it so to use the tokens encoder",
+    holds="tokens",
+)
+_NUMBERS: tuple[Holds, Holds] = ("numbers", "numbers")
 
 
 def is_module(kind: str) -> bool:
@@ -68,7 +87,12 @@ def is_module(kind: str) -> bool:
     return ":" in kind
 
 
-def resolve(config: TrainingConfig, shapes: tuple[Shape, Shape], rows: int) -> TrainingConfig:
+def resolve(
+    config: TrainingConfig,
+    shapes: tuple[Shape, Shape],
+    rows: int,
+    holds: tuple[Holds, Holds] = _NUMBERS,
+) -> TrainingConfig:
     """Name the encoder of each modality where `auto` was asked for.
 
     Called once, where a study is made: what it returns holds in the processes that train, wherever
@@ -78,18 +102,35 @@ def resolve(config: TrainingConfig, shapes: tuple[Shape, Shape], rows: int) -> T
         config: What was asked.
         shapes: Shape of one row of A and of B.
         rows: Training rows.
+        holds: What A and B hold.
 
     Raises:
-        UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
+        UnsupportedShapeError: If an encoder does not take rows of its modality's shape, or what
+            they hold.
     """
+    names = ("encoder_a", "encoder_b")
+    sides = list(zip("ab", shapes, holds, strict=True))
     kinds = {
-        name: _resolved(modality, getattr(config, name), shape, rows)
-        for name, modality, shape in zip(("encoder_a", "encoder_b"), "ab", shapes, strict=True)
+        name: _resolved(modality, getattr(config, name), shape, rows, held)
+        for name, (modality, shape, held) in zip(names, sides, strict=True)
     }
     resolved = config.model_copy(update=kinds)
-    for kind, modality, shape in zip(kinds.values(), "ab", shapes, strict=True):
+    for kind, (modality, shape, held) in zip(kinds.values(), sides, strict=True):
+        _check_content(modality, kind, held)
         check_shape(modality, kind, shape, resolved)
     return resolved
+
+
+def _check_content(modality: str, kind: str, holds: Holds) -> None:
+    """Check that an encoder takes what rows hold; numbers may be ids of tokens."""
+    if is_module(kind) or KINDS[kind].holds == holds:
+        return
+    if kind == "tokens" and holds == "numbers":
+        return
+    raise UnsupportedShapeError(
+        f"modality {modality}: the {kind} encoder takes {KINDS[kind].takes}, and these data are "
+        f"{_WORDS[holds]}: use --encoder-{modality} {_FOR[holds]}"
+    )
 
 
 def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) -> None:
@@ -108,6 +149,8 @@ def check_shape(modality: str, kind: str, shape: Shape, config: TrainingConfig) 
         return
     known = KINDS[kind]
     refuse = _refusal(modality, kind, shape)
+    if kind == "tokens" and len(shape) == 2 and shape[1] == 1:
+        return
     if len(shape) != known.axes:
         raise refuse(known.mend)
     if known is _AUDIO:
@@ -143,12 +186,14 @@ def _refusal(modality: str, kind: str, shape: Shape) -> _Refuse:
     )
 
 
-def _resolved(modality: str, kind: str, shape: Shape, rows: int) -> str:
+def _resolved(modality: str, kind: str, shape: Shape, rows: int, holds: Holds) -> str:
     if is_module(kind):
         return _located(kind)
     if kind != "auto":
         return kind
-    fitting = [name for name, known in KINDS.items() if known.axes == len(shape)]
+    fitting = [
+        name for name, known in KINDS.items() if known.axes == len(shape) and known.holds == holds
+    ]
     if not fitting:
         raise UnsupportedShapeError(f"modality {modality}: no encoder takes rows of shape {shape}")
     if fitting == ["cnn", "vit"]:

@@ -15,6 +15,7 @@ from tuner.models.encoders.audio import AudioEncoder
 from tuner.models.encoders.custom import build_own_encoder
 from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
 from tuner.models.encoders.kinds import check_shape, is_module
+from tuner.models.encoders.ngrams import NgramEncoder
 from tuner.models.encoders.replicated import Replicated
 from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
@@ -48,6 +49,8 @@ class Branch(nn.Module):
             x: (replicates, rows, …).
             real: (replicates, rows, time), True where a step of a padded sequence counts.
         """
+        if not x.is_floating_point():
+            x = x.long()  # bytes of text and ids take less room until they are looked up
         embedding = self.encoder(x) if real is None else self.encoder(x, real)
         return embedding, self.head(embedding)
 
@@ -163,6 +166,8 @@ def _encoder(
         "vit": lambda: VisionTransformer(shape, config),
         "logmel-transformer": lambda: AudioEncoder("transformer", config),
         "logmel-cnn": lambda: AudioEncoder("cnn", config),
+        "text": lambda: NgramEncoder("text", config),
+        "tokens": lambda: NgramEncoder("tokens", config),
     }
     return Replicated(make[kind], generators)
 

@@ -76,6 +76,11 @@ class PretrainedEncoder(nn.Module):
                 f"a {type(self.backbone).__name__} takes ids of tokens, (rows, tokens), which are "
                 "whole numbers from 0"
             )
+        elif not x.is_floating_point():
+            raise EncoderModuleError(
+                f"a {type(self.backbone).__name__} takes {_INPUTS[self._input]}, no text and no "
+                "ids of tokens"
+            )
         if real is not None:
             inputs["attention_mask"] = real.to(torch.int64)
         with without_autocast(x) if self._in_full else nullcontext():

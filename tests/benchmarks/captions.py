@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tuner.data import Split, from_arrays
+from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
@@ -54,6 +55,7 @@ def gain(captions: int, seed: int, negatives: str) -> float:
 
 
 def main() -> None:
+    prepare_process()
     worlds = int(sys.argv[1]) if sys.argv[1:] else 20
     table = Table(title=f"Gain of λ = 1 in accuracy, {worlds} worlds a line")
     for heading in (

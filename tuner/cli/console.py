@@ -43,13 +43,15 @@ def run(
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     study = Study.of(spec, dataset)
+    for warning in study.inputs.warnings[len(dataset.warnings) :]:
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     _err.print(
         f"Study {study.id}: {dataset.name}, {dataset.rows} pairs "
         f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {study.metric.name}, "
         f"{study.training.encoder_a} with {study.training.encoder_b} encoder"
     )
     for side, are_ids in zip((dataset.a, dataset.b), study.data.scaling.ids, strict=True):
-        if are_ids:
+        if are_ids and side.holds != "text":
             _err.print(f"{side.name} holds ids that its encoder embeds: they stay as they are")
     trained = []
     with _progress(study) as show_progress:

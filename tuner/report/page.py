@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from tuner.data import PairedDataset, Split
+from tuner.data import Modality, PairedDataset, Split
 from tuner.report.axes import Theme, as_bytes
 from tuner.report.command import command
 from tuner.report.figures import (
@@ -131,7 +131,7 @@ def _dataset(dataset: PairedDataset) -> dict[str, Any]:
             {
                 "title": title,
                 "name": side.name,
-                "shape": " × ".join(map(str, side.values.shape[1:])),
+                "shape": _shape(side),
             }
             for title, side in (("A", dataset.a), ("B", dataset.b))
         ],
@@ -143,6 +143,12 @@ def _dataset(dataset: PairedDataset) -> dict[str, Any]:
             for name, split in splits.items()
         },
     }
+
+
+def _shape(side: Modality) -> str:
+    if side.holds == "text":
+        return f"text of up to {side.values.shape[1]:,} bytes a row"
+    return f"{' × '.join(map(str, side.values.shape[1:]))} values a row"
 
 
 def _models(result: StudyResult) -> list[dict[str, Any]]:

@@ -1,14 +1,18 @@
 """A study: one spec about one data set, with all that is derived from the two."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tuner.data import PairedDataset, Split, read
+from tuner.data import Modality, PairedDataset, Split, read
 from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.standardize import are_ids
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.kinds import is_module, resolve
 from tuner.models.encoders.source import source_digest
+from tuner.models.encoders.tokenizer import Tokenizer, tokenizers_of
+from tuner.models.errors import UnsupportedShapeError
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.scores import Scorer, metric_of
@@ -33,6 +37,8 @@ class Study:
         test: Scores test rows.
         data: What the search trains on.
         test_rows: What only confirmations see.
+        inputs: The data set as encoders take it: ids of tokens for text that a tokenizer reads.
+        tokenizers: By modality, what made these.
     """
 
     id: str
@@ -44,6 +50,8 @@ class Study:
     test: Scorer
     data: TrainingData
     test_rows: Rows
+    inputs: PairedDataset
+    tokenizers: Mapping[str, Tokenizer]
 
     @classmethod
     def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Study":
@@ -56,11 +64,17 @@ class Study:
         """
         metric = metric_of(spec, dataset.task)
         shapes = (dataset.a.values.shape[1:], dataset.b.values.shape[1:])
-        training = resolve(spec.training, shapes, len(dataset.indices(Split.TRAIN)))
+        holds = (dataset.a.holds, dataset.b.holds)
+        training = resolve(spec.training, shapes, len(dataset.indices(Split.TRAIN)), holds)
         ids = _ids(training, dataset)
-        data = TrainingData.of(dataset, ids=ids, negatives=training.negatives)
+        tokenizers = tokenizers_of(training, dataset)
+        inputs = dataset
+        for modality, tokenizer in tokenizers.items():
+            inputs = tokenizer.applied_to(inputs, modality)
+        data = TrainingData.of(inputs, ids=ids, negatives=training.negatives)
+        beside = _beside_the_spec(dataset, training, ids, tokenizers)
         return cls(
-            id=spec.study_id(dataset.fingerprint, *_beside_the_spec(dataset, training, ids)),
+            id=spec.study_id(dataset.fingerprint, *beside),
             spec=spec,
             dataset=dataset,
             training=training,
@@ -68,7 +82,9 @@ class Study:
             validation=Scorer.of(dataset, Split.VALIDATION, metric, spec.seed),
             test=Scorer.of(dataset, Split.TEST, metric, spec.seed),
             data=data,
-            test_rows=data.scaling.rows(dataset, Split.TEST),
+            test_rows=data.scaling.rows(inputs, Split.TEST),
+            inputs=inputs,
+            tokenizers=tokenizers,
         )
 
     def check_encoders(self) -> None:
@@ -120,28 +136,41 @@ def read_dataset(
 
 
 def _ids(training: TrainingConfig, dataset: PairedDataset) -> tuple[bool, bool]:
-    """Whether A and B hold ids that the encoders which a user brings embed."""
-    kinds = training.encoder_a, training.encoder_b
-    if not any(is_module(kind) for kind in kinds):
-        return False, False
+    """Whether the encoders of A and B embed what these hold: bytes of text, or ids."""
+    return (
+        _embeds("a", training.encoder_a, dataset.a, training),
+        _embeds("b", training.encoder_b, dataset.b, training),
+    )
+
+
+def _embeds(modality: str, kind: str, side: Modality, training: TrainingConfig) -> bool:
+    if side.holds != "numbers":
+        return True
+    if kind == "tokens" and not are_ids(side.values):
+        raise UnsupportedShapeError(
+            f"modality {modality}: the tokens encoder takes ids of tokens, whole numbers from 0, "
+            f"and {side.name!r} holds others: save it so, or use --encoder-{modality} auto"
+        )
+    if not is_module(kind):
+        return kind == "tokens"
     from tuner.models.encoders.custom import embeds_ids
 
-    a, b = (
-        embeds_ids(kind, side, training)
-        for kind, side in zip(kinds, (dataset.a, dataset.b), strict=True)
-    )
-    return a, b
+    return embeds_ids(kind, side, training)
 
 
 def _beside_the_spec(
-    dataset: PairedDataset, training: TrainingConfig, ids: tuple[bool, bool]
+    dataset: PairedDataset,
+    training: TrainingConfig,
+    ids: tuple[bool, bool],
+    tokenizers: Mapping[str, Tokenizer],
 ) -> list[str]:
     """What the answer depends on besides the spec and the content of the data.
 
-    The code of users' own encoders, which of them embed ids, and that rows are taken for copies,
-    which they were not always.
+    The code of users' own encoders and their tokenizers, which of them embed ids, and that rows
+    are taken for copies, which they were not always.
     """
     kinds = (training.encoder_a, training.encoder_b)
-    embedding = [f"ids in {side}" for side, embeds in zip("ab", ids, strict=True) if embeds]
-    copies = ["copies"] if dataset.copies is not None else []
-    return [source_digest(kind) for kind in kinds if is_module(kind)] + embedding + copies
+    digests = [source_digest(kind) for kind in kinds if is_module(kind)]
+    digests += [f"ids in {side}" for side, embeds in zip("ab", ids, strict=True) if embeds]
+    digests += [tokenizer.digest for tokenizer in tokenizers.values()]
+    return digests + (["copies"] if dataset.copies is not None else [])

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tuner.data import PairedDataset, Split
+from tuner.data import Modality, PairedDataset, Split
 from tuner.errors import EncoderNotKeptError
+from tuner.models.encoders.tokenizer import Tokenizer
 from tuner.models.export import PortableEncoder
 from tuner.tracking.connection import summary
 from tuner.tracking.verification import raw_rows
@@ -57,10 +58,13 @@ def save_encoder(
     dataset: PairedDataset,
     modality: str,
     logged: Any,
+    *,
+    tokenizer: Tokenizer | None = None,
 ) -> None:
     """Write a Python model in front of an exported network.
 
-    The pytorch flavour alone would serve networks of one output only, and knows no labels.
+    The pytorch flavour alone would serve networks of one output only, and knows no labels and no
+    text.
 
     Args:
         folder: Where to; must not exist.
@@ -69,14 +73,20 @@ def save_encoder(
         dataset: Where its example rows and its labels come from.
         modality: `a` or `b`.
         logged: MLflow's entity of a logged model, which the files are for.
+        tokenizer: What makes ids of text for the network; without it they are its bytes.
     """
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    example = _example(dataset, modality)
+    side = dataset.a if modality == "a" else dataset.b
+    inputs = dataset if tokenizer is None else tokenizer.applied_to(dataset, modality)
+    example = _example(inputs, modality)
+    artifacts = {"network": str(network)}
+    if tokenizer is not None:
+        artifacts["tokenizer"] = str(tokenizer.file)
     with tempfile.TemporaryDirectory(prefix="tuner-about-") as scratch:
         about = Path(scratch) / "about.json"
-        about.write_text(json.dumps(_about(encoder, dataset, modality)), encoding="utf-8")
+        about.write_text(json.dumps(_about(encoder, inputs, modality, side)), encoding="utf-8")
         mlflow.pyfunc.save_model(
             str(folder),
             mlflow_model=Model(
@@ -86,10 +96,10 @@ def save_encoder(
                 model_id=logged.model_id,
             ),
             python_model=str(Path(__file__).with_name("served_encoder.py")),
-            artifacts={"network": str(network), "about": str(about)},
+            artifacts=artifacts | {"about": str(about)},
             signature=_signature(encoder, dataset, modality, example),
-            input_example=example,
-            pip_requirements=_requirements(),
+            input_example=_texts(dataset, side) if side.holds == "text" else example,
+            pip_requirements=_requirements(*(["tokenizers"] if tokenizer else [])),
         )
     for cache in folder.rglob("__pycache__"):
         for file in cache.iterdir():
@@ -112,16 +122,19 @@ def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.fl
     )
 
 
-def _about(encoder: PortableEncoder, dataset: PairedDataset, modality: str) -> dict[str, Any]:
+def _about(
+    encoder: PortableEncoder, inputs: PairedDataset, modality: str, side: Modality
+) -> dict[str, Any]:
     """What the encoder takes, and what its answers mean: `served_encoder.py` reads it."""
-    side = dataset.a if modality == "a" else dataset.b
+    network = inputs.a if modality == "a" else inputs.b
     return {
         "modality": modality,
-        "row": side.values.shape[1:],
-        "dtype": side.values.dtype.name,
-        "padded": side.mask is not None,
+        "row": network.values.shape[1:],
+        "dtype": "float32" if network.holds != "numbers" else network.values.dtype.name,
+        "padded": network.mask is not None,
         "ids": encoder.embeds_ids,
-        "classes": dataset.classes,
+        "text": side.holds == "text",
+        "classes": inputs.classes,
     }
 
 
@@ -143,10 +156,14 @@ def _signature(
         labels = np.array(dataset.classes)
         outputs |= {"prediction": labels[answer.argmax(-1)], "probability": answer}
     shape: tuple[int, ...] = (-1, *example.shape[1:])
-    if (dataset.a if modality == "a" else dataset.b).mask is not None:
-        shape = (-1, -1, shape[-1])  # fewer steps will do
+    side = dataset.a if modality == "a" else dataset.b
+    dtype: np.dtype[Any] = example.dtype
+    if side.mask is not None:
+        shape = (-1, -1, *shape[2:])  # fewer steps will do
+    if side.holds == "text":
+        shape, dtype = (-1,), np.dtype(str)
     signature = ModelSignature(
-        Schema([TensorSpec(example.dtype, shape)]),
+        Schema([TensorSpec(dtype, shape)]),
         Schema([_tensor(part, name) for name, part in outputs.items()]),
     )
     signature._is_signature_from_type_hint = True
@@ -165,7 +182,12 @@ def _example(dataset: PairedDataset, modality: str) -> NDArray[np.floating]:
     return raw_rows(dataset, modality, dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS])
 
 
-def _requirements() -> list[str]:
+def _texts(dataset: PairedDataset, side: Modality) -> NDArray[np.str_]:
+    """Those rows of text as they were written."""
+    return np.array(side.texts(dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS]))
+
+
+def _requirements(*more: str) -> list[str]:
     """What is installed here; inferring it would take MLflow seconds."""
-    packages = ("mlflow", "numpy", "torch")
+    packages = ("mlflow", "numpy", "torch", *more)
     return [f"{package}=={version(package).split('+')[0]}" for package in packages]

@@ -219,7 +219,7 @@ class _Registration:
         return next((v for v in versions if v.tags.get(TAG_STUDY) == self.study.id), None)
 
     def _new_version(self) -> str:
-        best, dataset = self.best, self.study.dataset
+        best, dataset = self.best, self.study.inputs
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
             encoder = _rebuilt(best, self.study, self.weights)
             network = Path(scratch) / "network"
@@ -227,7 +227,11 @@ class _Registration:
             verify_network(program, dataset, best.outcome, best.side, self.process)
 
             def write(folder: Path, logged: Any) -> None:
-                save_encoder(folder, network, encoder, dataset, best.side, logged)
+                tokenizer = self.study.tokenizers.get(best.side)
+                save_encoder(
+                    *(folder, network, encoder, self.study.dataset, best.side, logged),
+                    tokenizer=tokenizer,
+                )
 
             return self._log_version(Path(scratch) / "model", write)
 

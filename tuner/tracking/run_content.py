@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.data import Modality
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS, Scorer
@@ -56,7 +57,7 @@ def dataset_fields(study: Study) -> dict[str, Any]:
         },
         "schema": {
             "mlflow_tensorspec": {
-                "features": [_tensor(side.name, side.values) for side in (dataset.a, dataset.b)],
+                "features": [_features(side) for side in (dataset.a, dataset.b)],
                 "targets": [_tensor("y", dataset.y)],
             }
         },
@@ -189,6 +190,12 @@ def _curves(outcome: TrainingOutcome, ended: int) -> list[Point]:
                     Point(f"{name}/replicate_{replicate}", value, times[epoch], int(epoch))
                 )
     return points
+
+
+def _features(side: Modality) -> dict[str, Any]:
+    if side.holds != "text":
+        return _tensor(side.name, side.values)
+    return {"name": side.name, "type": "tensor", "tensor-spec": {"dtype": "str", "shape": [-1]}}
 
 
 def _tensor(name: str, array: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ and the project never imports it: it only passes its path on.
 
 import contextlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 _AXES = {1: ("features",), 2: ("steps", "features"), 3: ("channels", "height", "width")}
 _MENDS = {
@@ -37,7 +40,16 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         self._classes = about["classes"]
         self._side = about["modality"].upper()
         self._row, self._padded = tuple(about["row"]), about["padded"]
+        of_ids = self._padded and len(self._row) == 1
+        self._axes = ("steps",) if of_ids else _AXES[len(self._row)]
         self._embeds_ids, self._dtype = about["ids"], np.dtype(about["dtype"])
+        self._takes_text, self._tokenizer = about["text"], None
+        if "tokenizer" in context.artifacts:
+            from tokenizers import Tokenizer
+
+            self._tokenizer = Tokenizer.from_file(str(context.artifacts["tokenizer"]))
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(self._row[0])
 
     def predict(
         self,
@@ -54,7 +66,9 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
                 array, nested lists or a DataFrame; what is computed with are float32, or float64
                 where the data set needed that. Where the
                 encoder was trained on padded sequences, a step whose features are all NaN is
-                padding, and there may be fewer steps than in training.
+                padding, and there may be fewer steps than in training. Where it was trained on
+                text: strings, one a row, as a list, an array, a Series or a column; those that are
+                longer than any in training are cut, which a warning in the log tells.
             params: Not used.
 
         Returns:
@@ -64,7 +78,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         Raises:
             MlflowException: If it is anything else, or no number comes out.
         """
-        rows = self._completed(self._checked_shape(self._numbers(model_input)))
+        rows = self._rows(model_input)
         some = rows if len(rows) else np.zeros((1, *rows.shape[1:]), self._dtype)
         try:
             with torch.inference_mode():
@@ -86,6 +100,63 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
             "prediction": labels[answer.argmax(-1)],
             "probability": answer,
         }
+
+    def _rows(self, given: Any) -> NDArray[np.floating]:
+        """Make of what is given what the network takes, (rows, ...); NaN is padding."""
+        if not self._takes_text:
+            return self._completed(self._checked_shape(self._numbers(given)))
+        texts = self._texts(given)
+        pieces, cut = self._tokens(texts) if self._tokenizer else self._bytes(texts)
+        if cut:
+            _log.warning(
+                "%d of %d texts are cut: they are longer than all that the encoder of %s was "
+                "trained on (first: row %d, counted from 0)",
+                *(len(cut), len(texts), self._side, cut[0]),
+            )
+        self._refuse_rows(np.array([not piece for piece in pieces]), "holds no token")
+        rows = np.full((len(pieces), *self._row), np.nan, self._dtype)
+        for row, piece in zip(rows, pieces, strict=True):
+            row[: len(piece)] = piece
+        return rows
+
+    def _texts(self, given: Any) -> list[str]:
+        """Return strings, one a row, or refuse what is none."""
+        cells = given.to_numpy() if hasattr(given, "to_numpy") else given
+        if isinstance(cells, str | bytes) or not np.iterable(cells):
+            lone = ": put a single text into a list" if isinstance(cells, str) else ""
+            raise self._refusal(f"this input is a {type(given).__name__}{lone}")
+        rows = [
+            row[0] if isinstance(row, list | tuple | np.ndarray) and len(row) == 1 else row
+            for row in cells
+        ]
+        if any(isinstance(row, list | tuple | np.ndarray) for row in rows):
+            raise self._refusal("this input has several values a row")
+        kinds = {
+            type(row).__name__ for row in rows if not isinstance(row, str) and not _is_missing(row)
+        }
+        if kinds:
+            raise self._refusal(f"this input holds {', '.join(sorted(kinds))}, where str is wanted")
+        self._refuse_rows(
+            np.array([not isinstance(row, str) or not row for row in rows], dtype=bool),
+            "holds no text: write what stands for it in the training data, or leave it out",
+        )
+        return [str(row) for row in rows]
+
+    def _bytes(self, texts: list[str]) -> tuple[list[list[int]], list[int]]:
+        """UTF-8 of each text, at most as many bytes as in training, and which are cut."""
+        most = self._row[0]
+        encoded = [text.encode("utf-8", "replace") for text in texts]
+        cut = [row for row, text in enumerate(encoded) if len(text) > most]
+        for row in cut:  # after a whole letter
+            encoded[row] = encoded[row][:most].decode("utf-8", "ignore").encode()
+        return [list(text) for text in encoded], cut
+
+    def _tokens(self, texts: list[str]) -> tuple[list[list[int]], list[int]]:
+        """Ids of the tokens of each text, at most as many as in training, and which are cut."""
+        assert self._tokenizer is not None
+        encoded = [self._tokenizer.encode(text) for text in texts]
+        cut = [row for row, tokens in enumerate(encoded) if tokens.overflowing]
+        return [tokens.ids for tokens in encoded], cut
 
     def _numbers(self, given: Any) -> NDArray[np.floating]:
         try:
@@ -118,9 +189,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
             lone = "; a single row is rows[None], or has one more list around it"
             mend = lone if rows.ndim == wanted - 1 else ""
             raise self._refusal(f"{shown}: {rows.ndim} axes, where {wanted} are wanted{mend}")
-        for axis, given, trained in zip(
-            _AXES[len(self._row)], rows.shape[1:], self._row, strict=True
-        ):
+        for axis, given, trained in zip(self._axes, rows.shape[1:], self._row, strict=True):
             some = self._padded and axis == "steps"
             if given != trained and not (some and given < trained):
                 most = "at most " if some else ""
@@ -141,6 +210,7 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         if not self._padded:
             self._refuse_rows(~_every(~missing), "holds NaN: fill it in as in the training data")
             return rows
+        missing = missing.reshape(*missing.shape[:2], -1)
         padding = np.asarray(missing.all(-1))
         self._refuse_rows(
             ~_every(missing == padding[:, :, None]),
@@ -149,7 +219,8 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         )
         self._refuse_rows(_every(padding), "holds nothing but padding: leave it out")
         absent = self._row[0] - rows.shape[1]
-        return np.pad(rows, ((0, 0), (0, absent), (0, 0)), constant_values=np.nan)
+        lacking = ((0, 0), (0, absent), *((0, 0),) * (rows.ndim - 2))
+        return np.pad(rows, lacking, constant_values=np.nan)
 
     def _refuse_rows(self, wrong: NDArray[np.bool_], why: str) -> None:
         """Refuse an input for some of its rows, (rows,), and name the first."""
@@ -159,9 +230,12 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
             raise self._refusal(f"row {places[0]}{more}, counted from 0, {why}")
 
     def _refusal(self, why: str) -> MlflowException:
+        if self._takes_text:
+            takes = f"The encoder of {self._side} takes text, one str a row"
+            return MlflowException(f"{takes}; {why}", INVALID_PARAMETER_VALUE)
         sizes = [
             f"{axis} {'≤' if self._padded and axis == 'steps' else '='} {size}"
-            for axis, size in zip(_AXES[len(self._row)], self._row, strict=True)
+            for axis, size in zip(self._axes, self._row, strict=True)
         ]
         what = "ids" if self._embeds_ids else "numbers"
         takes = f"The encoder of {self._side} takes {what} of shape (rows, {', '.join(sizes)})"
@@ -177,6 +251,11 @@ def _array(rows: Any) -> NDArray[Any]:
     if isinstance(rows, np.ma.MaskedArray):
         rows = np.ma.filled(rows.astype(np.float64), np.nan)
     return np.asarray(_nested(rows))
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether it is None, NaN, or what pandas puts in their place."""
+    return cell is None or str(cell) in ("nan", "<NA>")
 
 
 def _nested(cells: Any) -> Any:

@@ -177,6 +177,8 @@ def raw_rows(
     """Return rows as a registered encoder takes them: padded steps are NaN."""
     side = dataset.a if modality == "a" else dataset.b
     rows: NDArray[np.floating] = np.array(side.values[index])
+    if side.holds != "numbers":
+        rows = rows.astype(np.float32)
     if side.mask is None:
         return rows
     rows[~side.mask[index]] = np.nan

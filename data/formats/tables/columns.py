@@ -81,6 +81,8 @@ class TableSource:
         column = (batch.column(name) for batch in chunks)
         if name == roles.name("y"):
             return _labels(column)
+        if roles.is_modality(name) and _is_text(self.table.schema.field(name).type):
+            return _whole_texts(column)
         return _stack(column)
 
     def _holds_images(self, name: str) -> bool:
@@ -268,6 +270,20 @@ def _text(column: "pa.Array") -> Array:
         raise ColumnError(f"it holds text of more than {MAX_LETTERS:,} letters. Use short names.")
     codes = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
     return np.asarray(np.array([*names, ""], dtype=np.str_)[codes])
+
+
+def _whole_texts(chunks: Iterator["pa.Array"]) -> Array:
+    """Join pieces of a column of text to Python objects, None where it is null.
+
+    Equal texts of a piece are one object, so that what is long and repeated is held once.
+    """
+    cells: list[str | None] = []
+    for chunk in chunks:
+        encoded = chunk if hasattr(chunk, "dictionary") else chunk.dictionary_encode()
+        texts = [*encoded.dictionary.to_pylist(), None]
+        codes = encoded.indices.fill_null(len(texts) - 1).to_pylist()
+        cells += [texts[code] for code in codes]
+    return np.array(cells, dtype=object)
 
 
 def _labels(chunks: Iterator["pa.Array"]) -> Array:

@@ -5,8 +5,8 @@ import numpy as np
 from tuner.data.dataset import Split
 from tuner.data.typing import Array, Ints, Mask, Splits
 from tuner.data.validation.division.groups import Groups
-from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.validation.kinds import unusable_kind
 from tuner.data.validation.labels.reading import Labels, has_too_many_classes
 from tuner.data.validation.text import read_text
 

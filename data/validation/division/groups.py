@@ -6,8 +6,8 @@ import numpy as np
 
 from tuner.data.dataset import Classes, Split
 from tuner.data.typing import Array, Ints, Splits
-from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, rows_where
+from tuner.data.validation.kinds import unusable_kind
 from tuner.data.validation.labels.reading import Labels, names_of
 from tuner.data.validation.text import read_text
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from tuner.data.dataset import Classes, Task
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Mask
-from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
+from tuner.data.validation.kinds import unusable_kind
 from tuner.data.validation.labels.doubts import (
     warn_of_classes,
     warn_of_marks,

@@ -120,7 +120,7 @@ BAD = {
         ["first: row 5"],
     ),
     "lists of text": (lambda: pa.array([["x"]] * 60), ["lists of text"]),
-    "text": (lambda: pa.array(["x"] * 60), ["'a' holds text"]),
+    "text that never changes": (lambda: pa.array(["x"] * 60), ["every row holds the same text"]),
     "numbers": (lambda: pa.array([1.0] * 60), ["'a' has shape (60,), one value a row"]),
     "bytes": (lambda: pa.array([b"x"] * 60), ["60 images cannot be decoded", "none of PNG, JPEG"]),
     "dates": (lambda: pa.array([0] * 60, pa.timestamp("s")), ["values of type timestamp"]),

@@ -61,7 +61,10 @@ BAD = {
         with_array("b", lambda z: np.zeros((60, 2, 3, 3))),
         ["'b' is constant"],
     ),
-    "text": (with_array("a", lambda z: np.full((60, 2), "x")), ["'a' holds text", "encode it"]),
+    "text": (
+        with_array("a", lambda z: np.full((60, 2), "x")),
+        ["'a' holds text", "one text a row"],
+    ),
     "bytes": (with_array("a", lambda z: np.full((60, 2), b"x")), ["'a' holds text"]),
     "complex": (with_array("a", lambda z: z["a"] + 1j), ["'a' holds complex numbers", "modulus"]),
     "objects": (with_array("a", lambda z: z["a"].astype(object)), ["'a' holds Python objects"]),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
@@ -12,6 +13,7 @@ from tuner.models.encoders.audio import AudioEncoder
 from tuner.models.encoders.custom import build_own_encoder
 from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
 from tuner.models.encoders.kinds import KINDS, resolve
+from tuner.models.encoders.ngrams import NgramEncoder
 from tuner.models.encoders.replicated import Replicated
 from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.errors import EncoderModuleError, UnsupportedShapeError
@@ -32,6 +34,13 @@ TINY = TrainingConfig(
     projection_width=5,
 )
 OWN = "tests.models.own_encoders"
+
+
+class WholeNumbers(nn.Sequential):
+    """Makes ids of any rows."""
+
+    def forward(self, x):
+        return super().forward((10 * x.abs()).long())
 
 
 @pytest.fixture
@@ -58,6 +67,14 @@ def world(kind, rows=200, seed=0):
         wave = np.sin(2 * np.pi * pitch) + rng.normal(size=(rows, 600))
         arrays["a"] = wave[:, :, None].astype(np.float32)
         arrays["a_mask"] = np.arange(600) < rng.integers(300, 601, rows)[:, None]
+    elif kind == "text":
+        names = np.array(["cat", "dog", "cow"])[y][:, None]
+        words = np.hstack([rng.choice([*"abcdef"], (rows, 4)), names])
+        arrays["a"] = [" ".join(few) for few in words]
+    elif kind == "tokens":
+        arrays["a"] = rng.integers(4, 30, (rows, 7))
+        arrays["a"][:, 1] = y + 1
+        arrays["a_mask"] = np.arange(7) < rng.integers(2, 8, rows)[:, None]
     else:
         arrays["a"] = (np.eye(3)[y] + rng.normal(size=(rows, 3))).astype(np.float32)
     return from_arrays(arrays, name=kind)
@@ -68,7 +85,7 @@ def with_kind(kind, **changes):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("kind", ["transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "mlp"])
 def test_how_many_share_a_stack_changes_nothing_but_rounding(kind):
     data = TrainingData.of(world(kind))
     config = with_kind(kind, epochs=3, patience=1)
@@ -86,6 +103,8 @@ def test_how_many_share_a_stack_changes_nothing_but_rounding(kind):
         (lambda: SequenceEncoder(3, TINY), (5, 3)),
         (lambda: VisionTransformer((2, 9, 10), TINY), (2, 9, 10)),
         (lambda: ConvolutionalEncoder(2, TINY), (2, 9, 10)),
+        (lambda: WholeNumbers(NgramEncoder("text", TINY)), (9,)),
+        (lambda: WholeNumbers(NgramEncoder("tokens", TINY)), (9,)),
     ],
 )
 def test_replicates_are_the_modules_that_they_were_made_of(make, shape):
@@ -130,9 +149,10 @@ def test_what_is_exported_answers_raw_rows_as_training_did(kind):
     dataset = world(kind)
     data = TrainingData.of(dataset)
     test_rows = Scaling.of(dataset).rows(dataset, 2)
-    config = resolve(with_kind(kind, epochs=12, patience=12, learning_rate=1e-2), data.shapes, 100)
+    asked = with_kind(kind, epochs=12, patience=12, learning_rate=1e-2)
+    config = resolve(asked, data.shapes, 100, (dataset.a.holds, "numbers"))
     outcome = train(data, config, strength=0.5, seeds=[1, 2], test=test_rows)
-    raw = dataset.a.values[dataset.indices(2)].copy()
+    raw = dataset.a.values[dataset.indices(2)].astype(np.float32)
     if dataset.a.mask is not None:
         raw[~dataset.a.mask[dataset.indices(2)]] = np.nan
     encoder = portable_encoder(outcome, data, config, modality="a")
@@ -180,11 +200,21 @@ def test_auto_chooses_by_shape_and_size(shape, rows, kind):
         ("logmel-cnn", (90, 1), {}, "shorter than a frame of 25 ms at --sample-rate 4000"),
         ("logmel-cnn", (200, 1), {"depth": 3}, "3 halvings leave nothing of its 3 frames"),
         ("auto", (2, 3, 4, 5), {}, "modality a: no encoder takes rows of shape"),
+        ("text", (7,), {}, "the text encoder takes text, .* numbers: use --encoder-a auto"),
+        ("tokens", (7, 3), {}, "the tokens encoder takes ids of tokens"),
     ],
 )
 def test_shapes_are_refused_by_name(kind, shape, changes, words):
     with pytest.raises(UnsupportedShapeError, match=words):
         resolve(with_kind(kind, **changes), (shape, (4,)), 100)
+
+
+@pytest.mark.parametrize("holds", ["text", "tokens"])
+def test_language_has_encoders_of_its_own(holds):
+    held = (holds, "numbers")
+    assert resolve(TrainingConfig(), ((9,), (4,)), 100, held).encoder_a == holds
+    with pytest.raises(UnsupportedShapeError, match=f"use --encoder-a {holds}, or hf:FOLDER"):
+        resolve(with_kind("mlp"), ((9,), (4,)), 100, held)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Modalities of language: text, and ids of tokens."""
