@@ -183,3 +183,44 @@ def test_the_loaded_model_takes_ids_of_any_type_and_refuses_what_is_none(tmp_pat
     ):
         with pytest.raises(MlflowException, match=words):
             model.predict(change)
+
+
+class Letters(nn.Module):
+    """The mean of embedded bytes, of those that are real."""
+
+    def __init__(self, shape, embedding):
+        super().__init__()
+        self.table = nn.Embedding(256, 16)
+        self.out = nn.Linear(16, embedding)
+
+    def forward(self, x, real):
+        assert x.dtype == torch.int64
+        assert real.shape == x.shape
+        shares = real.float() / real.sum(1, keepdim=True)
+        return self.out((self.table(x) * shares[..., None]).sum(1))
+
+
+class Unmasked(Letters):
+    def forward(self, x):
+        return self.out(self.table(x).mean(1))
+
+
+def captions(rows=400):
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 2, rows)
+    texts = [f"{'zx'[name] * 3} {rng.integers(10 ** rng.integers(1, 9))}" for name in y]
+    return from_arrays({"a": texts, "b": rng.normal(size=(rows, 3)), "y": y}, name="words")
+
+
+def test_an_own_encoder_of_text_gets_its_bytes():
+    dataset = captions()
+    asked = study(Letters, dataset)
+    assert asked.data.train.a.dtype == np.uint8
+    asked.check_encoders()
+    outcome = train(asked.data, asked.training, strength=0.0, seeds=[1], test=asked.test_rows)
+    assert (outcome.test_predictions["a"][0] == asked.test_rows.target).mean() > 0.95
+
+
+def test_one_that_takes_no_mask_is_refused_before_training():
+    with pytest.raises(EncoderModuleError, match=r"define forward\(self, x, real\)"):
+        study(Unmasked, captions()).check_encoders()
