@@ -66,7 +66,7 @@ class NpzArchive:
             def read(name: str) -> Array | None:
                 return _read_member(archive, members[name], name, findings)
 
-            return read_named(roles, members, read, findings)
+            return read_named(roles, members, read, self.reading)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:

@@ -70,7 +70,7 @@ class Safetensors:
                 return None
             return map_file(self.path, tensor.dtype, tensor.shape, offset=tensor.start)
 
-        return read_named(roles, header, read, findings)
+        return read_named(roles, header, read, self.reading)
 
     def _header(self) -> Mapping[str, _Tensor | ArrayError]:
         """Read what the file says of its arrays; nothing of it is believed.
