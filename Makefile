@@ -16,11 +16,11 @@ setup: $(INSTALLED)  ## Create .venv with everything; the command is .venv/bin/t
 run: $(INSTALLED)  ## Find the alignment strength of the shipped example
 	$(BIN)/tuner run mfeat
 
-test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait for servers to start
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED)  ## Pass all tests, three files at a time: many of them wait for servers to start
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not soak"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not soak"
 
 soak: $(INSTALLED)  ## Pass the tests that take minutes each: many users, many faults (SOAK=0.1: a tenth)
 	$(BIN)/pytest -m soak

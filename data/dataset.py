@@ -54,7 +54,10 @@ class PairedDataset:
             Regression: float32, or float64 where float32 would make one of two values, NaN
             without a label.
         split: (rows,), int8, the values of `Split`.
-        group: (rows,), int64, equal for rows that must share a split; None without groups.
+        group: (rows,), int64, equal for rows that tell no more than one, being of one group or
+            copies of each other; None where every row counts.
+        copies: (rows,), int64, equal for rows that repeat A or B of each other; None where hardly
+            any does.
         task: What `y` asks for.
         classes: The labels as they were, sorted; None in regression.
         fingerprint: 64 hexadecimal digits that depend on the content alone.
@@ -67,13 +70,14 @@ class PairedDataset:
     y: Array
     split: Splits
     group: Ints | None
+    copies: Ints | None = None
     task: Task
     classes: Classes | None
     fingerprint: str
     warnings: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _freeze(self.y, self.split, self.group)
+        _freeze(self.y, self.split, self.group, self.copies)
 
     @property
     def rows(self) -> int:

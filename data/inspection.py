@@ -15,9 +15,9 @@ from tuner.data.formats.npz import MAX_BYTES
 from tuner.data.formats.reading import OnStep, silent
 from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file
+from tuner.data.validation.division.splits import RATIO
 from tuner.data.validation.findings import Findings, counted, listing
 from tuner.data.validation.roles import Roles
-from tuner.data.validation.splits import RATIO
 
 _SHOWN = 12  # classes, the largest first
 
@@ -68,7 +68,7 @@ class Inspection:
         dataset = self.dataset
         if dataset is None:
             return {}
-        given = next((array.name for array in self.arrays if array.use == "split"), None)
+        by_use = {array.use: array.name for array in self.arrays}
         labels = {True: "numbers to predict", False: "classes"}[dataset.classes is None]
         other = "classification" if dataset.classes is None else "regression"
         return {
@@ -76,8 +76,8 @@ class Inspection:
             "B": f"{dataset.b.name}: {modality_in_words(dataset.b)}",
             "task": f"{dataset.task}: the labels are read as {labels} (else: --task {other})",
             "label": label_in_words(dataset),
-            "split": split_in_words(dataset, given=given),
-            "groups": _groups_in_words(dataset),
+            "split": split_in_words(dataset, given=by_use.get("split")),
+            "groups": _groups_in_words(dataset, given="groups" in by_use),
             "name": f"{dataset.name}: of the experiment that shows its runs; its models are "
             f"{dataset.name}-a-encoder and {dataset.name}-b-encoder",
             "fingerprint": dataset.fingerprint,
@@ -102,6 +102,7 @@ def inspect(
     *,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
+    alone: bool = False,
     on_step: OnStep = silent,
     **options: Any,
 ) -> Inspection:
@@ -119,7 +120,7 @@ def inspect(
     dataset: PairedDataset | None = None
     try:
         with open_data(
-            location, findings, options=how, max_bytes=max_bytes, on_step=on_step
+            location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
         ) as file:
             contents = file.contents()
             dataset = read_file(file, roles, how, seed=seed, on_step=on_step)
@@ -196,15 +197,20 @@ def split_in_words(dataset: PairedDataset, *, given: str | None) -> str:
     sizes = ", ".join(f"{len(dataset.indices(split)):,} {split.name.lower()}" for split in Split)
     if given is not None:
         return f"as the array {given!r} says: {sizes}"
-    kind = "whole groups" if dataset.group is not None else "stratified"
+    kind = "stratified"
+    if dataset.group is not None:
+        kind = "whole groups" if dataset.copies is None else "copies together"
     return f"made here from the seed, {'/'.join(map(str, RATIO))} %, {kind}: {sizes}"
 
 
-def _groups_in_words(dataset: PairedDataset) -> str:
+def _groups_in_words(dataset: PairedDataset, *, given: bool) -> str:
     if dataset.group is None:
         return "none: each row is independent of the others"
     sizes = np.bincount(dataset.group)
-    return (
-        f"{counted(len(sizes), 'group')} of {sizes.min():,} to {counted(int(sizes.max()), 'row')}, "
-        "each in one split"
+    each = (
+        f"{counted(len(sizes), 'group')} of {sizes.min():,} to {counted(int(sizes.max()), 'row')}"
     )
+    if dataset.copies is None:
+        return f"{each}, each in one split"
+    together = " or belong together" if given else ""
+    return f"{each}, which are copies of each other{together} and count as one"

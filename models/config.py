@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Projection = Literal["mlp", "linear", "none"]
+Negatives = Literal["auto", "all", "other-groups"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Count = Annotated[int, Field(ge=1)]
 BUILT_IN = (
@@ -72,6 +73,14 @@ class TrainingConfig(BaseModel):
     temperature: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="τ of the alignment loss, InfoNCE")
     ] = 0.1
+    negatives: Annotated[
+        Negatives,
+        Field(
+            description="which other pairs of a batch are a pair's negatives in that loss: auto is "
+            "all but those that repeat its A or B (captions of one image), all, or other-groups",
+            exclude_if=lambda negatives: negatives == "auto",  # as before there was a choice
+        ),
+    ] = "auto"
     epochs: Annotated[Count, Field(description="passes over the training rows, at most")] = 100
     patience: Annotated[
         Count,
@@ -81,7 +90,7 @@ class TrainingConfig(BaseModel):
         ),
     ] = 10
     batch_size: Annotated[
-        int, Field(ge=2, description="pairs in a batch; all but one are a pair's negatives")
+        int, Field(ge=2, description="pairs in a batch; the others are a pair's negatives")
     ] = 128
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False, description="of AdamW")] = 1e-3
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False, description="of AdamW")] = 1e-2

@@ -7,6 +7,7 @@ import numpy as np
 from tuner.data import Modality, PairedDataset, Split, Standardizer
 from tuner.data.memory.spool import select
 from tuner.data.standardize import whole_numbers
+from tuner.models.config import Negatives
 from tuner.models.typing import Array, Doubles, Ints, Mask, Shape
 
 # Between the quantiles at a tail and at one less it, in standard deviations of a normal.
@@ -27,6 +28,8 @@ class Rows:
         is_labelled: (rows,) True where `target` counts.
         a_real: (rows, time) True where a step of a padded A counts; None if there is no padding.
         b_real: The same for B.
+        same: (rows,) equal for rows that are no negatives of each other in the alignment loss; None
+            if all are.
     """
 
     a: Array
@@ -35,6 +38,7 @@ class Rows:
     is_labelled: Mask
     a_real: Mask | None = None
     b_real: Mask | None = None
+    same: Ints | None = None
 
     @property
     def count(self) -> int:
@@ -163,17 +167,24 @@ class TrainingData:
 
     @classmethod
     def of(
-        cls, dataset: PairedDataset, *, ids: tuple[bool, bool] = (False, False)
+        cls,
+        dataset: PairedDataset,
+        *,
+        ids: tuple[bool, bool] = (False, False),
+        negatives: Negatives = "auto",
     ) -> "TrainingData":
         """Standardise the training and validation rows of a data set; test rows stay outside.
 
         Args:
             dataset: The data set.
             ids: Whether A and B hold ids that their encoders embed: these stay as they are.
+            negatives: Which rows are negatives of each other: see `TrainingConfig`.
         """
         scaling = Scaling.of(dataset, ids=ids)
+        same = {"auto": dataset.copies, "all": None, "other-groups": dataset.group}[negatives]
+        of_train = None if same is None else same[dataset.indices(Split.TRAIN)]
         return cls(
-            train=scaling.rows(dataset, Split.TRAIN),
+            train=replace(scaling.rows(dataset, Split.TRAIN), same=of_train),
             validation=scaling.rows(dataset, Split.VALIDATION),
             task=dataset.task,
             outputs=1 if dataset.classes is None else len(dataset.classes),

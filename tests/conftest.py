@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, text
 
 from tests.support.programs import launch_options
@@ -22,6 +23,13 @@ from tests.support.rules import (  # noqa: F401  # pytest finds them here
     pytest_runtest_teardown,
     starts,
 )
+
+# Workers of pytest and what they start share the cores, for which threads would fight.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Laws are tried on thirty examples each; the parsers of hostile files, which say so, on more.
+settings.register_profile("tuner", deadline=None, max_examples=30)
+settings.load_profile("tuner")
 
 _NUMBERS = itertools.count()
 

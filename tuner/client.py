@@ -89,15 +89,38 @@ class Client:
             ServiceError: If it is refused; its `findings` say why.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        form = {} if webhook is None else {"webhook": webhook}
+        return self._send_data("/studies", data, options, form, headers=headers)
+
+    def inspect(self, data: str | Path, **options: Any) -> dict[str, Any]:
+        """Tell what is in a data set and how the service reads it; nothing of it is kept.
+
+        Args:
+            data: As of `submit`.
+            options: As of `submit`; those that say how data are read count.
+
+        Raises:
+            ServiceError: If it is refused. What is wrong with the data is in the answer.
+        """
+        return self._send_data("/inspections", data, options, {})
+
+    def _send_data(
+        self,
+        path: str,
+        data: str | Path,
+        options: dict[str, Any],
+        form: dict[str, str],
+        **arguments: Any,
+    ) -> dict[str, Any]:
+        """Send a data set, and what to do with it."""
         spec = json.dumps({name: value for name, value in options.items() if value is not None})
-        path = Path(data)
-        form = {"spec": spec} | ({} if webhook is None else {"webhook": webhook})
-        arguments: dict[str, Any] = {"data": form, "headers": headers, "timeout": None}
-        if not path.is_file():
+        arguments |= {"data": form | {"spec": spec}, "timeout": None}
+        local = Path(data)
+        if not local.is_file():
             arguments["data"]["data"] = str(data)
-            return self._json("POST", "/studies", **arguments)
-        with path.open("rb") as file:  # streamed: it may be larger than memory
-            return self._json("POST", "/studies", files={"file": (path.name, file)}, **arguments)
+            return self._json("POST", path, **arguments)
+        with local.open("rb") as file:  # streamed: it may be larger than memory
+            return self._json("POST", path, files={"file": (local.name, file)}, **arguments)
 
     def list(self, **filters: Any) -> Iterator[dict[str, Any]]:
         """Yield the studies that you may see, the latest first; filters: `status`, `name`."""

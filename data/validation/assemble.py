@@ -1,24 +1,26 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
+from collections.abc import Mapping
+
 from tuner.data.dataset import Modality, PairedDataset
 from tuner.data.options import DataOptions
-from tuner.data.typing import Arrays, Splits
+from tuner.data.typing import Array, Arrays, Ints
+from tuner.data.validation.division.copies import (
+    Copies,
+    find_copies,
+    together,
+    warn_of_copies,
+)
+from tuner.data.validation.division.given import check_given_split, read_split
+from tuner.data.validation.division.groups import Groups, read_groups, warn_of_few_groups
+from tuner.data.validation.division.made import can_stay_together, make_split
 from tuner.data.validation.features import read_modality
-from tuner.data.validation.findings import Findings
+from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.images import check_size, laid_out, warn_of_axes
 from tuner.data.validation.labels.reading import Labels, read_labels
 from tuner.data.validation.masks import mask_of_lengths
 from tuner.data.validation.roles import Roles
-from tuner.data.validation.rows import (
-    Groups,
-    check_given_split,
-    check_lengths,
-    make_split,
-    read_groups,
-    read_split,
-    warn_of_few_groups,
-)
 
 
 def assemble(
@@ -46,28 +48,67 @@ def assemble(
         DataError: With everything that is wrong.
     """
     a, b = (_modality(side, arrays, roles, options, findings, max_bytes) for side in ("a", "b"))
-    y = roles.array("y", arrays)
+    y, group, given = (roles.array(role, arrays) for role in ("y", "group", "split"))
     labels = None if y is None else read_labels(roles.name("y"), y, options, findings)
-    groups = _groups(arrays, roles, findings)
-    split = given = _given_split(arrays, roles, findings)
-    if check_lengths(_with_a_value_a_row(arrays, roles), findings):
-        split = _checked_split(given, labels, groups, arrays, roles, seed, findings)
+    groups = None if group is None else read_groups(roles.name("group"), group, findings)
+    split = None if given is None else read_split(roles.name("split"), given, findings)
+    copies = None
+    if _check_lengths(_with_a_value_a_row(arrays, roles), findings):
+        copies = find_copies(a, b) if a and b else None
+        if split is not None:
+            check_given_split(roles.name("split"), split, labels, groups, findings)
+        elif given is None and labels and (groups or group is None):
+            kept = _kept_together(copies, labels, groups, options)
+            split = make_split(labels, groups, kept, seed, findings)
     findings.raise_errors()
-    assert a and b and labels and split is not None  # noqa: PT018  # else the line above raised
+    assert a and b and labels and copies and split is not None  # noqa: PT018  # else it raised
     if groups is not None:
         warn_of_few_groups(split, labels, groups, findings)
+    warn_of_copies(copies, a, b, split, labels.labelled, findings, apart=_why_apart(given, options))
     return PairedDataset(
         name=name,
         a=a,
         b=b,
         y=labels.y,
         split=split,
-        group=None if groups is None else groups.codes,
+        group=_units(groups, copies, options),
+        copies=copies.either if copies.matter else None,
         task=labels.task,
         classes=labels.classes,
-        fingerprint=fingerprint(a=a, b=b, labels=labels, split=given, groups=groups),
+        fingerprint=fingerprint(
+            a=a, b=b, labels=labels, split=split if given is not None else None, groups=groups
+        ),
         warnings=tuple(findings.warnings),
     )
+
+
+def _kept_together(
+    copies: Copies | None, labels: Labels, groups: Groups | None, options: DataOptions
+) -> Ints | None:
+    """(rows,), equal for rows that are copies and can share a split; None if there are none."""
+    if copies is None or not copies.matter or options.keep_copies_apart:
+        return None
+    return copies.either if can_stay_together(copies.either, labels, groups) else None
+
+
+def _why_apart(given: Array | None, options: DataOptions) -> str:
+    """What to do about copies that a split tears apart."""
+    if given is not None:
+        return "Move them to one split, or leave the split out to have one made."
+    if options.keep_copies_apart:
+        return "Leave out --keep-copies-apart to have a split that keeps them together."
+    return (
+        "Too few samples are left of a class, or of all, for a split that keeps them together: add "
+        "rows that are no copies."
+    )
+
+
+def _units(groups: Groups | None, copies: Copies, options: DataOptions) -> Ints | None:
+    """(rows,), equal for rows that tell no more than one: of a group, or copies."""
+    given = None if groups is None else groups.codes
+    if not copies.matter or options.keep_copies_apart:
+        return given
+    return together(copies.either, given)
 
 
 def _modality(
@@ -95,35 +136,20 @@ def _modality(
     return modality
 
 
-def _groups(arrays: Arrays, roles: Roles, findings: Findings) -> Groups | None:
-    group = roles.array("group", arrays)
-    return None if group is None else read_groups(roles.name("group"), group, findings)
-
-
-def _given_split(arrays: Arrays, roles: Roles, findings: Findings) -> Splits | None:
-    split = roles.array("split", arrays)
-    return None if split is None else read_split(roles.name("split"), split, findings)
-
-
 def _with_a_value_a_row(arrays: Arrays, roles: Roles) -> Arrays:
     """All but the masks, whose shape is compared with that of what they mask."""
     masks = {roles.name("a_mask"), roles.name("b_mask")}
     return {name: array for name, array in arrays.items() if name not in masks}
 
 
-def _checked_split(
-    given: Splits | None,
-    labels: Labels | None,
-    groups: Groups | None,
-    arrays: Arrays,
-    roles: Roles,
-    seed: int,
-    findings: Findings,
-) -> Splits | None:
-    """Return the split that is given, or else one that is made here."""
-    if roles.array("split", arrays) is None:
-        unread = groups is None and roles.array("group", arrays) is not None
-        return None if labels is None or unread else make_split(labels, groups, seed, findings)
-    if given is not None:
-        check_given_split(roles.name("split"), given, labels, groups, findings)
-    return given
+def _check_lengths(arrays: Mapping[str, Array], findings: Findings) -> bool:
+    """Check that all arrays have the same number of rows."""
+    lengths = {name: array.shape[0] for name, array in arrays.items() if array.ndim > 0}
+    if len(set(lengths.values())) <= 1:
+        return True
+    each = ", ".join(f"{name!r} has {counted(rows, 'row')}" for name, rows in lengths.items())
+    findings.error(
+        f"lengths differ: {each}. Row i of every array has to be the same sample; "
+        "drop or add rows until they match."
+    )
+    return False

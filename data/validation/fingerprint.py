@@ -9,8 +9,8 @@ import numpy as np
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import row_blocks
 from tuner.data.typing import Array, Splits
+from tuner.data.validation.division.groups import Groups
 from tuner.data.validation.labels.reading import Labels
-from tuner.data.validation.rows import Groups
 
 
 class _Hash(Protocol):

@@ -129,6 +129,8 @@ class _StackTraining:
         self._data, self._ranks = data, Ranks()
         self._at_a_time = _EVALUATED * config.batch_size
         self._train = self._tensors(data.train)
+        same = data.train.same
+        self._same = None if same is None else torch.from_numpy(same).to(self._train.place)
         self._validation = self._tensors(data.validation.labelled())
         streams = [random_streams(seed) for seed in seeds]
         self._orders = [order for _, order in streams]
@@ -244,6 +246,7 @@ class _StackTraining:
             alignment = symmetric_info_nce(
                 *(self._ranks.gather(part.to(total.dtype), size) for part in projections),
                 temperature=self._config.temperature,
+                same=None if self._same is None else self._same[order].to(self._device),
             )
             total = total + self._strength * alignment
         total.sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it

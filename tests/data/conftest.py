@@ -5,10 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
-
-settings.register_profile("data", deadline=None, max_examples=60)
-settings.load_profile("data")
 
 Arrays = dict[str, Any]
 

@@ -152,13 +152,18 @@ def test_alerts_and_dashboard_use_metrics_that_exist_and_are_explained(tmp_path)
         assert f"**{alert['alert']}**" in readme
 
 
+@pytest.fixture(scope="module")
+def linter(tmp_path_factory):
+    """Checkov in an environment of its own: its dependencies are not ours."""
+    folder = tmp_path_factory.mktemp("linter")
+    venv.create(folder, with_pip=True)
+    subprocess.run([folder / "bin" / "pip", "install", "--quiet", "checkov==3.3.30"], check=True)
+    return folder / "bin"
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_a_security_linter_finds_nothing(overlay, tmp_path):
-    """Checkov in an environment of its own: its dependencies are not ours."""
-    venv.create(tmp_path / "venv", with_pip=True)
-    tools = tmp_path / "venv" / "bin"
-    subprocess.run([tools / "pip", "install", "--quiet", "checkov==3.3.30"], check=True)
+def test_a_security_linter_finds_nothing(overlay, linter, tmp_path):
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(build(overlay)))
     accepted = {
         "CKV_K8S_40": "10001 is high enough for images of ours",
@@ -169,12 +174,12 @@ def test_a_security_linter_finds_nothing(overlay, tmp_path):
     }
     told = subprocess.run(
         [
-            *(tools / "checkov", "--file", tmp_path / "all.yaml", "--framework", "kubernetes"),
+            *(linter / "checkov", "--file", tmp_path / "all.yaml", "--framework", "kubernetes"),
             *("--skip-check", ",".join(accepted), "--output", "json", "--quiet"),
         ],
         capture_output=True,
         text=True,
-        env={"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        env={"PATH": f"{linter}:/usr/bin:/bin", "HOME": str(tmp_path)},
     )
     report = json.loads(told.stdout)
     failed = [

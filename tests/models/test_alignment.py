@@ -51,6 +51,35 @@ def test_value_and_gradient_are_those_of_cross_entropy(replicates, rows, width, 
     torch.testing.assert_close(ours_grads, theirs_grads, rtol=1e-8, atol=1e-8)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    replicates=st.integers(1, 3),
+    rows=st.integers(1, 20),
+    temperature=st.floats(0.005, 5),
+    seed=st.integers(0, 99),
+)
+def test_rows_that_are_the_same_are_no_negatives(replicates, rows, temperature, seed):
+    a, b = projections(replicates, rows, 4, seed)
+    same = torch.randint(0, 6, (replicates, rows), generator=torch.Generator().manual_seed(seed))
+    ours = symmetric_info_nce(a, b, temperature=temperature, same=same)
+    naive = []
+    for one_a, one_b, codes in zip(a, b, same.tolist(), strict=True):
+        terms = []
+        for i in range(rows):
+            kept = [j for j in range(rows) if j == i or codes[j] != codes[i]]
+            terms += [
+                functional.cross_entropy(one_a[i] @ one_b[kept].T / temperature, own)
+                + functional.cross_entropy(one_b[i] @ one_a[kept].T / temperature, own)
+                for own in [torch.tensor(kept.index(i))]
+            ]
+        naive.append(torch.stack(terms).mean() / 2)
+    theirs = torch.stack(naive)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    ours_grads = torch.autograd.grad(ours.sum(), (a, b))
+    theirs_grads = torch.autograd.grad(theirs.sum(), (a, b))
+    torch.testing.assert_close(ours_grads, theirs_grads, rtol=1e-8, atol=1e-8)
+
+
 @pytest.mark.parametrize("rows", [64, 512])  # below and above what shares one call
 def test_float32_keeps_six_digits(rows):
     a, b = (side.detach().float() for side in projections(3, rows, 32, 0))

@@ -15,6 +15,22 @@ import pytest
 _STARTS_A_PROCESS = {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec", "os.system"}
 _HARMLESS = ("lscpu",)  # scikit-learn counts cores with it, once
 _running: pytest.Item | None = None
+# One of them that began last would leave the other workers without work.
+_LONGEST = (
+    "tuner/service/test_faults.py",
+    "tuner/cli/test_main.py",
+    "tuner/test_foreign_project.py",
+    "deploy/test_deploy.py",
+    "tuner/service/test_page.py",
+    "test_wheel.py",
+    "tuner/service/test_many.py",
+    "tuner/tracking/test_registry.py",
+    "tuner/tracking/test_mlflow_ui.py",
+    "tuner/service/test_fuzz.py",
+    "tuner/service/test_submitting.py",
+    "test_readme.py",
+    "tuner/execution/test_tune.py",
+)
 _ALL_MARKED = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.integration\b", re.MULTILINE)
 
 
@@ -32,9 +48,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that wait for servers: computing fills up what is left of the time."""
+    """Begin with the longest files, then those that wait for servers: computing fills the rest."""
     slow = {item.path for item in items if _is_marked(item)}
-    items.sort(key=lambda item: item.path not in slow)
+    tests = Path(__file__).parents[1]
+    rank = {tests / name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: (item.path not in slow, rank.get(item.path, len(rank))))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

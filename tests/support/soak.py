@@ -1,4 +1,4 @@
-"""How many studies and faults `make soak` has a service bear: with SOAK=0.1 a tenth of them."""
+"""How many studies, faults and draws `make soak` takes: with SOAK=0.1 a tenth of them."""
 
 import os
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rules import _LONGEST
+
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.integration
 
@@ -101,6 +103,11 @@ def test_what_starts_servers_has_a_mark(run):
     result.stdout.fnmatch_lines(["*test_that_starts_a_process starts a process*"])
     result.stdout.fnmatch_lines(["*test_that_starts_ray starts Ray: mark it `integration`*"])
     result.stdout.fnmatch_lines(["*test_unmarked starts PostgreSQL: mark it `integration`*"])
+
+
+def test_the_longest_files_are_there():
+    tests = Path(__file__).parents[1]
+    assert [name for name in _LONGEST if not (tests / name).exists()] == []
 
 
 def test_what_is_ended_after_a_test_without_the_mark_is_not_its_fault(run):

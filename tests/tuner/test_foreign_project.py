@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
 from tests.support.servers import answers, free_port
 from tests.support.worlds import null
@@ -70,6 +69,8 @@ def test_net():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A project of somebody's."""
+    from transformers import BertConfig, BertModel  # takes seconds
+
     folder = tmp_path_factory.mktemp("theirs")
     (folder / "models").mkdir()
     for name in NOT_OURS:

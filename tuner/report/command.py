@@ -25,6 +25,8 @@ def _words(option: str, value: Any) -> Iterator[str]:
     if isinstance(value, tuple):
         for each in value:
             yield from _words(option, each)
+    elif value is True:
+        yield flag(option)
     else:
         yield flag(option)
         yield value.study if isinstance(value, WarmStart) else str(value)

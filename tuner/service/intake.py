@@ -103,9 +103,24 @@ class Intake:
             await _in_thread(discard_unused, *unused)
             raise
 
+    async def inspect(
+        self, source: str, options: dict[str, Any], name: str | None
+    ) -> dict[str, Any]:
+        """Say what is in a data set and how it is read; nothing of it is kept.
+
+        Args:
+            source: Path of an uploaded file, or else a URI or the name of an example.
+            options: Those of `SubmitOptions`, as `read_options` gives them.
+            name: What the data are called, if they say so.
+
+        Raises:
+            SubmissionError: If they break what reads them.
+        """
+        return await self._checker.inspect(source, _of_the_spec(options), name)
+
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
         """Return what the study would be: see `Checker.check`."""
-        options = {n: v for n, v in submission.options.items() if n not in RUN_OPTIONS}
+        options = _of_the_spec(submission.options)
         earlier = await _in_thread(self._earlier, submission)
         if earlier is not None and earlier.result is not None:
             interval = earlier.result["joint"]["interval"]
@@ -153,6 +168,10 @@ def read_options(spec: str) -> dict[str, Any]:
         if ":" in str(options.get(name, "")):
             raise SubmissionError(f"{name}: a service runs built-in encoders only")
     return options
+
+
+def _of_the_spec(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in RUN_OPTIONS}
 
 
 def check_webhook(url: str | None, settings: Settings) -> None:

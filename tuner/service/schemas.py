@@ -117,6 +117,28 @@ class StudyPage(BaseModel):
     next: Annotated[str | None, Field(description="cursor of the next page, if there is one")]
 
 
+class ArrayView(BaseModel):
+    """One array of a data set."""
+
+    name: str
+    shape: Annotated[list[int], Field(description="as far as the file tells, rows first")]
+    kind: Annotated[str, Field(description="type of its values")]
+    use: Annotated[str | None, Field(description="what it is taken for; null if it is not used")]
+
+
+class InspectionView(BaseModel):
+    """What is in a data set and how it is read, as `tuner inspect` tells it."""
+
+    source: str
+    valid: Annotated[bool, Field(description="whether it can be used")]
+    rows: int | None
+    arrays: list[ArrayView]
+    unused: list[str]
+    reading: Annotated[dict[str, str], Field(description="how it is read, in words, by subject")]
+    errors: Annotated[list[str], Field(description="why it cannot be used, with what to do")]
+    warnings: Annotated[list[str], Field(description="what its owner should know")]
+
+
 class Sharing(BaseModel):
     """Who may see a study besides its owner."""
 

@@ -96,7 +96,7 @@ def is_under(uri: str, prefixes: str) -> bool:
 
 
 class Checker:
-    """Checks submissions in processes of their own, a few at a time.
+    """Looks at data in processes of their own, a few at a time.
 
     Args:
         at_a_time: How many.
@@ -111,7 +111,28 @@ class Checker:
         Raises:
             SubmissionError: With all that is wrong.
         """
-        request = json.dumps({"source": source, "options": options, "name": name})
+        study = await self._answer("check", source, options, name)
+        if "errors" in study:
+            raise SubmissionError("the submission cannot be accepted", study["errors"])
+        return study
+
+    async def inspect(
+        self, source: str, options: dict[str, Any], name: str | None
+    ) -> dict[str, Any]:
+        """Return what is in the data: what is wrong with them is a part of that.
+
+        Raises:
+            SubmissionError: If the options are wrong, or the data break what reads them.
+        """
+        found = await self._answer("inspect", source, options, name)
+        if "arrays" not in found:
+            raise SubmissionError("the data set cannot be inspected", found["errors"])
+        return found
+
+    async def _answer(
+        self, task: str, source: str, options: dict[str, Any], name: str | None
+    ) -> dict[str, Any]:
+        request = {"task": task, "source": source, "options": options, "name": name}
         async with self._free:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -123,7 +144,7 @@ class Checker:
                 stderr=asyncio.subprocess.DEVNULL,
             )
             try:
-                response = process.communicate(request.encode())
+                response = process.communicate(json.dumps(request).encode())
                 output, _ = await asyncio.wait_for(response, _CHECK_SECONDS)
             except TimeoutError:
                 raise SubmissionError("the data set could not be checked in time") from None
@@ -133,7 +154,5 @@ class Checker:
                     await process.wait()
         if process.returncode != 0:
             raise SubmissionError("the data set could not be read: the file breaks its reader")
-        study: dict[str, Any] = json.loads(output)
-        if "errors" in study:
-            raise SubmissionError("the submission cannot be accepted", study["errors"])
-        return study
+        found: dict[str, Any] = json.loads(output)
+        return found

@@ -59,9 +59,9 @@ class Study:
         shapes = (dataset.a.values.shape[1:], dataset.b.values.shape[1:])
         training = resolve(spec.training, shapes, len(dataset.indices(Split.TRAIN)))
         ids = _ids(training, dataset)
-        data = TrainingData.of(dataset, ids=ids)
+        data = TrainingData.of(dataset, ids=ids, negatives=training.negatives)
         return cls(
-            id=spec.study_id(dataset.fingerprint, *_own_code(training, ids)),
+            id=spec.study_id(dataset.fingerprint, *_beside_the_spec(dataset, training, ids)),
             spec=spec,
             dataset=dataset,
             training=training,
@@ -138,8 +138,15 @@ def _ids(training: TrainingConfig, dataset: PairedDataset) -> tuple[bool, bool]:
     return a, b
 
 
-def _own_code(training: TrainingConfig, ids: tuple[bool, bool]) -> list[str]:
-    """Digests of the code of users' own encoders, and which of them embed ids."""
+def _beside_the_spec(
+    dataset: PairedDataset, training: TrainingConfig, ids: tuple[bool, bool]
+) -> list[str]:
+    """What the answer depends on besides the spec and the content of the data.
+
+    The code of users' own encoders, which of them embed ids, and that rows are taken for copies,
+    which they were not always.
+    """
     kinds = (training.encoder_a, training.encoder_b)
     embedding = [f"ids in {side}" for side, embeds in zip("ab", ids, strict=True) if embeds]
-    return [source_digest(kind) for kind in kinds if is_module(kind)] + embedding
+    copies = ["copies"] if dataset.copies is not None else []
+    return [source_digest(kind) for kind in kinds if is_module(kind)] + embedding + copies

@@ -262,7 +262,7 @@ def test_an_archive_cut_short_anywhere_is_refused(make, path, save):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=6))
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_flipped_bytes_give_valid_data_or_an_error(make, path, save, flips):
     save(path, **make(rows=30))
@@ -274,7 +274,7 @@ def test_flipped_bytes_give_valid_data_or_an_error(make, path, save, flips):
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_headers_with_a_right_checksum_and_wrong_bytes(make, path, changes):
     arrays = make(rows=30)
     contents = {name: bytearray(npy(array)) for name, array in arrays.items()}

@@ -227,7 +227,7 @@ def test_a_table_cut_short_anywhere_is_refused(path, columns):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=4))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("checksum", [True, False])
 def test_flipped_bytes_give_valid_data_or_an_error(make, path, checksum, flips):
     columns = {name: pa.array(array.tolist()) for name, array in make(rows=30).items()}

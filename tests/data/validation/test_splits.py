@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tuner import data
+from tuner.data.validation.division.splits import grouped_split, quotas, stratified_split
 from tuner.data.validation.labels.reading import Labels
-from tuner.data.validation.splits import grouped_split, quotas, stratified_split
 
 counts_of_classes = st.lists(st.integers(3, 200), min_size=1, max_size=12)
 
@@ -60,10 +60,9 @@ def test_another_seed_gives_another_split(arrays):
     assert len(splits) == 5
 
 
-def test_numbers_are_spread_over_their_range(arrays):
+def test_numbers_are_spread_over_their_range(make):
     y = np.random.default_rng(1).normal(size=600)
-    a, b = np.resize(arrays["a"], (600, 4)), np.resize(arrays["b"], (600, 5, 2))
-    dataset = data.from_arrays({"a": a, "b": b, "y": y})
+    dataset = data.from_arrays(make(rows=600) | {"y": y})
     assert np.bincount(dataset.split).tolist() == [420, 90, 90]
     for tenth in np.array_split(np.argsort(y), 10):
         assert np.bincount(dataset.split[tenth]).tolist() == [42, 9, 9]

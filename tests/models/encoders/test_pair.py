@@ -71,7 +71,7 @@ def with_kind(kind, **changes):
 @pytest.mark.parametrize("kind", ["transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn"])
 def test_how_many_share_a_stack_changes_nothing_but_rounding(kind):
     data = TrainingData.of(world(kind))
-    config = with_kind(kind, epochs=6, patience=1)
+    config = with_kind(kind, epochs=3, patience=1)
     outcomes = [train(data, config, strength=0.7, seeds=range(3), stack=k) for k in (1, 3)]
     for name, curve in outcomes[0].curves.items():
         np.testing.assert_allclose(outcomes[1].curves[name], curve, rtol=1e-7, equal_nan=True)

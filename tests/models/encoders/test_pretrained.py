@@ -1,18 +1,11 @@
-"""Encoders from local Hugging Face folders: small ones with random weights, made here."""
+"""Encoders from local Hugging Face folders: small ones with random weights, made here.
+
+`transformers` takes seconds to load: it is loaded by the tests that use it, not with this file.
+"""
 
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertModel,
-    CLIPConfig,
-    CLIPModel,
-    ViTConfig,
-    ViTModel,
-    Wav2Vec2Config,
-    Wav2Vec2Model,
-)
 
 from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
@@ -44,6 +37,15 @@ ROWS = {"vit": (2, 8, 8), "bert": (7, 16), "wav2vec2": (400, 1)}
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
+    from transformers import (
+        BertConfig,
+        BertModel,
+        ViTConfig,
+        ViTModel,
+        Wav2Vec2Config,
+        Wav2Vec2Model,
+    )
+
     torch.manual_seed(0)
     models = {
         "vit": ViTModel(ViTConfig(image_size=8, patch_size=4, num_channels=2, **SMALL)),
@@ -131,6 +133,8 @@ def test_padded_sequences_train(folders):
 
 
 def test_other_weights_are_another_question(folders, tmp_path):
+    from transformers import ViTModel
+
     vit = ViTModel.from_pretrained(folders / "vit")
     digests = [source_digest(f"hf:{folders / 'vit'}")]
     vit.save_pretrained(tmp_path / "same")
@@ -143,6 +147,8 @@ def test_other_weights_are_another_question(folders, tmp_path):
 
 
 def test_what_cannot_be_used_is_refused_by_name(folders, tmp_path):
+    from transformers import CLIPConfig, CLIPModel
+
     data = TrainingData.of(world("vit"))
     other = TrainingData.of(world("wav2vec2"))
 

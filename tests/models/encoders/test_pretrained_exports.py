@@ -1,6 +1,7 @@
 """Every architecture that `hf:` is known to take: small ones with random weights, made here.
 
 What is exported, loaded in a process that sees torch alone, predicts what was measured in training.
+`transformers` takes seconds to load: it is loaded by the tests that use it, not with this file.
 """
 
 import subprocess
@@ -9,8 +10,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-import transformers
-from transformers import AutoModel
 
 from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
@@ -97,10 +96,11 @@ for folder in sys.argv[1:]:
 
 
 def saved(name, settings, folder):
+    import transformers
+
     torch.manual_seed(0)
-    AutoModel.from_config(getattr(transformers, f"{name}Config")(**settings)).save_pretrained(
-        folder
-    )
+    config = getattr(transformers, f"{name}Config")(**settings)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
     return f"hf:{folder}"
 
 
@@ -205,8 +205,10 @@ def test_what_cannot_work_is_refused_by_its_name(tmp_path, name):
 
 def test_the_weights_of_a_masked_autoencoder_are_those_of_a_vit(tmp_path):
     """What its refusal advises."""
+    from transformers import AutoModel, ViTModel
+
     saved("ViTMAE", SMALL | IMAGE, tmp_path / "mae")
-    transformers.ViTModel.from_pretrained(tmp_path / "mae").save_pretrained(tmp_path / "vit")
+    ViTModel.from_pretrained(tmp_path / "mae").save_pretrained(tmp_path / "vit")
     mae, vit = (AutoModel.from_pretrained(tmp_path / name).state_dict() for name in ("mae", "vit"))
     assert {name for name in vit if name not in mae} == {"pooler.dense.weight", "pooler.dense.bias"}
     for name, value in mae.items():

@@ -19,11 +19,13 @@ EPOCHS = 10
 SEEDS = (3, 4, 5)
 
 
-def training(place=None, *, stack=None, patience=EPOCHS, every=0.0, encoder="mlp"):
+def training(
+    place=None, *, stack=None, seeds=SEEDS, length=EPOCHS, patience=EPOCHS, every=0.0, encoder="mlp"
+):
     prepare_process()
     found = data()
     config = TrainingConfig(
-        epochs=EPOCHS,
+        epochs=length,
         batch_size=32,
         hidden=16,
         patience=patience,
@@ -31,7 +33,7 @@ def training(place=None, *, stack=None, patience=EPOCHS, every=0.0, encoder="mlp
         encoder_b="mlp",
     )
     checkpoint = None if place is None else Checkpoint(str(place), every=every)
-    arguments = {"strength": 0.5, "seeds": SEEDS, "test": found.validation, "stack": stack}
+    arguments = {"strength": 0.5, "seeds": seeds, "test": found.validation, "stack": stack}
     return train(found, config, **arguments, device="cpu", checkpoint=checkpoint)
 
 
@@ -92,7 +94,8 @@ def test_nothing_is_trained_twice_and_nothing_differs(tmp_path, epochs, stack, p
 )
 def test_own_networks_go_on_as_if_nothing_had_happened(tmp_path, epochs, network):
     encoder = f"{networks.__name__}:{network.__name__}"
-    assert_goes_on(tmp_path, epochs, (0.3, 0.7), patience=3, encoder=encoder)
+    small = {"seeds": SEEDS[:2], "length": 6, "patience": 3}
+    assert_goes_on(tmp_path, epochs, (0.3, 0.7), encoder=encoder, **small)
 
 
 @pytest.mark.parametrize("place", ["file", "memory://checkpoints/one"])

@@ -29,7 +29,8 @@ def data(task="classification", rows=150):
     latent = rng.normal(size=(rows, 3)).astype(np.float32)
     y = latent.argmax(1) if task == "classification" else latent[:, 0].copy()
     y[rng.random(rows) < 0.3] = -1 if task == "classification" else np.nan  # unlabelled
-    arrays = {"a": latent @ rng.normal(size=(3, 6)), "b": latent @ rng.normal(size=(3, 5)), "y": y}
+    images = np.repeat(latent[::3], 3, axis=0)  # of three rows each, no negatives of each other
+    arrays = {"a": images @ rng.normal(size=(3, 6)), "b": latent @ rng.normal(size=(3, 5)), "y": y}
     return TrainingData.of(from_arrays(arrays, name="together"))
 
 

@@ -32,10 +32,11 @@ def false(group, **options):
     return {name: np.mean([gain.low > 0 for gain in each]) for name, each in found.items()}
 
 
+@pytest.mark.parametrize("studies", [200, pytest.param(600, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("spread", [0.06, 0.12])
-def test_a_gain_of_nothing_is_rarely_found_though_groups_differ(spread):
+def test_a_gain_of_nothing_is_rarely_found_though_groups_differ(spread, studies):
     """30 groups of 25 rows, 12 seeds: 2.5 % by right."""
-    rates = false(np.repeat(np.arange(30), 25), spread=spread, studies=600)
+    rates = false(np.repeat(np.arange(30), 25), spread=spread, studies=studies)
     assert rates["groups"] <= 0.04
     assert rates["rows"] >= 0.12
 
@@ -43,10 +44,11 @@ def test_a_gain_of_nothing_is_rarely_found_though_groups_differ(spread):
 @pytest.mark.parametrize(
     "sizes", [[60] * 5, [60] * 2, [250] + [25] * 9, [5, 10, 20, 20, 30, 40, 80, 160]]
 )
-def test_nor_is_it_where_groups_are_few_or_unequal(sizes):
+@pytest.mark.parametrize("studies", [120, pytest.param(300, marks=pytest.mark.soak)])
+def test_nor_is_it_where_groups_are_few_or_unequal(sizes, studies):
     group = np.repeat(np.arange(len(sizes)), sizes)
-    rates = false(group, spread=0.12, studies=300, seed=1)
-    assert rates["groups"] <= 0.025 + 3 * np.sqrt(0.025 / 300)
+    rates = false(group, spread=0.12, studies=studies, seed=1)
+    assert rates["groups"] <= 0.025 + 3 * np.sqrt(0.025 / studies)
     assert rates["rows"] >= 0.2
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
+from tests.support.soak import soaked
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.study.spec import StudySpec
@@ -45,7 +46,7 @@ def test_where_alignment_crowds_out_the_label_the_verdict_is_do_not_align():
     assert result.joint.gain_interval[1] < 0
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [1, pytest.param(soaked(20), marks=pytest.mark.soak)])
 def test_where_there_is_nothing_to_find_almost_no_study_finds_a_gain(count):
     """Of 20 studies, 60 verdicts: a rate of 2.5 % a verdict gives 0 to 4 wrong ones (95 %)."""
     training = TrainingConfig(

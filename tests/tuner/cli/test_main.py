@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -197,11 +198,6 @@ def test_the_same_command_again_answers_from_the_store(data, undisturbed, quiet_
     assert time.monotonic() - started < 120
 
 
-def test_one_worker_gives_the_answer_of_two(tmp_path, data, undisturbed):
-    alone = tuner(tmp_path, "run", str(data), *SMALL, "--json", "--workers", "1")
-    assert answer_of(alone) == undisturbed
-
-
 def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
     tmp_path, data, undisturbed, quiet_home
 ):
@@ -231,9 +227,10 @@ def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
     assert copied == len([phase for _, phase, _, _ in stopped if phase == "search"])
 
 
-def test_a_killed_worker_changes_nothing(tmp_path, data, undisturbed):
+def test_one_worker_that_is_killed_gives_the_answer_of_two(tmp_path, data, undisturbed):
     home = tmp_path / "b"
-    process = subprocess.Popen(command("run", str(data), *SMALL, "--json"), **surroundings(home))
+    words = command("run", str(data), *SMALL, "--json", "--workers", "1")
+    process = subprocess.Popen(words, **surroundings(home))
     wait_for_trials(home, 2)
     os.kill(worker_of(home), signal.SIGKILL)
     out, err = process.communicate(timeout=240)
@@ -241,16 +238,41 @@ def test_a_killed_worker_changes_nothing(tmp_path, data, undisturbed):
     assert answer_of(done) == undisturbed
 
 
-def test_a_lambda_that_diverges_fails_with_its_reason_and_the_study_goes_on(tmp_path, data):
+WIDE = """
+from torch import nn
+
+class Wide(nn.Sequential):
+    def __init__(self, shape, embedding):
+        wide = nn.Linear(*shape, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU()
+        super().__init__(*wide, nn.Linear(1000, embedding))
+"""
+
+
+@pytest.fixture(scope="module")
+def extreme_home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("extreme")
+
+
+@pytest.fixture(scope="module")
+def extreme(extreme_home, data) -> dict:
+    """The answer to a study of a large encoder, whose largest λs diverge."""
+    (extreme_home / "wide.py").write_text(WIDE)
     # λ above float32's range turns the loss into infinity; the warp keeps some λs small.
-    words = ["--trials", "8", "--max-lambda", "1e39", *SMALL[2:], "--sampler", "grid", "--json"]
-    words += ["--workers", "1"]
-    result = json.loads(tuner(tmp_path, "run", str(data), *words).stdout)
+    words = ["--trials", "8", "--max-lambda", "1e39", "--sampler", "grid", "--replicates", "2"]
+    words += ["--confirm-replicates", "2", "--epochs", "2", "--encoder-a", "wide:Wide"]
+    words += ["--workers", "1", "--json"]
+    done = tuner(extreme_home, "run", str(data), *words, cwd=extreme_home)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_lambda_that_diverges_fails_with_its_reason_and_the_study_goes_on(extreme, extreme_home):
+    result = extreme
     assert result["status"] == "done"
     failed = [f for f in result["failures"] if f["lambda"] == 1e39]
     assert "became" in failed[0]["reason"]
     assert "λ = 1e+39" in failed[0]["reason"]
-    with sqlite3.connect(tmp_path / "studies.db") as database:
+    with sqlite3.connect(extreme_home / "studies.db") as database:
         states = database.execute("select state, count(*) from trials group by 1").fetchall()
     assert dict(states)["FAIL"] >= 1
     assert dict(states)["COMPLETE"] >= 3
@@ -293,25 +315,11 @@ def worker_of(home: Path) -> int:
     raise AssertionError("no worker is running")
 
 
-WIDE = """
-from torch import nn
-
-class Wide(nn.Sequential):
-    def __init__(self, shape, embedding):
-        wide = nn.Linear(*shape, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU()
-        super().__init__(*wide, nn.Linear(1000, embedding))
-"""
-
-
-@pytest.mark.integration
-def test_weights_of_a_large_encoder_are_not_in_the_database_and_go_with_the_study(tmp_path, data):
-    home = tmp_path / "home"
-    (tmp_path / "wide.py").write_text(WIDE)
-    least = ["--trials", "3", "--replicates", "2", "--confirm-replicates", "2", "--epochs", "1"]
-    own = ["--encoder-a", "wide:Wide", "--workers", "1", "--json"]
-    done = tuner(home, "run", str(data), *least, *own, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+def test_weights_of_a_large_encoder_are_not_in_the_database_and_go_with_the_study(
+    tmp_path, extreme, extreme_home
+):
+    home = shutil.copytree(extreme_home, tmp_path / "home")
+    result = extreme
     assert result["modalities"]["a"]["model"]["version"] == "1"
     files = list((home / "weights").iterdir())
     large = [file for file in files if file.stat().st_size > 4_000_000]  # a million parameters
@@ -320,7 +328,8 @@ def test_weights_of_a_large_encoder_are_not_in_the_database_and_go_with_the_stud
     settings = Settings(home=home)
     with Database(settings.store_url) as database:
         trials = StudyStore(database).trials(result["study"])
-        kept = [trial.weights for trial in trials if trial.request.phase == "confirm"]
+        kept = [trial.weights for trial in trials if trial.weights is not None]
+        assert kept
         named = {digest for weights in kept for digest in weights.digests.values()}
         assert {file.name for file in files} == named
         with database.session() as session:

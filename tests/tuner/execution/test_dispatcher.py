@@ -175,7 +175,7 @@ class Simulated(RuleBasedStateMachine):
             assert sorted(numbers) == list(range(sum(map(len, self.plan.batches))))
 
 
-Simulated.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Simulated.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestAgainstSimulation = Simulated.TestCase
 
 

@@ -20,9 +20,13 @@ def test_a_loss_is_drawn_in_its_own_units(regression):
     assert (shown[0].low <= shown[0].high).all()
 
 
-def test_round_strengths_are_labelled(classification):
+@pytest.fixture(scope="module")
+def shown(classification):
+    return panels(classification.study, classification.result, classification.finished)
+
+
+def test_round_strengths_are_labelled(classification, shown):
     study = classification
-    shown = panels(study.study, study.result, study.finished)
     axis = draw_all(study.study, study.result, shown, None).axes[0]
     labels = [label.get_text() for label in axis.get_xticklabels()]
     assert labels[0] == "0"
@@ -38,9 +42,8 @@ def test_labels_of_strengths_never_touch(maximum):
     assert (np.diff(space.to_unit(np.array(ticks))) >= 0.085).all()
 
 
-def test_diverged_trainings_are_off_the_axis_and_counted(classification):
-    study = classification.study
-    panel = panels(study, classification.result, classification.finished)[0]
+def test_diverged_trainings_are_off_the_axis_and_counted(classification, shown):
+    study, panel = classification.study, shown[0]
     scores = panel.scores.copy()
     scores[-1, 0] = -1e6
     figure = draw_one(study, dataclasses.replace(panel, scores=scores), "light")
@@ -51,12 +54,12 @@ def test_diverged_trainings_are_off_the_axis_and_counted(classification):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_figure_wears_the_colours_of_its_theme(classification, theme):
-    study = classification.study
-    panel = panels(study, classification.result, classification.finished)[0]
+def test_a_figure_wears_the_colours_of_its_theme(classification, shown, theme):
+    study, panel = classification.study, shown[0]
     figure = draw_one(study, panel, theme)
-    assert as_bytes(figure, "svg").decode().count(PALETTES[theme].ink) > 0
-    assert as_bytes(figure, "svg") == as_bytes(figure, "svg")
+    drawn = as_bytes(figure, "svg")
+    assert drawn.decode().count(PALETTES[theme].ink) > 0
+    assert drawn == as_bytes(figure, "svg")
 
 
 def test_similarity_is_that_of_the_search_by_rising_strength(classification):

@@ -91,28 +91,36 @@ def test_it_is_the_same_every_time(classification, folder, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
-def test_an_encoder_that_is_no_better_than_a_guess_is_told(classification, tmp_path):
-    compared = GuessComparison(score=0.4, skill=-0.1, gain_interval=(-0.2, 0.1))
-    guess = Guess(label="<gelbe>", score=0.45, a=None, b=compared)
-    result = classification.result.model_copy(update={"guess": guess})
-    write_report(classification.study, result, classification.finished, tmp_path)
-    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
-    (words,) = guess_words(result)
-    assert words.startswith("Encoder B is no better than always guessing '<gelbe>'")
-    assert words in text
-
-
-def test_groups_are_told_and_a_gain_without_an_interval(classification, tmp_path):
+@pytest.fixture(scope="module")
+def poor(classification):
+    """An answer that says all that may be wrong with one."""
     result = classification.result
+    compared = GuessComparison(score=0.4, skill=-0.1, gain_interval=(-0.2, 0.1))
     groups = GroupCounts(train=40, validation=9, test=1)
-    told = result.model_copy(
+    return result.model_copy(
         update={
+            "guess": Guess(label="<gelbe>", score=0.45, a=None, b=compared),
             "dataset": result.dataset.model_copy(update={"groups": groups}),
             "joint": result.joint.model_copy(update={"gain_interval": None}),
         }
     )
-    write_report(classification.study, told, classification.finished, tmp_path)
-    words = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).text.split())
+
+
+@pytest.fixture(scope="module")
+def poor_page(classification, poor, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("poor")
+    write_report(classification.study, poor, classification.finished, folder)
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_an_encoder_that_is_no_better_than_a_guess_is_told(poor, poor_page):
+    (words,) = guess_words(poor)
+    assert words.startswith("Encoder B is no better than always guessing '<gelbe>'")
+    assert words in poor_page.text
+
+
+def test_groups_are_told_and_a_gain_without_an_interval(poor_page):
+    words = " ".join(poor_page.text.split())
     assert "cover both seeds and groups" in words
     assert "groups of validation rows: 9, of test rows: 1" in words
     assert "of labelled rows: training 40; validation 9; test 1" in words

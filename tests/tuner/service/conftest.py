@@ -15,6 +15,7 @@ import uvicorn
 from tests.support.rules import starts
 from tests.support.servers import answers, free_port, until
 from tuner.client import Client
+from tuner.errors import ServiceError
 from tuner.service.app import create_app
 from tuner.settings import Settings
 from tuner.storage.accounts import create_key
@@ -129,3 +130,14 @@ def has_failed(client, study):
 
 def client_of(home, url):
     return Client(url, (home / "api-key").read_text().strip())
+
+
+def refused(call, status):
+    with pytest.raises(ServiceError) as caught:
+        call()
+    assert caught.value.status == status, caught.value
+    return str(caught.value)
+
+
+def uploads(service):
+    return sorted(path.name for path in service.settings.uploads.iterdir())

@@ -102,9 +102,12 @@ class World:
         self._processes[name] = psutil.Process(process.pid)
 
 
-@pytest.mark.parametrize("count", [len(FAULTS), pytest.param(soaked(20), marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("count", "apart"),  # faults, and seconds between them at most
+    [(len(FAULTS), 6), pytest.param(soaked(20), 12, marks=pytest.mark.soak)],
+)
 @pytest.mark.timeout(3000)
-def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, count):
+def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, count, apart):
     path, chance = data(), random.Random(count)
     faults = [FAULTS[n % len(FAULTS)] for n in range(count)]
     chance.shuffle(faults)
@@ -123,8 +126,8 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, 
             driver = None
             while driver is None or not driver.is_running():
                 (driver,) = until(some_driver, fails_if=world.ended)
-                time.sleep(chance.uniform(0, 12))
-            world.fail(kind, driver, chance.uniform(1, 6))
+                time.sleep(chance.uniform(0, apart))
+            world.fail(kind, driver, chance.uniform(1, apart / 2))
         results = [client.result(study["id"], wait=True) for study in studies]
         again = client.submit(path, **LONGER, seed=0, workers=1)
         assert again["answered_from_store"]

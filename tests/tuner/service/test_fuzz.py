@@ -46,7 +46,7 @@ def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
                 f"{service.url}/openapi.json",
                 *("--header", f"Authorization: Bearer {service.key('fuzz')}"),
                 *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
-                *("--max-examples", "40", "--seed", "1", "--request-timeout", "30"),
+                *("--max-examples", "15", "--seed", "1", "--request-timeout", "30"),
             ],
             capture_output=True,
             text=True,

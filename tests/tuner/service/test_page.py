@@ -45,7 +45,16 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
         page.get_by_role("button", name="Submit").click()
         page.get_by_text("array 'a' holds 600 NaN").wait_for(timeout=20_000)
 
+        page.get_by_role("button", name="Inspect first").click()
+        page.get_by_role("heading", name="bad.npz cannot be used").wait_for(timeout=20_000)
+        assert page.get_by_text("array 'a' holds 600 NaN").count() == 1
+
         page.locator("#file").set_input_files(good)
+        page.get_by_role("button", name="Inspect first").click()
+        page.get_by_role("heading", name="pairs.npz: 150 pairs").wait_for(timeout=20_000)
+        page.get_by_role("cell", name="a: 150 rows of 4 features").wait_for()
+        if os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=f"{os.environ['SCREENSHOTS']}/inspection.png", full_page=True)
         page.get_by_label("λs to try").fill("5")
         page.get_by_label("Seeds at each").fill("2")
         page.get_by_text("Other options").click()

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import select, update
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from tests.tuner.service.conftest import Service
-from tests.tuner.service.test_api import refused
+from tests.tuner.service.conftest import Service, refused
 from tests.tuner.storage.test_submissions import checked
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings

@@ -1,7 +1,8 @@
-"""Checks a submission in a process of its own: `python -m tuner.service.processes.check`.
+"""Looks at data in a process of its own: `python -m tuner.service.processes.check`.
 
-Reads JSON `{source, options, name}` from standard input and writes JSON: what the study would be,
-or all that is wrong. Its memory is bounded: a hostile file ends this process, not the service.
+Reads JSON `{task, source, options, name}` from standard input and writes JSON: for the task `check`
+what the study would be, for `inspect` what is in the data, or else all that is wrong. Its memory is
+bounded: a hostile file ends this process, not the service.
 """
 
 import json
@@ -44,16 +45,35 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     }
 
 
+def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """Return what `tuner.data.inspection.Inspection.as_dict` does, or `{errors}` of the options."""
+    from tuner.data.inspection import inspect
+    from tuner.settings import Settings
+    from tuner.study.spec import option_errors, spec_from_options
+
+    try:
+        spec = spec_from_options(options)
+    except ValidationError as error:
+        return {"errors": [str(fault) for fault in option_errors(error.errors())]}
+    how = spec.data_options | {"name": spec.name or name}
+    found = inspect(source, seed=spec.seed, max_bytes=Settings().max_data, alone=True, **how)
+    return found.as_dict()
+
+
+_TASKS = {"check": check, "inspect": inspect}
+
+
 def main() -> None:
-    """Check what standard input asks for."""
+    """Do what standard input asks for."""
     limit = memory() // 2
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # mapped files do not count
     request = json.load(sys.stdin)
     try:
-        study = check(request["source"], request["options"], request["name"])
+        look = _TASKS[request["task"]]
+        found = look(request["source"], request["options"], request["name"])
     except MemoryError:
-        study = {"errors": ["takes more memory than the service gives to a data set."]}
-    json.dump(study, sys.stdout)
+        found = {"errors": ["takes more memory than the service gives to a data set."]}
+    json.dump(found, sys.stdout)
 
 
 if __name__ == "__main__":

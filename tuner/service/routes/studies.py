@@ -1,6 +1,8 @@
 """The studies of the REST API: submit, look, cancel, delete."""
 
 import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
@@ -21,8 +23,9 @@ from tuner.service.routes.dependencies import (
     Writer,
 )
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
-from tuner.service.schemas import StudyPage, StudyView, WebhookSecret
+from tuner.service.schemas import InspectionView, StudyPage, StudyView, WebhookSecret
 from tuner.service.uploads import discard_unused, received, stem
+from tuner.settings import Settings
 from tuner.storage.accounts import webhook_secret
 from tuner.study.result import Status, StudyResult
 
@@ -69,11 +72,8 @@ async def submit(
     A question that was answered before is answered from the store: the state is `done` at once.
     """
     options = read_options(spec)
-    if (file is None) == (data is None):
-        raise SubmissionError("send either a file or data, a URI")
     check_webhook(webhook, settings)
-
-    async def accept(source: str, name: str | None) -> StudyView:
+    async with _sent(file, data, settings) as (source, name):
         submission = NewSubmission(
             user=caller.user,
             source=source,
@@ -85,12 +85,45 @@ async def submit(
         )
         return StudyView.of(await intake.accept(submission))
 
-    if file is not None:
+
+@router.post(
+    "/inspections",
+    response_model=InspectionView,
+    responses={status: PROBLEMS[status] for status in (403, 413)},
+)
+async def inspect(
+    intake: IntakeOf,
+    settings: SettingsOf,
+    caller: Writer,
+    file: DataFile = None,
+    data: DataName = None,
+    spec: SpecText = "{}",
+) -> InspectionView:
+    """Tell what is in a data set and how it would be read; nothing of it is kept."""
+    del caller  # whoever may submit
+    options = read_options(spec)
+    async with _sent(file, data, settings) as (source, name):
+        found = await intake.inspect(source, options, stem(name))
+    return InspectionView(**found | {"source": name})
+
+
+@asynccontextmanager
+async def _sent(
+    file: UploadFile | None, data: str | None, settings: Settings
+) -> AsyncIterator[tuple[str, str]]:
+    """Where the data are that came with a request, for as long as it lasts, and their name.
+
+    Raises:
+        SubmissionError: If neither or both came, or the service does not read from there.
+    """
+    if file is not None and data is None:
         async with received(file, settings) as path:
-            return await accept(str(path), file.filename)
-    assert data is not None
-    check_source(data, settings)
-    return await accept(data, data)
+            yield str(path), file.filename or path.name
+    elif data is not None and file is None:
+        check_source(data, settings)
+        yield data, data
+    else:
+        raise SubmissionError("send either a file or data, a URI")
 
 
 @router.get("/studies", response_model=StudyPage)

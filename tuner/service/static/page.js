@@ -90,31 +90,64 @@ function chosen() {
   $("chosen").textContent = `${file.name}, ${(file.size / 2 ** 20).toFixed(2)} MiB`;
 }
 
-$("submit-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
+// What the form holds, as the service wants it.
+function request() {
+  const options = $("more").value.trim() ? JSON.parse($("more").value) : {};
+  for (const name of ["a", "b", "y"]) if ($(name).value.trim()) options[name] = $(name).value.trim();
+  for (const name of ["trials", "replicates", "seed"]) options[name] = $(name).valueAsNumber;
+  const form = new FormData();
+  form.append("spec", JSON.stringify(options));
+  if ($("example").value) form.append("data", $("example").value);
+  else if ($("file").files[0]) form.append("file", $("file").files[0]);
+  return form;
+}
+
+// Do something with the form's data set, and show what is wrong with it.
+async function withData(button, meanwhile, work) {
   const findings = $("findings");
+  const words = button.textContent;
   findings.replaceChildren();
-  $("send").disabled = true;
-  $("send").textContent = "Checking the data set …";
+  $("inspection").replaceChildren();
+  for (const each of [$("send"), $("inspect")]) each.disabled = true;
+  button.textContent = meanwhile;
   try {
-    const options = $("more").value.trim() ? JSON.parse($("more").value) : {};
-    for (const name of ["a", "b", "y"]) if ($(name).value.trim()) options[name] = $(name).value.trim();
-    for (const name of ["trials", "replicates", "seed"]) options[name] = $(name).valueAsNumber;
-    const form = new FormData();
-    form.append("spec", JSON.stringify(options));
-    if ($("example").value) form.append("data", $("example").value);
-    else if ($("file").files[0]) form.append("file", $("file").files[0]);
-    const study = await call("POST", "/studies", form, { "Idempotency-Key": crypto.randomUUID?.() || String(Math.random()) });
-    location.hash = `#/studies/${study.id}`;
+    await work(request());
   } catch (problem) {
     findings.append(element("p", { textContent: problem.message }));
-    if (problem.findings?.length)
-      findings.append(element("ul", {}, ...problem.findings.map((text) => element("li", { textContent: text }))));
+    if (problem.findings?.length) findings.append(bullets(problem.findings));
   } finally {
-    $("send").disabled = false;
-    $("send").textContent = "Submit";
+    for (const each of [$("send"), $("inspect")]) each.disabled = false;
+    button.textContent = words;
   }
+}
+
+const bullets = (texts) => element("ul", {}, ...texts.map((text) => element("li", { textContent: text })));
+
+$("submit-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  withData($("send"), "Checking the data set …", async (form) => {
+    const study = await call("POST", "/studies", form, { "Idempotency-Key": crypto.randomUUID?.() || String(Math.random()) });
+    location.hash = `#/studies/${study.id}`;
+  });
 });
+
+$("inspect").addEventListener("click", () =>
+  withData($("inspect"), "Looking into it …", async (form) => inspected(await call("POST", "/inspections", form))));
+
+function inspected(found) {
+  const grid = (heads, rows) =>
+    element("div", { className: "scroll", tabIndex: 0 }, element("table", {},
+      element("thead", {}, element("tr", {}, ...heads.map((text) => element("th", { textContent: text })))),
+      element("tbody", {}, ...rows.map((cells) => element("tr", {}, ...cells.map((text) => element("td", { textContent: text })))))));
+  const shape = (sizes) => sizes.map((size) => size.toLocaleString("en")).join(" × ");
+  const parts = [element("h3", { textContent: found.valid ? `${found.source}: ${found.rows.toLocaleString("en")} pairs` : `${found.source} cannot be used` })];
+  if (found.errors.length) parts.push(element("div", { className: "problem" }, bullets(found.errors)));
+  if (found.arrays.length)
+    parts.push(grid(["array", "shape", "values", "used as"], found.arrays.map(({ name, shape: sizes, kind, use }) => [name, shape(sizes), kind, use || "not used"])));
+  if (found.valid) parts.push(grid(["how it is read", ""], Object.entries(found.reading)));
+  if (found.warnings.length) parts.push(element("h4", { textContent: "What you should know" }), bullets(found.warnings));
+  $("inspection").replaceChildren(...parts);
+}
 
 const from = (study) => (study.owner === session.user ? "" : ` (${study.owner}’s)`);
 let next = null;

@@ -1,0 +1,1 @@
+"""Which rows belong together, and which part of a study each serves."""

@@ -1,0 +1,119 @@
+"""Makes a split where none comes with the data, and keeps together what belongs together."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from tuner.data.dataset import Split
+from tuner.data.typing import Ints, Mask, Splits
+from tuner.data.validation.division.copies import together
+from tuner.data.validation.division.groups import Groups
+from tuner.data.validation.division.splits import RATIO, grouped_split, stratified_split
+from tuner.data.validation.findings import Findings, counted, listing
+from tuner.data.validation.labels.reading import (
+    MIN_LABELLED_ROWS,
+    Labels,
+    has_too_many_classes,
+)
+
+TOLERANCE = 0.05  # share of rows by which a split may miss its ratio before its owner is told
+
+
+def make_split(
+    labels: Labels, groups: Groups | None, copies: Ints | None, seed: int, findings: Findings
+) -> Splits | None:
+    """Split rows where no split is given, or note why it cannot be done.
+
+    Args:
+        labels: What is to be spread evenly.
+        groups: Which rows belong together.
+        copies: (rows,), equal for rows that are copies of each other and stay together, too.
+        seed: Where the split comes from.
+        findings: Where faults are noted.
+    """
+    if has_too_many_classes(labels):
+        return None
+    if not _check_divisible(labels, groups, findings):
+        return None
+    if groups is None:
+        return stratified_split(labels, seed) if copies is None else _split_of(copies, labels, seed)
+    whole = groups.codes if copies is None else together(copies, groups.codes)
+    split = grouped_split(labels, whole, seed)
+    lacking = [
+        f"{part.name.lower()} ({listing(names)})"
+        for part in Split
+        if (names := _lacking_classes(labels, split == part))
+    ]
+    if lacking:
+        findings.error(
+            "no way was found to keep groups whole and have every class in every split; without "
+            f"rows of a class are {' and '.join(lacking)}. Use smaller groups, or give a 'split'."
+        )
+    _warn_of_ratio(split[labels.labelled], findings)
+    return split
+
+
+def _split_of(copies: Ints, labels: Labels, seed: int) -> Splits:
+    """Split one row of each set of copies; the others follow."""
+    return stratified_split(_of_first(copies, labels), seed)[copies]
+
+
+def _of_first(copies: Ints, labels: Labels) -> Labels:
+    """Labels of the first row of each set of copies, of the first labelled one if there is any."""
+    order = np.argsort(~labels.labelled, kind="stable")
+    return replace(labels, y=labels.y[order[np.unique(copies[order], return_index=True)[1]]])
+
+
+def can_stay_together(copies: Ints, labels: Labels, groups: Groups | None) -> bool:
+    """Whether copies, with the groups that they link, leave enough to be in every split."""
+    if groups is not None:
+        return not _too_few(labels, together(copies, groups.codes))[0].size
+    first = _of_first(copies, labels)
+    enough = int(first.labelled.sum()) >= MIN_LABELLED_ROWS
+    return enough and not _too_few(first, np.arange(len(first.y)))[0].size
+
+
+def _lacking_classes(labels: Labels, rows: Mask) -> list[int | str]:
+    if labels.classes is None:
+        return [] if (rows & labels.labelled).any() else ["any label"]
+    codes = np.setdiff1d(np.arange(len(labels.classes)), labels.y[rows])
+    return [labels.classes[code] for code in codes]
+
+
+def _check_divisible(labels: Labels, groups: Groups | None, findings: Findings) -> bool:
+    """Check that every class has enough rows, or groups, to be in every split."""
+    units = np.arange(len(labels.y)) if groups is None else groups.codes
+    small, numbers = _too_few(labels, units)
+    names = labels.classes if labels.classes is not None else ("any label",)
+    if not small.size:
+        return True
+    unit = "labelled row" if groups is None else "group"
+    each = [f"{names[code]!r} ({counted(int(numbers[code]), unit)})" for code in small.tolist()]
+    findings.error(
+        f"{counted(len(small), 'class is', 'classes are')} too small to be in training, validation "
+        f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; add rows, merge "
+        f"classes, or mark their labels as missing. {labels.as_numbers}".rstrip()
+    )
+    return False
+
+
+def _too_few(labels: Labels, units: Ints) -> tuple[Ints, Ints]:
+    """Return the classes of fewer units than there are splits, and the units of every class.
+
+    A unit is a row, or the rows that stay together; one counts for each class that it has.
+    """
+    codes = labels.y if labels.classes is not None else np.where(labels.labelled, 0, -1)
+    rows = np.flatnonzero(labels.labelled)
+    pairs = np.unique(np.stack([codes[rows].astype(np.int64), units[rows]], axis=1), axis=0)
+    classes = 1 if labels.classes is None else len(labels.classes)
+    numbers = np.bincount(pairs[:, 0], minlength=classes)
+    return np.flatnonzero(numbers < len(Split)), numbers
+
+
+def _warn_of_ratio(split: Splits, findings: Findings) -> None:
+    shares = np.bincount(split, minlength=len(Split)) / len(split)
+    if np.abs(shares - np.array(RATIO) / 100).max() > TOLERANCE:
+        is_, wanted = ("/".join(f"{p:.0f}" for p in parts) for parts in (100 * shares, RATIO))
+        findings.warn(
+            f"whole groups can be split no nearer to {wanted} % of the labelled rows than {is_} %."
+        )
