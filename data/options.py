@@ -71,6 +71,14 @@ class DataOptions(BaseModel):
             exclude_if=_unless(None),
         ),
     ] = None
+    keep_copies_apart: Annotated[
+        bool,
+        Field(
+            description="treat rows that repeat A or B of others as rows of their own, which a "
+            "split made here may tear apart",
+            exclude_if=_unless(False),
+        ),
+    ] = False
     a_layout: Annotated[
         Layout, Field(description=_LAYOUT.format("A"), exclude_if=_unless("nchw"))
     ] = "nchw"
@@ -85,14 +93,6 @@ class DataOptions(BaseModel):
         str | None,
         Field(description=_SIZE.format("B"), pattern=_PIXELS, exclude_if=_unless(None)),
     ] = None
-    keep_copies_apart: Annotated[
-        bool,
-        Field(
-            description="treat rows that repeat A or B of others as rows of their own, which a "
-            "split made here may tear apart",
-            exclude_if=_unless(False),
-        ),
-    ] = False
     name: Annotated[
         str | None,
         Field(description="name of the study and of its models, if not the data set's"),
