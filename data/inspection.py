@@ -9,9 +9,10 @@ import numpy as np
 
 from tuner.data.dataset import Modality, PairedDataset, Split
 from tuner.data.errors import DataError
+from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.files import open_data
-from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.formats.reading import OnStep, silent
 from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file
 from tuner.data.validation.division.splits import RATIO
@@ -101,6 +102,8 @@ def inspect(
     *,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
+    alone: bool = False,
+    on_step: OnStep = silent,
     **options: Any,
 ) -> Inspection:
     """Read a data set as `tuner.data.read` does, and say what was read and what was not.
@@ -116,9 +119,11 @@ def inspect(
     contents: Mapping[str, Contents] = {}
     dataset: PairedDataset | None = None
     try:
-        with open_data(location, findings, options=how, max_bytes=max_bytes) as file:
+        with open_data(
+            location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
+        ) as file:
             contents = file.contents()
-            dataset = read_file(file, roles, how, seed=seed)
+            dataset = read_file(file, roles, how, seed=seed, on_step=on_step)
     except DataError:
         pass  # it is in the findings
     return Inspection(

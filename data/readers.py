@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import PairedDataset
+from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.files import DataFile, open_data
-from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.formats.reading import OnStep, silent
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
@@ -29,6 +30,7 @@ def read(
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
     alone: bool = False,
+    on_step: OnStep = silent,
     **options: Any,
 ) -> PairedDataset:
     """Read and validate a data set.
@@ -48,6 +50,7 @@ def read(
             a modality as float32.
         alone: Whether the data set has to be one file by itself that leads to no others, as where
             strangers send it.
+        on_step: Told what is being read and checked, in words.
         options: Those of `DataOptions`: `a="image"`, `task="regression"`. In the place of a name
             may be a pattern, `a="img_*"`, of columns that are stacked to (rows, features).
 
@@ -58,8 +61,10 @@ def read(
     how = DataOptions(**options)
     location, roles = find(source, how)
     findings = Findings(os.fspath(source))
-    with open_data(location, findings, options=how, max_bytes=max_bytes, alone=alone) as file:
-        return read_file(file, roles, how, seed=seed)
+    with open_data(
+        location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
+    ) as file:
+        return read_file(file, roles, how, seed=seed, on_step=on_step)
 
 
 def find(source: str | os.PathLike[str], options: DataOptions) -> tuple[str, Roles]:
@@ -70,14 +75,18 @@ def find(source: str | os.PathLike[str], options: DataOptions) -> tuple[str, Rol
     return str(example.path), Roles.of(options, example.roles)
 
 
-def read_file(file: DataFile, roles: Roles, options: DataOptions, *, seed: int) -> PairedDataset:
+def read_file(
+    file: DataFile, roles: Roles, options: DataOptions, *, seed: int, on_step: OnStep = silent
+) -> PairedDataset:
     """Read and validate the data set in an open file; what is found goes to its findings.
 
     Raises:
         DataError: If it cannot be used.
     """
+    arrays = file.arrays(roles)
+    on_step("checking it")
     return assemble(
-        file.arrays(roles),
+        arrays,
         roles=roles,
         options=options,
         seed=seed,

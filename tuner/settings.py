@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.sources import is_uri
 
 _SECRETS = Path("/run/secrets")  # where containers find them

@@ -5,12 +5,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.data.formats.arrays.npy import NpyFiles, npy_names
+from tuner.data.formats.arrays.npz import NpzArchive
+from tuner.data.formats.arrays.safetensors import Safetensors
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.foreign import conversion
-from tuner.data.formats.npy import NpyFiles, npy_names
-from tuner.data.formats.npz import NpzArchive
-from tuner.data.formats.reading import Reading, Source
-from tuner.data.formats.safetensors import Safetensors
+from tuner.data.formats.reading import OnStep, Reading, Source, silent
 from tuner.data.formats.shards import data_name, files_of, is_pattern
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
 from tuner.data.formats.tables.columns import TableSource
@@ -99,6 +99,7 @@ def open_data(
     options: DataOptions,
     max_bytes: int,
     alone: bool = False,
+    on_step: OnStep = silent,
 ) -> Iterator[DataFile]:
     """Open the data set at a path or URI.
 
@@ -108,6 +109,7 @@ def open_data(
         options: How arrays are read.
         max_bytes: Limit on what is downloaded and unpacked.
         alone: Whether it has to be one file by itself, that leads to no others.
+        on_step: Told what is being read, in words.
 
     Raises:
         DataError: If there is none, or none that can be read.
@@ -132,6 +134,7 @@ def open_data(
             findings=findings,
             options=options,
             max_bytes=max_bytes,
+            on_step=on_step,
             folder=None if alone or is_uri(location) else _folder(location, paths),
         )
         yield DataFile(

@@ -13,6 +13,12 @@ from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.roles import Roles
 
+OnStep = Callable[[str], None]
+
+
+def silent(step: str) -> None:
+    """Tell nobody."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
@@ -22,6 +28,7 @@ class Reading:
         findings: Where faults are noted.
         options: How arrays are read.
         max_bytes: Limit on what is unpacked.
+        on_step: Told what is being read, in words.
         folder: Where the paths of images that a table holds begin; None where they may not be
             followed.
     """
@@ -29,6 +36,7 @@ class Reading:
     findings: Findings
     options: DataOptions
     max_bytes: int
+    on_step: OnStep = silent
     folder: Path | None = None
 
 
@@ -51,7 +59,10 @@ class Source(Protocol):
 
 
 def read_named(
-    roles: Roles, available: Mapping[str, object], read: Callable[[str], Array | None], to: Findings
+    roles: Roles,
+    available: Mapping[str, object],
+    read: Callable[[str], Array | None],
+    reading: Reading,
 ) -> Arrays:
     """Read the arrays that roles name, and stack those that a pattern does.
 
@@ -59,17 +70,18 @@ def read_named(
         roles: The arrays that are wanted.
         available: Names of those that there are.
         read: Reads one; None if it cannot be read and a fault was noted.
-        to: Where faults are noted.
+        reading: How they are read.
     """
     arrays: Arrays = {}
-    for name in roles.present_in(available, to):
+    for name in roles.present_in(available, reading.findings):
+        reading.on_step(f"reading {name}")
         members = roles.members(name, available)
         parts = {member: part for member in members if (part := read(member)) is not None}
         if len(parts) < len(members):
             continue
         if members == [name]:
             arrays[name] = parts[name]
-        elif (stacked := _stacked(name, parts, to)) is not None:
+        elif (stacked := _stacked(name, parts, reading.findings)) is not None:
             arrays[name] = stacked
     return arrays
 

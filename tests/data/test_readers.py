@@ -5,6 +5,7 @@ import sys
 
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 
 from tuner import data
@@ -115,3 +116,13 @@ def test_importing_the_package_imports_no_reader():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"pyarrow", "sklearn", "fsspec", "pandas", "scipy", "torch"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_what_is_being_read_is_told(arrays, tmp_path):
+    frame = pd.DataFrame({name: array.tolist() for name, array in arrays.items()})
+    frame.to_parquet(tmp_path / "study.parquet")
+    steps = []
+    data.read(tmp_path / "study.parquet", on_step=steps.append)
+    assert steps == [
+        line for name in "aby" for line in (f"reading {name}", f"reading {name}: row 60 of 60")
+    ] + ["checking it"]

@@ -5,10 +5,18 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
+from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
 from tuner.report.wording import ATOM_TITLES, expectation, guess_words, hindsight, nuisance_words
 from tuner.settings import Settings
@@ -39,7 +47,8 @@ def run(
     """Read the data and answer the question, showing how it goes."""
     from tuner.orchestrator import run_study
 
-    dataset = read_dataset(spec, source, max_bytes=settings.max_data)
+    with reading(source) as on_step:
+        dataset = read_dataset(spec, source, max_bytes=settings.max_data, on_step=on_step)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     study = Study.of(spec, dataset)
@@ -71,6 +80,15 @@ def run(
     if not trained:
         _err.print("This question was answered before: here is the answer from the store.")
     return result
+
+
+@contextmanager
+def reading(source: str) -> Iterator[OnStep]:
+    """Show at a terminal what is being read of a data set, and for how long, until it is read."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as bar:
+        task = bar.add_task(f"{source}: opening it", total=None)
+        yield lambda step: bar.update(task, description=f"{source}: {step}")
 
 
 @contextmanager

@@ -38,14 +38,19 @@ def validate(data: Data, as_json: AsJson = False, **options: Any) -> None:
 
 def _inspect(data: str, options: Mapping[str, Any], *, as_json: bool) -> Inspection:
     spec = spec_of(options)
-    inspection = read_inspection(
-        data, seed=spec.seed, max_bytes=Settings().max_data, **spec.data_options
-    )
+    from tuner.cli import console
+
+    with console.reading(data) as on_step:
+        inspection = read_inspection(
+            data,
+            seed=spec.seed,
+            max_bytes=Settings().max_data,
+            on_step=on_step,
+            **spec.data_options,
+        )
     if as_json:
         sys.stdout.write(json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2) + "\n")
         return inspection
-    from tuner.cli import console
-
     console.show_inspection(inspection)
     if inspection.dataset is not None:
         _suggest(data, options, "profile", "tells what the modalities share")
@@ -59,8 +64,9 @@ def profile(data: Data, as_json: AsJson = False, **options: Any) -> None:
 
     Takes seconds. The shares tell what to expect of alignment, not λ*: `tuner run` finds that.
     """
-    dataset = _read(data, options)
     from tuner.cli import console
+
+    dataset = _read(data, options)
     from tuner.data.information.profile import information_profile
     from tuner.study.result import InformationSummary
 
@@ -133,9 +139,11 @@ def _write_world(out: Path, options: Mapping[str, Any], *, seed: int, force: boo
 
 def _read(source: str, options: Mapping[str, Any]) -> PairedDataset:
     spec = spec_of(options)
+    from tuner.cli import console
     from tuner.study.study import read_dataset
 
-    return read_dataset(spec, source, max_bytes=Settings().max_data)
+    with console.reading(source) as on_step:
+        return read_dataset(spec, source, max_bytes=Settings().max_data, on_step=on_step)
 
 
 def _suggest(data: str, options: Mapping[str, Any], subcommand: str, use: str) -> None:

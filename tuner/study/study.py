@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tuner.data import Modality, PairedDataset, Split, read
-from tuner.data.formats.npz import MAX_BYTES
+from tuner.data.formats.arrays.npz import MAX_BYTES
+from tuner.data.formats.reading import OnStep, silent
 from tuner.data.standardize import are_ids
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.kinds import is_module, resolve
@@ -118,6 +119,7 @@ def read_dataset(
     *,
     max_bytes: int = MAX_BYTES,
     alone: bool = False,
+    on_step: OnStep = silent,
 ) -> PairedDataset:
     """Read the data set that a spec is about.
 
@@ -127,12 +129,15 @@ def read_dataset(
         name: What to call them if the spec does not say; from the file's name if not given.
         max_bytes: Limit on their size, as in `tuner.data.read`.
         alone: Whether they have to be one file that leads to no others, as in `tuner.data.read`.
+        on_step: Told what is being read and checked, in words.
 
     Raises:
         DataError: If the data cannot be used.
     """
     options = spec.data_options | {"name": spec.name or name}
-    return read(source, seed=spec.seed, max_bytes=max_bytes, alone=alone, **options)
+    return read(
+        source, seed=spec.seed, max_bytes=max_bytes, alone=alone, on_step=on_step, **options
+    )
 
 
 def _ids(training: TrainingConfig, dataset: PairedDataset) -> tuple[bool, bool]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_BATCHES_A_STEP = 100
+
+
 class ColumnError(Exception):
     """One column cannot be read; the message says why. Never leaves the package."""
 
@@ -53,6 +56,7 @@ class TableSource:
         findings = self.reading.findings
         arrays: Arrays = {}
         for name in roles.present_in(self.table.schema.names, findings):
+            self.reading.on_step(f"reading {name}")
             try:
                 array = self._array(name, roles)
                 if not (roles.is_modality(name) and _are_single_numbers(name, array, findings)):
@@ -75,7 +79,7 @@ class TableSource:
                 raise ColumnError(fault if member == name else f"column {member!r}: {fault}")
         if members == [name] and roles.is_modality(name) and self._holds_images(name):
             return self._images(name, side="a" if name == roles.name("a") else "b")
-        chunks = _chunks(self.table, members, self.reading.max_bytes)
+        chunks = _chunks(self.table, members, self.reading)
         if members != [name]:
             return _stack_columns(chunks, [self.table.schema.field(m) for m in members])
         column = (batch.column(name) for batch in chunks)
@@ -103,7 +107,7 @@ class TableSource:
 
     def _values(self, name: str) -> Iterator[Any]:
         """Yield the values of a column, one by one."""
-        for batch in _chunks(self.table, [name], self.reading.max_bytes):
+        for batch in _chunks(self.table, [name], self.reading):
             for value in batch.column(name):
                 yield value.as_py()
 
@@ -130,17 +134,19 @@ def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
     return True
 
 
-def _chunks(table: Table, names: list[str], max_bytes: int) -> Iterator["pa.RecordBatch"]:
+def _chunks(table: Table, names: list[str], reading: Reading) -> Iterator["pa.RecordBatch"]:
     """Yield columns in pieces, and stop when they take more than the limit."""
     rows = used = 0
-    for batch in table.batches(names):
+    for number, batch in enumerate(table.batches(names)):
         batch.validate(full=True)  # damaged offsets would be followed without a check
         rows, used = rows + len(batch), used + batch.nbytes
-        if used > max_bytes:
+        if used > reading.max_bytes:
             raise ColumnError(
-                f"it unpacks to more than the limit of {max_bytes:,} bytes. Save "
+                f"it unpacks to more than the limit of {reading.max_bytes:,} bytes. Save "
                 "less, or raise the limit (TUNER_MAX_DATA)."
             )
+        if number % _BATCHES_A_STEP == 0:
+            reading.on_step(f"reading {names[0]}: row {rows:,} of {table.rows:,}")
         yield batch
     if rows == 0:
         raise ColumnError("it has no rows. Save it with values.")

@@ -47,7 +47,7 @@ def delimited_table(paths: Sequence[Path], reading: Reading) -> Table:
 
     files = [_File(path, len(paths) > 1, reading.findings) for path in paths]
     columns: dict[str, _Column] = {}
-    lengths = [_look_through(file, columns) for file in files]
+    lengths = [_look_through(file, columns, reading) for file in files]
     types = {name: _type(column.kind) for name, column in columns.items()}
     tables = [
         Table(
@@ -190,7 +190,7 @@ class _Column:
         return [kind for kind in looser if kind is not _Kind.BOOLEAN or not self.holds]
 
 
-def _look_through(file: _File, columns: dict[str, _Column]) -> int:
+def _look_through(file: _File, columns: dict[str, _Column], reading: Reading) -> int:
     """Learn what columns hold from all rows of a file; returns how many there are."""
     import pyarrow as pa
 
@@ -199,6 +199,7 @@ def _look_through(file: _File, columns: dict[str, _Column]) -> int:
         for name, values in zip(file.names, batch.columns, strict=True):
             columns.setdefault(name, _Column()).take(values, rows)
         rows += len(batch)
+        reading.on_step(f"looking through {file.path.name}: {rows:,} rows")
     for name in file.names:
         columns.setdefault(name, _Column())
     return rows

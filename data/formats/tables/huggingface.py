@@ -105,6 +105,7 @@ def _opened(file: Any) -> tuple["pa.Schema", Iterator["pa.RecordBatch"]]:
         raise ValueError("it does not begin with a schema")
     described = first.serialize().to_pybytes().replace(_EXTENSION, _PLAIN)
     schema = pa.ipc.read_schema(pa.py_buffer(described))
+    _ = schema.names  # are decoded only here
     return schema, _read_batches(messages, schema)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuner import data
-from tuner.data.formats.npy import map_npy
+from tuner.data.formats.arrays.npy import map_npy
 from tuner.data.inspection import inspect
 
 

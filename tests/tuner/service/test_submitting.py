@@ -5,13 +5,17 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
+from safetensors import numpy as safetensors
 
 from tests.data.conftest import make_arrays
 from tests.data.formats.test_npz import LIES, npy, write
 from tests.data.validation.test_rows import BAD
-from tests.tuner.service.conftest import QUICK, arrays, refused, uploads
+from tests.tuner.service.conftest import QUICK, Service, arrays, refused, uploads
 from tuner.errors import ServiceError
+from tuner.settings import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -42,6 +46,47 @@ def test_the_same_content_is_kept_once(service, data):
 def test_a_shipped_example_needs_no_file(service):
     with service.client() as client:
         assert client.submit("mfeat")["name"] == "mfeat"
+
+
+def test_files_of_every_format_that_is_one_file(service, tmp_path):
+    columns = arrays()
+    frame = pd.DataFrame({f"a_{n}": column for n, column in enumerate(columns["a"].T)})
+    frame = frame.assign(b_0=columns["b"][:, 0], y=columns["y"])
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    safetensors.save_file(columns, tmp_path / "tensors.safetensors")
+    with service.client() as client:
+        assert client.submit(tmp_path / "table.csv", a="a_*", b="b_*")["name"] == "table"
+        assert client.submit(tmp_path / "tensors.safetensors")["name"] == "tensors"
+    assert {path.suffix for path in service.settings.uploads.iterdir()} == {".csv", ".safetensors"}
+
+
+def test_a_service_follows_no_path_of_an_image(service, tmp_path):
+    for row in range(40):
+        Image.new("L", (4, 4), row).save(service.settings.uploads / f"{row}.png")
+    frame = pd.DataFrame({"a": [f"{row}.png" for row in range(40)], "b_0": range(40)})
+    frame.assign(y=frame["b_0"] % 2).to_csv(tmp_path / "paths.csv", index=False)
+    with service.client() as client:
+        told = refused(lambda: client.submit(tmp_path / "paths.csv", b="b_*"), 422)
+        seen = client.inspect(tmp_path / "paths.csv", b="b_*")
+    for text in (told, *seen["errors"]):
+        assert "holds paths of files, which are read only beside data on your own machine" in text
+    assert not seen["valid"]
+
+
+@pytest.mark.parametrize("where", ["", "/*.npz", "/study.npy"])
+def test_a_service_takes_one_file(tmp_path, data, where):
+    folder = tmp_path / "allowed"
+    folder.mkdir()
+    data("allowed/study.npz")
+    np.save(folder / "study.npy", np.zeros(3))
+    settings = Settings(home=tmp_path / "home", allowed_sources=f"file://{tmp_path}")
+    service = Service(settings)
+    try:
+        with service.client() as client:
+            told = refused(lambda: client.submit(f"file://{folder}{where}"), 422)
+        assert "a service takes one" in told or "has the suffix" in told
+    finally:
+        service.stop()
 
 
 def test_a_request_that_is_sent_twice_counts_once(service, data):

@@ -56,7 +56,7 @@ def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str,
     except ValidationError as error:
         return {"errors": [str(fault) for fault in option_errors(error.errors())]}
     how = spec.data_options | {"name": spec.name or name}
-    found = inspect(source, seed=spec.seed, max_bytes=Settings().max_data, **how)
+    found = inspect(source, seed=spec.seed, max_bytes=Settings().max_data, alone=True, **how)
     return found.as_dict()
 
 

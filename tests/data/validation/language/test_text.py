@@ -134,7 +134,7 @@ def test_the_limit_on_memory_holds(arrays, tmp_path):
     ],
 )
 def test_what_looks_like_something_else_is_doubted(arrays, texts, words):
-    assert any(words in warning for warning in read(arrays, texts).warnings)
+    (warning,) = (text for text in read(arrays, texts).warnings if words in text)
     advice = warning.rpartition("save ")[2].rpartition(", as ")[2].removesuffix(".")
     values = eval(advice, {"numpy": np, "pandas": pd, "b": texts})
     assert data.from_arrays(arrays | {"b": values}).b.holds == "numbers"

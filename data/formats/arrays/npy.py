@@ -238,7 +238,7 @@ class NpyFiles:
                 findings.error(f"array {name!r} cannot be opened: {error.strerror}.")
             return None
 
-        return read_named(roles, files, read, findings)
+        return read_named(roles, files, read, self.reading)
 
     def _files(self) -> dict[str, Path]:
         folder = self.reading.folder

@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from tuner.data.formats.arrays.npy import ArrayError, check_shape
 from tuner.data.formats.contents import Contents, kind_of
-from tuner.data.formats.npy import ArrayError, check_shape
 from tuner.data.formats.reading import Reading, read_named
 from tuner.data.formats.sources import opened
 from tuner.data.memory.spool import map_file
@@ -70,7 +70,7 @@ class Safetensors:
                 return None
             return map_file(self.path, tensor.dtype, tensor.shape, offset=tensor.start)
 
-        return read_named(roles, header, read, findings)
+        return read_named(roles, header, read, self.reading)
 
     def _header(self) -> Mapping[str, _Tensor | ArrayError]:
         """Read what the file says of its arrays; nothing of it is believed.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from tuner.data.errors import NoRoomError
+from tuner.data.formats.arrays.npy import MAGIC, ArrayError, read_header, read_npy
 from tuner.data.formats.contents import Contents, kind_of
-from tuner.data.formats.npy import MAGIC, ArrayError, read_header, read_npy
 from tuner.data.formats.reading import Reading, read_named
 from tuner.data.formats.sources import opened
 from tuner.data.typing import Array, Arrays
@@ -66,7 +66,7 @@ class NpzArchive:
             def read(name: str) -> Array | None:
                 return _read_member(archive, members[name], name, findings)
 
-            return read_named(roles, members, read, findings)
+            return read_named(roles, members, read, self.reading)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:

@@ -1,0 +1,1 @@
+"""Reads files of arrays, which may be damaged or hostile."""
