@@ -111,10 +111,15 @@ def _check_divisible(labels: Labels, groups: Groups | None, findings: Findings) 
         return True
     unit = "labelled row" if groups is None else "group"
     each = [f"{names[code]!r} ({counted(int(numbers[code]), unit)})" for code in small.tolist()]
+    mend = (
+        f"add rows, merge classes, or mark their labels as missing. {labels.as_numbers}"
+        if groups is None
+        else f"there are {counted(len(groups.names), 'group')} in all, and one lies in one split. "
+        "Use smaller groups, or leave them out if rows are independent of each other."
+    )
     findings.error(
         f"{counted(len(small), 'class is', 'classes are')} too small to be in training, validation "
-        f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; add rows, merge "
-        f"classes, or mark their labels as missing. {labels.as_numbers}".rstrip()
+        f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; {mend}".rstrip()
     )
     return False
 
