@@ -27,8 +27,8 @@ _LEAKS = (  # scored rows, what they repeat, and what follows
 _ROWS = {Split.TRAIN: "training", Split.VALIDATION: "validation"}
 _IN_CHAINS = (
     "Chains of them (a row shares A with one row and B with another) run through too much of the "
-    "data to be kept together, so they count as rows of their own. Number what belongs together in "
-    "an array 'group', or leave such rows out."
+    "data to be kept together, so only rows that repeat both A and B of another are. Number what "
+    "belongs together in an array 'group', or leave rows of these chains out."
 )
 _SAMPLE = (4096, 64)  # rows and values of each that tell what chance makes equal
 
@@ -43,12 +43,14 @@ class Copies:
         b: The same of B.
         either: (rows,) equal for rows that hang together by equal A or B, or where too many would,
             for rows that have both.
+        in_chains: Whether too many hang together.
         common: By side, how many rows have one of its common values.
     """
 
     a: Ints
     b: Ints
     either: Ints
+    in_chains: bool
     common: dict[str, int]
 
     @property
@@ -70,9 +72,10 @@ def find_copies(a: Modality, b: Modality) -> Copies:
             common[name] = int(often.sum())
         codes[name] = _numbered(np.where(often, len(same) + np.arange(len(same)), same))
     either = _connected(codes["a"], codes["b"])
-    if _in_too_many(either).any():
+    in_chains = bool(_in_too_many(either).any())
+    if in_chains:
         either = _numbered(codes["a"] * len(either) + codes["b"])
-    return Copies(a=codes["a"], b=codes["b"], either=either, common=common)
+    return Copies(a=codes["a"], b=codes["b"], either=either, in_chains=in_chains, common=common)
 
 
 def repeating(codes: Ints) -> int:
@@ -113,8 +116,8 @@ def warn_of_copies(
         _warn_of_common(side, copies.common.get(name, 0), findings)
     if max(repeating(codes) for _, codes in sides) < MATTER_FROM * len(split):
         return
-    if not copies.matter:
-        handled = apart = _IN_CHAINS
+    if copies.in_chains:
+        handled, apart = _IN_CHAINS, ""
     counts = [
         f"{counted(number, 'row repeats', 'rows repeat')} {side.name!r} of an earlier row"
         for side, codes in sides
@@ -131,7 +134,7 @@ def warn_of_copies(
             findings.warn(
                 f"{int(seen.sum()):,} of {int(scored.sum()):,} {part.name.lower()} rows "
                 f"{'repeats' if seen.sum() == 1 else 'repeat'} {names} of {_ROWS[earlier]} rows "
-                f"(first: row {int(seen.argmax())}, counting from 0), so {why}. {apart}"
+                f"(first: row {int(seen.argmax())}, counting from 0), so {why}. {apart}".rstrip()
             )
 
 

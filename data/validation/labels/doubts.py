@@ -6,12 +6,12 @@ import numpy as np
 
 from tuner.data.dataset import Classes, Task
 from tuner.data.typing import Array, Ints, Mask
+from tuner.data.validation.extremes import SENTINELS, stands_apart
 from tuner.data.validation.findings import Findings, counted, listing
 from tuner.data.validation.labels.missing import DEFAULT_MARKS, NOTHING, is_missing, option
 from tuner.data.validation.labels.task import Reading
 from tuner.data.validation.names import is_missing_name, warn_of_twins
 
-_SENTINELS = (-1, -9, -99, -100, -999, -9999, 99, 255, 999, 9999, 99999)
 _SHARE = 10  # one row in so many without a label is worth a word
 _MAJORITY = 0.8
 _FEW_ROWS = 10  # fewer leave a test split one row of a class
@@ -150,24 +150,13 @@ def _suspects(present: Array, task: Task, chosen: Sequence[str]) -> list[tuple[i
         return [
             (name, n) for name, n in named if _is_suspect(name, by_choice) and name not in refused
         ]
-    codes = [c for c in _SENTINELS if c != -1 or by_choice or task == "regression"]
-    held = [(c, int(rows[distinct == c].sum())) for c in codes if _stands_apart(c, distinct)]
+    codes = [c for c in SENTINELS if c != -1 or by_choice or task == "regression"]
+    held = [(c, int(rows[distinct == c].sum())) for c in codes if stands_apart(c, distinct)]
     return [(code, count) for code, count in held if count > 1]
 
 
 def _is_suspect(name: str, chosen: Sequence[str]) -> bool:
     return is_missing_name(name) or bool(chosen and name in DEFAULT_MARKS)
-
-
-def _stands_apart(value: float, distinct: Array) -> bool:
-    """Whether a value is the only one below 0, or farther from the others than these are."""
-    others = distinct[distinct != value]
-    others = others[np.isfinite(others)].astype(np.float64)
-    if len(others) < 2 or len(others) == len(distinct):
-        return False
-    if value < 0 <= others.min():
-        return True
-    return bool(np.abs(others - value).min() > np.ptp(others))
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tuner.data.dataset import Classes, Task
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Mask
+from tuner.data.validation.extremes import warn_of_far_targets
 from tuner.data.validation.features import unusable_kind
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
 from tuner.data.validation.labels.doubts import (
@@ -106,6 +107,8 @@ def read_labels(
         return None
     if labels.classes is not None:
         warn_of_classes(name, labels.y, labels.classes, findings)
+    else:
+        warn_of_far_targets(name, labels.y, findings)
     return labels
 
 
