@@ -8,8 +8,6 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tuner.data.dataset import Modality, Split
 from tuner.data.memory.blocks import row_blocks
@@ -181,6 +179,9 @@ def _in_too_many(codes: Ints) -> Mask:
 
 def _connected(one: Ints, other: Ints) -> Ints:
     """(rows,): equal for rows that are linked by chains of equal values of either."""
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
     first, rows = int(one.max()) + 1, len(one)
     nodes = first + int(other.max()) + 1
     links = coo_array((np.ones(rows, dtype=np.int8), (one, first + other)), shape=(nodes, nodes))
