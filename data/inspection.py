@@ -160,11 +160,11 @@ def modality_in_words(side: Modality) -> str:
     rows, *shape = side.values.shape
     if side.mask is not None:
         real = side.mask.sum(1)
-        least, most = f"{real.min():,}", int(real.max())
+        least, most = int(real.min()), int(real.max())
     if side.holds == "text":
-        return f"{counted(rows, 'text')} of {least} to {counted(most, 'byte')}"
+        return f"{counted(rows, 'text')} of {_from_to(least, most, 'byte')}"
     if side.holds == "tokens":
-        return f"{counted(rows, 'row')} of {least} to {counted(most, 'token')}, given by their ids"
+        return f"{counted(rows, 'row')} of {_from_to(least, most, 'token')}, given by their ids"
     if len(shape) == 1:
         return f"{counted(rows, 'row')} of {counted(shape[0], 'feature')}"
     if len(shape) == 3:
@@ -173,8 +173,13 @@ def modality_in_words(side: Modality) -> str:
         )
     steps = counted(shape[0], "step")
     if side.mask is not None:
-        steps = f"{least} to {counted(most, 'step')}, padded to {shape[0]:,},"
+        steps = f"{_from_to(least, most, 'step')}, padded to {shape[0]:,},"
     return f"{counted(rows, 'sequence')} of {steps} of {counted(shape[1], 'feature')}"
+
+
+def _from_to(least: int, most: int, noun: str) -> str:
+    """Write a range with its noun: "2 to 6 steps", "3 rows"."""
+    return f"{least:,} to {counted(most, noun)}" if least < most else counted(most, noun)
 
 
 def label_in_words(dataset: PairedDataset) -> str:
@@ -205,17 +210,23 @@ def split_in_words(dataset: PairedDataset, *, given: str | None) -> str:
         return f"as the array {given!r} says: {sizes}"
     kind = "stratified"
     if dataset.group is not None:
-        kind = "whole groups" if dataset.copies is None else "copies together"
+        kind = "whole groups" if dataset.copies is None else _of_copies(dataset)
     return f"made here from the seed, {'/'.join(map(str, RATIO))} %, {kind}: {sizes}"
+
+
+def _of_copies(dataset: PairedDataset) -> str:
+    """Say whether a split keeps copies together."""
+    assert dataset.copies is not None
+    parts = np.unique(np.stack([dataset.copies, dataset.split.astype(np.int64)], axis=1), axis=0)
+    torn = len(parts) > len(np.unique(dataset.copies))
+    return "some copies torn apart" if torn else "copies together"
 
 
 def _groups_in_words(dataset: PairedDataset, *, given: bool) -> str:
     if dataset.group is None:
         return "none: each row is independent of the others"
     sizes = np.bincount(dataset.group)
-    each = (
-        f"{counted(len(sizes), 'group')} of {sizes.min():,} to {counted(int(sizes.max()), 'row')}"
-    )
+    each = f"{counted(len(sizes), 'group')} of {_from_to(sizes.min(), sizes.max(), 'row')}"
     if dataset.copies is None:
         return f"{each}, each in one split"
     together = " or belong together" if given else ""

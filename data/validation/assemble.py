@@ -13,15 +13,15 @@ from tuner.data.validation.division.copies import (
 )
 from tuner.data.validation.division.given import check_given_split, read_split
 from tuner.data.validation.division.groups import Groups, read_groups, warn_of_few_groups
-from tuner.data.validation.division.made import can_stay_together, make_split
-from tuner.data.validation.features import read_modality
+from tuner.data.validation.division.made import kept_together, make_split
 from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.fingerprint import fingerprint
-from tuner.data.validation.images import check_size, laid_out, warn_of_axes
 from tuner.data.validation.labels.reading import Labels, read_labels
 from tuner.data.validation.language.text import is_text, read_text
 from tuner.data.validation.language.tokens import are_tokens, read_tokens
-from tuner.data.validation.masks import mask_of_lengths
+from tuner.data.validation.numbers.features import read_modality
+from tuner.data.validation.numbers.images import check_size, laid_out, warn_of_axes
+from tuner.data.validation.numbers.masks import mask_of_lengths
 from tuner.data.validation.roles import Roles
 
 
@@ -66,7 +66,16 @@ def assemble(
     assert a and b and labels and copies and split is not None  # noqa: PT018  # else it raised
     if groups is not None:
         warn_of_few_groups(split, labels, groups, findings)
-    warn_of_copies(copies, a, b, split, labels.labelled, findings, apart=_why_apart(given, options))
+    warn_of_copies(
+        copies,
+        a,
+        b,
+        split,
+        labels.labelled,
+        findings,
+        handled=_handling_of_copies(given, options),
+        apart=_why_apart(given, options),
+    )
     return PairedDataset(
         name=name,
         a=a,
@@ -90,7 +99,18 @@ def _kept_together(
     """(rows,), equal for rows that are copies and can share a split; None if there are none."""
     if copies is None or not copies.matter or options.keep_copies_apart:
         return None
-    return copies.either if can_stay_together(copies.either, labels, groups) else None
+    return kept_together(copies.either, labels, groups)
+
+
+def _handling_of_copies(given: Array | None, options: DataOptions) -> str:
+    """What is done about copies, in a sentence."""
+    if options.keep_copies_apart:
+        return "They count as rows of their own, as --keep-copies-apart asks."
+    also = "" if given is not None else ", and a split made here keeps them together where it can"
+    return (
+        f"Rows that are copies count as one where intervals are made{also}. If they are different "
+        "samples whose values happen to be equal, use --keep-copies-apart."
+    )
 
 
 def _why_apart(given: Array | None, options: DataOptions) -> str:

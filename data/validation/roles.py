@@ -25,10 +25,14 @@ _USES = {
 }
 _LOOKS = {  # names that people give, and what such an array would hold
     "group": (
-        r"groups?|(subject|patient|speaker|person|session|site|user)s?(_?ids?)?",
+        r"(groups?|subject|patient|participant|speaker|person|people|session|site|user|author|family"
+        r"|hospital|scanner|document|doc|video|image|cluster)s?([_-]?(ids?|codes?))?|[ps]ids?",
         "which rows belong together (they then stay in one split)",
     ),
-    "split": (r"splits?|folds?|partitions?|subsets?", "which rows are for training or for test"),
+    "split": (
+        r"(cv[_-]?)?(splits?|folds?)|partitions?|subsets?|set",
+        "which rows are for training or for test",
+    ),
 }
 
 
@@ -152,9 +156,13 @@ class Roles:
         for side in "ab":
             own = re.escape(self.names[side].lower())
             has_steps = {f"{side}_mask", f"{side}_lengths"} & self.required
-            if not has_steps and re.fullmatch(f"{own}[_-]?masks?", plain):
+            kind = "(padding|attention|key[_-]padding)[_-]?"
+            mask = f"{own}[_-]?({kind})?masks?|({kind})?masks?[_-]?{own}"
+            if not has_steps and re.fullmatch(mask, plain):
                 found[f"{side}_mask"] = f"which steps of {self.names[side]!r} are real"
-            if not has_steps and re.fullmatch(f"{own}[_-]?(len|lens|length|lengths)", plain):
+            if not has_steps and re.fullmatch(
+                f"{own}[_-]?(lens?|lengths?)|(lens?|lengths?)[_-]?{own}", plain
+            ):
                 found[f"{side}_lengths"] = f"how many steps of {self.names[side]!r} are real"
         return found
 

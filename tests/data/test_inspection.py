@@ -56,7 +56,7 @@ def test_how_it_is_read_is_in_words(file):
     assert reading["label"] == "2 classes: no 40 (50%), yes 40 (50%); 10 rows without a label"
     assert reading["task"].startswith("classification")
     assert "--task regression" in reading["task"]
-    assert reading["groups"] == "30 groups of 3 to 3 rows, each in one split"
+    assert reading["groups"] == "30 groups of 3 rows, each in one split"
     assert reading["split"].startswith("made here from the seed, 70/15/15 %, whole groups: ")
     assert reading["name"].startswith("clinic: ")
     assert reading["fingerprint"] == read(file, a="scan", b="speech", seed=3).fingerprint

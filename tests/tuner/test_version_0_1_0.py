@@ -171,7 +171,7 @@ def test_another_spec_begins_where_it_saw_the_best(store, study):
 
 
 def test_rest_is_described_as_it_was(tmp_path):
-    """What clients were written for: paths and fields may come, but for those names of schemas and prose."""
+    """What clients were written for; paths and fields may come, names of schemas and prose change."""
     document = create_app(Settings(home=tmp_path), run_studies=False).openapi()
     stored = json.loads((OF_THEN / "openapi.json").read_text())
     # Its status could be `unavailable`, in the description alone: that was never sent.

@@ -17,6 +17,17 @@ from tuner.data.validation.findings import Findings, counted
 MATTER_FROM = 0.01  # share of rows: fewer move a score by less than its noise
 _COMMON = (0.05, 10)  # a value in more than this share of rows, and this many, is no copy
 _BY_CHANCE = 0.1  # of the equal pairs
+_LEAKS = (  # scored rows, what they repeat, and what follows
+    (Split.VALIDATION, Split.TRAIN, "scores on them tell of memory"),
+    (Split.TEST, Split.TRAIN, "scores on them tell of memory"),
+    (Split.TEST, Split.VALIDATION, "they confirm less than new rows would: λ is chosen on these"),
+)
+_ROWS = {Split.TRAIN: "training", Split.VALIDATION: "validation"}
+_IN_CHAINS = (
+    "Chains of them (a row shares A with one row and B with another) run through too much of the "
+    "data to be kept together, so only rows that repeat both A and B of another are. Number what "
+    "belongs together in an array 'group', or leave rows of these chains out."
+)
 _SAMPLE = (4096, 64)  # rows and values of each that tell what chance makes equal
 
 
@@ -30,12 +41,14 @@ class Copies:
         b: The same of B.
         either: (rows,) equal for rows that hang together by equal A or B, or where too many would,
             for rows that have both.
+        in_chains: Whether too many hang together.
         common: By side, how many rows have one of its common values.
     """
 
     a: Ints
     b: Ints
     either: Ints
+    in_chains: bool
     common: dict[str, int]
 
     @property
@@ -57,9 +70,10 @@ def find_copies(a: Modality, b: Modality) -> Copies:
             common[name] = int(often.sum())
         codes[name] = _numbered(np.where(often, len(same) + np.arange(len(same)), same))
     either = _connected(codes["a"], codes["b"])
-    if _in_too_many(either).any():
+    in_chains = bool(_in_too_many(either).any())
+    if in_chains:
         either = _numbered(codes["a"] * len(either) + codes["b"])
-    return Copies(a=codes["a"], b=codes["b"], either=either, common=common)
+    return Copies(a=codes["a"], b=codes["b"], either=either, in_chains=in_chains, common=common)
 
 
 def repeating(codes: Ints) -> int:
@@ -80,9 +94,10 @@ def warn_of_copies(
     labelled: Mask,
     findings: Findings,
     *,
+    handled: str,
     apart: str,
 ) -> None:
-    """Note how many rows are copies, and where scored rows repeat trained ones.
+    """Note how many rows are copies, and where scored rows repeat those trained or chosen on.
 
     Args:
         copies: Which rows are copies.
@@ -91,35 +106,33 @@ def warn_of_copies(
         split: (rows,), the values of `Split`.
         labelled: (rows,), True where a row has a label.
         findings: Where it is noted.
+        handled: What is done about copies, in a sentence.
         apart: What to do about copies that the split tears apart.
     """
     sides = ((a, copies.a), (b, copies.b))
     for name, side in (("a", a), ("b", b)):
         _warn_of_common(side, copies.common.get(name, 0), findings)
-    if not copies.matter:
+    if max(repeating(codes) for _, codes in sides) < MATTER_FROM * len(split):
         return
+    if copies.in_chains:
+        handled, apart = _IN_CHAINS, ""
     counts = [
         f"{counted(number, 'row repeats', 'rows repeat')} {side.name!r} of an earlier row"
         for side, codes in sides
         if (number := repeating(codes))
     ]
-    findings.warn(
-        f"{' and '.join(counts)}, of {len(split):,} rows in all. Rows that are copies count as one "
-        "where intervals are made; a split made here keeps them together."
-    )
-    for part in (Split.VALIDATION, Split.TEST):
+    findings.warn(f"{' and '.join(counts)}, of {len(split):,} rows in all. {handled}")
+    for part, earlier, why in _LEAKS:
         scored = (split == part) & labelled
-        repeats = [
-            (side.name, scored & np.isin(codes, codes[split == Split.TRAIN]))
-            for side, codes in sides
-        ]
+        before = (split == earlier) & (labelled | (earlier == Split.TRAIN))
+        repeats = [(side.name, scored & np.isin(codes, codes[before])) for side, codes in sides]
         seen = np.logical_or.reduce([rows for _, rows in repeats])
         if seen.any():
             names = " or ".join(repr(name) for name, rows in repeats if rows.any())
             findings.warn(
-                f"{int(seen.sum()):,} of {int(scored.sum()):,} {part.name.lower()} rows repeat "
-                f"{names} of training rows (first: row {int(seen.argmax())}, counting from 0), so "
-                f"scores on them tell of memory. {apart}"
+                f"{int(seen.sum()):,} of {int(scored.sum()):,} {part.name.lower()} rows "
+                f"{'repeats' if seen.sum() == 1 else 'repeat'} {names} of {_ROWS[earlier]} rows "
+                f"(first: row {int(seen.argmax())}, counting from 0), so {why}. {apart}".rstrip()
             )
 
 
@@ -129,7 +142,8 @@ def _warn_of_common(side: Modality, rows: int, findings: Findings) -> None:
         findings.warn(
             f"array {side.name!r} has values that stand in more than "
             f"{_most(len(side.values)):,} rows each ({rows:,} rows of {len(side.values):,}): they "
-            "are taken for common values, as a blank image is, not for copies of one sample."
+            "are taken for common values, as a blank image is, not for copies of one sample. If "
+            "they are copies, number the samples in an array 'group'."
         )
 
 
@@ -165,7 +179,7 @@ def _in_too_many(codes: Ints) -> Mask:
 
 def _connected(one: Ints, other: Ints) -> Ints:
     """(rows,): equal for rows that are linked by chains of equal values of either."""
-    from scipy.sparse import coo_array
+    from scipy.sparse import coo_array  # slow to import
     from scipy.sparse.csgraph import connected_components
 
     first, rows = int(one.max()) + 1, len(one)

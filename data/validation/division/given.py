@@ -36,7 +36,9 @@ def read_split(name: str, array: Array, findings: Findings) -> Splits | None:
     if (other := ~np.isin(values, [int(split) for split in Split])).any():
         findings.error(
             f"array {name!r} holds values other than 0 (training), 1 (validation) and 2 (test) "
-            f"in {rows_where(other)}. Correct them, or leave the array out to have a split made."
+            f"in {rows_where(other)}: {listing(np.unique(array[other]).tolist())}. Correct them "
+            '(words are "train", "validation" and "test"), or leave the array out to have a split '
+            "made."
         )
         return None
     return values.astype(np.int8)
@@ -67,8 +69,8 @@ def _check_part(
     name = part.name.lower()
     if not rows.any():
         findings.error(
-            f"array {array!r} has no {name} rows (none is {int(part)}). Assign some, or leave the "
-            "array out to have a split made."
+            f"array {array!r} has no {name} rows (none is {int(part)}). Assign some, as "
+            f"{int(part)} or {name!r}, or leave the array out to have a split made."
         )
         return
     if labels is None:

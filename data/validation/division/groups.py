@@ -6,9 +6,10 @@ import numpy as np
 
 from tuner.data.dataset import Classes, Split
 from tuner.data.typing import Array, Ints, Splits
-from tuner.data.validation.findings import Findings, rows_where
+from tuner.data.validation.findings import Findings, counted, listing, rows_where
 from tuner.data.validation.kinds import unusable_kind
 from tuner.data.validation.labels.reading import Labels, names_of
+from tuner.data.validation.names import is_missing_name, warn_of_twins
 from tuner.data.validation.text import read_text
 
 FEW_GROUPS = 10  # fewer tell little of other groups
@@ -35,6 +36,7 @@ def read_groups(name: str, array: Array, findings: Findings) -> Groups | None:
     if array.ndim != 1:
         findings.error(
             f"array {name!r} has shape {array.shape}, where one value a row, (rows,), is wanted."
+            + (f" Save it as {name}[:, 0]." if array.shape[1:] == (1,) else "")
         )
     if holds or array.ndim != 1:
         return None
@@ -42,7 +44,28 @@ def read_groups(name: str, array: Array, findings: Findings) -> Groups | None:
     if values is None:
         return None
     distinct, codes = np.unique(values, return_inverse=True)
-    return Groups(codes=codes.astype(np.int64), names=names_of(distinct))
+    groups = Groups(codes=codes.astype(np.int64), names=names_of(distinct))
+    _warn_of_names(name, groups, findings)
+    return groups
+
+
+def _warn_of_names(array: str, groups: Groups, findings: Findings) -> None:
+    """Say what reads as "no group" and yet is one, and which groups may be the same."""
+    rows = np.bincount(groups.codes)
+    numbers = [name for name in groups.names if isinstance(name, int)]
+    lone = numbers[0] if sum(number < 0 for number in numbers) == 1 else None
+    suspects = [
+        f"{name!r} ({counted(int(count), 'row')})"
+        for name, count in zip(groups.names, rows, strict=True)
+        if count > 1 and (is_missing_name(name) if isinstance(name, str) else name == lone)
+    ]
+    if suspects:
+        findings.warn(
+            f"array {array!r} holds {listing(suspects, show=str)}, which usually stands for no "
+            "group, and here is one whose rows belong together. If it is none, give each of these "
+            "rows a name or number of its own."
+        )
+    warn_of_twins(array, "groups", groups.names, rows, findings)
 
 
 def _broken_number(array: Array) -> str | None:
@@ -54,6 +77,8 @@ def _broken_number(array: Array) -> str | None:
             f"no number in {rows_where(missing)}. Give each row that is in no group a number of "
             "its own, or drop these rows from every array"
         )
+    if (infinite := np.isinf(array)).any():
+        return f"infinite numbers in {rows_where(infinite)}; correct them"
     if (broken := array != np.rint(array)).any():
         return f"fractions in {rows_where(broken)}; save it as integers or text"
     return None

@@ -54,8 +54,14 @@ def make_split(
 
 
 def _split_of(copies: Ints, labels: Labels, seed: int) -> Splits:
-    """Split one row of each set of copies; the others follow."""
-    return stratified_split(_of_first(copies, labels), seed)[copies]
+    """Split one row of each set of copies; the others follow.
+
+    Where copies differ in their label and too few of those rows have a class, split whole sets.
+    """
+    first = _of_first(copies, labels)
+    if _too_few(first, np.arange(len(first.y)))[0].size:
+        return grouped_split(labels, copies, seed)
+    return stratified_split(first, seed)[copies]
 
 
 def _of_first(copies: Ints, labels: Labels) -> Labels:
@@ -64,13 +70,29 @@ def _of_first(copies: Ints, labels: Labels) -> Labels:
     return replace(labels, y=labels.y[order[np.unique(copies[order], return_index=True)[1]]])
 
 
-def can_stay_together(copies: Ints, labels: Labels, groups: Groups | None) -> bool:
-    """Whether copies, with the groups that they link, leave enough to be in every split."""
+def kept_together(copies: Ints, labels: Labels, groups: Groups | None) -> Ints | None:
+    """Return which copies can share a split, so that every split has enough rows and every class.
+
+    Args:
+        copies: (rows,), equal for rows that are copies.
+        labels: What has to be in every split.
+        groups: Those that copies link.
+
+    Returns:
+        (rows,), equal for rows that stay together: copies, but for those of classes that have fewer
+        samples than there are splits. None if too few samples would be left.
+    """
     if groups is not None:
-        return not _too_few(labels, together(copies, groups.codes))[0].size
-    first = _of_first(copies, labels)
-    enough = int(first.labelled.sum()) >= MIN_LABELLED_ROWS
-    return enough and not _too_few(first, np.arange(len(first.y)))[0].size
+        linked = together(copies, groups.codes)
+        return None if _too_few(labels, linked)[0].size else copies
+    if int(_of_first(copies, labels).labelled.sum()) < MIN_LABELLED_ROWS:
+        return None
+    small, _ = _too_few(labels, copies)
+    if labels.classes is None or not small.size:
+        return copies
+    alone = np.isin(labels.y, small)
+    numbers = np.where(alone, len(copies) + np.arange(len(copies)), copies)
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
 
 
 def _lacking_classes(labels: Labels, rows: Mask) -> list[int | str]:
@@ -89,10 +111,15 @@ def _check_divisible(labels: Labels, groups: Groups | None, findings: Findings) 
         return True
     unit = "labelled row" if groups is None else "group"
     each = [f"{names[code]!r} ({counted(int(numbers[code]), unit)})" for code in small.tolist()]
+    mend = (
+        f"add rows, merge classes, or mark their labels as missing. {labels.as_numbers}"
+        if groups is None
+        else f"there are {counted(len(groups.names), 'group')} in all, and one lies in one split. "
+        "Use smaller groups, or leave them out if rows are independent of each other."
+    )
     findings.error(
         f"{counted(len(small), 'class is', 'classes are')} too small to be in training, validation "
-        f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; add rows, merge "
-        f"classes, or mark their labels as missing. {labels.as_numbers}".rstrip()
+        f"and test: {listing(each, show=str)}. Each needs three {unit}s at least; {mend}".rstrip()
     )
     return False
 

@@ -1,7 +1,5 @@
 """What is doubtful in labels, in words that say what to do: each is a warning, none an error."""
 
-import unicodedata
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +7,11 @@ import numpy as np
 from tuner.data.dataset import Classes, Task
 from tuner.data.typing import Array, Ints, Mask
 from tuner.data.validation.findings import Findings, counted, listing
-from tuner.data.validation.labels.missing import NOTHING, is_missing, option
+from tuner.data.validation.labels.missing import DEFAULT_MARKS, NOTHING, is_missing, option
 from tuner.data.validation.labels.task import Reading
+from tuner.data.validation.names import is_missing_name, warn_of_twins
+from tuner.data.validation.numbers.extremes import SENTINELS, stands_apart
 
-# Lower case: what programs write where a text is missing, and what stands for "ignore" in masks.
-_MISSING_NAMES = {"nan", "none", "null", "<na>", "na", "n/a", "#n/a", "nat", "undefined", "?", ""}
-_SENTINELS = (-1, -9, -99, -100, -999, -9999, 99, 255, 999, 9999, 99999)
 _SHARE = 10  # one row in so many without a label is worth a word
 _MAJORITY = 0.8
 _FEW_ROWS = 10  # fewer leave a test split one row of a class
@@ -96,7 +93,7 @@ def warn_of_marks(
         task: What the labels ask for.
         findings: Where it is said.
     """
-    if suspects := _suspects(values[~missing], task):
+    if suspects := _suspects(values[~missing], task, chosen):
         each = [f"{_shown(suspect)} ({counted(rows, 'row')})" for suspect, rows in suspects]
         usable = [str(suspect) for suspect, _ in suspects if suspect != NOTHING]
         known = [mark for mark in marks if is_missing(values, [mark]).any()]
@@ -105,8 +102,9 @@ def warn_of_marks(
             mends.append(f"save {NOTHING!r} as an empty text")
         findings.warn(
             f"array {name!r} holds {listing(each, show=str)}, which usually "
-            f"{'stands' if len(each) == 1 else 'stand'} for a missing label, and here counts as a "
-            f"label like others. If it is missing, {' and '.join(mends)}."
+            f"{'stands' if len(each) == 1 else 'stand'} for a missing label, and here "
+            f"{'counts as a label' if len(each) == 1 else 'count as labels'} like others. "
+            f"If {'it is' if len(each) == 1 else 'they are'} missing, {' and '.join(mends)}."
         )
     for mark in chosen:
         if mark != NOTHING and not is_missing(values, [mark]).any():
@@ -123,14 +121,7 @@ def warn_of_classes(name: str, y: Ints, classes: Classes, findings: Findings) ->
         findings: Where it is said.
     """
     rows = np.bincount(y[y >= 0], minlength=len(classes))
-    twins = defaultdict(list)
-    for label, count in zip(classes, rows.tolist(), strict=True):
-        twins[_plain(label)].append(f"{label!r} ({counted(count, 'row')})")
-    if near := [listing(group, show=str) for group in twins.values() if len(group) > 1]:
-        findings.warn(
-            f"array {name!r} has classes whose names differ only in case, blanks or the way they "
-            f"are written: {'; '.join(near[:8])}. If they are the same, write them alike."
-        )
+    warn_of_twins(name, "classes", classes, rows, findings)
     largest, total = int(rows.argmax()), int(rows.sum())
     if rows[largest] > _MAJORITY * total:
         share = rows[largest] / total
@@ -149,36 +140,24 @@ def warn_of_classes(name: str, y: Ints, classes: Classes, findings: Findings) ->
         )
 
 
-def _suspects(present: Array, task: Task) -> list[tuple[int | str, int]]:
+def _suspects(present: Array, task: Task, chosen: Sequence[str]) -> list[tuple[int | str, int]]:
     """What usually stands for a missing label, with its number of rows."""
     distinct, rows = np.unique(present, return_counts=True)
+    by_choice = chosen if NOTHING not in chosen else ()  # other marks may have been forgotten
+    refused = DEFAULT_MARKS if NOTHING in chosen else ()
     if present.dtype.kind == "U":
         named = zip(distinct.tolist(), rows.tolist(), strict=True)
-        return [(name, n) for name, n in named if name.strip().lower() in _MISSING_NAMES]
-    # Among classes -1 is missing, unless a user says that it is not.
-    codes = [c for c in _SENTINELS if c != -1 or task == "regression"]
-    held = [(c, int(rows[distinct == c].sum())) for c in codes if _stands_apart(c, distinct)]
+        return [
+            (name, n) for name, n in named if _is_suspect(name, by_choice) and name not in refused
+        ]
+    codes = [c for c in SENTINELS if c != -1 or by_choice or task == "regression"]
+    held = [(c, int(rows[distinct == c].sum())) for c in codes if stands_apart(c, distinct)]
     return [(code, count) for code, count in held if count > 1]
 
 
-def _stands_apart(value: float, distinct: Array) -> bool:
-    """Whether a value is the only one below 0, or farther from the others than these are."""
-    others = distinct[distinct != value].astype(np.float64)
-    if len(others) < 2 or len(others) == len(distinct):
-        return False
-    if value < 0 <= others.min():
-        return True
-    return bool(np.abs(others - value).min() > np.ptp(others))
+def _is_suspect(name: str, chosen: Sequence[str]) -> bool:
+    return is_missing_name(name) or bool(chosen and name in DEFAULT_MARKS)
 
 
 def _shown(value: object) -> str:
     return repr(value) if isinstance(value, str) else f"{value:g}"
-
-
-def _plain(label: object) -> str:
-    """What near twins have in common: "Cat " and "cat", "1" and "1.0"."""
-    text = " ".join(unicodedata.normalize("NFKC", str(label)).split()).casefold()
-    try:
-        return repr(float(text))
-    except ValueError:
-        return text

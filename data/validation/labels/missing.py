@@ -14,14 +14,14 @@ from tuner.data.dataset import Task
 from tuner.data.typing import Array, Mask
 
 NOTHING = "none"  # the choice that no label is marked as missing
-_MARKS = ("-1", "")
+DEFAULT_MARKS = ("-1", "")  # where labels are classes
 
 
 def marks_of(chosen: Sequence[str], task: Task) -> tuple[str, ...]:
     """Return the marks of missing labels: those chosen, or those of the rule."""
     if chosen:
         return tuple(mark for mark in chosen if mark != NOTHING)
-    return _MARKS if task == "classification" else ()
+    return DEFAULT_MARKS if task == "classification" else ()
 
 
 def is_missing(values: Array, marks: Sequence[str]) -> Mask:

@@ -20,7 +20,8 @@ from tuner.data.validation.labels.doubts import (
 )
 from tuner.data.validation.labels.missing import is_missing, marks_of
 from tuner.data.validation.labels.task import read_task
-from tuner.data.validation.precision import precision_of
+from tuner.data.validation.numbers.extremes import warn_of_far_targets
+from tuner.data.validation.numbers.precision import precision_of
 from tuner.data.validation.text import read_text
 
 # 15 % of fewer rows is under five: a score on those says nothing, whatever λ.
@@ -33,8 +34,8 @@ class Labels:
 
     Attributes:
         y: (rows,). Classification: int64 indices into `classes`, -1 without a label.
-            Regression: float32, or float64 (see `tuner.data.validation.precision`), NaN without a
-            label.
+            Regression: float32, or float64 (see `tuner.data.validation.numbers.precision`), NaN
+            without a label.
         task: What the labels ask for.
         classes: The labels as they were, sorted; None in regression.
         name: Name of the array.
@@ -106,6 +107,8 @@ def read_labels(
         return None
     if labels.classes is not None:
         warn_of_classes(name, labels.y, labels.classes, findings)
+    else:
+        warn_of_far_targets(name, labels.y, findings)
     return labels
 
 

@@ -7,7 +7,7 @@ from tuner.data.memory.blocks import row_blocks
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array
 from tuner.data.validation.findings import Findings, rows_where
-from tuner.data.validation.masks import check_steps, read_steps
+from tuner.data.validation.numbers.masks import check_steps, read_steps
 
 _MOST = 2**24  # of vocabularies there are; below it float32 holds every id
 

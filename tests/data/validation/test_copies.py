@@ -191,7 +191,56 @@ def test_inspection_tells_copies_from_groups(tmp_path):
     np.savez(tmp_path / "twice.npz", **chosen(world(), all=np.resize(np.arange(100), 200)))
     found = inspect(tmp_path / "twice.npz").reading
     assert (
-        found["groups"]
-        == "100 groups of 2 to 2 rows, which are copies of each other and count as one"
+        found["groups"] == "100 groups of 2 rows, which are copies of each other and count as one"
     )
     assert "copies together" in found["split"]
+
+
+def test_a_class_of_too_few_samples_does_not_tear_the_others_apart():
+    index = np.repeat(np.arange(100), 2)
+    arrays = chosen(world(), all=index)
+    arrays["y"] = np.where(index < 2, 2, index % 2)  # four rows, two samples
+    dataset = data.from_arrays(arrays)
+    others = index >= 2
+    by_sample = np.stack([dataset.split[others][::2], dataset.split[others][1::2]])
+    assert (by_sample[0] == by_sample[1]).all()
+    assert all((dataset.y[dataset.indices(part)] == 2).any() for part in Split)
+
+
+def test_copies_whose_labels_differ_stay_together():
+    index = np.repeat(np.arange(60), 5)
+    arrays = chosen(world(300), all=index, b=np.arange(300))
+    arrays["y"] = np.where(np.arange(300) % 25 == 3, 2, np.arange(300) % 2)  # no first of a sample
+    dataset = data.from_arrays(arrays)
+    assert straddling(dataset, "a") == 0
+    for part in Split:
+        assert set(dataset.y[dataset.indices(part)]) == {0, 1, 2}
+
+
+def test_copies_in_one_long_chain_are_said():
+    rows = np.arange(200)
+    arrays = chosen(world(), all=rows, a=rows // 2, b=(rows + 1) // 2 % 100)
+    told = "\n".join(data.from_arrays(arrays).warnings)
+    assert "100 rows repeat 'a' of an earlier row and 100 rows repeat 'b'" in told
+    assert "Chains of them" in told
+    assert "test rows repeat 'a' or 'b' of training rows" in told
+    assert "count as one" not in told
+
+
+def test_test_rows_that_repeat_validation_rows_are_said():
+    arrays = world(120) | {"split": np.repeat([0, 1, 2], 40)}
+    arrays["a"][80:90] = arrays["a"][40:50]
+    (told,) = (text for text in data.from_arrays(arrays).warnings if "λ is chosen" in text)
+    assert told.startswith("10 of 40 test rows repeat 'a' of validation rows (first: row 80")
+
+
+def test_what_is_said_of_copies_is_what_is_done(tmp_path):
+    arrays = chosen(world(), all=np.repeat(np.arange(100), 2))
+    kept, apart = (
+        data.from_arrays(arrays, keep_copies_apart=choice).warnings[0] for choice in (False, True)
+    )
+    assert "a split made here keeps them together" in kept
+    assert "--keep-copies-apart" in kept
+    assert apart.endswith("They count as rows of their own, as --keep-copies-apart asks.")
+    np.savez(tmp_path / "few.npz", **chosen(world(30), all=np.repeat(np.arange(15), 2)))
+    assert "some copies torn apart" in inspect(tmp_path / "few.npz").reading["split"]

@@ -152,3 +152,84 @@ def test_groups_that_are_missing_are_named(arrays):
     assert "a number of its own" in text
     mended = np.where(np.isnan(groups), 1000, groups)
     assert data.from_arrays(arrays | {"group": mended}).group is not None
+
+
+def sequences(padding=0.0):
+    """(60, 8, 3) steps, padded from lengths 3 to 8, and the lengths."""
+    rng = np.random.default_rng(0)
+    lengths = np.resize(np.arange(3, 9), 60)
+    values = rng.normal(size=(60, 8, 3))
+    values[np.arange(8) >= lengths[:, None]] = padding
+    return values, lengths
+
+
+def test_padding_without_a_mask_is_said_and_the_advice_works(arrays):
+    a, lengths = sequences()
+    (told,) = data.from_arrays(arrays | {"a": a}).warnings
+    assert "of 50 rows of 60 hold nothing but zeros" in told
+    assert "save (a != 0).any(axis=2) as array 'a_mask'" in told
+    masked = data.from_arrays(arrays | {"a": a, "a_mask": (a != 0).any(axis=2)})
+    assert masked.warnings == ()
+    assert (masked.a.mask.sum(1) == lengths).all()
+
+
+def test_padding_of_nan_without_a_mask(arrays):
+    a, lengths = sequences(np.nan)
+    assert "save numpy.isfinite(a).all(axis=2) as array 'a_mask'" in refused(arrays | {"a": a})
+    masked = data.from_arrays(arrays | {"a": a, "a_mask": np.isfinite(a).all(axis=2)})
+    assert (masked.a.mask.sum(1) == lengths).all()
+
+
+def test_a_mask_that_leaves_out_the_last_step(arrays):
+    a, lengths = sequences()
+    (told,) = data.from_arrays(arrays | {"a": a, "n": lengths - 1}, a_lengths="n").warnings
+    assert "'n' leaves out 60 steps that hold numbers, beside 150 that hold nothing" in told
+
+
+@pytest.mark.parametrize(
+    ("reshaped", "words"),
+    [(lambda mask: mask.sum(1), "--a-lengths a_mask"), (lambda mask: mask[..., None], "[:, :, 0]")],
+)
+def test_masks_of_another_shape(arrays, reshaped, words):
+    a, lengths = sequences()
+    assert words in refused(arrays | {"a": a, "a_mask": reshaped(np.arange(8) < lengths[:, None])})
+
+
+def test_lengths_of_what_has_no_steps(arrays):
+    with pytest.raises(data.DataError, match=r"'n' masks padded steps, but 'a' .* no time axis"):
+        data.from_arrays(arrays | {"n": np.full(60, 50)}, a_lengths="n")
+
+
+@pytest.mark.parametrize("value", [1e6, -1e30])
+def test_a_number_far_from_the_others_is_said(arrays, value):
+    arrays["a"] = arrays["a"].copy()
+    arrays["a"][5, 3] = value
+    (told,) = data.from_arrays(arrays).warnings
+    assert "1 feature (counting from 0) with a number far from the others" in told
+    assert f"3 ({value:g}, nine in ten from" in told
+
+
+def test_a_target_far_from_the_others_is_said(arrays):
+    y = np.random.default_rng(0).normal(size=60)
+    y[7] = 1e9
+    (told,) = data.from_arrays(arrays | {"y": y}).warnings
+    assert "'y' holds 1e+09 in row 7" in told
+
+
+def test_a_mark_of_missing_numbers_is_said(arrays):
+    arrays["a"] = arrays["a"].copy()
+    arrays["a"][::10, 1] = -999
+    (told,) = data.from_arrays(arrays).warnings
+    assert "1 (-999, 10%)" in told
+
+
+def test_ordinary_numbers_are_not_doubted(arrays):
+    rng = np.random.default_rng(0)
+    for a in (
+        rng.standard_t(3, size=(60, 4)),
+        rng.lognormal(0, 2, size=(60, 4)),
+        np.eye(60)[:, :30],  # a lone 1 in each feature
+        rng.integers(0, 256, size=(60, 3, 8, 8)),
+        rng.choice([0, 255], size=(60, 20)),
+    ):
+        assert data.from_arrays(arrays | {"a": a}, keep_copies_apart=True).warnings == ()

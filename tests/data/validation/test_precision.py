@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tuner import data
 from tuner.data import Standardizer
-from tuner.data.validation.precision import from_bfloat16, precision_of
+from tuner.data.validation.numbers.precision import from_bfloat16, precision_of
 
 SECONDS = 1.7e9  # since 1970: float32 has steps of 128 there
 

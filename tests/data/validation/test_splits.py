@@ -150,3 +150,40 @@ def test_a_given_split_wins_over_groups(arrays):
     dataset = data.from_arrays(arrays | {"split": split, "group": np.arange(60) // 3})
     np.testing.assert_array_equal(dataset.split, split)
     np.testing.assert_array_equal(dataset.group, np.arange(60) // 3)
+
+
+@pytest.mark.parametrize("nobody", ["", "nan", "N/A", -1])
+def test_rows_of_no_group_that_would_be_one_are_said(make, nobody):
+    group = np.arange(60) // 3
+    named = group if nobody == -1 else np.char.add("p", group.astype(str))
+    dataset = data.from_arrays(make() | {"group": np.where(np.arange(60) % 7 == 0, nobody, named)})
+    (told,) = (text for text in dataset.warnings if "no group" in text)
+    assert told.startswith(f"array 'group' holds {nobody!r} (9 rows)")
+
+
+def test_groups_that_may_be_the_same_are_said(make):
+    group = np.char.add(np.where(np.arange(60) % 2, "p", "P"), (np.arange(60) // 3).astype(str))
+    told = "\n".join(data.from_arrays(make() | {"group": group}).warnings)
+    assert "groups whose names differ only in case" in told
+    assert "'P0' (2 rows) and 'p0' (1 row)" in told
+
+
+def test_an_infinite_group_is_named(make):
+    group = np.arange(60.0)
+    group[3] = np.inf
+    with pytest.raises(data.DataError, match=r"'group' holds infinite numbers in 1 row .*row 3"):
+        data.from_arrays(make() | {"group": group})
+
+
+def test_too_few_groups_are_counted(make):
+    with pytest.raises(data.DataError, match="there are 2 groups in all") as caught:
+        data.from_arrays(make() | {"group": np.arange(60) % 2})
+    assert "--task" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["eval", "trian", "0.0"])
+def test_a_word_that_is_no_split_is_shown(make, word):
+    split = np.array(["train", "val", "test"])[np.arange(60) // 20]
+    split[7] = word
+    with pytest.raises(data.DataError, match=rf"row 7, counting from 0\): '{word}'"):
+        data.from_arrays(make() | {"split": split})

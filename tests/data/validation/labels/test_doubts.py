@@ -34,6 +34,31 @@ def test_names_that_differ(make, names):
     assert warnings_of(make, np.resize(names, 300)) == ()
 
 
+@pytest.mark.parametrize(
+    "twin",
+    [
+        "c\u0430t",  # a Cyrillic a
+        "cat\u200b",  # a space of no width
+        "\ufeffcat",  # a byte order mark
+    ],
+)
+def test_twins_that_look_the_same_are_written_so_that_they_do_not(make, twin):
+    (warning,) = warnings_of(make, np.resize(["cat", twin, "dog"], 300))
+    assert "'cat' (100 rows)" in warning
+    assert ascii(twin) in warning
+
+
+def test_quotes_and_separators_make_twins(make):
+    names = ["new-york", "New York", "new_york", '"paris"', "paris"]
+    (warning,) = warnings_of(make, np.resize(names, 300))
+    assert all(repr(name) in warning for name in names)
+
+
+def test_large_numbers_are_compared_to_the_last_digit(make):
+    assert warnings_of(make, np.resize(np.arange(3, dtype="u8") + 2**63, 300)) == ()
+    assert warnings_of(make, np.resize([str(2**63 + each) for each in range(3)], 300)) == ()
+
+
 def test_a_majority_and_the_class_that_it_hides(make):
     y = (np.arange(300) % 20 == 0).astype(int)
     (warning,) = warnings_of(make, y)

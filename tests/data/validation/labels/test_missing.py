@@ -213,3 +213,27 @@ def test_names_that_are_no_numbers_are_not_said_to_be(make):
 def test_a_mark_that_no_label_has_is_named(make):
     y = np.resize([0, 1], 300)
     assert "holds no '255'" in warned(read(make, y, missing=["255"]))
+
+
+@pytest.mark.parametrize(
+    ("y", "chosen", "forgotten"),
+    [
+        (np.resize([0, 1, -1, -100], 300), "-100", "-1"),
+        (np.resize(["a", "b", "-1", "nan"], 300), "nan", "-1"),
+        (np.resize(["a", "b", "", "nan"], 300), "nan", "''"),
+    ],
+)
+def test_a_usual_mark_that_a_choice_leaves_out_is_said(make, y, chosen, forgotten):
+    told = warned(read(make, y, missing=[chosen]), "usually stands for a missing label")
+    assert f"use --missing {chosen} --missing {forgotten}" in told
+    assert not read(make, y, missing=[chosen, shlex.split(forgotten)[0]]).warnings[1:]
+
+
+def test_a_usual_mark_that_is_said_to_be_a_label_is_believed(make):
+    for y in (np.resize(["a", "b", ""], 300), np.resize([0, 1, -1], 300)):
+        assert read(make, y, missing=["none"]).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["unknown", "missing", ".", "--"])
+def test_what_people_write_for_a_missing_label_is_said(make, name):
+    assert repr(name) in warned(read(make, np.resize(["a", "b", name], 300)), "--missing")

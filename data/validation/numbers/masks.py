@@ -4,8 +4,10 @@ import numpy as np
 
 from tuner.data.memory.blocks import row_blocks
 from tuner.data.typing import Array, Mask
-from tuner.data.validation.findings import Findings, rows_where
+from tuner.data.validation.findings import Findings, counted, rows_where
 from tuner.data.validation.kinds import unusable_kind
+
+_PADDED = 0.1  # share of rows
 
 
 def mask_of_lengths(name: str, lengths: Array, array: Array, findings: Findings) -> Mask | None:
@@ -20,8 +22,9 @@ def mask_of_lengths(name: str, lengths: Array, array: Array, findings: Findings)
     Returns:
         (rows, time), True where a step is real; None if a fault was noted.
     """
-    if array.ndim < 2:
-        return None  # what is wrong with it is said elsewhere
+    ids = array.ndim == 2 and array.dtype.kind in "iu"
+    if array.ndim != 3 and not ids:
+        return lengths  # that there are no steps to mask is said where masks are read
     rows, steps = array.shape[:2]
     if lengths.shape != (rows,) or lengths.dtype.kind not in "iuf":
         findings.error(
@@ -56,7 +59,7 @@ def read_steps(
     if mask.shape != array.shape[:2]:
         findings.error(
             f"array {mask_name!r} has shape {mask.shape}, where {array.shape[:2]}, the rows and "
-            f"steps of {name!r}, is wanted."
+            f"steps of {name!r}, is wanted.{_mend_of_shape(mask_name, mask, array)}"
         )
         return None
     if (holds := unusable_kind(mask, "biuf")) or not np.isin(mask, (0, 1)).all():
@@ -68,6 +71,14 @@ def read_steps(
     return np.array(mask, dtype=np.bool_, order="C")
 
 
+def _mend_of_shape(name: str, mask: Array, array: Array) -> str:
+    if mask.shape == array.shape[:1]:
+        return f" Numbers of real steps are chosen with --a-lengths {name} (or --b-lengths)."
+    if mask.shape == (*array.shape[:2], 1):
+        return f" Save {name}[:, :, 0]."
+    return ""
+
+
 def check_steps(mask_name: str, array: Array, steps: Mask, findings: Findings) -> None:
     """Check that a mask keeps the steps that hold something.
 
@@ -77,7 +88,8 @@ def check_steps(mask_name: str, array: Array, steps: Mask, findings: Findings) -
         steps: (rows, time), True where a step is meant to be real.
         findings: Where faults are noted.
     """
-    if _is_inverted(array, steps):
+    kept_empty, kept_full, left_empty, left_full = _counts_of_steps(array, steps)
+    if kept_empty > kept_full and left_full > left_empty:
         findings.error(
             f"array {mask_name!r} looks inverted: most steps that it keeps hold nothing but zeros "
             "or NaN, and most that it leaves out hold numbers. True has to mean a real step: save "
@@ -93,14 +105,43 @@ def check_steps(mask_name: str, array: Array, steps: Mask, findings: Findings) -
             f"array {mask_name!r} leaves out the first step of every row. True has to mean a real "
             f"step: if it means padding, save {mask_name} == 0 in its place."
         )
+    if left_empty and left_full and kept_full > kept_empty:
+        findings.warn(
+            f"array {mask_name!r} leaves out {counted(left_full, 'step')} that "
+            f"{'holds' if left_full == 1 else 'hold'} numbers, beside {left_empty:,} that hold "
+            "nothing but zeros or NaN. If all steps that hold numbers are real, correct it: a "
+            "number of steps counts the last one, too."
+        )
 
 
-def _is_inverted(array: Array, steps: Mask) -> bool:
-    kept = empty = full = 0
+def warn_of_padding(name: str, values: Array, findings: Findings) -> None:
+    """Name steps at an end that hold nothing but zeros, as padding does.
+
+    Args:
+        name: Name of the array.
+        values: (rows, time, features), without a mask.
+        findings: Where it is said.
+    """
+    if values.shape[1] < 2 or values.shape[2] < 2 or values.shape[1] == values.shape[2]:
+        return  # a single feature may well be zero; square rows may be images
+    padded = 0
+    for rows in row_blocks(values):
+        holds = np.any(values[rows] != 0, axis=2)
+        padded += int((holds.any(axis=1) & ~(holds[:, 0] & holds[:, -1])).sum())
+    if padded > _PADDED * len(values):
+        findings.warn(
+            f"array {name!r}: the first or last steps of {counted(padded, 'row')} of "
+            f"{len(values):,} hold nothing but zeros, and count as real. If they are padding, save "
+            f"({name} != 0).any(axis=2) as array '{name}_mask'."
+        )
+
+
+def _counts_of_steps(array: Array, steps: Mask) -> tuple[int, int, int, int]:
+    """Numbers of steps: kept that hold nothing, and something; left out that do."""
+    counts = np.zeros(4, dtype=np.int64)
     for rows in row_blocks(array):
-        real, block = steps[rows], array[rows]
+        block = array[rows]
         holds = np.any((block != 0) & (block == block), axis=-1)  # NaN is not itself
-        kept += int(real.sum())
-        empty += int((real & ~holds).sum())
-        full += int((~real & holds).sum())
-    return 2 * empty > kept and 2 * full > steps.size - kept > 0
+        counts += np.bincount((2 * ~steps[rows] + holds).ravel(), minlength=4)
+    kept_empty, kept_full, left_empty, left_full = counts.tolist()
+    return kept_empty, kept_full, left_empty, left_full

@@ -5,11 +5,12 @@ import numpy as np
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import feature_blocks, row_blocks
 from tuner.data.memory.spool import Spool
-from tuner.data.typing import Array, Ints, Mask
+from tuner.data.typing import Array, Floats, Ints, Mask
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
 from tuner.data.validation.kinds import unusable_kind
-from tuner.data.validation.masks import check_steps, read_steps
-from tuner.data.validation.precision import (
+from tuner.data.validation.numbers.extremes import warn_of_extremes
+from tuner.data.validation.numbers.masks import check_steps, read_steps, warn_of_padding
+from tuner.data.validation.numbers.precision import (
     from_bfloat16,
     from_small,
     is_raw_bfloat16,
@@ -59,11 +60,17 @@ def read_modality(
         return None
     values = _converted(array, steps)
     _check_finite(name, array, values, findings)
-    if len(findings.errors) == before:
-        _check_constant(name, values, steps, findings)
     if len(findings.errors) > before:
         return None
-    return Modality(name=name, values=values, mask=steps)
+    side = Modality(name=name, values=values, mask=steps)
+    lows, highs = _ranges(side)
+    _check_constant(side, lows == highs, findings)
+    if len(findings.errors) > before:
+        return None
+    warn_of_extremes(side, lows, highs, findings)
+    if values.ndim == 3 and steps is None:
+        warn_of_padding(name, values, findings)
+    return side
 
 
 def _check_form(name: str, array: Array, findings: Findings) -> None:
@@ -148,6 +155,11 @@ def _check_finite(name: str, array: Array, values: Array, findings: Findings) ->
 def _mend_of_features(name: str, values: Array, often: Ints) -> str:
     """Say what to do about values that are not finite; `often` is the number of rows by feature."""
     fill = "Fill them in, or drop these rows from every array."
+    if values.ndim == 3 and _are_whole_steps(values):
+        return (
+            "Steps hold numbers either in all features or in none: if these are padding, save "
+            f"numpy.isfinite({name}).all(axis=2) as array '{name}_mask'. Else fill them in."
+        )
     lost = np.flatnonzero(2 * often > len(values)).tolist()
     if not lost:
         return fill
@@ -168,6 +180,18 @@ def _mend_of_features(name: str, values: Array, often: Ints) -> str:
     )
 
 
+def _are_whole_steps(values: Array) -> bool:
+    """Whether what is not finite fills whole steps, and leaves every row some of them."""
+    if values.shape[2] < 2:
+        return False
+    for rows in row_blocks(values):
+        held = np.isfinite(values[rows])
+        real: Mask = np.any(held, axis=2)
+        if not real.any(axis=1).all() or np.any(np.all(held, axis=2) != real):
+            return False
+    return True
+
+
 def _feature_axis(values: Array) -> int:
     return 1 if values.ndim in (2, 4) else 2
 
@@ -179,22 +203,23 @@ def _by_feature(flags: Array) -> Mask:
     return np.asarray(flags.any(axis=others))
 
 
-def _check_constant(
-    name: str,
-    values: Array,
-    steps: Mask | None,
-    findings: Findings,
-) -> None:
-    """Look for features (image: channels) that have the same value everywhere."""
-    ranges = [(b.min(0), b.max(0)) for b in feature_blocks(values, steps) if len(b)]
-    constant = np.min([low for low, _ in ranges], 0) == np.max([high for _, high in ranges], 0)
+def _ranges(side: Modality) -> tuple[Floats, Floats]:
+    """(features,): the least and the largest number of each feature (image: channel)."""
+    ranges = [(b.min(0), b.max(0)) for b in feature_blocks(side.values, side.mask) if len(b)]
+    lows, highs = zip(*ranges, strict=True)
+    return np.min(lows, 0).astype(np.float64), np.max(highs, 0).astype(np.float64)
+
+
+def _check_constant(side: Modality, constant: Mask, findings: Findings) -> None:
+    """Name features (image: channels) that have the same value everywhere."""
+    name = side.name
     if constant.all():
         findings.error(
             f"array {name!r} is constant: none of its features ever changes, so nothing can be "
             "learned from it. Check how it was made, or choose another array."
         )
     elif constant.any():
-        what = "channel" if values.ndim == 4 else "feature"
+        what = "channel" if side.values.ndim == 4 else "feature"
         numbers = np.flatnonzero(constant).tolist()
         findings.warn(
             f"array {name!r} has {counted(len(numbers), f'constant {what}')} of {len(constant):,} "

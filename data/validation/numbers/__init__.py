@@ -1,0 +1,1 @@
+"""Checks a modality of numbers."""
