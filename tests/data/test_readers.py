@@ -115,3 +115,12 @@ def test_importing_the_package_imports_no_reader():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"pyarrow", "sklearn", "fsspec", "pandas", "scipy", "torch"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_a_tensor_that_is_no_array_is_named_with_how_to_make_it_one(arrays):
+    torch = pytest.importorskip("torch")
+    a = torch.tensor(arrays["a"])
+    for tensor in (a.bfloat16(), a.clone().requires_grad_()):
+        with pytest.raises(data.DataError, match=r"Give a\.detach\(\)\.cpu\(\)\.float\(\)\.numpy"):
+            data.from_arrays(arrays | {"a": tensor})
+        data.from_arrays(arrays | {"a": tensor.detach().cpu().float().numpy()})
