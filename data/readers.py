@@ -142,8 +142,9 @@ def _normal(text: str) -> str:
 def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> Array | None:
     try:
         return np.asanyarray(values)  # keeps a masked array masked
-    except (ValueError, TypeError) as error:
-        findings.error(
-            f"array {name!r} cannot be made an array ({error}). Give all rows one shape."
-        )
+    except (ValueError, TypeError, RuntimeError) as error:  # a tensor refuses with either of two
+        mend = "Give all rows one shape."
+        if hasattr(values, "detach"):
+            mend = f"Give {name}.detach().cpu().float().numpy()."
+        findings.error(f"array {name!r} cannot be made an array ({error}). {mend}")
         return None

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from tuner.data.dataset import Modality, PairedDataset
+from tuner.data.memory.blocks import row_blocks
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays, Ints
 from tuner.data.validation.division.copies import (
@@ -64,6 +67,11 @@ def assemble(
             split = make_split(labels, groups, kept, seed, findings)
     findings.raise_errors()
     assert a and b and labels and copies and split is not None  # noqa: PT018  # else it raised
+    if a.values.shape == b.values.shape and _hold_the_same(a, b):
+        findings.warn(
+            f"arrays {a.name!r} and {b.name!r} hold the same values in every row, so there is "
+            "nothing to align. Choose another with --b."
+        )
     if groups is not None:
         warn_of_few_groups(split, labels, groups, findings)
     warn_of_copies(
@@ -161,6 +169,10 @@ def _modality(
     if modality is not None and options.layout(side) == "nchw":
         warn_of_axes(modality, f"--{side}-layout", findings)
     return modality
+
+
+def _hold_the_same(a: Modality, b: Modality) -> bool:
+    return all(np.array_equal(a.values[r], b.values[r]) for r in row_blocks(a.values))
 
 
 def _with_a_value_a_row(arrays: Arrays, roles: Roles) -> Arrays:

@@ -9,7 +9,7 @@ from tuner.data.typing import Mask
 # As .astype(str) would make a class "None" of what is missing.
 PLAIN_ARRAY = (
     "Save numbers x as x.astype(float), and text x, so that what is missing stays missing, as "
-    "numpy.array(pandas.Series(x).fillna('').astype(str), dtype=str)."
+    "numpy.array(pandas.Series(x, dtype=object).fillna('').astype(str), dtype=str)."
 )
 
 

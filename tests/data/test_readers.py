@@ -126,3 +126,12 @@ def test_what_is_being_read_is_told(arrays, tmp_path):
     assert steps == [
         line for name in "aby" for line in (f"reading {name}", f"reading {name}: row 60 of 60")
     ] + ["checking it"]
+
+
+def test_a_tensor_that_is_no_array_is_named_with_how_to_make_it_one(arrays):
+    torch = pytest.importorskip("torch")
+    a = torch.tensor(arrays["a"])
+    for tensor in (a.bfloat16(), a.clone().requires_grad_()):
+        with pytest.raises(data.DataError, match=r"Give a\.detach\(\)\.cpu\(\)\.float\(\)\.numpy"):
+            data.from_arrays(arrays | {"a": tensor})
+        data.from_arrays(arrays | {"a": tensor.detach().cpu().float().numpy()})

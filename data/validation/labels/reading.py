@@ -119,8 +119,11 @@ def _check_form(name: str, array: Array, findings: Findings) -> None:
         mend = "Save one number or text a row"
         if array.ndim == 2 and array.shape[1] == 1:
             mend = f"Save it as {name}[:, 0]"
+        elif array.ndim == 2 and array.shape[0] == 1:
+            mend = f"Save it as {name}[0]"
         elif array.ndim == 2:
-            mend += f"; if it is one-hot, save {name}.argmax(axis=1)"
+            mend += f"; if it is one-hot, save {name}.argmax(axis=1), or where rows may be empty "
+            mend += f"(no label), numpy.where({name}.any(axis=1), {name}.argmax(axis=1), -1)"
         findings.error(
             f"array {name!r} has shape {array.shape}, where one value a row, (rows,), is wanted. "
             f"{mend}."
@@ -191,7 +194,9 @@ def _as_numbers(name: str, texts: Collection[str], *, has_empty: bool) -> str:
     for saved, cleaned in (
         (name, present),
         (f"numpy.char.rstrip({name}, '%')", np.char.rstrip(present, "%")),
+        (f"numpy.char.lstrip({name}, '$€£')", np.char.lstrip(present, "$€£")),
         (f"numpy.char.replace({name}, ',', '.')", np.char.replace(present, ",", ".")),
+        (f"numpy.char.replace({name}, ',', '')", np.char.replace(present, ",", "")),
     ):
         with suppress(ValueError):
             cleaned.astype(np.float64)

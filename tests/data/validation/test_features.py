@@ -233,3 +233,8 @@ def test_ordinary_numbers_are_not_doubted(arrays):
         rng.choice([0, 255], size=(60, 20)),
     ):
         assert data.from_arrays(arrays | {"a": a}, keep_copies_apart=True).warnings == ()
+
+
+def test_a_modality_that_is_the_other_is_said(arrays):
+    (told,) = data.from_arrays(arrays | {"b": arrays["a"]}).warnings
+    assert told.startswith("arrays 'a' and 'b' hold the same values in every row")

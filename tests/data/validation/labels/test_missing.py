@@ -143,7 +143,7 @@ def test_the_way_to_save_objects_keeps_what_is_missing(make, tmp_path, missing):
     np.savez(tmp_path / "objects.npz", **arrays | {"y": names}, allow_pickle=True)
     with pytest.raises(data.DataError) as caught:
         data.read(tmp_path / "objects.npz")
-    advice = "numpy.array(pandas.Series(x).fillna('').astype(str), dtype=str)"
+    advice = "numpy.array(pandas.Series(x, dtype=object).fillna('').astype(str), dtype=str)"
     assert advice in str(caught.value)
     y = eval(advice, {"numpy": np, "pandas": pd, "x": names})  # as a user follows it
     np.savez(tmp_path / "text.npz", **arrays | {"y": y})
@@ -237,3 +237,33 @@ def test_a_usual_mark_that_is_said_to_be_a_label_is_believed(make):
 @pytest.mark.parametrize("name", ["unknown", "missing", ".", "--"])
 def test_what_people_write_for_a_missing_label_is_said(make, name):
     assert repr(name) in warned(read(make, np.resize(["a", "b", name], 300)), "--missing")
+
+
+def test_the_advice_for_objects_keeps_categories_with_gaps(make):
+    x = pd.Categorical(np.resize(["a", None, "b"], 300))
+    advice = "numpy.array(pandas.Series(x, dtype=object).fillna('').astype(str), dtype=str)"
+    assert advice in refused(make, np.asarray(x))
+    saved = eval(advice, {"numpy": np, "pandas": pd, "x": x})
+    assert read(make, saved).labelled.sum() == 200
+
+
+def test_the_advice_for_one_hot_labels_keeps_empty_rows_without_a_label(make):
+    y = np.eye(3)[np.arange(300) % 3] * (np.arange(300) % 5 > 0)[:, None]
+    advice = "numpy.where(y.any(axis=1), y.argmax(axis=1), -1)"
+    assert advice in refused(make, y)
+    assert read(make, eval(advice, {"numpy": np, "y": y})).labelled.sum() == 240
+
+
+@pytest.mark.parametrize(
+    ("form", "advice"),
+    [
+        ("{:,.2f}", "numpy.char.replace(y, ',', '').astype(float)"),
+        ("${:.2f}", "numpy.char.lstrip(y, '$€£').astype(float)"),
+    ],
+)
+def test_amounts_as_text_are_numbers_once_saved_as_told(make, form, advice):
+    numbers = np.random.default_rng(0).lognormal(8, 1, size=300)
+    y = np.array([form.format(number) for number in numbers])
+    assert f"save {advice}" in refused(make, y)
+    saved = eval(advice, {"numpy": np, "y": y})
+    assert read(make, saved).task == "regression"
