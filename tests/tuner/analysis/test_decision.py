@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from tests.support.noisy_curves import SPACE, flat, hump, observe, rise, search, study
 from tuner.analysis.decision import Choice, choose, decide
-from tuner.analysis.gain import Gain, paired_gain
+from tuner.analysis.gain import Gain
 from tuner.analysis.observations import Observations
 from tuner.study.space import LambdaSpace
 
@@ -114,67 +113,7 @@ def test_a_candidate_is_short_to_write():
     assert choice.candidate == float(f"{choice.candidate:.3g}")
 
 
-# The paired gain
-
-
-def test_without_resampled_rows_the_interval_is_students():
-    treated, baseline = np.array([0.5, 0.7, 0.65, 0.6]), np.array([0.5, 0.6, 0.6, 0.61])
-    expected = stats.ttest_rel(treated, baseline).confidence_interval(0.95)
-    gain = paired_gain(treated, baseline, None)
-    assert (gain.low, gain.high) == pytest.approx((expected.low, expected.high))
-
-
-def test_seeds_and_rows_each_add_their_own_reach():
-    """Differences 0, 2: Var 2, t of 1 degree. Resampled -1, 0, 1: Var 1, t of 2 degrees."""
-    gain = paired_gain(np.array([1.0, 3.0]), np.ones(2), np.array([-1.0, 0.0, 1.0]))
-    half = np.sqrt(12.7062**2 * 2 / 2 + 4.30265**2)
-    assert (gain.value, gain.low, gain.high) == pytest.approx((1, 1 - half, 1 + half), rel=1e-5)
-
-
-def test_equal_scores_are_a_gain_of_nothing():
-    same = np.full(3, 0.5)
-    assert paired_gain(same, same, np.zeros(10)) == Gain(value=0, low=0, high=0)
-
-
-@pytest.mark.parametrize(
-    ("treated", "baseline", "resampled"),
-    [
-        ([1.0], [1.0], None),
-        ([1.0, 2.0], [1.0, 2.0, 3.0], None),
-        ([1.0, 2.0], [1.0, 2.0], [1.0]),
-        ([1.0, np.nan], [1.0, 2.0], None),
-        ([1.0, 2.0], [1.0, 2.0], [np.nan, 1.0]),
-    ],
-)
-def test_faulty_scores_are_refused(treated, baseline, resampled):
-    with pytest.raises(ValueError, match=r"need|must be"):
-        paired_gain(
-            np.array(treated),
-            np.array(baseline),
-            None if resampled is None else np.array(resampled),
-        )
-
-
-@pytest.mark.parametrize("replicates", [2, 3, 5, 12])
-@pytest.mark.parametrize("rows", [0.1, 0.3, 1.0, 3.0])
-def test_a_gain_of_nothing_is_rarely_found(replicates, rows):
-    """Rows: their variance, as a multiple of the seeds' variance of the mean."""
-    rng = np.random.default_rng([5, replicates])
-    spread = np.sqrt(rows / replicates)
-    found = 0
-    for _ in range(1000):
-        gains = rng.normal(size=replicates) + spread * rng.normal()
-        resampled = spread * rng.normal(size=50)
-        found += paired_gain(gains, np.zeros(replicates), resampled).low > 0
-    assert found <= 0.025 * 1000 + 3 * np.sqrt(0.025 * 1000)
-
-
 # The verdict
-
-
-def test_an_interval_holds_its_value():
-    with pytest.raises(ValueError, match="low ≤ value ≤ high"):
-        Gain(value=1.0, low=2.0, high=3.0)
 
 
 @pytest.mark.parametrize(

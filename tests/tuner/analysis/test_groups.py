@@ -60,7 +60,8 @@ def test_a_true_gain_is_found_and_lies_in_the_interval():
 def test_the_interval_is_students_over_groups_and_seeds():
     """Seeds 0, 2: Var 2, t of 1 degree. Groups: variance 1, t of 4 degrees."""
     grouping = Grouping(count=5, freedom=4)
-    gain = paired_gain(np.array([1.0, 3.0]), np.ones(2), np.array([-1.0, 0.0, 1.0]), grouping)
+    alike = np.array([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]])
+    gain = paired_gain(np.array([1.0, 3.0]), np.ones(2), alike, grouping)
     half = np.sqrt(12.7062**2 * 2 / 2 + 2.776445**2)
     assert (gain.value, gain.low, gain.high) == pytest.approx((1, 1 - half, 1 + half), rel=1e-5)
     assert gain.groups == 5
