@@ -104,9 +104,10 @@ class _Confirmation:
 
     def joint(self, choice: Choice) -> Answer:
         verdict, evidence, gain = self._decision("joint", choice)
+        strength, interval = choice.recommended(verdict)
         return Answer(
-            strength=choice.candidate if verdict == "align" else 0.0,
-            interval=choice.interval,
+            strength=strength,
+            interval=interval,
             verdict=verdict,
             candidate=choice.candidate,
             gain=None if gain is None else gain.value,
@@ -116,11 +117,12 @@ class _Confirmation:
 
     def modality(self, target: Target, choice: Choice) -> ModalityAnswer:
         verdict, evidence, gain = self._decision(target, choice)
+        strength, interval = choice.recommended(verdict)
         best = self.trials[choice.candidate].outcome
         validation, test = self.study.validation, self.study.test
         return ModalityAnswer(
-            strength=choice.candidate if verdict == "align" else 0.0,
-            interval=choice.interval,
+            strength=strength,
+            interval=interval,
             verdict=verdict,
             candidate=choice.candidate,
             evidence=evidence,
@@ -150,6 +152,8 @@ class _Confirmation:
         treated, baseline = _tested(trial.outcome), _tested(self.baseline)
         gain = measured_gain(self.study.test, treated, baseline, target)
         verdict, evidence = decide(choice, gain)
+        if verdict == "align" and choice.candidate >= (largest := self.study.spec.max_lambda):
+            evidence += f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
         return verdict, evidence, gain
 
 

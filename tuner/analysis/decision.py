@@ -46,6 +46,16 @@ class Choice:
     support: float
     average: Gain
 
+    def recommended(self, verdict: Verdict) -> tuple[float, tuple[float, float]]:
+        """λ* and the interval that it lies in: the search's, and 0 where no gain is confirmed.
+
+        The search alone may be sure of a peak above 0 that fresh seeds and test rows do not
+        confirm; then 0 may be the best as well.
+        """
+        strength = self.candidate if verdict == "align" else 0.0
+        low, high = self.interval
+        return strength, (min(low, strength), max(high, strength))
+
 
 def choose(observations: Observations, space: LambdaSpace, *, seed: int) -> Choice:
     """Choose λ* from the model of the curve, not from the raw best.

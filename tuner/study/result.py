@@ -179,7 +179,8 @@ class Answer(_Part):
 
     Attributes:
         strength: λ*, 0 unless the verdict is `align`.
-        interval: 95 % interval of the λ at which the score is highest.
+        interval: 95 % interval of the λ at which the score is highest; it holds `strength`, so 0
+            where no gain is confirmed.
         candidate: The λ > 0 that was confirmed against λ = 0 with fresh seeds on test rows.
         gain: How much better than λ = 0 the candidate scores on test rows; None if its training
             failed.

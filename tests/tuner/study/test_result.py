@@ -65,6 +65,16 @@ def test_gain_is_the_difference_of_fresh_scores_on_test_rows(result):
         assert side.test.gain_interval[0] < side.test.gain < side.test.gain_interval[1]
 
 
+def test_a_best_strength_at_the_end_of_the_range_says_that_the_best_may_lie_beyond():
+    beyond = "The best may lie beyond λ_max = 4 (--max-lambda)."
+    rising = answer_in_process(SPEC, worlds.null(0), simulate(lambda λ: 0.6 + 0.08 * λ))
+    assert rising.joint.strength == 4
+    assert beyond in rising.joint.evidence
+    interior = answer_in_process(SPEC, worlds.null(0), simulate(lambda λ: 0.9 - (λ - 1) ** 2 / 30))
+    assert 0 < interior.joint.strength < 4
+    assert beyond not in interior.joint.evidence
+
+
 def test_a_metric_to_be_minimised_gains_by_falling():
     training = TrainingConfig(hidden=8, embedding=4, projection_width=4, epochs=3, batch_size=64)
     spec = SPEC.model_copy(update={"training": training, "confirm_replicates": 6})
