@@ -1,13 +1,15 @@
 """The answer of a study, from its finished trials."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tuner.analysis.decision import Choice, decide
+from tuner.analysis.decision import Choice, Decision, decide
 from tuner.analysis.gain import Gain, measured_gain
 from tuner.analysis.guess import guess_of
+from tuner.analysis.headline import headline
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import (
@@ -28,11 +30,13 @@ from tuner.study.result import (
     StudyResult,
     TestScores,
     ValidationScores,
-    Verdict,
 )
 from tuner.study.scores import Scorer, Target
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, Overrides
+
+_POINT = 0.01
+_SHARE_OF_ERROR = 0.02
 
 
 def conclude(
@@ -60,7 +64,7 @@ def conclude(
     confirmation = _Confirmation.of(study, finished)
     a, b = (confirmation.modality(target, choices[target]) for target in ("a", "b"))
     warm_start = study.spec.warm_start
-    return StudyResult(
+    result = StudyResult(
         study=study.id,
         name=study.name,
         status="done",
@@ -82,6 +86,7 @@ def conclude(
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )
+    return result.model_copy(update={"headline": headline(result)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,29 +108,19 @@ class _Confirmation:
         return cls(study=study, baseline=baseline, trials=trials)
 
     def joint(self, choice: Choice) -> Answer:
-        verdict, evidence, gain = self._decision("joint", choice)
-        strength, interval = choice.recommended(verdict)
+        decision, gain = self._decision("joint", choice)
         return Answer(
-            strength=strength,
-            interval=interval,
-            verdict=verdict,
-            candidate=choice.candidate,
+            **self._decided("joint", choice, decision),
             gain=None if gain is None else gain.value,
             gain_interval=None if gain is None else gain.interval,
-            evidence=evidence,
         )
 
     def modality(self, target: Target, choice: Choice) -> ModalityAnswer:
-        verdict, evidence, gain = self._decision(target, choice)
-        strength, interval = choice.recommended(verdict)
+        decision, gain = self._decision(target, choice)
         best = self.trials[choice.candidate].outcome
         validation, test = self.study.validation, self.study.test
         return ModalityAnswer(
-            strength=strength,
-            interval=interval,
-            verdict=verdict,
-            candidate=choice.candidate,
-            evidence=evidence,
+            **self._decided(target, choice, decision),
             validation=ValidationScores(
                 baseline=float(validation.scores(self.baseline.predictions, target).mean()),
                 best=None if best is None else _mean(validation, best, target),
@@ -144,17 +139,42 @@ class _Confirmation:
         outcome = self.trials[answer.strength].outcome
         return _tested(self.baseline if outcome is None else outcome)
 
-    def _decision(self, target: Target, choice: Choice) -> tuple[Verdict, str, Gain | None]:
+    def _decided(self, target: Target, choice: Choice, decision: Decision) -> dict[str, Any]:
+        """What the answers of a modality and of both have in common."""
+        strength, interval = choice.recommended(decision.verdict)
+        return {
+            "strength": strength,
+            "interval": interval,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "candidate": choice.candidate,
+            "smallest_gain": self._smallest_gain(target),
+            "harm_from": decision.harm_from,
+            "evidence": decision.evidence,
+        }
+
+    def _decision(self, target: Target, choice: Choice) -> tuple[Decision, Gain | None]:
         trial = self.trials[choice.candidate]
         if trial.outcome is None:
-            reason = f"λ = {choice.candidate:.3g} could not be trained again: {trial.reason}"
-            return "no detectable effect", reason, None
+            evidence = f"λ = {choice.candidate:.3g} could not be trained again: {trial.reason}"
+            return Decision(verdict="undecided", reason="needs more", evidence=evidence), None
         treated, baseline = _tested(trial.outcome), _tested(self.baseline)
         gain = measured_gain(self.study.test, treated, baseline, target)
-        verdict, evidence = decide(choice, gain)
-        if verdict == "align" and choice.candidate >= (largest := self.study.spec.max_lambda):
-            evidence += f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
-        return verdict, evidence, gain
+        decision = decide(choice, gain, self._smallest_gain(target))
+        largest = self.study.spec.max_lambda
+        if decision.verdict == "align" and choice.candidate >= largest:
+            beyond = f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
+            decision = replace(decision, evidence=decision.evidence + beyond)
+        return decision, gain
+
+    def _smallest_gain(self, target: Target) -> float:
+        """What is worth having: as asked, else .01 of a rate, 2 % of an error without alignment."""
+        asked, test = self.study.spec.smallest_gain, self.study.test
+        if asked is not None:
+            return asked
+        if test.metric.direction == "maximize":
+            return _POINT
+        return _SHARE_OF_ERROR * float(test.scores(_tested(self.baseline), target).mean())
 
 
 def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:

@@ -10,7 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.data.inspection import Inspection
-from tuner.report.wording import ATOM_TITLES, expectation, guess_words, hindsight, nuisance_words
+from tuner.report.wording import (
+    ATOM_TITLES,
+    expectation,
+    guess_words,
+    headline,
+    hindsight,
+    nuisance_words,
+)
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
@@ -25,7 +32,7 @@ from tuner.study.scores import Target
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 
-_STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
+_STYLE = {"align": "bold green", "do not align": "bold red", "undecided": "bold yellow"}
 _ORDER: tuple[Target, ...] = ("joint", "a", "b")
 # Names and reasons are what users write: brackets and colons in them mean nothing here.
 _err = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -125,6 +132,8 @@ def show_answer(result: StudyResult) -> None:
         if seen := hindsight(result.information, result.joint.verdict):
             _out.print(seen, style="italic")
         _out.print()
+    _out.print(headline(result), style="bold")
+    _out.print()
     for target in _ORDER:
         _show_target(target, result.answers[target])
     for words in guess_words(result):

@@ -7,6 +7,7 @@ from tuner.report.wording import (
     gain,
     gain_interval,
     guess_words,
+    headline,
     metric_words,
     sentence,
     strength,
@@ -34,7 +35,13 @@ def result_note(result: StudyResult) -> str:
     )
     verdicts = [f"- {_plain(sentence(target, result))}" for target in TITLES]
     verdicts += [f"- {_plain(words)}" for words in guess_words(result)]
-    parts = [head, "\n".join(verdicts), _table(result), *_models(result)]
+    parts = [
+        f"**{_plain(headline(result))}**",
+        head,
+        "\n".join(verdicts),
+        _table(result),
+        *_models(result),
+    ]
     parts.append("The whole account is `report.html` among the artifacts of this run.")
     return "\n\n".join(parts)
 

@@ -30,6 +30,7 @@ from tuner.report.wording import (
     gain,
     gain_interval,
     guess_words,
+    headline,
     hindsight,
     metric_words,
     nuisance_words,
@@ -87,6 +88,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         "result": result,
         "spec": study.spec,
         "metric": metric_words(result),
+        "headline": headline(result),
         "advice": _advice(result),
         "answers": _answer_rows(study, result, finished),
         "guesses": guess_words(result),
@@ -110,7 +112,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
 
 
 def _advice(result: StudyResult) -> list[dict[str, str]]:
-    tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
+    tags = {"align": "yes", "do not align": "no", "undecided": "unclear"}
     return [
         {
             "title": TITLES[target],

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tuner.data.information.atoms import NAMES
 
@@ -13,9 +13,22 @@ if TYPE_CHECKING:
     from tuner.data.information.profile import Profile
     from tuner.study.scores import Target
 
-Verdict = Literal["align", "do not align", "no detectable effect"]
+
+def verdict_of_today(told: str) -> str:
+    """Return a stored verdict by its name of today: 0.1.0 wrote `no detectable effect`."""
+    return "undecided" if told == "no detectable effect" else told
+
+
+Verdict = Annotated[
+    Literal["align", "do not align", "undecided"], BeforeValidator(verdict_of_today)
+]
+Reason = Literal["gain confirmed", "harm shown", "no gain worth having", "needs more"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 Interval = tuple[float, float]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class _Part(BaseModel):
@@ -58,7 +71,7 @@ class DatasetSummary(_Part):
         GroupCounts | None,
         Field(
             description="groups of labelled rows: intervals are over these",
-            exclude_if=lambda groups: groups is None,
+            exclude_if=_is_none,
         ),
     ] = None
 
@@ -174,7 +187,30 @@ class RegisteredModel(_Part):
     alias: str | None
 
 
-class Answer(_Part):
+class _Decided(_Part):
+    """Why an answer is what it is; an answer of before these were told has none of them."""
+
+    reason: Annotated[
+        Reason | None,
+        Field(description="why the verdict is what it is", exclude_if=_is_none),
+    ] = None
+    smallest_gain: Annotated[
+        float | None,
+        Field(
+            description="the smallest gain worth having, in units of the metric",
+            exclude_if=_is_none,
+        ),
+    ] = None
+    harm_from: Annotated[
+        float | None,
+        Field(
+            description="from this λ on alignment surely loses that much or more",
+            exclude_if=_is_none,
+        ),
+    ] = None
+
+
+class Answer(_Decided):
     """The recommended λ, and the evidence for it.
 
     Attributes:
@@ -203,7 +239,7 @@ class Answer(_Part):
         return self.gain, self.gain_interval
 
 
-class ModalityAnswer(_Part):
+class ModalityAnswer(_Decided):
     """The answer for one modality's own encoder."""
 
     strength: Annotated[float, Field(alias="lambda")]
@@ -216,7 +252,7 @@ class ModalityAnswer(_Part):
     model: RegisteredModel | None
     model_error: Annotated[
         str | None,
-        Field(description="why there is no model", exclude_if=lambda error: error is None),
+        Field(description="why there is no model", exclude_if=_is_none),
     ] = None
 
     @property
@@ -355,6 +391,10 @@ class StudyResult(_Part):
     study: str
     name: str
     status: Status
+    headline: Annotated[
+        str | None,
+        Field(description="what to do, in a sentence", exclude_if=_is_none),
+    ] = None
     dataset: DatasetSummary
     metric: MetricSummary
     information: InformationSummary | None
@@ -369,14 +409,14 @@ class StudyResult(_Part):
         Guess | None,
         Field(
             description="a guess that an encoder is not surely better than",
-            exclude_if=lambda guess: guess is None,
+            exclude_if=_is_none,
         ),
     ] = None
     cost: Cost
     mlflow: MlflowLinks | None
     unpublished: Annotated[
         str | None,
-        Field(description="why MLflow does not show it", exclude_if=lambda reason: reason is None),
+        Field(description="why MLflow does not show it", exclude_if=_is_none),
     ] = None
 
     def frame(self) -> "DataFrame":

@@ -105,7 +105,7 @@ def test_a_candidate_that_cannot_be_trained_again_is_no_align():
         baseline_settings=plan.baseline_settings(finished),
         wall_seconds=1.0,
     )
-    assert told.joint.verdict == "no detectable effect"
+    assert told.joint.verdict == "undecided"
     assert "could not be trained again: planted" in told.joint.evidence
     assert told.joint.gain is None
     assert told.joint.strength == 0
