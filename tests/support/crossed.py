@@ -8,7 +8,8 @@ from tuner.analysis.gain import CrossedVariance, Gain, paired_gain
 from tuner.models.evaluation.resampling import Resamples
 from tuner.typing import Floats, Indices
 
-# Variance of the mean of 12 seeds and 300 rows by seeds, by rows and by the residual.
+SEEDS, ROWS = 12, 300
+# Variance of the mean of so many by seeds, by rows and by the residual.
 MIXTURES = {
     "seeds alone": (1.0, 0.0, 0.0),
     "rows alone": (0.0, 1.0, 0.0),
@@ -42,9 +43,9 @@ def gains(
     grouping = resamples.grouping
     freedom = len(weights) - 1 if grouping is None else grouping.freedom
     for _ in range(repeats):
-        shared = np.sqrt(groups) * row * rng.standard_normal(groups)
-        own = residual * np.sqrt(12 * rows) * rng.standard_normal((rows, seeds))
-        by_seed = seed * np.sqrt(12) * rng.standard_normal(seeds)
+        shared = np.sqrt(ROWS * groups / rows) * row * rng.standard_normal(groups)
+        own = residual * np.sqrt(SEEDS * ROWS) * rng.standard_normal((rows, seeds))
+        by_seed = seed * np.sqrt(SEEDS) * rng.standard_normal(seeds)
         each = shared[group][:, None] + own + by_seed  # (rows, seeds)
         resampled = weights @ each
         center = resampled.mean(axis=0)

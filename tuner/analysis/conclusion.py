@@ -1,5 +1,6 @@
 """The answer of a study, from its finished trials."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from tuner.analysis.decision import Choice, Decision, decide
 from tuner.analysis.gain import Gain, measured_gain
 from tuner.analysis.guess import guess_of
 from tuner.analysis.headline import headline
+from tuner.analysis.needs import needs
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import (
@@ -22,6 +24,7 @@ from tuner.study.result import (
     MetricSummary,
     Modalities,
     ModalityAnswer,
+    Needs,
     NuisanceSummary,
     NuisanceTrial,
     PartialTrial,
@@ -91,11 +94,12 @@ def conclude(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Confirmation:
-    """The trainings with fresh seeds, by λ."""
+    """The trainings with fresh seeds, by λ, and how many there were before them."""
 
     study: Study
     baseline: TrainingOutcome
     trials: dict[float, FinishedTrial]
+    searched: int
 
     @classmethod
     def of(cls, study: Study, finished: Sequence[FinishedTrial]) -> "_Confirmation":
@@ -105,12 +109,13 @@ class _Confirmation:
             raise StudyFailedError(
                 f"the baseline (λ = 0) could not be trained with fresh seeds: {trials[0.0].reason}"
             )
-        return cls(study=study, baseline=baseline, trials=trials)
+        searched = sum(len(t.request.seeds) for t in finished if t.request.phase != "confirm")
+        return cls(study=study, baseline=baseline, trials=trials, searched=searched)
 
     def joint(self, choice: Choice) -> Answer:
         decision, gain = self._decision("joint", choice)
         return Answer(
-            **self._decided("joint", choice, decision),
+            **self._decided("joint", choice, decision, gain),
             gain=None if gain is None else gain.value,
             gain_interval=None if gain is None else gain.interval,
         )
@@ -120,7 +125,7 @@ class _Confirmation:
         best = self.trials[choice.candidate].outcome
         validation, test = self.study.validation, self.study.test
         return ModalityAnswer(
-            **self._decided(target, choice, decision),
+            **self._decided(target, choice, decision, gain),
             validation=ValidationScores(
                 baseline=float(validation.scores(self.baseline.predictions, target).mean()),
                 best=None if best is None else _mean(validation, best, target),
@@ -139,7 +144,9 @@ class _Confirmation:
         outcome = self.trials[answer.strength].outcome
         return _tested(self.baseline if outcome is None else outcome)
 
-    def _decided(self, target: Target, choice: Choice, decision: Decision) -> dict[str, Any]:
+    def _decided(
+        self, target: Target, choice: Choice, decision: Decision, gain: Gain | None
+    ) -> dict[str, Any]:
         """What the answers of a modality and of both have in common."""
         strength, interval = choice.recommended(decision.verdict)
         return {
@@ -150,6 +157,7 @@ class _Confirmation:
             "candidate": choice.candidate,
             "smallest_gain": self._smallest_gain(target),
             "harm_from": decision.harm_from,
+            "needs": None if decision.verdict != "undecided" else self._needs(target, choice, gain),
             "evidence": decision.evidence,
         }
 
@@ -166,6 +174,17 @@ class _Confirmation:
             beyond = f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
             decision = replace(decision, evidence=decision.evidence + beyond)
         return decision, gain
+
+    def _needs(self, target: Target, choice: Choice, gain: Gain | None) -> Needs | None:
+        if gain is None:
+            return None
+        seeds, rows = len(self.baseline.seeds), len(self.study.test.truth)
+        needed = needs(choice, gain, self._smallest_gain(target), seeds=seeds, rows=rows)
+        if needed is None:
+            return None
+        confirming = needed.seeds or (needed.both[0] if needed.both else seeds)
+        trainings = math.ceil(self.searched * needed.search) + len(self.trials) * confirming
+        return needed.model_copy(update={"trainings": trainings})
 
     def _smallest_gain(self, target: Target) -> float:
         """What is worth having: as asked, else .01 of a rate, 2 % of an error without alignment."""

@@ -1,6 +1,6 @@
 """A gain over λ = 0 with its interval, over seeds and rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -62,6 +62,17 @@ class CrossedVariance:
         """Variance of the mean gain: the residual once."""
         return max(self.seeds + self.rows - self.residual, self.seeds, self.rows)
 
+    def scaled(self, *, seeds: float, rows: float) -> Self:
+        """The same with so many times as many seeds and rows (or groups)."""
+        residual = self.residual / (seeds * rows)
+        return type(self)(
+            seeds=max(self.seeds - self.residual, 0.0) / seeds + residual,
+            rows=max(self.rows - self.residual, 0.0) / rows + residual,
+            residual=residual,
+            seed_freedom=(self.seed_freedom + 1) * seeds - 1,
+            row_freedom=(self.row_freedom + 1) * rows - 1,
+        )
+
     @property
     def half_width(self) -> float:
         """Half the width of the 95 % interval of the gain.
@@ -86,6 +97,7 @@ class Gain:
         low: Lower end of the interval; infinite, like `high`, if groups are too few for one.
         high: Its upper end.
         groups: Over how many groups of rows the interval is; None where rows are independent.
+        variance: What the interval is made of; None where it comes from a model.
 
     Raises:
         ValueError: If the interval does not hold the value.
@@ -95,6 +107,7 @@ class Gain:
     low: float
     high: float
     groups: int | None = None
+    variance: CrossedVariance | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.low <= self.value <= self.high:
@@ -176,7 +189,8 @@ def paired_gain(
     if grouping is not None and resampled is None:
         half = np.inf
     groups = None if grouping is None else grouping.count
-    return Gain(value=value, low=value - half, high=value + half, groups=groups)
+    ends = {"low": value - half, "high": value + half}
+    return Gain(value=value, **ends, groups=groups, variance=variance)
 
 
 def reach(sample: Floats, freedom: float) -> float:

@@ -2,10 +2,12 @@
 
 import math
 
-from tuner.study.result import Answer, Interval, ModalityAnswer, StudyResult
+from tuner.study.result import Answer, Interval, ModalityAnswer, Needs, StudyResult
 from tuner.study.scores import Target
 
 _WHOSE: dict[Target, str] = {"a": "{} of A", "b": "{} of B", "joint": "{} of A and B"}
+
+_TWICE = 2  # of seeds alone: near the number that never suffices its estimate is worth little
 
 
 def metric_name(metric: str) -> str:
@@ -30,7 +32,9 @@ def _advice(target: Target, result: StudyResult) -> str:
         return f"Align with λ = {answer.strength:.3g}: {measured} {_moves(answer, result)}"
     losing = _losing(answer, result)
     if answer.verdict == "undecided":
-        return f"Undecided, keep λ = 0: {_undecided(answer, measured, result)}{losing}"
+        needed = needs_words(answer, result)
+        told = f"{_undecided(answer, measured, result)}{losing}"
+        return f"Undecided, keep λ = 0: {told}" + (f"; {needed}" if needed else "")
     if answer.reason == "no gain worth having" and answer.smallest_gain is not None:
         size = _size(answer.smallest_gain, result)
         ruled_out = f"gains in {measured} of {size} or more are ruled out at every λ"
@@ -71,6 +75,35 @@ def _undecided(answer: Answer | ModalityAnswer, measured: str, result: StudyResu
     moved = "rises" if rises else "falls"
     size = f"{_size(abs(value), result)}{_sure(interval, result)}"
     return f"at λ = {answer.candidate:.3g} {measured} {moved} by {size}"
+
+
+def needs_words(answer: Answer | ModalityAnswer, result: StudyResult) -> str | None:
+    """Say what would decide an undecided answer; None if that is not known."""
+    needed = answer.needs
+    if needed is None:
+        return None
+    gain = f"{needed.goal} a gain of {_size(needed.size, result)}"
+    times = f"{needed.search:,.0f}" if needed.search >= 10 else f"{needed.search:.1f}"
+    larger = f"a search with {times} times as many seeds and validation rows"
+    if needed.both is None:
+        return f"no number of seeds and test rows would {gain}"
+    if needed.both == needed.has and needed.goal == "show":
+        return "more λs or seeds of the search would show whether to believe it"
+    if needed.both == needed.has:
+        return f"{larger} would {gain} at every λ"
+    told = f"{_enough(needed, result)} would {gain}"
+    return f"{told}, at every λ with {larger}" if needed.search > 1 else told
+
+
+def _enough(needed: Needs, result: StudyResult) -> str:
+    """Seeds alone where these do not lead to far more of them than rows and seeds together."""
+    before, (seeds, rows) = needed.has[0], needed.both or needed.has
+    if needed.seeds is not None and needed.seeds <= _TWICE * seeds:
+        return f"{needed.seeds:,} confirming seeds in place of {before:,}"
+    groups = result.dataset.groups
+    of = "" if groups is None else f" of {-(-groups.test * rows // needed.has[1]):,} groups"
+    short = "no number of seeds suffices with these test rows, but " if needed.seeds is None else ""
+    return f"{short}{seeds:,} confirming seeds with {rows:,} labelled test rows{of}"
 
 
 def _losing(answer: Answer | ModalityAnswer, result: StudyResult) -> str:

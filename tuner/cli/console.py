@@ -16,16 +16,15 @@ from tuner.report.wording import (
     guess_words,
     headline,
     hindsight,
+    needs_words,
     nuisance_words,
 )
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import (
-    Answer,
     InformationSummary,
     Interval,
-    ModalityAnswer,
     StudyResult,
 )
 from tuner.study.scores import Target
@@ -135,7 +134,7 @@ def show_answer(result: StudyResult) -> None:
     _out.print(headline(result), style="bold")
     _out.print()
     for target in _ORDER:
-        _show_target(target, result.answers[target])
+        _show_target(target, result)
     for words in guess_words(result):
         _out.print(words, style="yellow")
     if result.warm_start is not None:
@@ -151,7 +150,8 @@ def show_answer(result: StudyResult) -> None:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
 
 
-def _show_target(target: Target, answer: Answer | ModalityAnswer) -> None:
+def _show_target(target: Target, result: StudyResult) -> None:
+    answer = result.answers[target]
     strength, verdict = Text(f"λ* = {answer.strength:.6g}", "bold"), answer.verdict
     _out.print(Text.assemble(f"{target:6} ", strength, "  ", (verdict, _STYLE[verdict])))
     gain, interval = answer.tested
@@ -159,7 +159,8 @@ def _show_target(target: Target, answer: Answer | ModalityAnswer) -> None:
         words = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
         _out.print(f"       gain on test rows at λ = {answer.candidate:.3g}: {words}")
     _out.print(f"       the best λ is in {_interval(answer.interval, '{:.3g}')} (95 %)")
-    _out.print(Padding(answer.evidence, (0, 0, 1, 7)))
+    words = " ".join(filter(None, (answer.evidence, needs_words(target, result))))
+    _out.print(Padding(words, (0, 0, 1, 7)))
 
 
 def _where_next(result: StudyResult, settings: Settings) -> None:

@@ -9,6 +9,7 @@ from tuner.report.wording import (
     guess_words,
     headline,
     metric_words,
+    needs_words,
     sentence,
     strength,
     strength_interval,
@@ -34,7 +35,8 @@ def result_note(result: StudyResult) -> str:
         f"{dataset.rows:,} pairs, {dataset.labelled:,} of them labelled."
     )
     verdicts = [f"- {_plain(sentence(target, result))}" for target in TITLES]
-    verdicts += [f"- {_plain(words)}" for words in guess_words(result)]
+    needed = (needs_words(target, result) for target in TITLES)
+    verdicts += [f"- {_plain(words)}" for words in (*filter(None, needed), *guess_words(result))]
     parts = [
         f"**{_plain(headline(result))}**",
         head,

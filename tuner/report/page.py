@@ -33,6 +33,7 @@ from tuner.report.wording import (
     headline,
     hindsight,
     metric_words,
+    needs_words,
     nuisance_words,
     score,
     sentence,
@@ -111,7 +112,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
     }
 
 
-def _advice(result: StudyResult) -> list[dict[str, str]]:
+def _advice(result: StudyResult) -> list[dict[str, str | None]]:
     tags = {"align": "yes", "do not align": "no", "undecided": "unclear"}
     return [
         {
@@ -120,6 +121,7 @@ def _advice(result: StudyResult) -> list[dict[str, str]]:
             "verdict": answer.verdict,
             "sentence": sentence(target, result),
             "evidence": answer.evidence,
+            "needs": needs_words(target, result),
         }
         for target, answer in result.answers.items()
     ]

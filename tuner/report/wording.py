@@ -147,6 +147,20 @@ def headline(result: StudyResult) -> str:
     return result.headline or headlines.headline(result)
 
 
+def needs_words(target: Target, result: StudyResult) -> str | None:
+    """Say what would decide an undecided answer, and how long that takes at this study's pace."""
+    answer, cost = result.answers[target], result.cost
+    words = headlines.needs_words(answer, result)
+    if words is None or answer.needs is None:
+        return None
+    trainings = answer.needs.trainings
+    takes = duration(trainings * cost.wall_seconds / max(cost.trainings, 1))
+    return (
+        f"{words[0].upper()}{words[1:]} (80 % power; {trainings:,} trainings in all, about {takes} "
+        "here)."
+    )
+
+
 def sentence(target: Target, result: StudyResult) -> str:
     """Say in a sentence what to do with one encoder, or both."""
     answer = result.answers[target]

@@ -187,6 +187,32 @@ class RegisteredModel(_Part):
     alias: str | None
 
 
+class Needs(_Part):
+    """What would decide an undecided answer with 80 % power: any of `seeds`, `rows` and `both`.
+
+    It takes the gain that was seen for the true one.
+
+    Attributes:
+        goal: What is nearer: to show the gain, or to rule out the smallest worth having.
+        size: That gain, in units of the metric.
+        has: Fresh seeds and labelled test rows that there are.
+        seeds: Fresh seeds to confirm with, on the same test rows; None if no number suffices.
+        rows: Labelled test rows, with the same seeds; None if no number suffices.
+        both: Seeds and rows in the same proportion as now; None if no number suffices.
+        search: To rule out at every λ: how many times as many search seeds and validation rows.
+        trainings: Of such a study, by `seeds`, or by `both` where seeds alone do not suffice.
+    """
+
+    goal: Literal["show", "rule out"]
+    size: float
+    has: tuple[int, int]
+    seeds: int | None
+    rows: int | None
+    both: tuple[int, int] | None
+    search: float
+    trainings: int = 0
+
+
 class _Decided(_Part):
     """Why an answer is what it is; an answer of before these were told has none of them."""
 
@@ -207,6 +233,10 @@ class _Decided(_Part):
             description="from this λ on alignment surely loses that much or more",
             exclude_if=_is_none,
         ),
+    ] = None
+    needs: Annotated[
+        Needs | None,
+        Field(description="what would decide it, if it is undecided", exclude_if=_is_none),
     ] = None
 
 

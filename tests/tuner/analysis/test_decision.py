@@ -35,7 +35,11 @@ def _choice(best=0.5, average=0.0, support=0.9, highest=0.05):
         expected=_gain(0.02),
         support=support,
         average=_gain(average),
-        band=UpperBand(lambdas=(0.5, 1.0, 2.0, 4.0), gains=(0.001, highest, -0.03, -0.031)),
+        band=UpperBand(
+            lambdas=(0.5, 1.0, 2.0, 4.0),
+            gains=(0.001, highest, -0.03, -0.031),
+            means=(0.0, 0.0, -0.04, -0.04),
+        ),
     )
 
 
@@ -180,7 +184,7 @@ def test_the_band_lies_above_so_many_whole_curves():
     ],
 )
 def test_harm_begins_where_it_never_ends(gains, begins):
-    assert UpperBand(lambdas=(0.5, 1.0, 2.0), gains=gains).loses_from(0.02) == begins
+    assert UpperBand(lambdas=(0.5, 1.0, 2.0), gains=gains, means=gains).loses_from(0.02) == begins
 
 
 def test_a_curve_without_noise_has_a_band_without_width():

@@ -9,7 +9,7 @@ from tuner.analysis.headline import headline
 from tuner.cli.console import show_answer
 from tuner.models.config import TrainingConfig
 from tuner.report.note import result_note
-from tuner.study.result import MetricSummary, StudyResult
+from tuner.study.result import MetricSummary, Needs, StudyResult
 from tuner.study.spec import StudySpec
 
 CURVES = {
@@ -88,6 +88,7 @@ def test_what_is_said_of_planted_curves(curve, verdict, reason, begins, holds, c
     if result.joint.harm_from is not None:  # what is said to lose surely does
         lost = CURVES[curve](0) - CURVES[curve](result.joint.harm_from)
         assert lost >= result.joint.smallest_gain
+    assert (result.joint.needs is None) == (verdict != "undecided")
     assert result.headline in result_note(result).replace("&amp;", "&")
     show_answer(result)
     shown = " ".join(capsys.readouterr().out.split())
@@ -152,6 +153,46 @@ def test_a_modality_that_differs_is_named(rising):
 def test_an_error_gains_by_falling(rising, verdict, gain, interval, words):
     joint = {"verdict": verdict, "candidate": 0.5, "gain": gain, "gain_interval": interval}
     assert words in headline(_changed(rising, joint, direction="minimize"))
+
+
+NEEDS = {"goal": "show", "size": 0.02, "has": (12, 300), "rows": None, "search": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("needs", "words"),
+    [
+        (
+            {"seeds": 30, "both": (20, 500)},
+            "30 confirming seeds in place of 12 would show a gain of 0.020",
+        ),
+        (
+            {"seeds": 90, "both": (20, 500)},
+            "20 confirming seeds with 500 labelled test rows would show a gain of 0.020",
+        ),
+        (
+            {"seeds": None, "both": (20, 500), "goal": "rule out", "search": 2.5},
+            "no number of seeds suffices with these test rows, but 20 confirming seeds with 500 "
+            "labelled test rows would rule out a gain of 0.020, at every λ with a search with 2.5 "
+            "times as many seeds and validation rows",
+        ),
+        (
+            {"seeds": 12, "both": (12, 300), "goal": "rule out", "search": 25.0},
+            "a search with 25 times as many seeds and validation rows would rule out a gain of "
+            "0.020 at every λ",
+        ),
+        (
+            {"seeds": 12, "both": (12, 300)},
+            "more λs or seeds of the search would show whether to believe it",
+        ),
+        (
+            {"seeds": None, "both": None},
+            "no number of seeds and test rows would show a gain of 0.020",
+        ),
+    ],
+)
+def test_undecided_says_what_would_decide(rising, needs, words):
+    joint = {"verdict": "undecided", "needs": Needs(**NEEDS | needs)}
+    assert headline(_changed(rising, joint)).endswith(f"; {words}.")
 
 
 def test_a_loss_is_said_as_one(rising):
