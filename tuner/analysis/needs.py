@@ -1,9 +1,9 @@
 """What would decide a question that is undecided: so many seeds, so many labelled test rows.
 
 If the gain seen is the true one, a study with as many shows it, or rules out the smallest gain
-worth having, with 80 % power: half the width of the 95 % interval and z.₈ standard errors fit between the
-gain and 0, or between the gain and the smallest (Lakens, Social Psychological and Personality
-Science 8 (2017) 355). It is the farther of the two that is asked about.
+worth having, with 80 % power: half the width of the 95 % interval and z.₈ standard errors fit
+between the gain and 0, or between the gain and the smallest (Lakens, Social Psychological and
+Personality Science 8 (2017) 355). It is the farther of the two that is asked about.
 """
 
 from bisect import bisect_left
