@@ -29,6 +29,7 @@ from tuner.study.result import (
     NuisanceTrial,
     PartialTrial,
     PointScore,
+    Side,
     Similarity,
     StudyResult,
     TestScores,
@@ -85,11 +86,15 @@ def conclude(
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=None if warm_start is None else warm_start.study,
-        guess=guess_of(study, {"a": confirmation.tested(a), "b": confirmation.tested(b)}),
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )
-    return result.model_copy(update={"headline": headline(result)})
+    sides: tuple[Side, ...] = ("a", "b")
+    tested: dict[Target, dict[str, np.ndarray]] = {
+        side: confirmation.tested(result.registered_strength(side)) for side in sides
+    }
+    update = {"headline": headline(result), "guess": guess_of(study, tested)}
+    return result.model_copy(update=update)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,9 +144,9 @@ class _Confirmation:
             model=None,
         )
 
-    def tested(self, answer: ModalityAnswer) -> dict[str, np.ndarray]:
-        """Predictions for test rows at the recommended λ."""
-        outcome = self.trials[answer.strength].outcome
+    def tested(self, strength: float) -> dict[str, np.ndarray]:
+        """Predictions for test rows at a λ that was confirmed."""
+        outcome = self.trials[strength].outcome
         return _tested(self.baseline if outcome is None else outcome)
 
     def _decided(

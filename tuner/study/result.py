@@ -25,6 +25,7 @@ Verdict = Annotated[
 Reason = Literal["gain confirmed", "harm shown", "no gain worth having", "needs more"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 Interval = tuple[float, float]
+Side = Literal["a", "b"]
 
 
 def _is_none(value: object) -> bool:
@@ -462,6 +463,21 @@ class StudyResult(_Part):
             return (self.unpublished or "MLflow could not be reached",)
         errors = (self.modalities.a.model_error, self.modalities.b.model_error)
         return tuple(error for error in errors if error is not None)
+
+    def registered_strength(self, side: Side) -> float:
+        """The λ at which the encoder of a modality is trained that is registered.
+
+        A pair that is to be aligned is aligned: each encoder is of the joint λ*, but where its own
+        answer surely differs: its own best λ is in an interval without the joint one, or it was
+        shown to be harmed. Without a joint λ* it is the modality's own.
+        """
+        own, joint = self.answers[side], self.joint
+        low, high = own.interval
+        harmed = own.reason == "harm shown"
+        elsewhere = own.verdict == "align" and not low <= joint.strength <= high
+        if joint.verdict != "align" or harmed or elsewhere:
+            return own.strength
+        return joint.strength
 
     @property
     def answers(self) -> "dict[Target, Answer | ModalityAnswer]":
