@@ -70,5 +70,6 @@ def study(
     choice = choose(search(rng, trials, replicates, curve), SPACE, seed=0)
     u = np.array([0.0, SPACE.to_unit(choice.candidate)])
     (baseline, treated), resampled = observe(rng, u, replicates, curve)
-    confirmed = paired_gain(treated, baseline, resampled[:, 1] - resampled[:, 0])
+    by_rows = resampled[:, [1]] - resampled[:, [0]]  # of all seeds alike
+    confirmed = paired_gain(treated, baseline, np.tile(by_rows, replicates))
     return choice, confirmed, float(curve(u)[1])

@@ -143,7 +143,7 @@ def _result(study: Study, finished: Sequence[FinishedTrial]) -> StudyResult:
         joint=Answer(
             strength=0.0,
             interval=(0.0, 4.0),
-            verdict="no detectable effect",
+            verdict="undecided",
             candidate=CANDIDATE,
             gain=0.001,
             gain_interval=(-0.02, 0.022),

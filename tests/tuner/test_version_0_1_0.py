@@ -6,6 +6,7 @@
 --learning-rate .01 --hidden 8 --embedding 6 --seed 5`, `result.json` what the latter printed.
 """
 
+import copy
 import gzip
 import json
 from pathlib import Path
@@ -17,13 +18,14 @@ from tests.support.in_process import answer_in_process
 from tuner.analysis.conclusion import conclude
 from tuner.cli.main import app
 from tuner.data.synthetic import WorldConfig, make_world
+from tuner.report.wording import headline
 from tuner.search.plan import Plan
 from tuner.service.app import create_app
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightFiles
-from tuner.study.result import StudyResult
+from tuner.study.result import StudyResult, verdict_of_today
 from tuner.study.spec import StudySpec, WarmStart, spec_from_options
 from tuner.study.study import Study, read_dataset
 from tuner.tracking.registry import register_encoders
@@ -40,7 +42,10 @@ OPTIONS = {
     "embedding": 6,
     "seed": 5,
 }
-RESULT = json.loads((OF_THEN / "result.json").read_text())
+RESULT = json.loads(
+    (OF_THEN / "result.json").read_text().replace("no detectable effect", "undecided")
+)
+SINCE = ("evidence", "reason", "smallest_gain", "harm_from", "needs")  # words, and what is new
 
 
 @pytest.fixture
@@ -71,8 +76,21 @@ def study(world):
 def test_the_result_is_shown_as_it_was(store):
     row = store.get(RESULT["study"])
     assert (row.name, row.status) == ("world", "done")
-    shown = StudyResult.model_validate(row.result).model_dump_json()
-    assert json.loads(shown) == RESULT
+    shown = StudyResult.model_validate(row.result)
+    assert json.loads(shown.model_dump_json()) == RESULT
+    assert headline(shown).startswith(
+        "Undecided, keep λ = 0: at λ = 0.303 mean accuracy of A and B"
+    )
+
+
+def test_a_verdict_of_then_has_the_name_of_today(store):
+    then = json.loads((OF_THEN / "result.json").read_text())
+    assert then["joint"]["verdict"] == "no detectable effect"
+    shown = StudyResult.model_validate(then)
+    assert {answer.verdict for answer in shown.answers.values()} == {"undecided"}
+    assert shown.headline is None
+    assert verdict_of_today("no detectable effect") == "undecided"
+    assert verdict_of_today("align") == "align"
 
 
 def test_the_same_spec_on_the_same_data_is_the_same_study(study):
@@ -114,11 +132,28 @@ def test_the_stored_trials_lead_to_the_stored_answer(store, study):
         baseline_settings=plan.baseline_settings(finished),
         wall_seconds=RESULT["cost"]["wall_seconds"],
     )
-    again = json.loads(result.model_dump_json())
-    of_mlflow = {"mlflow": None}
+    again, then = json.loads(result.model_dump_json()), copy.deepcopy(RESULT)
     for side in "ab":
         again["modalities"][side]["model"] = RESULT["modalities"][side]["model"]
-    assert again == RESULT | of_mlflow
+    for ours, theirs in zip(_answers(again), _answers(then), strict=True):
+        _check_answer(ours, theirs)
+    assert again.pop("headline") == headline(result)
+    assert again == then | {"mlflow": None}
+
+
+def _answers(told):
+    return [told["joint"], told["modalities"]["a"], told["modalities"]["b"]]
+
+
+def _check_answer(ours, theirs):
+    """Take out what is told otherwise since: what rows and seeds share was counted twice."""
+    for answer in (ours, theirs):
+        for name in SINCE:
+            answer.pop(name, None)
+    (low, high), (before_low, before_high) = (
+        answer.get("test", answer).pop("gain_interval") for answer in (ours, theirs)
+    )
+    assert before_low <= low < high <= before_high
 
 
 @pytest.mark.integration
@@ -171,11 +206,13 @@ def test_another_spec_begins_where_it_saw_the_best(store, study):
 
 
 def test_rest_is_described_as_it_was(tmp_path):
-    """What clients were written for; paths and fields may come, names of schemas and prose change."""
+    """What clients were written for: paths and fields may come, names of schemas and prose go."""
     document = create_app(Settings(home=tmp_path), run_studies=False).openapi()
     stored = json.loads((OF_THEN / "openapi.json").read_text())
     # Its status could be `unavailable`, in the description alone: that was never sent.
     stored["components"]["schemas"]["Health"] = document["components"]["schemas"]["Health"]
+    # What was `no detectable effect` is `undecided` since.
+    stored = json.loads(json.dumps(stored).replace("no detectable effect", "undecided"))
     assert document["paths"].keys() >= stored["paths"].keys()
     for path, operations in stored["paths"].items():
         assert _holds(_wire(document["paths"][path], document), _wire(operations, stored)), path

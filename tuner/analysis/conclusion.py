@@ -1,13 +1,17 @@
 """The answer of a study, from its finished trials."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tuner.analysis.decision import Choice, decide
+from tuner.analysis.decision import Choice, Decision, decide
 from tuner.analysis.gain import Gain, measured_gain
 from tuner.analysis.guess import guess_of
+from tuner.analysis.headline import headline
+from tuner.analysis.needs import needs
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import (
@@ -20,19 +24,23 @@ from tuner.study.result import (
     MetricSummary,
     Modalities,
     ModalityAnswer,
+    Needs,
     NuisanceSummary,
     NuisanceTrial,
     PartialTrial,
     PointScore,
+    Side,
     Similarity,
     StudyResult,
     TestScores,
     ValidationScores,
-    Verdict,
 )
 from tuner.study.scores import Scorer, Target
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, Overrides
+
+_POINT = 0.01
+_SHARE_OF_ERROR = 0.02
 
 
 def conclude(
@@ -60,7 +68,7 @@ def conclude(
     confirmation = _Confirmation.of(study, finished)
     a, b = (confirmation.modality(target, choices[target]) for target in ("a", "b"))
     warm_start = study.spec.warm_start
-    return StudyResult(
+    result = StudyResult(
         study=study.id,
         name=study.name,
         status="done",
@@ -78,19 +86,25 @@ def conclude(
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=None if warm_start is None else warm_start.study,
-        guess=guess_of(study, {"a": confirmation.tested(a), "b": confirmation.tested(b)}),
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )
+    sides: tuple[Side, ...] = ("a", "b")
+    tested: dict[Target, dict[str, np.ndarray]] = {
+        side: confirmation.tested(result.registered_strength(side)) for side in sides
+    }
+    update = {"headline": headline(result), "guess": guess_of(study, tested)}
+    return result.model_copy(update=update)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Confirmation:
-    """The trainings with fresh seeds, by λ."""
+    """The trainings with fresh seeds, by λ, and how many there were before them."""
 
     study: Study
     baseline: TrainingOutcome
     trials: dict[float, FinishedTrial]
+    searched: int
 
     @classmethod
     def of(cls, study: Study, finished: Sequence[FinishedTrial]) -> "_Confirmation":
@@ -100,30 +114,23 @@ class _Confirmation:
             raise StudyFailedError(
                 f"the baseline (λ = 0) could not be trained with fresh seeds: {trials[0.0].reason}"
             )
-        return cls(study=study, baseline=baseline, trials=trials)
+        searched = sum(len(t.request.seeds) for t in finished if t.request.phase != "confirm")
+        return cls(study=study, baseline=baseline, trials=trials, searched=searched)
 
     def joint(self, choice: Choice) -> Answer:
-        verdict, evidence, gain = self._decision("joint", choice)
+        decision, gain = self._decision("joint", choice)
         return Answer(
-            strength=choice.candidate if verdict == "align" else 0.0,
-            interval=choice.interval,
-            verdict=verdict,
-            candidate=choice.candidate,
+            **self._decided("joint", choice, decision, gain),
             gain=None if gain is None else gain.value,
             gain_interval=None if gain is None else gain.interval,
-            evidence=evidence,
         )
 
     def modality(self, target: Target, choice: Choice) -> ModalityAnswer:
-        verdict, evidence, gain = self._decision(target, choice)
+        decision, gain = self._decision(target, choice)
         best = self.trials[choice.candidate].outcome
         validation, test = self.study.validation, self.study.test
         return ModalityAnswer(
-            strength=choice.candidate if verdict == "align" else 0.0,
-            interval=choice.interval,
-            verdict=verdict,
-            candidate=choice.candidate,
-            evidence=evidence,
+            **self._decided(target, choice, decision, gain),
             validation=ValidationScores(
                 baseline=float(validation.scores(self.baseline.predictions, target).mean()),
                 best=None if best is None else _mean(validation, best, target),
@@ -137,20 +144,61 @@ class _Confirmation:
             model=None,
         )
 
-    def tested(self, answer: ModalityAnswer) -> dict[str, np.ndarray]:
-        """Predictions for test rows at the recommended λ."""
-        outcome = self.trials[answer.strength].outcome
+    def tested(self, strength: float) -> dict[str, np.ndarray]:
+        """Predictions for test rows at a λ that was confirmed."""
+        outcome = self.trials[strength].outcome
         return _tested(self.baseline if outcome is None else outcome)
 
-    def _decision(self, target: Target, choice: Choice) -> tuple[Verdict, str, Gain | None]:
+    def _decided(
+        self, target: Target, choice: Choice, decision: Decision, gain: Gain | None
+    ) -> dict[str, Any]:
+        """What the answers of a modality and of both have in common."""
+        strength, interval = choice.recommended(decision.verdict)
+        return {
+            "strength": strength,
+            "interval": interval,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "candidate": choice.candidate,
+            "smallest_gain": self._smallest_gain(target),
+            "harm_from": decision.harm_from,
+            "needs": None if decision.verdict != "undecided" else self._needs(target, choice, gain),
+            "evidence": decision.evidence,
+        }
+
+    def _decision(self, target: Target, choice: Choice) -> tuple[Decision, Gain | None]:
         trial = self.trials[choice.candidate]
         if trial.outcome is None:
-            reason = f"λ = {choice.candidate:.3g} could not be trained again: {trial.reason}"
-            return "no detectable effect", reason, None
+            evidence = f"λ = {choice.candidate:.3g} could not be trained again: {trial.reason}"
+            return Decision(verdict="undecided", reason="needs more", evidence=evidence), None
         treated, baseline = _tested(trial.outcome), _tested(self.baseline)
         gain = measured_gain(self.study.test, treated, baseline, target)
-        verdict, evidence = decide(choice, gain)
-        return verdict, evidence, gain
+        decision = decide(choice, gain, self._smallest_gain(target))
+        largest = self.study.spec.max_lambda
+        if decision.verdict == "align" and choice.candidate >= largest:
+            beyond = f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
+            decision = replace(decision, evidence=decision.evidence + beyond)
+        return decision, gain
+
+    def _needs(self, target: Target, choice: Choice, gain: Gain | None) -> Needs | None:
+        if gain is None:
+            return None
+        seeds, rows = len(self.baseline.seeds), len(self.study.test.truth)
+        needed = needs(choice, gain, self._smallest_gain(target), seeds=seeds, rows=rows)
+        if needed is None:
+            return None
+        confirming = needed.seeds or (needed.both[0] if needed.both else seeds)
+        trainings = math.ceil(self.searched * needed.search) + len(self.trials) * confirming
+        return needed.model_copy(update={"trainings": trainings})
+
+    def _smallest_gain(self, target: Target) -> float:
+        """What is worth having: as asked, else .01 of a rate, 2 % of an error without alignment."""
+        asked, test = self.study.spec.smallest_gain, self.study.test
+        if asked is not None:
+            return asked
+        if test.metric.direction == "maximize":
+            return _POINT
+        return _SHARE_OF_ERROR * float(test.scores(_tested(self.baseline), target).mean())
 
 
 def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:

@@ -28,6 +28,7 @@ _LENGTHS = np.geomspace(0.12, 1.5, 6)  # in units of u, whose whole range is 1
 _AMPLITUDES = 8
 _NOISE_SCALES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 _JITTER = 1e-9
+_RESOLUTION = 3e-3  # of a mean gain, in units of the largest
 
 
 def gain_kernel(left: Floats, right: Floats, length: Floats, amplitude: Floats) -> Floats:
@@ -220,14 +221,16 @@ def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcess
     seeds = seed_covariance(units, gains) / replicates
     quantiles = 2 * special.gammaincinv(freedom / 2, _NOISE_SCALES)  # of chi-squared
     scales = freedom / quantiles
-    error = max(float(np.sqrt(np.median(np.diag(seeds + rows)))), 1e-6)
+    # Scores may be the same at most λs, to the last row: a fall beyond them is none the less one.
+    floor = max(_RESOLUTION * float(np.abs(means).max()), 1e-6)
+    error = max(float(np.sqrt(np.median(np.diag(seeds + rows)))), floor)
     reach = max(32.0, 4 * float(np.abs(means).max()) / error)
     relative = np.geomspace(1.0, reach, _AMPLITUDES)
     log_length = -((np.log(_LENGTHS / 0.3) / 0.7) ** 2) / 2
     log_amplitude = np.log(relative) - np.log1p((relative / 16) ** 2)
     grid = np.meshgrid(np.arange(scales.size), _LENGTHS, relative, indexing="ij")
     index, lengths, sizes = (axis.ravel() for axis in grid)
-    noise = scales[:, None, None] * seeds + rows + 1e-12 * np.eye(units.size)
+    noise = scales[:, None, None] * seeds + rows + floor**2 * np.eye(units.size)
     processes = GainProcesses.condition(units, means, noise[index], lengths, error * sizes)
     log_prior = log_length[:, None] + log_amplitude
     return processes, np.tile(log_prior.ravel(), scales.size)

@@ -2,18 +2,20 @@
 
 The search proposes, the confirmation disposes. On the search's own scores the best of many λs
 looks good by luck; so one candidate is taken from the model of the curve, trained again with
-fresh seeds and scored on test rows that no trial saw. An `align` rests on that single comparison.
+fresh seeds and scored on test rows that no trial saw. An `align` rests on that single comparison;
+that nothing is to be gained rests on both.
 (arXiv 2511.12121 reads λ* off a grid; the choice and the verdicts are this program's own.)
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from tuner.analysis.curve import CurveModel
 from tuner.analysis.gain import Gain
 from tuner.analysis.observations import Observations
-from tuner.study.result import Verdict
+from tuner.study.result import Reason, Verdict
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats
 
@@ -21,6 +23,63 @@ _GRID = 65
 _DRAWS = 4000
 _USEFUL = 0.25  # in u; λ = .15 of 4
 _SUPPORT = 0.7
+_WITH_POWER = 4 / 3  # of the reach of a simultaneous 95 % band: z.₈ standard errors more
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperBand:
+    """The end that the gains at all λs together lie below, with 97.5 % probability.
+
+    Attributes:
+        lambdas: λs above 0, ascending.
+        gains: The upper end at each; infinite if validation rows are of too few groups to tell.
+        means: The mean gain at each.
+    """
+
+    lambdas: tuple[float, ...]
+    gains: tuple[float, ...]
+    means: tuple[float, ...]
+
+    @classmethod
+    def of(cls, lambdas: Floats, draws: Floats) -> Self:
+        """Take the band from curves drawn from their posterior.
+
+        As many standard deviations above the mean at every λ, just so many that 97.5 % of the
+        curves lie below it everywhere.
+
+        Args:
+            lambdas: Shape (m,).
+            draws: Shape (n, m).
+        """
+        center, spread = draws.mean(axis=0), draws.std(axis=0)
+        away = np.divide(draws - center, spread, out=np.zeros_like(draws), where=spread > 0)
+        gains = center + np.quantile(away.max(axis=1), 0.975) * spread
+        ends = {"gains": tuple(gains.tolist()), "means": tuple(center.tolist())}
+        return cls(lambdas=tuple(lambdas.tolist()), **ends)
+
+    @property
+    def highest(self) -> float:
+        """What no λ gains more than."""
+        return max(self.gains)
+
+    def shrinkage(self, smallest: float, most: float) -> float:
+        """By what the variance has to be divided so that a gain of that size is ruled out, ≥ 1.
+
+        With 80 % power, where no λ truly gains more than was seen, nor more than `most`, which is
+        less than `smallest`.
+        """
+        center = np.minimum(self.means, most)
+        reach = _WITH_POWER * (np.array(self.gains) - np.array(self.means))
+        return max(1.0, float(np.max(reach / (smallest - center))) ** 2)
+
+    def loses_from(self, loss: float) -> float | None:
+        """The least λ from which on every one loses that much or more; None if there is none."""
+        found = None
+        for strength, gain in zip(reversed(self.lambdas), reversed(self.gains), strict=True):
+            if gain > -loss:
+                break
+            found = strength
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +96,7 @@ class Choice:
             best of many, so an optimistic one.
         support: Posterior probability, on validation rows, that the candidate gains at all.
         average: Gain averaged over the range searched, evenly in u, on validation rows.
+        band: What the gains at all λs lie below, on validation rows.
     """
 
     best: float
@@ -45,6 +105,17 @@ class Choice:
     expected: Gain
     support: float
     average: Gain
+    band: UpperBand
+
+    def recommended(self, verdict: Verdict) -> tuple[float, tuple[float, float]]:
+        """λ* and the interval that it lies in: the search's, and 0 where no gain is confirmed.
+
+        The search alone may be sure of a peak above 0 that fresh seeds and test rows do not
+        confirm; then 0 may be the best as well.
+        """
+        strength = self.candidate if verdict == "align" else 0.0
+        low, high = self.interval
+        return strength, (min(low, strength), max(high, strength))
 
 
 def choose(observations: Observations, space: LambdaSpace, *, seed: int) -> Choice:
@@ -78,47 +149,98 @@ def choose(observations: Observations, space: LambdaSpace, *, seed: int) -> Choi
         expected=_summary(draws[:, candidate], observations),
         support=float(np.mean(draws[:, candidate] > 0)),
         average=_summary(draws.mean(axis=1), observations),
+        band=_band(lambdas[1:], draws[:, 1:], observations),
     )
 
 
-def decide(choice: Choice, confirmed: Gain) -> tuple[Verdict, str]:
-    """The verdict, and the reason for it in one sentence.
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A verdict and what it rests on.
+
+    Attributes:
+        verdict: What to do.
+        reason: Why, for programs.
+        evidence: Why, in sentences.
+        harm_from: The λ from which on alignment surely loses the smallest gain or more; None if
+            there is none.
+    """
+
+    verdict: Verdict
+    reason: Reason
+    evidence: str
+    harm_from: float | None = None
+
+
+def decide(choice: Choice, confirmed: Gain, smallest: float) -> Decision:
+    """The verdict, and what it rests on.
 
     - `align`: fresh seeds on test rows gain at the candidate, and the search leaned that way too.
       The test alone would be wrong in 2.5 % of verdicts without any effect, which is more than 5 %
       of studies, as each has three; that the search agree costs hardly any power and makes it
       less than 1 % of verdicts.
-    - `do not align`: the search sees no gain at any λ, the average over its range is surely below
-      0, and the test at the least harmful useful strength is below 0 too. One harmful λ would not
-      do: too strong an alignment harms wherever a weaker one helps. Nor can every λ be asked to
-      be surely worse: the effect vanishes as λ goes to 0.
-    - `no detectable effect` otherwise.
+    - `do not align`, because harm is shown: the search sees no gain at any λ, the average over its
+      range is surely below 0, and the test at the least harmful useful strength is below 0 too.
+      One harmful λ would not do: too strong an alignment harms wherever a weaker one helps. Nor
+      can every λ be asked to be surely worse: the effect vanishes as λ goes to 0.
+    - `do not align`, because there is no gain worth having: one of the smallest worthwhile size is
+      ruled out at every λ by the search, and at the candidate by the test, each at 2.5 % (an
+      equivalence test: Lakens, Social Psychological and Personality Science 8 (2017) 355).
+    - `undecided` otherwise.
 
     Args:
         choice: What the search says.
         confirmed: Gain at `choice.candidate`, with fresh seeds, on test rows.
+        smallest: The smallest gain worth having, above 0, in units of the score.
     """
+    reason, found = _reason(choice, confirmed, smallest)
+    verdict: Verdict = "do not align"
+    if reason in ("gain confirmed", "needs more"):
+        verdict = "align" if reason == "gain confirmed" else "undecided"
     tested = f"at λ = {choice.candidate:.3g}, with fresh seeds on test rows, {_words(confirmed)}"
     searched = f"averaged over the λs searched, on validation rows, {_words(choice.average)}"
-    hopeful = choice.best > 0 and choice.support >= _SUPPORT
-    harmful = choice.best == 0 and choice.average.high < 0
-    if hopeful and confirmed.low > 0:
-        return "align", f"Alignment helps: {tested}."
-    if harmful and confirmed.value < 0:
-        return "do not align", f"No λ was seen to help and alignment harms: {searched}; {tested}."
+    parts = [tested] if verdict == "align" else [tested, searched]
+    if np.isfinite(choice.band.highest):
+        parts.append(f"on validation rows no λ gains more than {choice.band.highest:.3g} (97.5 %)")
+    worth = f"The smallest gain worth having is {smallest:.3g} (--smallest-gain)."
+    return Decision(
+        verdict=verdict,
+        reason=reason,
+        evidence=f"{found}: {'; '.join(parts)}. {worth}",
+        harm_from=choice.band.loses_from(smallest),
+    )
+
+
+def _reason(choice: Choice, confirmed: Gain, smallest: float) -> tuple[Reason, str]:
+    """The reason of a verdict, and the beginning of its evidence."""
+    if choice.best > 0 and choice.support >= _SUPPORT and confirmed.low > 0:
+        small = ", by less than is worth having" if confirmed.high < smallest else ""
+        return "gain confirmed", f"Alignment helps{small}"
+    if choice.best == 0 and choice.average.high < 0 and confirmed.value < 0:
+        return "harm shown", "No λ was seen to help and alignment harms"
+    if choice.band.highest < smallest and confirmed.high < smallest:
+        return "no gain worth having", f"A gain of {smallest:.3g} is ruled out at every λ"
     if confirmed.low > 0:
-        found = "The search saw too little of a gain to believe the one that was tested"
-    elif choice.average.high < 0:
-        found = "No gain was confirmed, nor was every useful λ shown to harm"
-    else:
-        found = "No gain was confirmed"
-    return "no detectable effect", f"{found}: {tested}; {searched}."
+        return (
+            "needs more",
+            "The search saw too little of a gain to believe the one that was tested",
+        )
+    if choice.average.high < 0:
+        return "needs more", "No gain was confirmed, nor was every useful λ shown to harm"
+    return "needs more", "No gain was confirmed, nor one worth having ruled out"
 
 
 def _readable(lambdas: Floats, maximum: float) -> Floats:
     """Round to three digits, as people will read, type and compare them; keep the maximum."""
     rounded = np.array([float(f"{strength:.3g}") for strength in lambdas[:-1]])
     return np.append(np.minimum(rounded, maximum), maximum)
+
+
+def _band(lambdas: Floats, draws: Floats, observations: Observations) -> UpperBand:
+    if observations.too_few_groups:
+        unknown = (np.inf,) * lambdas.size
+        means = tuple(draws.mean(axis=0).tolist())
+        return UpperBand(lambdas=tuple(lambdas.tolist()), gains=unknown, means=means)
+    return UpperBand.of(lambdas, draws)
 
 
 def _summary(draws: Floats, observations: Observations) -> Gain:

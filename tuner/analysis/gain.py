@@ -1,12 +1,91 @@
 """A gain over λ = 0 with its interval, over seeds and rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.study.scores import Scorer, Target
 from tuner.typing import Array, Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossedVariance:
+    """Variance of a mean gain over S seeds and n rows, which are crossed random effects.
+
+    One prediction gains μ + seed + row + residual. Its mean varies by σ²_seed/S + σ²_row/n +
+    σ²_residual/(Sn); both the variance over seeds and that over rows hold the last part.
+
+    Attributes:
+        seeds: σ²_seed/S + σ²_residual/(Sn), what differs between seeds.
+        rows: σ²_row/n + σ²_residual/(Sn), what differs between resampled rows, or groups.
+        residual: σ²_residual/(Sn).
+        seed_freedom: Degrees of freedom of `seeds`.
+        row_freedom: The same of `rows`.
+    """
+
+    seeds: float
+    rows: float
+    residual: float
+    seed_freedom: float
+    row_freedom: float
+
+    @classmethod
+    def estimate(cls, gains: Floats, resampled: Floats | None, freedom: float = 1.0) -> Self:
+        """Estimate from gains of S seeds (S,), and these under resampled rows (B, S).
+
+        The residual is what is left of the latter without their means over either.
+
+        Args:
+            gains: Shape (S,), S at least 2.
+            resampled: Shape (B, S), B at least 2. None takes the rows as given.
+            freedom: Degrees of freedom of the variance over rows.
+        """
+        replicates = gains.size
+        seeds, rows, residual = float(gains.var(ddof=1)) / replicates, 0.0, 0.0
+        if resampled is not None:
+            means = resampled.mean(axis=1)
+            rows = float(means.var(ddof=1))
+            left = resampled - means[:, None] - resampled.mean(axis=0) + means.mean()
+            residual = float(np.sum(left**2)) / (len(left) - 1) / (replicates - 1) / replicates
+        return cls(
+            seeds=seeds,
+            rows=rows,
+            residual=residual,
+            seed_freedom=replicates - 1,
+            row_freedom=freedom,
+        )
+
+    @property
+    def total(self) -> float:
+        """Variance of the mean gain: the residual once."""
+        return max(self.seeds + self.rows - self.residual, self.seeds, self.rows)
+
+    def scaled(self, *, seeds: float, rows: float) -> Self:
+        """The same with so many times as many seeds and rows (or groups)."""
+        residual = self.residual / (seeds * rows)
+        return type(self)(
+            seeds=max(self.seeds - self.residual, 0.0) / seeds + residual,
+            rows=max(self.rows - self.residual, 0.0) / rows + residual,
+            residual=residual,
+            seed_freedom=(self.seed_freedom + 1) * seeds - 1,
+            row_freedom=(self.row_freedom + 1) * rows - 1,
+        )
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 95 % interval of the gain.
+
+        √(t²_{S−1} seeds + t²_{n−1} rows − t²_{(S−1)(n−1)} residual), each part with Student's t
+        of its own degrees of freedom, and never less than either of the first two alone (after
+        Howe 1974, Graybill and Wang 1980). It keeps its level for every number of seeds and every
+        mixture of the three; Satterthwaite's approximation does not with two or three seeds.
+        """
+        seeds = _student(self.seed_freedom) ** 2 * self.seeds
+        rows = _student(self.row_freedom) ** 2 * self.rows
+        residual = _student(self.seed_freedom * self.row_freedom) ** 2 * self.residual
+        return float(np.sqrt(max(seeds + rows - residual, seeds, rows)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +97,7 @@ class Gain:
         low: Lower end of the interval; infinite, like `high`, if groups are too few for one.
         high: Its upper end.
         groups: Over how many groups of rows the interval is; None where rows are independent.
+        variance: What the interval is made of; None where it comes from a model.
 
     Raises:
         ValueError: If the interval does not hold the value.
@@ -27,6 +107,7 @@ class Gain:
     low: float
     high: float
     groups: int | None = None
+    variance: CrossedVariance | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.low <= self.value <= self.high:
@@ -50,13 +131,24 @@ def measured_gain(
         target: What is scored.
     """
     sign = scorer.metric.sign
-    ours, theirs = (scorer.resampled(each, target) for each in (treated, baseline))
+    ours, theirs = (_resampled(scorer, each, target) for each in (treated, baseline))
     return paired_gain(
         sign * scorer.scores(treated, target),
         sign * scorer.scores(baseline, target),
         None if ours is None or theirs is None else sign * (ours - theirs),
         scorer.grouping,
     )
+
+
+def _resampled(scorer: Scorer, predictions: dict[str, Array], target: Target) -> Floats | None:
+    """Score of each replicate under each resample of the rows, (resamples, replicates)."""
+    replicates = range(len(predictions["a"]))
+    each = (
+        scorer.resampled({side: told[r : r + 1] for side, told in predictions.items()}, target)
+        for r in replicates
+    )
+    known = [scores for scores in each if scores is not None]
+    return np.stack(known, axis=1) if len(known) == len(replicates) else None
 
 
 def paired_gain(
@@ -67,18 +159,13 @@ def paired_gain(
 ) -> Gain:
     """Mean gain of the treated replicates, for other seeds and other rows than these.
 
-    Seeds and rows are crossed random effects, so Var = Var_seeds / S + Var_rows. Each part has its
-    own degrees of freedom; half the interval's width is √(t²_{S−1} Var_seeds / S + t²_{B−1}
-    Var_rows) (after Howe 1974, Graybill and Wang 1980), which keeps at least its level for every
-    mixture of the two. Satterthwaite's approximation does not: with two or three replicates it
-    found false gains twice as often as it should. The variance over rows holds what the rows do to
-    each replicate, which Var_seeds holds too: the interval is a little wide for it. Where groups
-    were resampled their degrees of freedom take the place of B − 1 (see `Resamples.of_groups`).
+    Where groups were resampled their degrees of freedom take the place of B − 1 (see
+    `Resamples.of_groups`). How wide the interval is: see `CrossedVariance`.
 
     Args:
         treated: Scores with alignment, higher is better. Shape (S,), S at least 2.
         baseline: Scores without, of the same seeds. Shape (S,).
-        resampled: Mean gain over replicates under bootstrap resamples of the rows. Shape (B,), B
+        resampled: Gain of each replicate under bootstrap resamples of the rows. Shape (B, S), B
             at least 2. None takes the rows as given.
         grouping: The groups that were resampled, if groups were; with these, None for `resampled`
             means that they are too few for an interval.
@@ -88,24 +175,30 @@ def paired_gain(
     """
     if treated.ndim != 1 or treated.size < 2 or treated.shape != baseline.shape:
         raise ValueError(f"need two alike (at least 2,), not {treated.shape}, {baseline.shape}")
-    if resampled is not None and (resampled.ndim != 1 or resampled.size < 2):
-        raise ValueError(f"resampled must be (at least 2,), not {resampled.shape}")
+    if resampled is not None and (resampled.shape[1:] != treated.shape or len(resampled) < 2):
+        shape = resampled.shape
+        raise ValueError(f"resampled must be (at least 2, {treated.size}), not {shape}")
     gains = treated - baseline
-    square = np.square(reach(gains, gains.size - 1)) / gains.size
-    if resampled is not None:
-        freedom = resampled.size - 1 if grouping is None else grouping.freedom
-        square += np.square(reach(resampled, freedom))
-    value, half = float(gains.mean()), float(np.sqrt(square))
+    freedom = 1.0 if resampled is None else len(resampled) - 1.0
+    if grouping is not None:
+        freedom = max(grouping.freedom, 1.0)
+    variance = CrossedVariance.estimate(gains, resampled, freedom)
+    value, half = float(gains.mean()), variance.half_width
     if not np.isfinite(half):
         raise ValueError("scores must be finite")
     if grouping is not None and resampled is None:
         half = np.inf
     groups = None if grouping is None else grouping.count
-    return Gain(value=value, low=value - half, high=value + half, groups=groups)
+    ends = {"low": value - half, "high": value + half}
+    return Gain(value=value, **ends, groups=groups, variance=variance)
 
 
 def reach(sample: Floats, freedom: float) -> float:
     """Half the width of the 95 % interval of one draw, by Student's t."""
+    return _student(freedom) * float(sample.std(ddof=1))
+
+
+def _student(freedom: float) -> float:
     from scipy import special
 
-    return float(special.stdtrit(freedom, 0.975) * sample.std(ddof=1))
+    return float(special.stdtrit(freedom, 0.975))

@@ -71,8 +71,10 @@ def row_covariance(observations: Observations, tried: Mask) -> Floats:
     """Covariance over λs of the mean gain when rows are resampled. Shape (n, n).
 
     The seed noise holds each replicate's own response to the rows too, so that part is counted
-    twice: the intervals are a little wide for it. The curve takes a covariance as known, so that
-    of few groups of rows is enlarged until a normal interval of 95 % reaches as far as Student's.
+    twice, unlike in the interval of a gain (see `tuner.analysis.gain`): the curve's band is a
+    little wide for it, and the interval of λ* covers peaks near λ_max too seldom as it is. The
+    curve takes a covariance as known, so that of few groups of rows is enlarged until a normal
+    interval of 95 % reaches as far as Student's.
     """
     if observations.resampled is None:
         return np.zeros((int(tried.sum()),) * 2)

@@ -18,22 +18,28 @@ from rich.text import Text
 
 from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
-from tuner.report.wording import ATOM_TITLES, expectation, guess_words, hindsight, nuisance_words
+from tuner.report.wording import (
+    ATOM_TITLES,
+    expectation,
+    guess_words,
+    headline,
+    hindsight,
+    needs_words,
+    nuisance_words,
+)
 from tuner.settings import Settings
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import (
-    Answer,
     InformationSummary,
     Interval,
-    ModalityAnswer,
     StudyResult,
 )
 from tuner.study.scores import Target
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 
-_STYLE = {"align": "bold green", "do not align": "bold red", "no detectable effect": "bold yellow"}
+_STYLE = {"align": "bold green", "do not align": "bold red", "undecided": "bold yellow"}
 _UNUSED_SHOWN = 40  # arrays that are not used; a table may have thousands of columns
 _ORDER: tuple[Target, ...] = ("joint", "a", "b")
 # Names and reasons are what users write: brackets and colons in them mean nothing here.
@@ -146,8 +152,10 @@ def show_answer(result: StudyResult) -> None:
         if seen := hindsight(result.information, result.joint.verdict):
             _out.print(seen, style="italic")
         _out.print()
+    _out.print(headline(result), style="bold")
+    _out.print()
     for target in _ORDER:
-        _show_target(target, result.answers[target])
+        _show_target(target, result)
     for words in guess_words(result):
         _out.print(words, style="yellow")
     if result.warm_start is not None:
@@ -163,7 +171,8 @@ def show_answer(result: StudyResult) -> None:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
 
 
-def _show_target(target: Target, answer: Answer | ModalityAnswer) -> None:
+def _show_target(target: Target, result: StudyResult) -> None:
+    answer = result.answers[target]
     strength, verdict = Text(f"λ* = {answer.strength:.6g}", "bold"), answer.verdict
     _out.print(Text.assemble(f"{target:6} ", strength, "  ", (verdict, _STYLE[verdict])))
     gain, interval = answer.tested
@@ -171,7 +180,8 @@ def _show_target(target: Target, answer: Answer | ModalityAnswer) -> None:
         words = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
         _out.print(f"       gain on test rows at λ = {answer.candidate:.3g}: {words}")
     _out.print(f"       the best λ is in {_interval(answer.interval, '{:.3g}')} (95 %)")
-    _out.print(Padding(answer.evidence, (0, 0, 1, 7)))
+    words = " ".join(filter(None, (answer.evidence, needs_words(target, result))))
+    _out.print(Padding(words, (0, 0, 1, 7)))
 
 
 def _where_next(result: StudyResult, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from tuner.study.spec import OPTIONS, StudySpec, option_errors, spec_from_option
 
 Command = TypeVar("Command", bound=Callable[..., None])
 DATA_SET = (*DataOptions.model_fields, "seed")  # options that say how a data set is read
-_OF_THE_STUDY = (*DATA_SET, "metric", "cpus", "gpus", "ranks")
+_OF_THE_STUDY = (*DATA_SET, "metric", "smallest_gain", "cpus", "gpus", "ranks")
 _SEARCH = "Search"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 

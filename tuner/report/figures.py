@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tuner.analysis.curve import CurveModel
+from tuner.analysis.headline import metric_name
 from tuner.analysis.observations import observe
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.axes import PALETTES, Palette, Theme, add_legend, dress
-from tuner.report.wording import SIMILARITIES, TITLES, metric_name
+from tuner.report.wording import SIMILARITIES, TITLES
 from tuner.study.result import Answer, ModalityAnswer, StudyResult
 from tuner.study.scores import TARGETS, Target
 from tuner.study.space import LambdaSpace

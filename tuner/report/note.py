@@ -7,7 +7,9 @@ from tuner.report.wording import (
     gain,
     gain_interval,
     guess_words,
+    headline,
     metric_words,
+    needs_words,
     sentence,
     strength,
     strength_interval,
@@ -33,8 +35,15 @@ def result_note(result: StudyResult) -> str:
         f"{dataset.rows:,} pairs, {dataset.labelled:,} of them labelled."
     )
     verdicts = [f"- {_plain(sentence(target, result))}" for target in TITLES]
-    verdicts += [f"- {_plain(words)}" for words in guess_words(result)]
-    parts = [head, "\n".join(verdicts), _table(result), *_models(result)]
+    needed = (needs_words(target, result) for target in TITLES)
+    verdicts += [f"- {_plain(words)}" for words in (*filter(None, needed), *guess_words(result))]
+    parts = [
+        f"**{_plain(headline(result))}**",
+        head,
+        "\n".join(verdicts),
+        _table(result),
+        *_models(result),
+    ]
     parts.append("The whole account is `report.html` among the artifacts of this run.")
     return "\n\n".join(parts)
 

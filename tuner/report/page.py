@@ -30,8 +30,10 @@ from tuner.report.wording import (
     gain,
     gain_interval,
     guess_words,
+    headline,
     hindsight,
     metric_words,
+    needs_words,
     nuisance_words,
     score,
     sentence,
@@ -87,6 +89,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         "result": result,
         "spec": study.spec,
         "metric": metric_words(result),
+        "headline": headline(result),
         "advice": _advice(result),
         "answers": _answer_rows(study, result, finished),
         "guesses": guess_words(result),
@@ -109,8 +112,8 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
     }
 
 
-def _advice(result: StudyResult) -> list[dict[str, str]]:
-    tags = {"align": "yes", "do not align": "no", "no detectable effect": "unclear"}
+def _advice(result: StudyResult) -> list[dict[str, str | None]]:
+    tags = {"align": "yes", "do not align": "no", "undecided": "unclear"}
     return [
         {
             "title": TITLES[target],
@@ -118,6 +121,7 @@ def _advice(result: StudyResult) -> list[dict[str, str]]:
             "verdict": answer.verdict,
             "sentence": sentence(target, result),
             "evidence": answer.evidence,
+            "needs": needs_words(target, result),
         }
         for target, answer in result.answers.items()
     ]

@@ -1,10 +1,8 @@
 """How numbers and verdicts are written for people: in MLflow's pages and in the report."""
 
-from tuner.study.result import (
-    InformationSummary,
-    NuisanceSummary,
-    StudyResult,
-)
+from tuner.analysis import headline as headlines
+from tuner.analysis.headline import metric_name
+from tuner.study.result import InformationSummary, NuisanceSummary, StudyResult
 from tuner.study.scores import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
@@ -54,12 +52,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def metric_name(metric: str) -> str:
-    """Write the name of a metric out."""
-    names = {"mae": "mean absolute error", "r2": "R²", "macro_f1": "macro F1"}
-    return names.get(metric, metric.replace("_", " "))
-
-
 def metric_words(result: StudyResult) -> str:
     """Name the metric, and which way is better."""
     better = "higher" if result.metric.direction == "maximize" else "lower"
@@ -105,7 +97,7 @@ def hindsight(information: InformationSummary, verdict: str) -> str | None:
     """Say whether what was expected came true; None if nothing was."""
     if information.regime == "unknown":
         return None
-    if verdict == "no detectable effect":
+    if verdict == "undecided":
         return "The search could neither confirm nor refute that."
     expected = "do not align" if information.regime == "do not align" else "align"
     return "That came true." if verdict == expected else "That did not come true."
@@ -150,21 +142,40 @@ def nuisance_words(nuisance: NuisanceSummary) -> str:
     return words + "."
 
 
+def headline(result: StudyResult) -> str:
+    """Say in a sentence what to do; stored answers of 0.1.0 have none of their own."""
+    return result.headline or headlines.headline(result)
+
+
+def needs_words(target: Target, result: StudyResult) -> str | None:
+    """Say what would decide an undecided answer, and how long that takes at this study's pace."""
+    answer, cost = result.answers[target], result.cost
+    words = headlines.needs_words(answer, result)
+    if words is None or answer.needs is None:
+        return None
+    trainings = answer.needs.trainings
+    takes = duration(trainings * cost.wall_seconds / max(cost.trainings, 1))
+    return (
+        f"{words[0].upper()}{words[1:]} (80 % power; {trainings:,} trainings in all, about {takes} "
+        "here)."
+    )
+
+
 def sentence(target: Target, result: StudyResult) -> str:
-    """Say in a sentence what to do."""
+    """Say in a sentence what to do with one encoder, or both."""
     answer = result.answers[target]
     what = {"a": "encoder A", "b": "encoder B", "joint": "the two encoders"}[target]
     value, interval = answer.tested
     metric = result.metric.name
     if value is None:
-        return f"No detectable effect on {what}, keep λ = 0: {answer.evidence}."
+        return f"Undecided about {what}, keep λ = 0: {answer.evidence}."
     gained = f"gain over λ = 0 on test rows {gain(value, metric)} ({_sure(interval, result)})"
     if answer.verdict == "align":
         return f"Align {what} with λ = {strength(answer.strength)}: {gained}."
     if answer.verdict == "do not align":
         advice = f"Do not align {what}, keep λ = 0"
     else:
-        advice = f"No detectable effect on {what}, keep λ = 0"
+        advice = f"Undecided about {what}, keep λ = 0"
     return f"{advice}. Tested at λ = {strength(answer.candidate)}: {gained}."
 
 

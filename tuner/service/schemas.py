@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from tuner.models.config import TrainingConfig
 from tuner.storage.submissions import Submission
-from tuner.study.result import Status
+from tuner.study.result import Status, verdict_of_today
 from tuner.study.spec import StudySpec
 
 
@@ -105,7 +105,7 @@ class StudyView(BaseModel):
             options=submission.options,
             trials=submission.trials,
             strength=None if joint is None else joint["lambda"],
-            verdict=None if joint is None else joint["verdict"],
+            verdict=None if joint is None else verdict_of_today(joint["verdict"]),
             created=submission.created,
         )
 

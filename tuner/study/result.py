@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tuner.data.information.atoms import NAMES
 
@@ -13,9 +13,23 @@ if TYPE_CHECKING:
     from tuner.data.information.profile import Profile
     from tuner.study.scores import Target
 
-Verdict = Literal["align", "do not align", "no detectable effect"]
+
+def verdict_of_today(told: str) -> str:
+    """Return a stored verdict by its name of today: 0.1.0 wrote `no detectable effect`."""
+    return "undecided" if told == "no detectable effect" else told
+
+
+Verdict = Annotated[
+    Literal["align", "do not align", "undecided"], BeforeValidator(verdict_of_today)
+]
+Reason = Literal["gain confirmed", "harm shown", "no gain worth having", "needs more"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 Interval = tuple[float, float]
+Side = Literal["a", "b"]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class _Part(BaseModel):
@@ -58,7 +72,7 @@ class DatasetSummary(_Part):
         GroupCounts | None,
         Field(
             description="groups of labelled rows: intervals are over these",
-            exclude_if=lambda groups: groups is None,
+            exclude_if=_is_none,
         ),
     ] = None
 
@@ -174,12 +188,66 @@ class RegisteredModel(_Part):
     alias: str | None
 
 
-class Answer(_Part):
+class Needs(_Part):
+    """What would decide an undecided answer with 80 % power: any of `seeds`, `rows` and `both`.
+
+    It takes the gain that was seen for the true one.
+
+    Attributes:
+        goal: What is nearer: to show the gain, or to rule out the smallest worth having.
+        size: That gain, in units of the metric.
+        has: Fresh seeds and labelled test rows that there are.
+        seeds: Fresh seeds to confirm with, on the same test rows; None if no number suffices.
+        rows: Labelled test rows, with the same seeds; None if no number suffices.
+        both: Seeds and rows in the same proportion as now; None if no number suffices.
+        search: To rule out at every λ: how many times as many search seeds and validation rows.
+        trainings: Of such a study, by `seeds`, or by `both` where seeds alone do not suffice.
+    """
+
+    goal: Literal["show", "rule out"]
+    size: float
+    has: tuple[int, int]
+    seeds: int | None
+    rows: int | None
+    both: tuple[int, int] | None
+    search: float
+    trainings: int = 0
+
+
+class _Decided(_Part):
+    """Why an answer is what it is; an answer of before these were told has none of them."""
+
+    reason: Annotated[
+        Reason | None,
+        Field(description="why the verdict is what it is", exclude_if=_is_none),
+    ] = None
+    smallest_gain: Annotated[
+        float | None,
+        Field(
+            description="the smallest gain worth having, in units of the metric",
+            exclude_if=_is_none,
+        ),
+    ] = None
+    harm_from: Annotated[
+        float | None,
+        Field(
+            description="from this λ on alignment surely loses that much or more",
+            exclude_if=_is_none,
+        ),
+    ] = None
+    needs: Annotated[
+        Needs | None,
+        Field(description="what would decide it, if it is undecided", exclude_if=_is_none),
+    ] = None
+
+
+class Answer(_Decided):
     """The recommended λ, and the evidence for it.
 
     Attributes:
         strength: λ*, 0 unless the verdict is `align`.
-        interval: 95 % interval of the λ at which the score is highest.
+        interval: 95 % interval of the λ at which the score is highest; it holds `strength`, so 0
+            where no gain is confirmed.
         candidate: The λ > 0 that was confirmed against λ = 0 with fresh seeds on test rows.
         gain: How much better than λ = 0 the candidate scores on test rows; None if its training
             failed.
@@ -202,7 +270,7 @@ class Answer(_Part):
         return self.gain, self.gain_interval
 
 
-class ModalityAnswer(_Part):
+class ModalityAnswer(_Decided):
     """The answer for one modality's own encoder."""
 
     strength: Annotated[float, Field(alias="lambda")]
@@ -215,7 +283,7 @@ class ModalityAnswer(_Part):
     model: RegisteredModel | None
     model_error: Annotated[
         str | None,
-        Field(description="why there is no model", exclude_if=lambda error: error is None),
+        Field(description="why there is no model", exclude_if=_is_none),
     ] = None
 
     @property
@@ -354,6 +422,10 @@ class StudyResult(_Part):
     study: str
     name: str
     status: Status
+    headline: Annotated[
+        str | None,
+        Field(description="what to do, in a sentence", exclude_if=_is_none),
+    ] = None
     dataset: DatasetSummary
     metric: MetricSummary
     information: InformationSummary | None
@@ -368,14 +440,14 @@ class StudyResult(_Part):
         Guess | None,
         Field(
             description="a guess that an encoder is not surely better than",
-            exclude_if=lambda guess: guess is None,
+            exclude_if=_is_none,
         ),
     ] = None
     cost: Cost
     mlflow: MlflowLinks | None
     unpublished: Annotated[
         str | None,
-        Field(description="why MLflow does not show it", exclude_if=lambda reason: reason is None),
+        Field(description="why MLflow does not show it", exclude_if=_is_none),
     ] = None
 
     def frame(self) -> "DataFrame":
@@ -391,6 +463,21 @@ class StudyResult(_Part):
             return (self.unpublished or "MLflow could not be reached",)
         errors = (self.modalities.a.model_error, self.modalities.b.model_error)
         return tuple(error for error in errors if error is not None)
+
+    def registered_strength(self, side: Side) -> float:
+        """The λ at which the encoder of a modality is trained that is registered.
+
+        A pair that is to be aligned is aligned: each encoder is of the joint λ*, but where its own
+        answer surely differs: its own best λ is in an interval without the joint one, or it was
+        shown to be harmed. Without a joint λ* it is the modality's own.
+        """
+        own, joint = self.answers[side], self.joint
+        low, high = own.interval
+        harmed = own.reason == "harm shown"
+        elsewhere = own.verdict == "align" and not low <= joint.strength <= high
+        if joint.verdict != "align" or harmed or elsewhere:
+            return own.strength
+        return joint.strength
 
     @property
     def answers(self) -> "dict[Target, Answer | ModalityAnswer]":

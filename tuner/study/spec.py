@@ -43,6 +43,16 @@ class StudySpec(DataOptions):
         MetricName,
         Field(description="what is measured; auto is accuracy, or the mean absolute error"),
     ] = "auto"
+    smallest_gain: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="the smallest gain worth having, in units of the metric; by default .01, "
+            "or of an error 2 % of the baseline's",
+            exclude_if=lambda smallest: smallest is None,  # as before it could be said
+        ),
+    ] = None
     trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 6
     replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 4
     confirm_replicates: Annotated[

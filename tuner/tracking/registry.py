@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from tuner.analysis.headline import metric_name
 from tuner.data import Split
 from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
 from tuner.models.export import PortableEncoder, portable_encoder
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.note import load_lines
-from tuner.report.wording import metric_name, score, sentence, strength
+from tuner.report.wording import headline, score, sentence, strength
 from tuner.storage.weights import WeightFiles
-from tuner.study.result import ModalityAnswer, RegisteredModel, StudyResult
+from tuner.study.result import ModalityAnswer, RegisteredModel, Side, StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmation
 from tuner.tracking.connection import (
@@ -35,7 +36,6 @@ from tuner.tracking.verification import NetworkProcess, verify_network
 
 _log = logging.getLogger(__name__)
 
-Side = Literal["a", "b"]
 CHAMPION = "champion"
 _TEST_ROWS = "test_rows"
 
@@ -66,21 +66,21 @@ class BestEncoder:
     def of(
         cls,
         study: Study,
-        answer: ModalityAnswer,
+        strength: float,
         finished: Sequence[FinishedTrial],
         side: Side,
     ) -> "BestEncoder":
         """Find it among the confirmations.
 
         Raises:
-            ValueError: If the recommended λ was not confirmed.
+            ValueError: If that λ was not confirmed.
         """
-        trial = confirmation(finished, answer.strength)
+        trial = confirmation(finished, strength)
         outcome = None if trial is None else trial.outcome
         if trial is None or outcome is None:
-            raise ValueError(f"there is no confirmation at λ = {answer.strength}")
+            raise ValueError(f"there is no confirmation at λ = {strength}")
         if outcome.test_predictions is None:
-            raise ValueError(f"the confirmation at λ = {answer.strength} has no test predictions")
+            raise ValueError(f"the confirmation at λ = {strength} has no test predictions")
         validation = study.validation.scores(outcome.predictions, side)
         test = study.test.scores(outcome.test_predictions, side)
         best = outcome.best_replicate(side)
@@ -129,7 +129,7 @@ def register_encoders(
         client = connect(tracking_uri)
         registered: dict[Side, RegisteredModel | EncoderNotKeptError] = {}
         for side in sides:
-            best = BestEncoder.of(study, getattr(result.modalities, side), finished, side)
+            best = BestEncoder.of(study, result.registered_strength(side), finished, side)
             try:
                 registered[side] = _Registration(
                     client, study, result, best, weights, run_id, process
@@ -328,7 +328,7 @@ class _Registration:
     def _description(self, number: str) -> str:
         best, metric = self.best, self.study.metric.name
         return (
-            f"{sentence(best.side, self.result)}\n\n"
+            f"{headline(self.result)}\n\n{sentence(best.side, self.result)}\n\n"
             f"Trained at λ = {strength(best.outcome.strength)}; of {len(best.outcome.seeds)} seeds "
             "the one of least loss on validation rows. Its test "
             f"{metric_name(metric)}: {score(best.test_score, metric)}.\n\n"

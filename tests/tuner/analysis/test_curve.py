@@ -236,6 +236,15 @@ def test_without_noise_the_curve_is_interpolated():
     np.testing.assert_allclose(_fit(seen).mean(LAMBDAS), truth, atol=1e-3)
 
 
+def test_where_most_strengths_score_the_same_a_fall_beyond_them_is_seen():
+    """No noise at all at four λs is no reason to believe in none at the others."""
+    luck = np.array([0.06, -0.06, 0.02, -0.02])
+    scores = 0.8 + np.array([[0], [0], [0], [0], [-0.17], [-0.57]]) + 0 * luck
+    scores[4:] += luck
+    seen = Observations(lambdas=SPACE.to_lambda(np.linspace(0, 1, 6)), scores=scores)
+    assert _fit(seen).interval(np.array([4.0]))[1] < -0.3
+
+
 def test_the_same_strength_tried_twice_is_accepted():
     rng = np.random.default_rng(8)
     u = np.array([0, 0.3, 0.3, 0.3, 0.5, 0.5 + 1e-9, 0.9])

@@ -62,7 +62,8 @@ def test_a_true_gain_is_found_and_lies_in_the_interval():
 def test_the_interval_is_students_over_groups_and_seeds():
     """Seeds 0, 2: Var 2, t of 1 degree. Groups: variance 1, t of 4 degrees."""
     grouping = Grouping(count=5, freedom=4)
-    gain = paired_gain(np.array([1.0, 3.0]), np.ones(2), np.array([-1.0, 0.0, 1.0]), grouping)
+    alike = np.array([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]])
+    gain = paired_gain(np.array([1.0, 3.0]), np.ones(2), alike, grouping)
     half = np.sqrt(12.7062**2 * 2 / 2 + 2.776445**2)
     assert (gain.value, gain.low, gain.high) == pytest.approx((1, 1 - half, 1 + half), rel=1e-5)
     assert gain.groups == 5
@@ -100,10 +101,12 @@ def test_one_group_of_validation_rows_says_nothing_of_others():
     assert choice.interval == (0, 4)
     assert choice.average.interval is None
     harm = Gain(value=-0.3, low=-0.4, high=-0.2, groups=8)
-    verdict, evidence = decide(choice, harm)
-    assert verdict == "no detectable effect"
-    assert "(95 % interval over 8 groups -0.4 to -0.2)" in evidence
-    assert "(no interval: rows of 1 group are too few)" in evidence
+    decision = decide(choice, harm, smallest=0.01)
+    assert decision.verdict == "undecided"
+    assert "(95 % interval over 8 groups -0.4 to -0.2)" in decision.evidence
+    assert "(no interval: rows of 1 group are too few)" in decision.evidence
+    assert choice.band.highest == np.inf
+    assert decision.harm_from is None
 
 
 # Whole studies
@@ -149,7 +152,7 @@ def test_without_groups_nothing_is_said_of_them():
 def test_one_group_of_test_rows_gives_no_interval_and_no_verdict():
     result = answered(grouped(1, rows=200))
     for answer in (result.joint, result.modalities.a, result.modalities.b):
-        assert answer.verdict == "no detectable effect"
+        assert answer.verdict == "undecided"
         gain, interval = answer.tested
         assert gain > 0.2
         assert interval is None

@@ -21,7 +21,7 @@ def test_the_answer_tells_each_encoder_and_both(classification, capsys):
     lines = capsys.readouterr().out.splitlines()
     heads = [line.split() for line in lines if "λ* =" in line]
     assert heads == [
-        ["joint", "λ*", "=", "0", "no", "detectable", "effect"],
+        ["joint", "λ*", "=", "0", "undecided"],
         ["a", "λ*", "=", "0.4", "align"],
         ["b", "λ*", "=", "0", "do", "not", "align"],
     ]

@@ -64,7 +64,7 @@ def test_what_users_write_is_text(page, classification):
 
 def test_it_says_what_was_found(page, classification):
     result = classification.result
-    for part in ("align", "do not align", "no detectable effect", "0.05 to 1.5"):
+    for part in ("align", "do not align", "undecided", "0.05 to 1.5"):
         assert part in page.text
     assert result.dataset.fingerprint in page.text
     assert "mlflow.set_tracking_uri('sqlite:///x.db')" in page.text

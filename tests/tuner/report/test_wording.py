@@ -31,7 +31,7 @@ def information(regime, helps=None, reason=None):
         ("interior", "align", "That came true."),
         ("do not align", "align", "That did not come true."),
         ("do not align", "do not align", "That came true."),
-        ("align", "no detectable effect", "The search could neither confirm nor refute that."),
+        ("align", "undecided", "The search could neither confirm nor refute that."),
         ("unknown", "align", None),
     ],
 )

@@ -65,6 +65,45 @@ def test_gain_is_the_difference_of_fresh_scores_on_test_rows(result):
         assert side.test.gain_interval[0] < side.test.gain < side.test.gain_interval[1]
 
 
+def test_a_best_strength_at_the_end_of_the_range_says_that_the_best_may_lie_beyond():
+    beyond = "The best may lie beyond λ_max = 4 (--max-lambda)."
+    rising = answer_in_process(SPEC, worlds.null(0), simulate(lambda λ: 0.6 + 0.08 * λ))
+    assert rising.joint.strength == 4
+    assert beyond in rising.joint.evidence
+    interior = answer_in_process(SPEC, worlds.null(0), simulate(lambda λ: 0.9 - (λ - 1) ** 2 / 30))
+    assert 0 < interior.joint.strength < 4
+    assert beyond not in interior.joint.evidence
+
+
+@pytest.mark.parametrize(
+    ("joint", "own", "registered"),
+    [
+        ({}, {"verdict": "undecided", "strength": 0.0}, 0.7),
+        ({}, {"verdict": "do not align", "reason": "no gain worth having", "strength": 0.0}, 0.7),
+        ({}, {"verdict": "do not align", "reason": "harm shown", "strength": 0.0}, 0.0),
+        ({}, {"verdict": "align", "strength": 0.9, "interval": (0.3, 2.0)}, 0.7),
+        ({}, {"verdict": "align", "strength": 2.0, "interval": (0.8, 4.0)}, 2.0),
+        ({"verdict": "undecided", "strength": 0.0}, {"verdict": "align", "strength": 2.0}, 2.0),
+        (
+            {"verdict": "do not align", "strength": 0.0},
+            {"verdict": "undecided", "strength": 0.0},
+            0,
+        ),
+    ],
+)
+def test_the_registered_pair_follows_the_joint_answer(result, joint, own, registered):
+    aligned = {"verdict": "align", "strength": 0.7, "interval": (0.3, 2.0)}
+    modalities = result.modalities
+    a = modalities.a.model_copy(update={"reason": "gain confirmed"} | own)
+    told = result.model_copy(
+        update={
+            "joint": result.joint.model_copy(update=aligned | joint),
+            "modalities": modalities.model_copy(update={"a": a}),
+        }
+    )
+    assert told.registered_strength("a") == registered
+
+
 def test_a_metric_to_be_minimised_gains_by_falling():
     training = TrainingConfig(hidden=8, embedding=4, projection_width=4, epochs=3, batch_size=64)
     spec = SPEC.model_copy(update={"training": training, "confirm_replicates": 6})
@@ -95,7 +134,7 @@ def test_a_candidate_that_cannot_be_trained_again_is_no_align():
         baseline_settings=plan.baseline_settings(finished),
         wall_seconds=1.0,
     )
-    assert told.joint.verdict == "no detectable effect"
+    assert told.joint.verdict == "undecided"
     assert "could not be trained again: planted" in told.joint.evidence
     assert told.joint.gain is None
     assert told.joint.strength == 0

@@ -123,7 +123,9 @@ def test_without_its_weights_an_encoder_is_not_registered(classification, tracki
     with Database(f"sqlite:///{tmp_path / 'studies.db'}") as database:
         weights = WeightStore(database, str(tmp_path / "weights"))
         finished = [weights.keep(classification.study.id, t) for t in classification.finished]
-    best = BestEncoder.of(classification.study, classification.result.modalities.a, finished, "a")
+    best = BestEncoder.of(
+        classification.study, classification.result.modalities.a.strength, finished, "a"
+    )
     (tmp_path / "weights" / best.trial.weights.digests["a"]).write_bytes(b"damaged")
     models = register_encoders(
         classification.study,
@@ -139,7 +141,7 @@ def test_without_its_weights_an_encoder_is_not_registered(classification, tracki
 
 def test_a_version_says_where_it_comes_from(registered):
     study = registered.study
-    best = BestEncoder.of(study.study, study.result.modalities.b, study.finished, "b")
+    best = BestEncoder.of(study.study, study.result.modalities.b.strength, study.finished, "b")
     version = registered.version("b")
     assert version.status == "READY"
     assert version.tags["lambda"] == "0"  # B is not to be aligned
@@ -156,7 +158,7 @@ def test_a_version_says_where_it_comes_from(registered):
 
 def test_the_best_replicate_is_chosen_on_validation_rows(classification):
     study, finished = classification.study, classification.finished
-    best = BestEncoder.of(study, classification.result.modalities.a, finished, "a")
+    best = BestEncoder.of(study, classification.result.modalities.a.strength, finished, "a")
     validation = study.validation.scores(best.outcome.predictions, "a")
     test = study.test.scores(best.outcome.test_predictions, "a")
     assert best.outcome.strength == 0.4
@@ -182,7 +184,7 @@ def test_encoders_are_the_same_without_this_project(classification, regression, 
 
 def trained(study):
     """What the registered encoder of A predicted for test rows when it was trained."""
-    best = BestEncoder.of(study.study, study.result.modalities.a, study.finished, "a")
+    best = BestEncoder.of(study.study, study.result.modalities.a.strength, study.finished, "a")
     return best.outcome.test_predictions["a"][best.replicate]
 
 

@@ -175,6 +175,7 @@ async function open(id) {
   $("study-name").textContent = study.name;
   document.title = `${study.name} · Alignment tuner`;
   for (const part of ["verdicts", "information", "trials-table", "actions", "curve", "alike"]) $(part).replaceChildren();
+  $("headline").textContent = "";
   charts = {};
   state(study);
   $("owner").textContent = study.owner === session.user ? "" : `shown to you by ${study.owner}`;
@@ -252,12 +253,14 @@ async function finished(id) {
   const result = await call("GET", `/studies/${id}/result`);
   const titles = { a: "Modality A", b: "Modality B", joint: "Both (mean)" };
   const answers = { a: result.modalities.a, b: result.modalities.b, joint: result.joint };
+  $("headline").textContent = result.headline || "";
   $("verdicts").replaceChildren(...Object.entries(answers).map(([target, answer]) => {
     const kind = { align: "align", "do not align": "not" }[answer.verdict] || "";
     const measured = target === "joint" ? answer : answer.test;
     const interval = measured.gain_interval;
+    const sure = interval === null ? "" : ` [${number(interval[0])}, ${number(interval[1])}]`;
     const gain = measured.gain === null ? "" :
-      `Gain on test rows at λ = ${number(answer.candidate)}: ${number(measured.gain)} [${number(interval[0])}, ${number(interval[1])}].`;
+      `Gain on test rows at λ = ${number(answer.candidate)}: ${number(measured.gain)}${sure}.`;
     return element("article", { className: `card ${kind}` },
       element("h3", { textContent: titles[target] }),
       element("p", { className: "verdict", textContent: answer.verdict }),

@@ -1,0 +1,122 @@
+"""What would decide: known answers, and simulated studies in which it does."""
+
+import numpy as np
+import pytest
+
+from tests.support.crossed import MIXTURES, ROWS, SEEDS, gains
+from tuner.analysis.decision import Choice, UpperBand
+from tuner.analysis.gain import CrossedVariance, Gain
+from tuner.analysis.needs import decides, needs
+
+
+def variance(mixture: str) -> CrossedVariance:
+    """What is planted with 12 seeds and 300 rows."""
+    seed, row, residual = MIXTURES[mixture]
+    return CrossedVariance(
+        seeds=seed + residual,
+        rows=row + residual,
+        residual=residual,
+        seed_freedom=SEEDS - 1,
+        row_freedom=ROWS - 1,
+    )
+
+
+def choice(reach: float = 0.0) -> Choice:
+    nothing = Gain(value=0.0, low=0.0, high=0.0)
+    return Choice(
+        best=0.5,
+        interval=(0.0, 4.0),
+        candidate=0.5,
+        expected=nothing,
+        support=0.5,
+        average=nothing,
+        band=UpperBand(lambdas=(0.5, 4.0), gains=(reach, -1.0), means=(0.0, -1.2)),
+    )
+
+
+def needed(spread: CrossedVariance, smallest: float, value: float = 0.0, reach: float = 0.0):
+    half = spread.half_width
+    gain = Gain(value=value, low=value - half, high=value + half, variance=spread)
+    return needs(choice(reach), gain, smallest, seeds=SEEDS, rows=ROWS)
+
+
+def test_more_seeds_and_rows_shrink_what_they_should():
+    before = CrossedVariance(seeds=5, rows=4, residual=1, seed_freedom=11, row_freedom=299)
+    after = before.scaled(seeds=2, rows=4)
+    assert (after.seeds, after.rows, after.residual) == (4 / 2 + 1 / 8, 3 / 4 + 1 / 8, 1 / 8)
+    assert (after.seed_freedom, after.row_freedom) == (23, 1199)
+    assert before.scaled(seeds=1, rows=1) == before
+
+
+def test_where_seeds_alone_differ_it_is_the_textbook_number_of_pairs():
+    """Two-sided 5 %, 80 % power, d = size / sd = .5: 34 pairs by the noncentral t, 32 by z."""
+    told = needed(variance("seeds alone"), smallest=0.5 * np.sqrt(12))
+    assert told.seeds in (33, 34, 35)
+    assert told.rows is None
+    assert told.both[0] == pytest.approx(told.seeds, abs=1)
+
+
+def test_where_rows_alone_differ_no_number_of_seeds_suffices():
+    """n such that (1.96 + .84) σ / √n is the size: 7.849 σ² / size², σ² = 300."""
+    told = needed(variance("rows alone"), smallest=1.0)
+    assert told.seeds is None
+    assert told.rows == pytest.approx(7.849 * 300, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("value", "goal", "size", "distance"),
+    [
+        (3.0, "show", 3.0, 3.0),
+        (0.7, "show", 0.7, 0.7),
+        (0.3, "rule out", 1.0, 0.7),
+        (-2.0, "rule out", 1.0, 3.0),
+    ],
+)
+def test_what_is_nearer_is_asked_about(value, goal, size, distance):
+    """The gain seen against 0, or against the smallest worth having."""
+    spread = variance("all alike")
+    told = needed(spread, smallest=1.0, value=value)
+    assert (told.goal, told.size) == (goal, size)
+    assert told.both == needed(spread, smallest=distance, value=0.0).both
+
+
+def test_what_is_sure_enough_needs_no_more():
+    told = needed(variance("all alike"), smallest=100.0)
+    assert told.both == told.has == (SEEDS, ROWS)
+    assert told.search == 1.0
+
+
+def test_the_search_has_to_be_so_much_larger_that_its_band_lies_below():
+    """The reach of .03, a third more for the power, has to shrink to .01: variance to 1/16."""
+    spread = variance("seeds alone")
+    assert needed(spread, 0.01, reach=0.03).search == pytest.approx(16)
+    assert needed(spread, 0.01, value=0.002, reach=0.03).search == pytest.approx(16)
+    assert needed(spread, 0.01, value=0.008, reach=0.03).search == 1.0
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_what_is_said_to_decide_does_so_in_four_of_five_studies(mixture):
+    """Gains as large as asked about, measured with as many seeds and rows as are said."""
+    size = 2.4 * np.sqrt(variance(mixture).total)
+    seeds, rows = needed(variance(mixture), size).both
+    assert (seeds, rows) > (SEEDS, ROWS)
+    found = gains(np.random.default_rng(1), mixture, seeds, np.arange(rows), 250)
+    power = np.mean([gain.high < size for gain, _ in found])
+    assert power == pytest.approx(0.8, abs=0.08)
+    assert decides(variance(mixture).scaled(seeds=seeds / SEEDS, rows=rows / ROWS), size)
+
+
+def test_estimates_are_near_what_is_needed():
+    """Within a factor of 1.5 in 80 of 100 studies with 12 seeds, over the mixtures."""
+    within = {}
+    for mixture in MIXTURES:
+        size = 2.2 * np.sqrt(variance(mixture).total)
+        truth = needed(variance(mixture), size).both[0]
+        rng = np.random.default_rng(2)
+        told = [
+            needed(seen, size).both[0]
+            for _, seen in gains(rng, mixture, SEEDS, np.arange(ROWS), 100)
+        ]
+        within[mixture] = np.mean([2 / 3 <= each / truth <= 3 / 2 for each in told])
+    assert np.mean(list(within.values())) >= 0.85
+    assert min(within.values()) >= 0.6, within  # the variance of 12 seeds alone is known so well
