@@ -122,13 +122,7 @@ def open_data(
     if not is_pattern(location):
         check_exists(location, findings)
     files = _files(location, options, findings)
-    suffix = file_name(files[0]).suffix.lower()
-    if suffix not in (known := UPLOADS if alone else tuple(FORMATS)):
-        findings.fail(
-            _conversion(files[0])
-            or f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save "
-            "it as one of these."
-        )
+    suffix = _checked_suffix(files[0], UPLOADS if alone else tuple(FORMATS), findings)
     with local_files(files, findings, max_bytes=max_bytes) as paths:
         reading = Reading(
             findings=findings,
@@ -143,6 +137,17 @@ def open_data(
             findings=findings,
             max_bytes=max_bytes,
         )
+
+
+def _checked_suffix(file: str, known: tuple[str, ...], findings: Findings) -> str:
+    suffix = file_name(file).suffix.lower()
+    if suffix not in known:
+        findings.fail(
+            _conversion(file)
+            or f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save "
+            "it as one of these."
+        )
+    return suffix
 
 
 def _files(location: str, options: DataOptions, findings: Findings) -> list[str]:

@@ -1,13 +1,14 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from tuner.data.dataset import Modality, PairedDataset
 from tuner.data.memory.blocks import row_blocks
 from tuner.data.options import DataOptions
-from tuner.data.typing import Array, Arrays, Ints
+from tuner.data.typing import Array, Arrays, Ints, Splits
 from tuner.data.validation.division.copies import (
     Copies,
     find_copies,
@@ -52,52 +53,88 @@ def assemble(
     Raises:
         DataError: With everything that is wrong.
     """
+    read = _checked(arrays, roles, options, seed, findings, max_bytes)
+    given = roles.array("split", arrays) is not None
+    _warn(read, given, options, findings)
+    return PairedDataset(
+        name=name,
+        a=read.a,
+        b=read.b,
+        y=read.labels.y,
+        split=read.split,
+        group=_units(read.groups, read.copies, options),
+        copies=read.copies.either if read.copies.matter else None,
+        task=read.labels.task,
+        classes=read.labels.classes,
+        fingerprint=fingerprint(
+            a=read.a,
+            b=read.b,
+            labels=read.labels,
+            split=read.split if given else None,
+            groups=read.groups,
+        ),
+        warnings=tuple(findings.warnings),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Parts:
+    """What a data set is made of, each checked, and against the others."""
+
+    a: Modality
+    b: Modality
+    labels: Labels
+    groups: Groups | None
+    copies: Copies
+    split: Splits
+
+
+def _checked(
+    arrays: Arrays,
+    roles: Roles,
+    options: DataOptions,
+    seed: int,
+    findings: Findings,
+    max_bytes: int,
+) -> _Parts:
+    """Check every array, and raise only when all that is wrong was found."""
     a, b = (_modality(side, arrays, roles, options, findings, max_bytes) for side in ("a", "b"))
     y, group, given = (roles.array(role, arrays) for role in ("y", "group", "split"))
     labels = None if y is None else read_labels(roles.name("y"), y, options, findings)
     groups = None if group is None else read_groups(roles.name("group"), group, findings)
     split = None if given is None else read_split(roles.name("split"), given, findings)
-    copies = None
-    if _check_lengths(_with_a_value_a_row(arrays, roles), findings):
-        copies = find_copies(a, b) if a and b else None
-        if split is not None:
-            check_given_split(roles.name("split"), split, labels, groups, findings)
-        elif given is None and labels and (groups or group is None):
-            kept = _kept_together(copies, labels, groups, options)
-            split = make_split(labels, groups, kept, seed, findings)
+    if not _check_lengths(_with_a_value_a_row(arrays, roles), findings):
+        findings.raise_errors()
+    copies = find_copies(a, b) if a and b else None
+    if split is not None:
+        check_given_split(roles.name("split"), split, labels, groups, findings)
+    elif given is None and labels and (groups or group is None):
+        kept = _kept_together(copies, labels, groups, options)
+        split = make_split(labels, groups, kept, seed, findings)
     findings.raise_errors()
     assert a and b and labels and copies and split is not None  # noqa: PT018  # else it raised
+    return _Parts(a=a, b=b, labels=labels, groups=groups, copies=copies, split=split)
+
+
+def _warn(read: _Parts, given: bool, options: DataOptions, findings: Findings) -> None:
+    """Note where rows, or the modalities, tell less than it seems."""
+    a, b = read.a, read.b
     if a.values.shape == b.values.shape and _hold_the_same(a, b):
         findings.warn(
             f"arrays {a.name!r} and {b.name!r} hold the same values in every row, so there is "
             "nothing to align. Choose another with --b."
         )
-    if groups is not None:
-        warn_of_few_groups(split, labels, groups, findings)
+    if read.groups is not None:
+        warn_of_few_groups(read.split, read.labels, read.groups, findings)
     warn_of_copies(
-        copies,
+        read.copies,
         a,
         b,
-        split,
-        labels.labelled,
+        read.split,
+        read.labels.labelled,
         findings,
         handled=_handling_of_copies(given, options),
         apart=_why_apart(given, options),
-    )
-    return PairedDataset(
-        name=name,
-        a=a,
-        b=b,
-        y=labels.y,
-        split=split,
-        group=_units(groups, copies, options),
-        copies=copies.either if copies.matter else None,
-        task=labels.task,
-        classes=labels.classes,
-        fingerprint=fingerprint(
-            a=a, b=b, labels=labels, split=split if given is not None else None, groups=groups
-        ),
-        warnings=tuple(findings.warnings),
     )
 
 
@@ -110,20 +147,20 @@ def _kept_together(
     return kept_together(copies.either, labels, groups)
 
 
-def _handling_of_copies(given: Array | None, options: DataOptions) -> str:
+def _handling_of_copies(given: bool, options: DataOptions) -> str:
     """What is done about copies, in a sentence."""
     if options.keep_copies_apart:
         return "They count as rows of their own, as --keep-copies-apart asks."
-    also = "" if given is not None else ", and a split made here keeps them together where it can"
+    also = "" if given else ", and a split made here keeps them together where it can"
     return (
         f"Rows that are copies count as one where intervals are made{also}. If they are different "
         "samples whose values happen to be equal, use --keep-copies-apart."
     )
 
 
-def _why_apart(given: Array | None, options: DataOptions) -> str:
+def _why_apart(given: bool, options: DataOptions) -> str:
     """What to do about copies that a split tears apart."""
-    if given is not None:
+    if given:
         return "Move them to one split, or leave the split out to have one made."
     if options.keep_copies_apart:
         return "Leave out --keep-copies-apart to have a split that keeps them together."

@@ -11,13 +11,13 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from tuner.models.config import Projection, TrainingConfig
-from tuner.models.encoders.audio import AudioEncoder
+from tuner.models.encoders.built_in.audio import AudioEncoder
+from tuner.models.encoders.built_in.image import ConvolutionalEncoder, VisionTransformer
+from tuner.models.encoders.built_in.ngrams import NgramEncoder
+from tuner.models.encoders.built_in.sequence import SequenceEncoder
 from tuner.models.encoders.custom import build_own_encoder
-from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
 from tuner.models.encoders.kinds import check_shape, is_module
-from tuner.models.encoders.ngrams import NgramEncoder
 from tuner.models.encoders.replicated import Replicated
-from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
 from tuner.models.typing import Shape
 

@@ -1,5 +1,6 @@
-"""From a Parquet file of images and captions to a verdict and two registered encoders."""
+"""From a Parquet file of encoded images and captions to a verdict and two registered encoders."""
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.models.encoders.test_tokenizer import WORDS, write_folder
 from tuner.study.result import Verdict
@@ -33,18 +35,24 @@ SMALL = [
 ]
 
 
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
 def write_pairs(file, rows=400, labels=200):
     """Images whose bright corner, and captions of which one word, names the class."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, rows)
-    images = rng.normal(size=(rows, 1, 8, 8)).astype(np.float32)
+    images = rng.integers(0, 128, (rows, 1, 8, 8), dtype=np.uint8)
     for image, name in zip(images, y, strict=True):
-        image[0, 4 * (name // 2) :, 4 * (name % 2) :][:4, :4] += 2
+        image[0, 4 * (name // 2) :, 4 * (name % 2) :][:4, :4] += 100
     captions = [" ".join(rng.permutation([*rng.choice(WORDS[3:], 4), WORDS[name]])) for name in y]
     names = np.array(WORDS[:3], dtype=object)[y]
     names[rng.permutation(rows)[labels:]] = None
     pd.DataFrame(
-        {"image": [image.tolist() for image in images], "caption": captions, "y": names}
+        {"image": [png(image[0]) for image in images], "caption": captions, "y": names}
     ).to_parquet(file)
     return images, captions
 

@@ -29,7 +29,6 @@ from tuner.study.result import (
     NuisanceTrial,
     PartialTrial,
     PointScore,
-    Side,
     Similarity,
     StudyResult,
     TestScores,
@@ -78,20 +77,16 @@ def conclude(
         joint=confirmation.joint(choices["joint"]),
         modalities=Modalities(a=a, b=b),
         curve=curve(study.validation, finished),
-        failures=tuple(
-            FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
-            for t in finished
-            if t.reason is not None
-        ),
+        failures=_failures(finished),
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=None if warm_start is None else warm_start.study,
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )
-    sides: tuple[Side, ...] = ("a", "b")
     tested: dict[Target, dict[str, np.ndarray]] = {
-        side: confirmation.tested(result.registered_strength(side)) for side in sides
+        "a": confirmation.tested(result.registered_strength("a")),
+        "b": confirmation.tested(result.registered_strength("b")),
     }
     update = {"headline": headline(result), "guess": guess_of(study, tested)}
     return result.model_copy(update=update)
@@ -230,6 +225,14 @@ def curve_point(scorer: Scorer, trial: FinishedTrial) -> CurvePoint | None:
         b=_point(scorer, outcome, "b"),
         joint=_point(scorer, outcome, "joint"),
         similarity=_similarity(outcome),
+    )
+
+
+def _failures(finished: Sequence[FinishedTrial]) -> tuple[FailedTrial, ...]:
+    return tuple(
+        FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
+        for t in finished
+        if t.reason is not None
     )
 
 

@@ -1,6 +1,7 @@
 """Writes an encoder as an MLflow model that needs nothing of this project to be loaded."""
 
 import json
+import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -81,9 +82,7 @@ def save_encoder(
     side = dataset.a if modality == "a" else dataset.b
     inputs = dataset if tokenizer is None else tokenizer.applied_to(dataset, modality)
     example = _example(inputs, modality)
-    artifacts = {"network": str(network)}
-    if tokenizer is not None:
-        artifacts["tokenizer"] = str(tokenizer.file)
+    files = {"network": network} | ({} if tokenizer is None else {"tokenizer": tokenizer.file})
     with tempfile.TemporaryDirectory(prefix="tuner-about-") as scratch:
         about = Path(scratch) / "about.json"
         about.write_text(json.dumps(_about(encoder, inputs, modality, side)), encoding="utf-8")
@@ -96,15 +95,13 @@ def save_encoder(
                 model_id=logged.model_id,
             ),
             python_model=str(Path(__file__).with_name("served_encoder.py")),
-            artifacts=artifacts | {"about": str(about)},
+            artifacts={name: str(file) for name, file in files.items()} | {"about": str(about)},
             signature=_signature(encoder, dataset, modality, example),
             input_example=_texts(dataset, side) if side.holds == "text" else example,
             pip_requirements=_requirements(*(["tokenizers"] if tokenizer else [])),
         )
     for cache in folder.rglob("__pycache__"):
-        for file in cache.iterdir():
-            file.unlink()
-        cache.rmdir()
+        shutil.rmtree(cache)
 
 
 def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.floating]) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import row_blocks
 from tuner.data.memory.spool import Spool
-from tuner.data.typing import Array
+from tuner.data.typing import Array, Mask
 from tuner.data.validation.findings import Findings, rows_where
 from tuner.data.validation.numbers.masks import check_steps, read_steps
 
@@ -40,6 +40,22 @@ def read_tokens(
         The modality, or None if a fault was noted.
     """
     before = len(findings.errors)
+    _check_form(name, array, findings, max_bytes)
+    assert mask is not None  # or these are not read as ids
+    real = read_steps(name, array, mask_name, mask, findings)
+    if real is None or len(findings.errors) > before:
+        return None
+    check_steps(mask_name, array[..., None], real, findings)
+    _check_ids(name, array, real, findings)
+    if len(findings.errors) > before:
+        return None
+    spool = Spool()
+    for rows in row_blocks(array):
+        spool.append(np.where(real[rows], array[rows], 0).astype(np.int32))
+    return Modality(name=name, values=spool.array(np.int32, array.shape), mask=real)
+
+
+def _check_form(name: str, array: Array, findings: Findings, max_bytes: int) -> None:
     if array.size == 0:
         findings.error(f"array {name!r} is empty: its shape is {array.shape}. Save it with values.")
     if 4 * array.size > max_bytes:
@@ -49,11 +65,9 @@ def read_tokens(
         )
     if np.ma.is_masked(array):
         findings.error(f"array {name!r} has masked-out values. Fill them in or drop their rows.")
-    assert mask is not None  # or these are not read as ids
-    real = read_steps(name, array, mask_name, mask, findings)
-    if real is None or len(findings.errors) > before:
-        return None
-    check_steps(mask_name, array[..., None], real, findings)
+
+
+def _check_ids(name: str, array: Array, real: Mask, findings: Findings) -> None:
     wrong = np.any(real & ((array < 0) | (array >= _MOST)), axis=1)
     if wrong.any():
         findings.error(
@@ -61,16 +75,10 @@ def read_tokens(
             f"{_MOST - 1:,}, in {rows_where(wrong)}. Mask what is padding; measurements "
             "save as floats, (rows, time, features)."
         )
-    if len(findings.errors) > before:
-        return None
+        return
     seen = array[real]
     if seen.min() == seen.max():
         findings.error(
             f"array {name!r} is constant: all of its tokens are {seen[0]}, so nothing can be "
             "learned from it. Check how it was made, or choose another array."
         )
-        return None
-    spool = Spool()
-    for rows in row_blocks(array):
-        spool.append(np.where(real[rows], array[rows], 0).astype(np.int32))
-    return Modality(name=name, values=spool.array(np.int32, array.shape), mask=real)

@@ -6,7 +6,13 @@ import torch
 from scipy import signal
 
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.audio import MELS, AudioEncoder, LogMel, frame_sizes, mel_filters
+from tuner.models.encoders.built_in.audio import (
+    MELS,
+    AudioEncoder,
+    LogMel,
+    frame_sizes,
+    mel_filters,
+)
 
 RATE = 8000
 TINY = TrainingConfig(hidden=16, embedding=6, heads=2, depth=2, sample_rate=RATE)

@@ -8,7 +8,7 @@ import torch
 
 from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.ngrams import _BITS, _FACTOR, _SIZES, NgramEncoder
+from tuner.models.encoders.built_in.ngrams import _BITS, _FACTOR, _SIZES, NgramEncoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 from tuner.study.spec import StudySpec

@@ -9,13 +9,13 @@ from torch import nn
 
 from tuner.data import from_arrays
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.audio import AudioEncoder
+from tuner.models.encoders.built_in.audio import AudioEncoder
+from tuner.models.encoders.built_in.image import ConvolutionalEncoder, VisionTransformer
+from tuner.models.encoders.built_in.ngrams import NgramEncoder
+from tuner.models.encoders.built_in.sequence import SequenceEncoder
 from tuner.models.encoders.custom import build_own_encoder
-from tuner.models.encoders.image import ConvolutionalEncoder, VisionTransformer
 from tuner.models.encoders.kinds import KINDS, resolve
-from tuner.models.encoders.ngrams import NgramEncoder
 from tuner.models.encoders.replicated import Replicated
-from tuner.models.encoders.sequence import SequenceEncoder
 from tuner.models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.models.export import portable_encoder
 from tuner.models.rows import Scaling, TrainingData

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from tuner.models.compute.device import without_autocast
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.image import ConvolutionalEncoder
-from tuner.models.encoders.sequence import SequenceEncoder
+from tuner.models.encoders.built_in.image import ConvolutionalEncoder
+from tuner.models.encoders.built_in.sequence import SequenceEncoder
 
 MELS = 40
 _FRAME, _HOP = 0.025, 0.010  # seconds

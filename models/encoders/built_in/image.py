@@ -1,6 +1,7 @@
 """Encoders of one replicate for images, as plain `torch.nn` modules.
 
-As in `tuner.models.encoders.sequence`, what an encoder does to a row depends on that row alone.
+As in `tuner.models.encoders.built_in.sequence`, what an encoder does to a row depends on that row
+alone.
 """
 
 import math
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.sequence import SequenceEncoder
+from tuner.models.encoders.built_in.sequence import SequenceEncoder
 from tuner.models.typing import Shape
 
 

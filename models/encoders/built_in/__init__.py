@@ -1,0 +1,1 @@
+"""The encoders that come with the program, over stacked replicates."""
