@@ -77,7 +77,7 @@ def _check_ids(name: str, array: Array, real: Mask, findings: Findings) -> None:
         )
         return
     seen = array[real]
-    if seen.min() == seen.max():
+    if seen.size and seen.min() == seen.max():
         findings.error(
             f"array {name!r} is constant: all of its tokens are {seen[0]}, so nothing can be "
             "learned from it. Check how it was made, or choose another array."
