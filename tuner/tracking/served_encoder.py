@@ -210,10 +210,10 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
         if not self._padded:
             self._refuse_rows(~_every(~missing), "holds NaN: fill it in as in the training data")
             return rows
-        missing = missing.reshape(*missing.shape[:2], -1)
-        padding = np.asarray(missing.all(-1))
+        features = tuple(range(2, rows.ndim))  # ids have none
+        padding = np.asarray(missing.all(features))
         self._refuse_rows(
-            ~_every(missing == padding[:, :, None]),
+            ~_every(missing == padding.reshape(*padding.shape, *(1,) * len(features))),
             "has steps of which a part is NaN: fill it in, or make all features of a padded step "
             "NaN",
         )

@@ -179,11 +179,16 @@ def _in_too_many(codes: Ints) -> Mask:
 
 def _connected(one: Ints, other: Ints) -> Ints:
     """(rows,): equal for rows that are linked by chains of equal values of either."""
+    first, second, rows = int(one.max()) + 1, int(other.max()) + 1, len(one)
+    pairs = len(np.unique(one * second + other))
+    if pairs == first:  # each value of `one` stands with a single one of `other`
+        return other
+    if pairs == second:
+        return one
     from scipy.sparse import coo_array  # slow to import
     from scipy.sparse.csgraph import connected_components
 
-    first, rows = int(one.max()) + 1, len(one)
-    nodes = first + int(other.max()) + 1
+    nodes = first + second
     links = coo_array((np.ones(rows, dtype=np.int8), (one, first + other)), shape=(nodes, nodes))
     return _numbered(connected_components(links, directed=False)[1][one].astype(np.int64))
 

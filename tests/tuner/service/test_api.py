@@ -114,6 +114,7 @@ def test_the_document_describes_every_route(service):
         "GET /api/v1/studies/{id}/shares",
         "PUT /api/v1/studies/{id}/shares/{user}",
         "DELETE /api/v1/studies/{id}/shares/{user}",
+        "POST /api/v1/inspections",
         "GET /api/v1/webhook-secret",
         "GET /health/live",
         "GET /health/ready",
