@@ -15,6 +15,7 @@ from tuner.data.formats.files import open_data
 from tuner.data.formats.reading import OnStep, silent
 from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file
+from tuner.data.standardize import are_ids
 from tuner.data.validation.division.splits import RATIO
 from tuner.data.validation.findings import Findings, counted, listing
 from tuner.data.validation.roles import Roles
@@ -165,8 +166,9 @@ def modality_in_words(side: Modality) -> str:
         return f"{counted(rows, 'text')} of {_from_to(least, most, 'byte')}"
     if side.holds == "tokens":
         return f"{counted(rows, 'row')} of {_from_to(least, most, 'token')}, given by their ids"
+    whole = ", whole numbers (ids, where the encoder embeds them)" if _may_be_ids(side) else ""
     if len(shape) == 1:
-        return f"{counted(rows, 'row')} of {counted(shape[0], 'feature')}"
+        return f"{counted(rows, 'row')} of {counted(shape[0], 'feature')}{whole}"
     if len(shape) == 3:
         return (
             f"{counted(rows, 'image')} of {' × '.join(map(str, shape))}, channels × height × width"
@@ -174,7 +176,12 @@ def modality_in_words(side: Modality) -> str:
     steps = counted(shape[0], "step")
     if side.mask is not None:
         steps = f"{_from_to(least, most, 'step')}, padded to {shape[0]:,},"
-    return f"{counted(rows, 'sequence')} of {steps} of {counted(shape[1], 'feature')}"
+    return f"{counted(rows, 'sequence')} of {steps} of {counted(shape[1], 'feature')}{whole}"
+
+
+def _may_be_ids(side: Modality) -> bool:
+    """Whether numbers could be ids of tokens: whole ones from 0, more than yes and no."""
+    return side.values.ndim < 4 and float(side.values.max()) > 1 and are_ids(side.values)
 
 
 def _from_to(least: int, most: int, noun: str) -> str:

@@ -42,6 +42,10 @@ def test_without_a_mask_whole_numbers_are_features(arrays, tokens):
     dataset = data.from_arrays(arrays | {"b": ids})
     assert dataset.b.holds == "numbers"
     assert dataset.b.values.dtype == np.float32
+    told = modality_in_words(dataset.b)
+    assert told == "60 rows of 9 features, whole numbers (ids, where the encoder embeds them)"
+    floats = data.from_arrays(arrays | {"b": ids + 0.5})
+    assert modality_in_words(floats.b) == "60 rows of 9 features"
 
 
 @pytest.mark.parametrize(
