@@ -120,6 +120,7 @@ def test_the_command_takes_encoders_from_here_and_nothing_else(folder, tmp_path)
     assert_answers(here, TUNER, "run", "small.npz", "--encoder-a=mynet:Net")
 
 
+@pytest.mark.soak
 def test_python_m_takes_a_pretrained_folder_and_lazy_layers_from_here(folder):
     words = ("run", "steps.npz", "--encoder-a=hf:bert", "--encoder-b=mynet:Lazy")
     assert_answers(folder, sys.executable, "-m", "tuner", *words)

@@ -55,7 +55,7 @@ def write_pairs(file, rows=400, labels=200):
     return images, captions
 
 
-@pytest.mark.parametrize("pretrained", [False, True])
+@pytest.mark.parametrize("pretrained", [True, pytest.param(False, marks=pytest.mark.soak)])
 def test_from_a_file_to_two_encoders(tmp_path, pretrained):
     import mlflow.pyfunc
 

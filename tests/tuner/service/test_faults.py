@@ -104,7 +104,7 @@ class World:
 
 @pytest.mark.parametrize(
     ("count", "apart"),  # faults, and seconds between them at most
-    [(len(FAULTS), 6), pytest.param(soaked(20), 12, marks=pytest.mark.soak)],
+    [(3, 4), *(pytest.param(n, 12, marks=pytest.mark.soak) for n in (len(FAULTS), soaked(20)))],
 )
 @pytest.mark.timeout(3000)
 def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, count, apart):
