@@ -16,8 +16,8 @@ setup: $(INSTALLED)  ## Create .venv with everything; the command is .venv/bin/t
 run: $(INSTALLED)  ## Find the alignment strength of the shipped example
 	$(BIN)/tuner run mfeat
 
-test: $(INSTALLED)  ## Pass all tests, three files at a time: many of them wait for servers to start
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait for servers to start
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not soak"

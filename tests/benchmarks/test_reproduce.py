@@ -54,6 +54,7 @@ def test_the_page_says_where_a_regime_came_out_and_where_not():
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.reproduce", "--short", str(tmp_path)],

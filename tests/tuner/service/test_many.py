@@ -23,7 +23,8 @@ pytestmark = pytest.mark.integration
 USERS = ("ada", "alan", "edsger", "grace", "kurt")
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(soaked(50), marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("count", [2, soaked(50)])
 @pytest.mark.timeout(3000)
 def test_each_study_runs_once_and_is_its_users_alone(tmp_path, data, postgres_url, count):
     path = data()
