@@ -45,7 +45,8 @@ class Modality:
     @property
     def holds(self) -> Holds:
         """What the values are, as their type tells."""
-        return {"u": "text", "i": "tokens"}.get(self.values.dtype.kind, "numbers")  # type: ignore[return-value]  # a dict's values
+        kinds: dict[str, Holds] = {"u": "text", "i": "tokens"}
+        return kinds.get(self.values.dtype.kind, "numbers")
 
     def texts(self, index: Ints | None = None) -> list[str]:
         """Return rows of text as they were written; all if no index is given.

@@ -28,7 +28,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def random_state() -> dict[str, Any]:
     """Return the state of those of the CPU, as plain numbers and tensors."""
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  # others use it
     return {
         "torch": torch.get_rng_state(),
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
@@ -40,5 +40,5 @@ def set_random_state(state: dict[str, Any]) -> None:
     """Go back to what `random_state` returned."""
     torch.set_rng_state(state["torch"])
     name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002  # others use it
     random.setstate(state["python"])

@@ -20,7 +20,7 @@ def are_tokens(array: Array) -> bool:
 def read_tokens(
     name: str,
     array: Array,
-    mask: Array | None,
+    mask: Array,
     findings: Findings,
     *,
     mask_name: str,
@@ -41,7 +41,6 @@ def read_tokens(
     """
     before = len(findings.errors)
     _check_form(name, array, findings, max_bytes)
-    assert mask is not None  # or these are not read as ids
     real = read_steps(name, array, mask_name, mask, findings)
     if real is None or len(findings.errors) > before:
         return None
