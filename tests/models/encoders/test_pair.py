@@ -85,15 +85,22 @@ def with_kind(kind, **changes):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "mlp"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_how_many_share_a_stack_changes_nothing_but_rounding(kind):
-    data = TrainingData.of(world(kind))
-    config = with_kind(kind, epochs=3, patience=1)
-    outcomes = [train(data, config, strength=0.7, seeds=range(3), stack=k) for k in (1, 3)]
-    for name, curve in outcomes[0].curves.items():
-        np.testing.assert_allclose(outcomes[1].curves[name], curve, rtol=1e-7, equal_nan=True)
-    for side in ("a", "b"):
-        np.testing.assert_array_equal(outcomes[0].predictions[side], outcomes[1].predictions[side])
+    """At a higher rate rounding grows without bound: a vit is chaotic at .05."""
+    dataset = world(kind, rows=120)
+    noise = np.random.default_rng(1).permutation(dataset.y)  # it is soon overfitted
+    data = TrainingData.of(replace(dataset, y=noise))
+    config = with_kind(kind, epochs=12, patience=1, learning_rate=0.02)
+    outcomes = [train(data, config, strength=0.7, seeds=range(3), stack=k) for k in (1, 2, 3)]
+    ended = np.isfinite(outcomes[0].curves["train_loss_a"]).sum(1)
+    assert len(set(ended)) > 1  # some went on while others were out of patience
+    assert ended.min() < config.epochs
+    for stacked in outcomes[1:]:
+        for name, curve in outcomes[0].curves.items():
+            np.testing.assert_allclose(stacked.curves[name], curve, rtol=1e-7, equal_nan=True)
+        for side in ("a", "b"):
+            np.testing.assert_array_equal(stacked.predictions[side], outcomes[0].predictions[side])
 
 
 @pytest.mark.usefixtures("float64")
