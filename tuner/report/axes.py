@@ -1,6 +1,7 @@
 """What all figures share: colours, the axis of λ, the legend, and how they are rendered."""
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +44,13 @@ def as_bytes(figure: Figure, form: Literal["png", "svg"]) -> bytes:
     with rc_context({"svg.hashsalt": "tuner"}):
         figure.savefig(buffer, format=form, metadata=metadata)
     return buffer.getvalue()
+
+
+def in_the_dark(svg: str) -> str:
+    """Give a figure that was drawn in light colours the dark ones; to draw again takes longer."""
+    light, dark = (vars(PALETTES[theme]) for theme in ("light", "dark"))
+    theirs = {colour: dark[name] for name, colour in light.items()}
+    return re.sub("|".join(theirs), lambda found: theirs[found.group()], svg)
 
 
 def dress(axis: Axes, space: LambdaSpace, palette: Palette, *, title: str, measured: str) -> None:

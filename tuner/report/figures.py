@@ -12,7 +12,7 @@ from tuner.analysis.curve import CurveModel
 from tuner.analysis.headline import metric_name
 from tuner.analysis.observations import observe
 from tuner.models.outcome import TrainingOutcome
-from tuner.report.axes import PALETTES, Palette, Theme, add_legend, dress
+from tuner.report.axes import PALETTES, Palette, add_legend, dress
 from tuner.report.wording import SIMILARITIES, TITLES
 from tuner.study.result import Answer, ModalityAnswer, StudyResult
 from tuner.study.scores import TARGETS, Target
@@ -117,23 +117,25 @@ def draw_all(
     return figure
 
 
-def draw_one(study: Study, panel: Panel, theme: Theme) -> Figure:
+def draw_one(study: Study, panel: Panel) -> Figure:
     """Draw one panel, for a page that may be as narrow as a phone."""
+    palette = PALETTES["light"]
     figure = Figure(figsize=(5.2, 4.9), layout="constrained")
-    figure.set_facecolor(PALETTES[theme].ground)
+    figure.set_facecolor(palette.ground)
     axis = figure.subplots()
-    _draw(axis, panel, study, PALETTES[theme])
-    add_legend(figure, axis, PALETTES[theme], columns=2)
+    _draw(axis, panel, study, palette)
+    add_legend(figure, axis, palette, columns=2)
     return figure
 
 
-def draw_similarity(study: Study, panel: SimilarityPanel, theme: Theme) -> Figure:
+def draw_similarity(study: Study, panel: SimilarityPanel) -> Figure:
     """Draw the similarity alone, as wide as `draw_one`."""
+    palette = PALETTES["light"]
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    figure.set_facecolor(PALETTES[theme].ground)
+    figure.set_facecolor(palette.ground)
     axis = figure.subplots()
-    _draw_similarity(axis, panel, study.spec.space, PALETTES[theme])
-    add_legend(figure, axis, PALETTES[theme], columns=3)
+    _draw_similarity(axis, panel, study.spec.space, palette)
+    add_legend(figure, axis, palette, columns=3)
     return figure
 
 

@@ -1,7 +1,7 @@
 """Writes the report of a study: one page that needs no network, and the figure of the λ-curve."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from tuner.data import Modality, PairedDataset, Split
-from tuner.report.axes import Theme, as_bytes
+from tuner.report.axes import as_bytes, in_the_dark
 from tuner.report.command import command
 from tuner.report.figures import (
     Panel,
@@ -261,7 +261,7 @@ def _curve_rows(result: StudyResult) -> list[dict[str, Any]]:
 
 def _figure(study: Study, panel: Panel) -> dict[str, str]:
     answer = panel.answer
-    return _both_themes(lambda theme: draw_one(study, panel, theme)) | {
+    return _both_themes(draw_one(study, panel)) | {
         "alt": (
             f"λ-curve of {TITLES[panel.target]}: {len(panel.lambdas)} λs tried, "
             f"baseline {score(panel.baseline, study.metric.name)}, "
@@ -277,15 +277,15 @@ def _similarity_figure(study: Study, panel: SimilarityPanel) -> dict[str, str]:
         f"at λ = {strength(panel.lambdas[-1])}"
         for name, values in panel.measured.items()
     )
-    return _both_themes(lambda theme: draw_similarity(study, panel, theme)) | {
+    return _both_themes(draw_similarity(study, panel)) | {
         "alt": f"Similarity of the two representations by λ: {ends}."
     }
 
 
-def _both_themes(draw: Callable[[Theme], Figure]) -> dict[str, str]:
-    themes: tuple[Theme, ...] = ("light", "dark")
-    return {theme: _data_uri(as_bytes(draw(theme), "svg")) for theme in themes}
+def _both_themes(figure: Figure) -> dict[str, str]:
+    svg = as_bytes(figure, "svg").decode()
+    return {"light": _data_uri(svg), "dark": _data_uri(in_the_dark(svg))}
 
 
-def _data_uri(image: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(image).decode()}"
+def _data_uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

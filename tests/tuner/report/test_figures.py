@@ -1,11 +1,12 @@
 """The λ-curve as it is drawn: in the metric's own units, diverged trainings off the axis."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 
-from tuner.report.axes import PALETTES, as_bytes, ticks_of
+from tuner.report.axes import PALETTES, as_bytes, in_the_dark, ticks_of
 from tuner.report.figures import SimilarityPanel, draw_all, draw_one, panels
 from tuner.study.space import LambdaSpace
 
@@ -46,20 +47,23 @@ def test_diverged_trainings_are_off_the_axis_and_counted(classification, shown):
     study, panel = classification.study, shown[0]
     scores = panel.scores.copy()
     scores[-1, 0] = -1e6
-    figure = draw_one(study, dataclasses.replace(panel, scores=scores), "light")
+    figure = draw_one(study, dataclasses.replace(panel, scores=scores))
     axis = figure.axes[0]
     assert axis.get_ylim()[0] > -1e3
     said = [text.get_text() for text in axis.texts]
     assert said == [f"1 of {scores.size} scores are off the axis"]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_figure_wears_the_colours_of_its_theme(classification, shown, theme):
-    study, panel = classification.study, shown[0]
-    figure = draw_one(study, panel, theme)
+def test_a_figure_wears_the_colours_of_its_theme_alone(classification, shown):
+    figure = draw_one(classification.study, shown[0])
     drawn = as_bytes(figure, "svg")
-    assert drawn.decode().count(PALETTES[theme].ink) > 0
     assert drawn == as_bytes(figure, "svg")
+    light, dark = (
+        set(re.findall("#[0-9a-f]{6}", svg))
+        for svg in (drawn.decode(), in_the_dark(drawn.decode()))
+    )
+    assert light == set(vars(PALETTES["light"]).values())
+    assert dark == set(vars(PALETTES["dark"]).values())
 
 
 def test_similarity_is_that_of_the_search_by_rising_strength(classification):
