@@ -1,5 +1,6 @@
 """The Ray cluster that a study's workers run on."""
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -36,8 +37,15 @@ class Cluster:
         self._started.result()
 
     def end(self) -> None:
-        """Begin to end it, or the connection to it."""
+        """Begin to end it, or the connection to it.
+
+        Were a reference to one of Ray's objects freed while Ray shuts down, Ray would end this
+        process. What Tune leaves holds such references in cycles: they are freed before, and no
+        garbage is collected meanwhile.
+        """
         if self._ended is None:
+            gc.collect()
+            gc.disable()
             self._ended = self._thread.submit(_end)
 
 
@@ -74,7 +82,10 @@ def default_workers(address: str | None, spec: StudySpec) -> int:
 def _end() -> None:
     import ray
 
-    ray.shutdown()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
 
 
 def _start(address: str | None, cpus: int) -> None:

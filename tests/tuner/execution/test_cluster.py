@@ -1,0 +1,46 @@
+"""A Ray cluster that ends in the background, while the rest of a study goes on."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.rules import starts
+
+# What Tune leaves is seldom collected just when Ray shuts down; this has it so every time.
+COLLECTING = """
+import gc
+import ray
+from ray._private.worker import global_worker
+from tuner.execution.cluster import ray_cluster
+
+class Kept:
+    pass
+
+with ray_cluster(None, 1) as cluster:
+    cluster.wait_until_ready()
+    kept = [Kept() for _ in range(20)]
+    for one in kept:
+        one.itself, one.reference = one, ray.put(1)
+    gc.collect()
+    gc.freeze()
+    del kept, one
+    cluster.end()
+    while global_worker.connected:
+        pass
+    gc.unfreeze()
+    while hasattr(global_worker, "core_worker"):
+        if gc.isenabled():
+            gc.collect()
+assert gc.isenabled()
+print("went on")
+"""
+
+
+@pytest.mark.integration
+def test_garbage_that_holds_references_of_ray_does_not_end_the_process():
+    starts("Ray")
+    ran = subprocess.run(
+        [sys.executable, "-c", COLLECTING], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.stdout == "went on\n", ran.stderr[-2000:]
