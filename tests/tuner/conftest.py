@@ -1,9 +1,11 @@
 """Small real studies: a dozen trainings of a second in all, shared by the tests of a session."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,6 +259,18 @@ def mlflow_template(tmp_path_factory):
     path = tmp_path_factory.mktemp("mlflow") / "template.db"
     connect(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture(scope="session")
+def new_home(mlflow_template) -> Callable[[Path], Path]:
+    """Makes a home whose MLflow database is there already: see `tracking_uri`."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(mlflow_template, folder / "mlflow.db")
+        return folder
+
+    return make
 
 
 MakeStudy = Callable[..., SmallStudy]

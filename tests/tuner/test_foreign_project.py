@@ -67,12 +67,13 @@ def test_net():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(new_home, tmp_path_factory) -> Path:
     """A project of somebody's."""
     from transformers import BertConfig, BertModel  # takes seconds
 
     folder = tmp_path_factory.mktemp("theirs")
     (folder / "models").mkdir()
+    new_home(folder / "home")
     for name in NOT_OURS:
         (folder / name).write_text('raise RuntimeError("not yours")\n')
     (folder / "mynet.py").write_text(MYNET)
@@ -129,7 +130,6 @@ def test_python_m_takes_a_pretrained_folder_and_lazy_layers_from_here(folder):
 def test_a_script_runs_a_study_and_submits_one_to_a_service_started_here(folder):
     url = f"http://127.0.0.1:{(port := free_port())}"
     home = folder / "home"
-    home.mkdir(exist_ok=True)
     with (home / "service.log").open("wb") as log:
         service = subprocess.Popen(
             [TUNER, "serve", "--port", str(port)],

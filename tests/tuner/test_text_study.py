@@ -56,7 +56,7 @@ def write_pairs(file, rows=400, labels=200):
 
 
 @pytest.mark.parametrize("pretrained", [True, pytest.param(False, marks=pytest.mark.soak)])
-def test_from_a_file_to_two_encoders(tmp_path, pretrained):
+def test_from_a_file_to_two_encoders(new_home, tmp_path, pretrained):
     import mlflow.pyfunc
 
     images, captions = write_pairs(tmp_path / "pairs.parquet")
@@ -67,7 +67,7 @@ def test_from_a_file_to_two_encoders(tmp_path, pretrained):
     run = subprocess.run(
         [TUNER, "run", "pairs.parquet", *words, "--json"],
         cwd=tmp_path,
-        env=os.environ | {"TUNER_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"TUNER_HOME": str(new_home(tmp_path / "home")), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=600,

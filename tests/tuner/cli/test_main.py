@@ -48,8 +48,8 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def quiet_home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("undisturbed")
+def quiet_home(new_home, tmp_path_factory) -> Path:
+    return new_home(tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="module")
@@ -199,18 +199,18 @@ def test_the_same_command_again_answers_from_the_store(data, undisturbed, quiet_
 
 
 def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
-    tmp_path, data, undisturbed, quiet_home
+    new_home, tmp_path, data, undisturbed, quiet_home
 ):
-    """While it trains, killed and interrupted, and once all is trained but not answered."""
-    whole, stopped = len(trials_in(quiet_home)), set()
-    stops = ((signal.SIGKILL, 3, "2"), (signal.SIGINT, 6, "2"), (signal.SIGKILL, whole, "1"))
+    """Interrupted while it trains, and killed once all is trained but not answered."""
+    home, whole, stopped = new_home(tmp_path), len(trials_in(quiet_home)), set()
+    stops = ((signal.SIGINT, 4, "2"), (signal.SIGKILL, whole, "1"))
     for kill, count, workers in stops:
         process = subprocess.Popen(
             command("run", str(data), *SMALL, "--json", "--workers", workers),
             start_new_session=True,
-            **surroundings(tmp_path),
+            **surroundings(home),
         )
-        finished = wait_for_trials(tmp_path, count)
+        finished = wait_for_trials(home, count)
         os.killpg(process.pid, kill)
         out, err = process.communicate(timeout=60)
         assert out == ""
@@ -220,15 +220,15 @@ def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
             assert "Traceback" not in err
         assert stopped <= finished  # none was trained again: rows are never rewritten
         stopped = finished
-    assert answer_of(tuner(tmp_path, "run", str(data), *SMALL, "--json")) == undisturbed
-    assert trials_in(tmp_path) == stopped
-    with sqlite3.connect(tmp_path / "studies.db") as database:
+    assert answer_of(tuner(home, "run", str(data), *SMALL, "--json")) == undisturbed
+    assert trials_in(home) == stopped
+    with sqlite3.connect(home / "studies.db") as database:
         (copied,) = database.execute("select count(*) from trials").fetchone()
     assert copied == len([phase for _, phase, _, _ in stopped if phase == "search"])
 
 
-def test_one_worker_that_is_killed_gives_the_answer_of_two(tmp_path, data, undisturbed):
-    home = tmp_path / "b"
+def test_one_worker_that_is_killed_gives_the_answer_of_two(new_home, tmp_path, data, undisturbed):
+    home = new_home(tmp_path)
     words = command("run", str(data), *SMALL, "--json", "--workers", "1")
     process = subprocess.Popen(words, **surroundings(home))
     wait_for_trials(home, 2)
@@ -249,8 +249,8 @@ class Wide(nn.Sequential):
 
 
 @pytest.fixture(scope="module")
-def extreme_home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("extreme")
+def extreme_home(new_home, tmp_path_factory) -> Path:
+    return new_home(tmp_path_factory.mktemp("extreme"))
 
 
 @pytest.fixture(scope="module")

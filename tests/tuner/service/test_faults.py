@@ -107,12 +107,15 @@ class World:
     [(3, 4), *(pytest.param(n, 12, marks=pytest.mark.soak) for n in (len(FAULTS), soaked(20)))],
 )
 @pytest.mark.timeout(3000)
-def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, count, apart):
+def test_every_study_ends_with_the_answer_of_an_undisturbed_one(
+    new_home, tmp_path, data, count, apart
+):
     path, chance = data(), random.Random(count)
     faults = [FAULTS[n % len(FAULTS)] for n in range(count)]
     chance.shuffle(faults)
     studies = []
     with ExitStack() as stack:
+        new_home(tmp_path / "mlflow")
         world = World(tmp_path, stack)
         client = stack.enter_context(Client(world.url, create_key(world.database, "ada")))
 
@@ -140,8 +143,8 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(tmp_path, data, 
         assert result.modalities.a.model is not None
 
 
-def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(tmp_path, data):
-    home = tmp_path / "home"
+def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(new_home, tmp_path, data):
+    home = new_home(tmp_path / "home")
     with serving(home) as (_, url), client_of(home, url) as client:
         study = client.submit(
             data(), **LONGER | {"epochs": 2000, "patience": 2000, "trials": 30}, workers=1

@@ -24,11 +24,11 @@ def report(page):
     return href.removeprefix("api/v1")
 
 
-def test_a_person_submits_watches_and_takes_an_encoder_home(browser, tmp_path):
+def test_a_person_submits_watches_and_takes_an_encoder_home(browser, new_home, tmp_path):
     good, bad = tmp_path / "pairs.npz", tmp_path / "bad.npz"
     np.savez(good, **arrays())
     np.savez(bad, **arrays() | {"a": np.full((150, 4), np.nan)})
-    home, port = tmp_path / "home", free_port()
+    home, port = new_home(tmp_path / "home"), free_port()
     with serving(home, TUNER_MLFLOW_URL=f"http://127.0.0.1:{port}") as (_, url):
         page = browser.new_page(viewport={"width": 1000, "height": 900})
         faults = []
