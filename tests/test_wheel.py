@@ -77,19 +77,6 @@ def test_it_runs_from_the_root_folder(installed):
         text=True,
     ).stdout
     assert where.startswith(installed["PYTHONPATH"])
-    options = [w for n, v in QUICK.items() for w in (f"--{n.replace('_', '-')}", str(v))]
-    study = subprocess.run(
-        tuner("run", "mfeat", *options, "--json"),
-        cwd="/",
-        env=installed,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert json.loads(study.stdout)["modalities"]["a"]["model"]["name"] == "mfeat-a-encoder"
-
-
-def test_its_service_runs_from_the_root_folder(installed):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(tuner("serve", "--port", str(port)), cwd="/", env=installed) as server:
@@ -97,8 +84,18 @@ def test_its_service_runs_from_the_root_folder(installed):
             answers(server, f"{url}/health/ready")
             key = (Path(installed["TUNER_HOME"]) / "api-key").read_text().strip()
             with Client(url, key) as client:
-                submitted = client.submit("mfeat", **QUICK | {"seed": 1})
-                result = client.result(submitted["id"], wait=True)
-            assert len(result.curve) == QUICK["trials"]
+                submitted = client.submit("mfeat", **QUICK)
+                served = client.result(submitted["id"], wait=True)
         finally:
             server.terminate()
+    options = [w for n, v in QUICK.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+    again = subprocess.run(  # it is answered from the store that the two share
+        tuner("run", "mfeat", "--name", "mfeat", *options, "--json"),
+        cwd="/",
+        env=installed,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(again.stdout) == json.loads(served.model_dump_json(by_alias=True))
+    assert served.modalities.a.model.name == "mfeat-a-encoder"
