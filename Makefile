@@ -19,8 +19,8 @@ run: $(INSTALLED)  ## Find the alignment strength of the shipped example
 test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait for servers to start
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not soak"
+test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server and compute for a moment only
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not slow and not soak"
 
 soak: $(INSTALLED)  ## Pass the tests that take minutes each: many users, many faults (SOAK=0.1: a tenth)
 	$(BIN)/pytest -m soak

@@ -21,6 +21,7 @@ def values(truth) -> np.ndarray:
     return np.array([truth.R, truth.U_a, truth.U_b, truth.S])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("redundant", "synergistic"), [(2, 0), (2, 2), (4, 2), (3, 3)])
 def test_the_truth_is_that_of_the_whole_joint_table(redundant, synergistic):
     """Nothing is assumed here of what the two modalities share."""

@@ -249,6 +249,7 @@ def test_what_cannot_be_trained_or_registered_is_refused_in_a_sentence(network):
     assert "\n" not in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [*networks.DETERMINISTIC, *networks.ALONE, *networks.RANDOM, custom.Lazy, Compiled, compiled],
@@ -269,6 +270,7 @@ def test_built_in_encoders_are_not_tried(monkeypatch):
     check_own_encoders(FLAT, config, seed=0)
 
 
+@pytest.mark.slow
 def test_nothing_global_is_changed():
     torch.manual_seed(1)
     expected = torch.rand(1)

@@ -56,7 +56,7 @@ def write_pairs(file, rows=400, labels=200):
 
 
 @pytest.mark.parametrize("pretrained", [True, pytest.param(False, marks=pytest.mark.soak)])
-def test_from_a_file_to_two_encoders(new_home, tmp_path, pretrained):
+def test_from_a_file_to_two_encoders(new_home, tmp_path, monkeypatch, pretrained):
     import mlflow.pyfunc
 
     images, captions = write_pairs(tmp_path / "pairs.parquet")
@@ -76,7 +76,7 @@ def test_from_a_file_to_two_encoders(new_home, tmp_path, pretrained):
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout)
     assert result["joint"]["verdict"] in ("align", "do not align", "undecided")
-    mlflow.set_tracking_uri(result["mlflow"]["tracking_uri"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", result["mlflow"]["tracking_uri"])
     for side, rows in (("a", images[:5]), ("b", captions[:5])):
         model = result["modalities"][side]["model"]
         encoder = mlflow.pyfunc.load_model(f"models:/{model['name']}/{model['version']}")

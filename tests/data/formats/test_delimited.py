@@ -233,6 +233,7 @@ def test_any_bytes_give_an_error(path, content):
         data.read(path, **PATTERNS)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.lists(st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=4),

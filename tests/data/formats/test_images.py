@@ -207,6 +207,7 @@ def test_a_service_follows_no_path(folder):
     np.testing.assert_array_equal(data.read(folder / "paths.parquet").a.values[:, 0], GREY)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=3))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])

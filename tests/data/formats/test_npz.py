@@ -261,6 +261,7 @@ def test_an_archive_cut_short_anywhere_is_refused(make, path, save):
         findings_of(path)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=6))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

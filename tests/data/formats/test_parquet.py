@@ -226,6 +226,7 @@ def test_a_table_cut_short_anywhere_is_refused(path, columns):
         findings_of(path)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=4))
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.parametrize("checksum", [True, False])

@@ -76,6 +76,7 @@ def independent(rows, seed, y=None):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "draws"),
     [
@@ -94,6 +95,7 @@ def test_where_nothing_is_known_every_interval_holds_zero(rows, draws):
     assert sum(profile.regime == "unknown" for profile in profiles) >= 0.95 * draws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, pytest.param(soaked(6), marks=pytest.mark.soak)])
 def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_otherwise(seeds):
     covered, reliable = [], 0

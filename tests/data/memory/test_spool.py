@@ -24,6 +24,7 @@ def small(monkeypatch):
     monkeypatch.setattr("tuner.data.memory.spool.IN_MEMORY_BYTES", 100)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.binary(max_size=40), max_size=12),
     st.sampled_from([0, 1, 60, 10_000]),
@@ -44,6 +45,7 @@ def test_what_comes_out_is_what_went_in(pieces, limit, order):
     assert isinstance(array, np.memmap) == (any(pieces) and len(whole) > limit)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_file_goes_when_nothing_needs_it():
     def files():

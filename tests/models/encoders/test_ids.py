@@ -99,6 +99,7 @@ def study(network, dataset):
     return Study.of(StudySpec(training=training), dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [Bag, Strict, Masked], ids=lambda n: n.__name__)
 def test_they_are_learned_from_and_the_exported_encoder_takes_them(network):
     dataset = world(padded=network is Masked)

@@ -89,6 +89,7 @@ def world(rows=240, *, form="text"):
     return from_arrays(arrays, name="words")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["text", "masked", "whole numbers"])
 def test_it_learns_the_word_that_tells(form):
     kind = {"text": "auto", "masked": "auto", "whole numbers": "tokens"}[form]
@@ -111,6 +112,7 @@ def test_numbers_that_are_no_ids_are_refused():
         Study.of(StudySpec(training=training), dataset)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_to_the_same_answer():
     data = TrainingData.of(world())
     config = TrainingConfig(

@@ -84,6 +84,7 @@ def with_kind(kind, **changes):
     return TINY.model_copy(update={"encoder_a": kind} | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("kind", KINDS)
 def test_how_many_share_a_stack_changes_nothing_but_rounding(kind):

@@ -82,11 +82,13 @@ def assert_goes_on(folder, epochs, shares, **options):
     assert_same(whole, resumed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stack", "patience"), [(3, EPOCHS), (1, EPOCHS), (3, 2), (2, 3)])
 def test_nothing_is_trained_twice_and_nothing_differs(tmp_path, epochs, stack, patience):
     assert_goes_on(tmp_path, epochs, (0.1, 0.5, 0.8), stack=stack, patience=patience)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [*networks.DETERMINISTIC, *networks.ALONE, *networks.RANDOM],

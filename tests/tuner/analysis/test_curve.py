@@ -289,6 +289,7 @@ def test_compression_has_the_slope_it_says():
 # Calibration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curve", [flat, rise(0.05), hump(0.03, 0.6)])
 def test_intervals_cover_the_truth(curve):
     covered = []

@@ -226,6 +226,7 @@ def _verdicts(curve, trials, replicates, cases):
     ], studies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cases", "most"), [(14, 2), pytest.param(100, 9, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("trials", "replicates"), [(8, 3), (20, 5), (40, 8)])
 def test_without_any_effect_few_verdicts_are_wrong(trials, replicates, cases, most):
@@ -251,6 +252,7 @@ def test_a_real_fall_is_found(cases):
     assert "align" not in verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cases", "most"), [(20, 3), pytest.param(200, 12, marks=pytest.mark.soak)]
 )

@@ -32,6 +32,7 @@ def false(group, **options):
     return {name: np.mean([gain.low > 0 for gain in each]) for name, each in found.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("studies", [200, pytest.param(600, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("spread", [0.06, 0.12])
 def test_a_gain_of_nothing_is_rarely_found_though_groups_differ(spread, studies):
@@ -41,6 +42,7 @@ def test_a_gain_of_nothing_is_rarely_found_though_groups_differ(spread, studies)
     assert rates["rows"] >= 0.12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes", [[60] * 5, [60] * 2, [250] + [25] * 9, [5, 10, 20, 20, 30, 40, 80, 160]]
 )

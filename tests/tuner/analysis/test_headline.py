@@ -38,6 +38,7 @@ def answered(curve: str) -> StudyResult:
     return answer_in_process(spec, worlds.null(0, rows=rows), simulate(CURVES[curve]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("curve", "verdict", "reason", "begins", "holds"),
     [

@@ -1,6 +1,7 @@
 """Training settings are searched before λ, and the baseline keeps its own best."""
 
 import numpy as np
+import pytest
 
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
@@ -67,6 +68,7 @@ def test_the_sampler_learns_from_what_was_tried():
     assert tried("gp") < 0.5 * tried("random")
 
 
+@pytest.mark.slow
 def test_an_align_has_to_beat_the_best_baseline_known():
     """At a high temperature λ > 0 gains, as it seems; λ = 0 does better with a wider network."""
 

@@ -40,6 +40,7 @@ def trained(spec, *, workers=1, order=None, failing=()):
     return sorted((t.request for t in finished), key=lambda r: (r.phase, r.number)), finished, plan
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     workers=st.integers(1, 8),
