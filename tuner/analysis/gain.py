@@ -32,7 +32,13 @@ class CrossedVariance:
     row_freedom: float
 
     @classmethod
-    def estimate(cls, gains: Floats, resampled: Floats | None, freedom: float = 1.0) -> Self:
+    def estimate(
+        cls,
+        gains: Floats,
+        resampled: Floats | None,
+        freedom: float = 1.0,
+        resolution: float = 0.0,
+    ) -> Self:
         """Estimate from gains of S seeds (S,), and these under resampled rows (B, S).
 
         The residual is what is left of the latter without their means over either.
@@ -41,12 +47,14 @@ class CrossedVariance:
             gains: Shape (S,), S at least 2.
             resampled: Shape (B, S), B at least 2. None takes the rows as given.
             freedom: Degrees of freedom of the variance over rows.
+            resolution: What one row changes: there is at least the variance that one row of every
+                seed makes. See `Scorer.resolution`.
         """
         replicates = gains.size
         seeds, rows, residual = float(gains.var(ddof=1)) / replicates, 0.0, 0.0
         if resampled is not None:
             means = resampled.mean(axis=1)
-            rows = float(means.var(ddof=1))
+            rows = max(float(means.var(ddof=1)), resolution**2 / replicates)
             left = resampled - means[:, None] - resampled.mean(axis=0) + means.mean()
             residual = float(np.sum(left**2)) / (len(left) - 1) / (replicates - 1) / replicates
         return cls(
@@ -137,6 +145,7 @@ def measured_gain(
         sign * scorer.scores(baseline, target),
         None if ours is None or theirs is None else sign * (ours - theirs),
         scorer.grouping,
+        scorer.resolution,
     )
 
 
@@ -156,6 +165,7 @@ def paired_gain(
     baseline: Floats,
     resampled: Floats | None,
     grouping: Grouping | None = None,
+    resolution: float = 0.0,
 ) -> Gain:
     """Mean gain of the treated replicates, for other seeds and other rows than these.
 
@@ -169,6 +179,8 @@ def paired_gain(
             at least 2. None takes the rows as given.
         grouping: The groups that were resampled, if groups were; with these, None for `resampled`
             means that they are too few for an interval.
+        resolution: What one row changes of a score: no interval is narrower for rows that happen
+            to be predicted alike.
 
     Raises:
         ValueError: If a shape is not as said, or a number is not finite.
@@ -182,7 +194,7 @@ def paired_gain(
     freedom = 1.0 if resampled is None else len(resampled) - 1.0
     if grouping is not None:
         freedom = max(grouping.freedom, 1.0)
-    variance = CrossedVariance.estimate(gains, resampled, freedom)
+    variance = CrossedVariance.estimate(gains, resampled, freedom, resolution)
     value, half = float(gains.mean()), variance.half_width
     if not np.isfinite(half):
         raise ValueError("scores must be finite")

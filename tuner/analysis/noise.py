@@ -74,13 +74,16 @@ def row_covariance(observations: Observations, tried: Mask) -> Floats:
     twice, unlike in the interval of a gain (see `tuner.analysis.gain`): the curve's band is a
     little wide for it, and the interval of λ* covers peaks near λ_max too seldom as it is. The
     curve takes a covariance as known, so that of few groups of rows is enlarged until a normal
-    interval of 95 % reaches as far as Student's.
+    interval of 95 % reaches as far as Student's. No gain has less variance than one row
+    of every seed makes.
     """
     if observations.resampled is None:
         return np.zeros((int(tried.sum()),) * 2)
     baseline = observations.resampled[:, ~tried].mean(axis=1, keepdims=True)
     gains = observations.resampled[:, tried] - baseline
     covariance = np.atleast_2d(np.cov(gains, rowvar=False))
+    least = observations.resolution**2 / observations.scores.shape[1]
+    covariance = covariance + np.diag(np.maximum(least - np.diag(covariance), 0))
     if observations.grouping is None:
         return covariance
     enlarged: Floats = student_inflation(observations.grouping.freedom) * covariance

@@ -26,6 +26,7 @@ class Observations:
             rows as given: the answer then holds for these rows only.
         grouping: The groups that were resampled; None where rows are independent. With groups but
             nothing resampled there are too few of them to say anything of others.
+        resolution: What one row changes of a score: see `Scorer.resolution`.
 
     Raises:
         ValueError: If a shape, an order or a number is not as said above.
@@ -35,6 +36,7 @@ class Observations:
     scores: Floats
     resampled: Floats | None = None
     grouping: Grouping | None = None
+    resolution: float = 0.0
 
     def __post_init__(self) -> None:
         if self.lambdas.ndim != 1 or self.lambdas.size < 2:
@@ -77,6 +79,7 @@ def observe(scorer: Scorer, outcomes: Sequence[TrainingOutcome], target: Target)
         scores=sign * np.stack(scores),
         resampled=_stacked(sign, resampled),
         grouping=scorer.grouping,
+        resolution=scorer.resolution,
     )
 
 

@@ -67,6 +67,15 @@ class Scorer:
         """The groups of these rows; None where rows are independent."""
         return self.resamples.grouping
 
+    @property
+    def resolution(self) -> float:
+        """What one row more or less changes of a rate; 0 for an error.
+
+        Rows that two trainings predict alike do not show that others would be: by the rule of
+        three, of n alike up to 3/n may differ (Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
+        """
+        return 0.0 if self.metric.task == "regression" else 1 / max(len(self.truth), 1)
+
     def scores(self, predictions: dict[str, Array], target: Target) -> Floats:
         """Score each replicate in the metric's own units, (replicates,); once for an outcome."""
         _, known = self._known.setdefault(id(predictions), (predictions, {}))

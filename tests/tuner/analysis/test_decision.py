@@ -296,3 +296,15 @@ def test_the_raw_best_is_not_believed():
     assert raw.argmax() == 12
     assert choice.expected.value < 0.5 * (raw[12] - raw[0])
     assert choice.expected.low < 0
+
+
+def test_rows_that_all_are_predicted_alike_rule_out_little_at_any_strength():
+    strengths = np.array([0, 0.1, 0.3, 0.7, 1.5, 4])
+    scores = np.full((6, 4), 0.6)
+    resampled = np.tile(0.6 + 0.05 * np.random.default_rng(0).normal(size=(200, 1)), (1, 6))
+    seen = {"lambdas": strengths, "scores": scores, "resampled": resampled}
+    few, many = (
+        choose(Observations(**seen, resolution=1 / rows), SPACE, seed=0) for rows in (24, 2400)
+    )
+    assert few.band.highest > 0.02  # one row of each of four seeds: .042 / 2
+    assert many.band.highest < 0.01

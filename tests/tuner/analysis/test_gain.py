@@ -5,7 +5,10 @@ import pytest
 from scipy import stats
 
 from tests.support.crossed import MIXTURES, counted_twice, gains
-from tuner.analysis.gain import CrossedVariance, Gain, paired_gain
+from tuner.analysis.gain import CrossedVariance, Gain, measured_gain, paired_gain
+from tuner.models.evaluation.metrics import METRICS
+from tuner.models.evaluation.resampling import Resamples
+from tuner.study.scores import TARGETS, Scorer
 
 ROWS = {"rows": np.arange(120), "groups": np.repeat(np.arange(30), 4)}
 
@@ -127,3 +130,17 @@ def test_twelve_seeds_with_much_residual_are_a_fifth_more_precise_than_it_seemed
     found = [v for _, v in gains(rng, "residual alone", 12, ROWS["rows"], 100)]
     widths = np.mean([[v.half_width, counted_twice(v)] for v in found], axis=0)
     assert widths[0] / widths[1] == pytest.approx(0.78, abs=0.04)
+
+
+@pytest.mark.parametrize(("rows", "seeds"), [(24, 2), (60, 3), (100, 12)])
+def test_rows_that_all_are_predicted_alike_do_not_show_that_all_others_would_be(rows, seeds):
+    """An interval of no width said that gains of any size are ruled out, after 24 rows."""
+    y = np.arange(rows) % 2
+    resamples = Resamples.of_rows(rows, 200, 0)
+    scorer = Scorer(metric=METRICS["accuracy"], truth=y, resamples=resamples)
+    told = {side: np.tile(y, (seeds, 1)) for side in "ab"}
+    for target in TARGETS:
+        gain = measured_gain(scorer, told, told, target)
+        assert gain.value == 0
+        # Were one row of every seed to differ, independently: S of (1 / nS)² each.
+        assert gain.high == pytest.approx(1.96 / rows / np.sqrt(seeds), rel=0.02)
