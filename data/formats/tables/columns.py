@@ -14,6 +14,7 @@ from tuner.data.formats.tables.table import Table, first_line
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted
+from tuner.data.validation.kinds import KINDS
 from tuner.data.validation.roles import Roles
 from tuner.data.validation.text import MAX_LETTERS
 
@@ -113,13 +114,18 @@ class TableSource:
 
 
 def _kind(dtype: Any) -> str:
+    import pyarrow as pa
+
     if _is_list(dtype):
         return f"lists of {_kind(dtype.value_type)}"
+    if pa.types.is_dictionary(dtype):
+        return _kind(dtype.value_type)
     if _is_text(dtype):
         return "text"
     if str(dtype) == "struct<bytes: binary, path: string>":
         return "encoded images"
-    return {"float": "float32", "double": "float64"}.get(str(dtype), str(dtype))
+    names = {"halffloat": "float16", "float": "float32", "double": "float64", "binary": "bytes"}
+    return names.get(str(dtype), str(dtype))
 
 
 def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
@@ -154,19 +160,22 @@ def _chunks(table: Table, names: list[str], reading: Reading) -> Iterator["pa.Re
 
 def _stack_columns(chunks: Iterator["pa.RecordBatch"], fields: list["pa.Field"]) -> Array:
     """Stack columns of numbers to (rows, features)."""
+    import pyarrow as pa
+
     for field in fields:
-        if not _is_number(field.type):
+        if not (_is_number(field.type) or pa.types.is_decimal(field.type)):
             raise ColumnError(
                 f"column {field.name!r}, which it matches, holds values of type "
                 f"{_kind(field.type)}, where numbers are wanted. Choose a pattern that leaves it "
                 "out."
             )
-    dtype = np.result_type(*(field.type.to_pandas_dtype() for field in fields))
+    kinds = [_plain(pa.nulls(0, field.type)).type.to_pandas_dtype() for field in fields]
+    dtype = np.result_type(*kinds)
     spool, row = Spool(), 0
     for batch in chunks:
         for field in fields:
             _refuse_nulls(batch.column(field.name), [len(batch)], row, f"column {field.name!r}")
-        columns = [batch.column(f.name).to_numpy(zero_copy_only=False) for f in fields]
+        columns = [_plain(batch.column(f.name)).to_numpy(zero_copy_only=False) for f in fields]
         spool.append(np.stack(columns, axis=1).astype(dtype, copy=False))
         row += len(batch)
     return spool.array(dtype, (row, len(fields)))
@@ -194,23 +203,63 @@ def _stack(chunks: Iterator["pa.Array"]) -> Array:
 
 def _to_numpy(column: "pa.Array", first_row: int) -> Array:
     """Convert a piece of a column; `first_row` is the number of its first row in the file."""
-    import pyarrow as pa
-
     shape = [len(column)]
     while _is_list(column.type):
         _refuse_nulls(column, shape, first_row)
         shape.append(_common_length(column, shape, first_row))
         column = column.flatten()
     _refuse_nulls(column, shape, first_row)
-    if pa.types.is_dictionary(column.type) and not _is_text(column.type):
-        column = column.dictionary_decode()
+    column = _plain(column)
     if _is_text(column.type):
         if len(shape) > 1:
             raise ColumnError("it holds lists of text; encode them as numbers.")
         return _text(column)
     if not _is_number(column.type):
-        raise ColumnError(f"it holds values of type {column.type}. Save it as (lists of) numbers.")
+        raise ColumnError(_no_number(column.type))
     return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(shape)
+
+
+def _no_number(dtype: Any) -> str:
+    """Say what a column holds instead of numbers, and what to do about it."""
+    import pyarrow as pa
+
+    held = f"it holds values of type {_kind(dtype)}"
+    if pa.types.is_timestamp(dtype) or pa.types.is_date(dtype):
+        return f"{held}: {KINDS['M']}."
+    if pa.types.is_duration(dtype):
+        return f"{held}: {KINDS['m']}."
+    if pa.types.is_time(dtype):
+        return (
+            f"{held}: times of day. Save them as numbers, in pandas x as "
+            "pandas.to_timedelta(x.astype(str)) / numpy.timedelta64(1, 's')."
+        )
+    return f"{held}. Save it as (lists of) numbers."
+
+
+def _plain(column: "pa.Array") -> "pa.Array":
+    """Convert what NumPy has no type for: decimals to numbers, bytes to text, codes to values."""
+    import pyarrow as pa
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_null(kind):
+        return column.cast(pa.int8())
+    if _is_text(kind):
+        return column
+    if kind != column.type:
+        column = column.dictionary_decode()
+    if not (
+        pa.types.is_decimal(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    ):
+        return column
+    if pa.types.is_decimal(kind) and kind.scale > 0:
+        return column.cast(pa.float64())
+    try:
+        return column.cast(pa.int64() if pa.types.is_decimal(kind) else pa.large_string())
+    except pa.ArrowInvalid:
+        held = "bytes that are not text in UTF-8"
+        if pa.types.is_decimal(kind):
+            held = "whole numbers of more than 64 bits"
+        raise ColumnError(f"it holds {held}. Save it as text, in pandas .astype(str).") from None
 
 
 def _is_list(dtype: Any) -> bool:
@@ -295,7 +344,7 @@ def _whole_texts(chunks: Iterator["pa.Array"]) -> Array:
 def _labels(chunks: Iterator["pa.Array"]) -> Array:
     """Join pieces of the column of labels to a masked array, masked where they are null."""
     arrays, missing, row = [], [], 0
-    for chunk in chunks:
+    for chunk in map(_plain, chunks):
         missing.append(chunk.is_null().to_numpy(zero_copy_only=False))
         arrays.append(_text(chunk) if _is_text(chunk.type) else _to_numpy(_filled(chunk), row))
         row += len(chunk)
@@ -308,6 +357,8 @@ def _filled(column: "pa.Array") -> "pa.Array":
     """Put 0 where numbers are missing."""
     import pyarrow as pa
 
-    if not _is_number(column.type):
+    if _is_list(column.type):
         return column
+    if not _is_number(column.type):
+        raise ColumnError(_no_number(column.type))
     return column.fill_null(pa.scalar(0, pa.int8()).cast(column.type))

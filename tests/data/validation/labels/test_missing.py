@@ -267,3 +267,44 @@ def test_amounts_as_text_are_numbers_once_saved_as_told(make, form, advice):
     assert f"save {advice}" in refused(make, y)
     saved = eval(advice, {"numpy": np, "y": y})
     assert read(make, saved).task == "regression"
+
+
+STEPS = [-2, -1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float16, np.float64])
+@pytest.mark.parametrize("rows", [[60] * 5, [10, 40, 90, 60, 20], [90, 40, 30, 40, 90]])
+def test_minus_one_is_a_step_of_a_scale_around_0_in_any_type(make, dtype, rows):
+    y = np.repeat(STEPS, rows).astype(dtype)
+    dataset = read(make, y)
+    assert dataset.task == "regression"
+    assert dataset.labelled.all()
+    assert "--task classification" in warned(dataset, "a scale around 0 (-2, -1, 0, 1 and 2)")
+    assert read(make, y, task="classification").classes == tuple(STEPS)
+    with_gaps = y.astype(float)
+    with_gaps[::20] = np.nan
+    labelled = read(make, with_gaps, task="classification").labelled
+    np.testing.assert_array_equal(labelled, ~np.isnan(with_gaps))
+
+
+def test_minus_one_is_a_step_in_text(make):
+    assert len(read(make, np.resize(np.array(STEPS).astype(str), 300)).classes) == 5
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_minus_one_and_minus_two_without_a_scale_are_marks(make, dtype):
+    """As surveys code them: -1 for no answer, -2 for a refusal."""
+    y = np.resize([1, 2, 3, -1, -2], 300).astype(dtype)
+    assert read(make, y, task="classification").labelled.sum() == 240
+
+
+@pytest.mark.parametrize("dtype", [int, np.float16, float])
+def test_marks_that_stand_apart_do_not_decide(make, dtype):
+    """Of classes with -100 for what a loss ignores."""
+    dataset = read(make, np.resize([0, 1, 2, -100], 400).astype(dtype))
+    assert dataset.task == "classification"
+    assert "--missing -100" in warned(dataset, "holds -100 (100 rows)")
+
+
+def test_one_class_stored_as_floats_is_no_doubtful_reading(make):
+    assert "different whole numbers" not in refused(make, np.ones(90))
