@@ -19,6 +19,7 @@ from tuner.data.options import DataOptions
 from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
+from tuner.data.validation.objects import stacked, values_of
 from tuner.data.validation.roles import Roles
 
 _MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names
@@ -106,7 +107,8 @@ def from_arrays(
     """Validate arrays as `read` does those of a file. They are copied, never changed.
 
     Args:
-        arrays: By name, as an .npz file holds them. Labels may be a masked array.
+        arrays: By name, as an .npz file holds them, or as pandas does: features as a series of
+            lists, labels as categories, or as text with gaps. Labels may be a masked array.
         seed: As in `read`.
         source: What to call them in messages, and the data set if no name is given.
         options: As in `read`.
@@ -117,7 +119,10 @@ def from_arrays(
     """
     how = DataOptions(**options)
     roles, findings = Roles.of(how), Findings(source)
-    wanted = {n: _as_array(n, arrays[n], findings) for n in roles.present_in(arrays, findings)}
+    wanted = {
+        n: _as_array(n, arrays[n], findings, is_modality=roles.is_modality(n))
+        for n in roles.present_in(arrays, findings)
+    }
     return assemble(
         {n: array for n, array in wanted.items() if array is not None},
         roles=roles,
@@ -139,12 +144,19 @@ def _normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).lower()
 
 
-def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> Array | None:
+def _as_array(
+    name: str, values: npt.ArrayLike, findings: Findings, *, is_modality: bool
+) -> Array | None:
     try:
-        return np.asanyarray(values)  # keeps a masked array masked
+        array = np.asanyarray(values)  # keeps a masked array masked
     except (ValueError, TypeError, RuntimeError) as error:  # a tensor refuses with either of two
         mend = "Give all rows one shape."
         if hasattr(values, "detach"):
             mend = f"Give {name}.detach().cpu().float().numpy()."
         findings.error(f"array {name!r} cannot be made an array ({error}). {mend}")
         return None
+    if array.dtype.kind != "O":
+        return array
+    if is_modality:
+        return stacked(array)
+    return values_of(array, numbers=getattr(values, "dtype", array.dtype) != array.dtype)

@@ -2,6 +2,7 @@
 
 from tuner.data.typing import Array
 from tuner.data.validation.findings import PLAIN_ARRAY
+from tuner.data.validation.objects import hold_dates
 
 # Of arrays and of columns, of dates, of times with a zone or without, and of their text.
 AS_DAYS = (
@@ -24,6 +25,8 @@ def unusable_kind(array: Array, allowed: str) -> str | None:
     """Say in words what an array holds if its dtype kind is not in `allowed`."""
     if array.dtype.kind in allowed:
         return None
+    if array.dtype.kind == "O" and hold_dates(array):
+        return KINDS["M"]
     if array.dtype.kind == "V" and array.dtype.names is None:
         return (
             f"raw bytes, {array.dtype.itemsize} a value, as NumPy saves a type that it does not "

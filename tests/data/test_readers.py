@@ -128,6 +128,16 @@ def test_what_is_being_read_is_told(arrays, tmp_path):
     ] + ["checking it"]
 
 
+def test_the_columns_of_a_frame_are_arrays(arrays):
+    frame = pd.DataFrame({name: array.tolist() for name, array in arrays.items()})
+    assert data.from_arrays(dict(frame.items())).fingerprint == data.from_arrays(arrays).fingerprint
+    frame["a"] = [np.asarray(row) for row in frame["a"]]
+    assert data.from_arrays(dict(frame.items())).fingerprint == data.from_arrays(arrays).fingerprint
+    frame.at[7, "a"] = [1.0, 2.0]
+    with pytest.raises(data.DataError, match="'a' holds Python objects"):
+        data.from_arrays(dict(frame.items()))
+
+
 def test_a_tensor_that_is_no_array_is_named_with_how_to_make_it_one(arrays):
     torch = pytest.importorskip("torch")
     a = torch.tensor(arrays["a"])
