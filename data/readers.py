@@ -14,7 +14,7 @@ from tuner.data.dataset import PairedDataset
 from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.files import DataFile, open_data
-from tuner.data.formats.reading import OnStep, silent
+from tuner.data.formats.reading import OnStep, Reading, read_named, silent
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
@@ -94,6 +94,7 @@ def read_file(
         name=safe_name(options.name or file.stem),
         findings=file.findings,
         max_bytes=file.max_bytes,
+        columns={name: roles.members(name, file.contents()) for name in arrays},
     )
 
 
@@ -119,18 +120,21 @@ def from_arrays(
     """
     how = DataOptions(**options)
     roles, findings = Roles.of(how), Findings(source)
-    wanted = {
-        n: _as_array(n, arrays[n], findings, is_modality=roles.is_modality(n))
-        for n in roles.present_in(arrays, findings)
-    }
+    reading = Reading(findings=findings, options=how, max_bytes=sys.maxsize)
+
+    def read(name: str) -> Array | None:
+        return _as_array(name, arrays[name], findings, is_modality=roles.is_modality(name))
+
+    wanted = read_named(roles, arrays, read, reading)
     return assemble(
-        {n: array for n, array in wanted.items() if array is not None},
+        wanted,
         roles=roles,
         options=how,
         seed=seed,
         name=safe_name(how.name or source),
         findings=findings,
         max_bytes=sys.maxsize,
+        columns={name: roles.members(name, arrays) for name in wanted},
     )
 
 

@@ -1,6 +1,6 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.labels.reading import Labels, read_labels
 from tuner.data.validation.language.text import is_text, read_text
 from tuner.data.validation.language.tokens import are_tokens, read_tokens
+from tuner.data.validation.leakage import warn_of_leakage
 from tuner.data.validation.numbers.features import read_modality
 from tuner.data.validation.numbers.images import check_size, laid_out, warn_of_axes
 from tuner.data.validation.numbers.masks import mask_of_lengths
@@ -38,6 +39,7 @@ def assemble(
     name: str,
     findings: Findings,
     max_bytes: int,
+    columns: Mapping[str, Sequence[str]],
 ) -> PairedDataset:
     """Validate arrays and make a data set of them.
 
@@ -49,6 +51,7 @@ def assemble(
         name: Name of the data set.
         findings: What was found so far.
         max_bytes: Limit on the size of a modality as float32.
+        columns: What an array is stacked of, by its name: names of columns.
 
     Raises:
         DataError: With everything that is wrong.
@@ -56,6 +59,8 @@ def assemble(
     read = _checked(arrays, roles, options, seed, findings, max_bytes)
     given = roles.array("split", arrays) is not None
     _warn(read, given, options, findings)
+    for side in (read.a, read.b):
+        warn_of_leakage(side, read.labels, columns.get(side.name, ()), findings)
     return PairedDataset(
         name=name,
         a=read.a,
