@@ -124,6 +124,7 @@ def inspect(
             location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
         ) as file:
             contents = file.contents()
+            roles = roles.among(contents)
             dataset = read_file(file, roles, how, seed=seed, on_step=on_step)
     except DataError:
         pass  # it is in the findings

@@ -84,6 +84,8 @@ def read_file(
     Raises:
         DataError: If it cannot be used.
     """
+    contents = file.contents()
+    roles = roles.among(contents)
     arrays = file.arrays(roles)
     on_step("checking it")
     return assemble(
@@ -94,7 +96,7 @@ def read_file(
         name=safe_name(options.name or file.stem),
         findings=file.findings,
         max_bytes=file.max_bytes,
-        columns={name: roles.members(name, file.contents()) for name in arrays},
+        columns={name: roles.members(name, contents) for name in arrays},
     )
 
 

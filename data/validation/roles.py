@@ -4,13 +4,15 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, listing
 
+BY_FILE = "split (by file names)"
+NO_SPLIT = "none"  # the choice that a split is made
 _MODALITIES_AND_LABEL = ("a", "b", "y")
 _USES = {
     "a": "A",
@@ -57,13 +59,23 @@ class Roles:
         and where lengths are chosen there is no mask.
         """
         given = {role: name for role in _USES if (name := getattr(options, role))}
+        no_split = given.get("split") == NO_SPLIT and given.pop("split")
         names = {role: role for role in _MODALITIES_AND_LABEL} | dict(defaults or {}) | given
         usual = {"split": "split", "group": "group"} | {
             f"{side}_mask": f"{names[side]}_mask" for side in "ab" if f"{side}_lengths" not in names
         }
         taken = set(names.values())
         rest = {role: name for role, name in usual.items() if name not in taken}
+        if no_split:
+            del rest["split"]
         return cls(names=rest | names, required=frozenset(names))
+
+    def among(self, available: Collection[str]) -> "Roles":
+        """Take the split that names of files tell, where no array is one."""
+        usual = self.names.get("split")
+        if BY_FILE not in available or usual is None or usual in available:
+            return self
+        return replace(self, names={**self.names, "split": BY_FILE})
 
     def name(self, role: str) -> str:
         """Name of the array that plays a role, or would if there were one."""

@@ -15,7 +15,7 @@ from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.kinds import KINDS
-from tuner.data.validation.roles import Roles
+from tuner.data.validation.roles import BY_FILE, Roles
 from tuner.data.validation.text import MAX_LETTERS
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class TableSource:
     def contents(self) -> dict[str, Contents]:
         """List the columns: see `Source`."""
         rows = (self.table.rows,)
-        return {c.name: Contents(shape=rows, kind=_kind(c.type)) for c in self.table.schema}
+        columns = {c.name: Contents(shape=rows, kind=_kind(c.type)) for c in self.table.schema}
+        by_file = {} if self.reading.parts is None else {BY_FILE: Contents(shape=rows, kind="text")}
+        return columns | by_file
 
     def arrays(self, roles: Roles) -> Arrays:
         """Read the columns that roles name: see `Source`."""
@@ -56,6 +58,8 @@ class TableSource:
 
         findings = self.reading.findings
         arrays: Arrays = {}
+        if self.reading.parts is not None and roles.name("split") == BY_FILE:
+            arrays[BY_FILE] = np.repeat(np.array(self.reading.parts), self.table.lengths)
         for name in roles.present_in(self.table.schema.names, findings):
             self.reading.on_step(f"reading {name}")
             try:

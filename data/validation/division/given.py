@@ -10,7 +10,7 @@ from tuner.data.validation.kinds import unusable_kind
 from tuner.data.validation.labels.reading import Labels, has_too_many_classes
 from tuner.data.validation.text import read_text
 
-_SPLIT_WORDS = {
+SPLIT_WORDS = {
     word: int(part)
     for part, words in {
         Split.TRAIN: ("train", "training", "0"),
@@ -50,7 +50,7 @@ def _split_of_words(name: str, array: Array, findings: Findings) -> Ints | None:
     if words is None:
         return None
     distinct, codes = np.unique(words, return_inverse=True)
-    return np.array([_SPLIT_WORDS.get(word.strip().lower(), -1) for word in distinct])[codes]
+    return np.array([SPLIT_WORDS.get(word.strip().lower(), -1) for word in distinct])[codes]
 
 
 def check_given_split(
