@@ -1,9 +1,7 @@
 """Makes data sets from files and arrays: the front door of the package."""
 
 import os
-import re
 import sys
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,14 +13,13 @@ from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.files import DataFile, open_data
 from tuner.data.formats.reading import OnStep, Reading, read_named, silent
+from tuner.data.naming import safe_name
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.objects import stacked, values_of
 from tuner.data.validation.roles import Roles
-
-_MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names
 
 
 def read(
@@ -138,16 +135,6 @@ def from_arrays(
         max_bytes=sys.maxsize,
         columns={name: roles.members(name, arrays) for name in wanted},
     )
-
-
-def safe_name(name: str) -> str:
-    """Return lower-case letters and digits of any script, "-" and "_": "Día 3 (b)" is "día-3-b"."""
-    kept = (c if unicodedata.category(c)[0] in "LMN" or c == "_" else "-" for c in _normal(name))
-    return re.sub("-+", "-", "".join(kept)).strip("-")[:_MAX_NAME].strip("-") or "data"
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower()
 
 
 def _as_array(

@@ -104,6 +104,10 @@ def test_paths_and_addresses(source, uri, name):
         ("日本語", "日本語"),
         ("हिन्दी 2", "हिन्दी-2"),
         ("x" * 63 + " y", "x" * 63),
+        ("🎉", "party-popper"),
+        ("😀 v2", "grinning-face-v2"),
+        ("❤️", "heavy-black-heart"),
+        ("data😀🎉", "data-grinning-face-party-popper"),
     ],
 )
 def test_names_are_safe(name, safe):
