@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from tuner.data.dataset import Split
 from tuner.data.errors import DataError
+from tuner.data.formats.foreign import listing_of_images
 from tuner.data.formats.remote import explain
 from tuner.data.formats.sources import file_name, is_uri
 from tuner.data.validation.division.given import SPLIT_WORDS
@@ -49,7 +50,7 @@ def files_of(source: str, suffixes: Sequence[str], findings: Findings) -> list[s
         return [source]
     files = [str(path) for path in _visible(Path(source)) if path.suffix.lower() in suffixes]
     if not files:
-        findings.fail(f"is a folder without data in it{_nested(Path(source), suffixes)}")
+        findings.fail(_without_data(Path(source), suffixes))
     return _of_one_format(source, files, findings)
 
 
@@ -58,13 +59,15 @@ def _visible(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file() and path.name[0] not in "_."]
 
 
-def _nested(folder: Path, suffixes: Sequence[str]) -> str:
-    """Say where there are data, if there are in the folders below."""
+def _without_data(folder: Path, suffixes: Sequence[str]) -> str:
+    """Say that a folder holds no data, and where there are, or what it holds instead."""
+    what = "is a folder without data in it"
     for suffix in suffixes:
         if (below := next(folder.glob(f"*/**/*{suffix}"), None)) is not None:
-            return f": there are some in {below.parent}. Name that, or '{folder}/**/*{suffix}'."
+            where = f"there are some in {below.parent}"
+            return f"{what}: {where}. Name that, or '{folder}/**/*{suffix}'."
     kinds = listing(suffixes, limit=len(suffixes), show=str)
-    return f". Wanted are files of one kind of {kinds}."
+    return listing_of_images(folder) or f"{what}. Wanted are files of one kind of {kinds}."
 
 
 def _matches(pattern: str, findings: Findings) -> list[str]:

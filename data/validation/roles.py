@@ -36,6 +36,7 @@ _LOOKS = {  # names that people give, and what such an array would hold
         "which rows are for training or for test",
     ),
 }
+_LABEL = "(labels?|targets?|class(es)?)([_-]?ids?)?|outcome"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,8 @@ class Roles:
         for name in dict.fromkeys(self.names[role] for role in _USES if role in self.required):
             if not self.members(name, available):
                 findings.error(self._missing(name, available))
-        self._warn_of_unused(available, findings)
+        if not findings.errors:  # else it is not clear yet which arrays are used
+            self._warn_of_unused(available, findings)
         wanted = (self.names[role] for role in _USES if role in self.names)
         return [name for name in dict.fromkeys(wanted) if self.members(name, available)]
 
@@ -141,6 +143,8 @@ class Roles:
         if not available:
             return f"array {name!r} is missing: there are no arrays at all."
         near = _near(name, available)
+        if near is None and name == "y":
+            near = next((each for each in available if re.fullmatch(_LABEL, each.lower())), None)
         hint = f" Did you mean {near!r}?" if near else ""
         if patterns := _patterns(available):
             hint += f" Columns that belong together are chosen as {listing(patterns)}."
@@ -170,6 +174,8 @@ class Roles:
             has_steps = {f"{side}_mask", f"{side}_lengths"} & self.required
             kind = "(padding|attention|key[_-]padding)[_-]?"
             mask = f"{own}[_-]?({kind})?masks?|({kind})?masks?[_-]?{own}"
+            if own.endswith("input_ids"):  # as tokenizers call them
+                mask += f"|{own.removesuffix('input_ids')}attention_mask"
             if not has_steps and re.fullmatch(mask, plain):
                 found[f"{side}_mask"] = f"which steps of {self.names[side]!r} are real"
             if not has_steps and re.fullmatch(
