@@ -146,9 +146,14 @@ def _checked_suffix(file: str, known: tuple[str, ...], findings: Findings) -> st
         findings.fail(
             _conversion(file)
             or f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save "
-            "it as one of these."
+            f"it as one of these{_called_otherwise(suffix)}."
         )
     return suffix
+
+
+def _called_otherwise(suffix: str) -> str:
+    plain = (".txt", ".dat", ".data", ".tab")
+    return "; a table in plain text, rename to .csv or .tsv" if suffix in plain else ""
 
 
 def _files(location: str, options: DataOptions, findings: Findings) -> list[str]:

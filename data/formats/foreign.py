@@ -10,8 +10,11 @@ arrays = pandas.read_pickle({path!r})  # only from someone you trust: unpickling
 numpy.savez({saved!r}, **{{name: numpy.array(list(values)) for name, values in arrays.items()}})"""
 _TORCH = """\
 import numpy, torch
-arrays = torch.load({path!r}, weights_only=True, map_location='cpu')
-numpy.savez({saved!r}, **{{name: numpy.asarray(values) for name, values in arrays.items()}})"""
+arrays = torch.load({path!r}, weights_only=True, map_location='cpu')  # {unnamed}
+numpy.savez({saved!r}, **{{n: {plain} for n, x in arrays.items()}})\
+""".replace("{plain}", "x.float() if getattr(x, 'dtype', 0) == torch.bfloat16 else x").replace(
+    "{unnamed}", "of a tuple, dict(zip('aby', arrays))"
+)
 _MATLAB = """\
 import numpy, scipy.io
 arrays = {{n: x for n, x in scipy.io.loadmat({path!r}, squeeze_me=True).items() if n[0] != '_'}}
@@ -19,23 +22,31 @@ numpy.savez({saved!r}, **{{n: {text} if x.dtype.kind in 'OU' else x for n, x in 
 """.replace("{text}", "numpy.char.rstrip(x.astype(str))")
 _MATLAB_7_3 = """\
 import h5py, numpy  # pip install h5py
-arrays = {{name: values[()].T for name, values in h5py.File({path!r}).items()}}
+arrays = {{n: x[()].T for n, x in h5py.File({path!r}).items() if hasattr(x, 'shape')}}
 numpy.savez({saved!r}, **{{name: values.squeeze() for name, values in arrays.items()}})"""
 _HDF5 = """\
 import h5py, numpy  # pip install h5py
-arrays = {{name: values[()] for name, values in h5py.File({path!r}).items()}}
+arrays = {{}}; h5py.File({path!r}).visititems(lambda n, x: arrays.update({array}))
 numpy.savez({saved!r}, **{{n: {text} if x.dtype == object else x for n, x in arrays.items()}})\
-""".replace("{text}", "x.astype('S')")
+""".replace("{text}", "x.astype('S')").replace(
+    "{array}", "{{n.replace('/', '_'): x[()]}} if getattr(x, 'shape', ()) else {{}}"
+)
 _FRAME = """\
 import pandas
 frame = pandas.{reader}
 frame.to_parquet({table!r})"""
+
+_GZIP = """\
+import gzip, pathlib
+content = gzip.open({path!r}).read()
+pathlib.Path({inner!r}).write_bytes(content)"""
 
 _LINES = {
     **dict.fromkeys((".pkl", ".pickle"), _PICKLED),
     **dict.fromkeys((".pt", ".pth"), _TORCH),
     ".mat": _MATLAB,
     **dict.fromkeys((".h5", ".hdf5"), _HDF5),
+    ".gz": _GZIP,
     ".feather": _FRAME.replace("{reader}", "read_feather({path!r})"),
     ".json": _FRAME.replace("{reader}", "read_json({path!r})"),
     ".jsonl": _FRAME.replace("{reader}", "read_json({path!r}, lines=True)"),
@@ -65,7 +76,8 @@ def conversion(path: PurePath, start: bytes) -> str | None:
     if lines is None:
         return None
     saved, table = (str(path.with_suffix(suffix)) for suffix in (".npz", ".parquet"))
-    text = lines.format(path=str(path), saved=saved, table=table)
+    names = {"path": str(path), "inner": str(path.with_suffix(""))}
+    text = lines.format(**names, saved=saved, table=table)
     return f"is a {path.suffix} file, which is not read. Convert it in Python:\n{_indented(text)}"
 
 

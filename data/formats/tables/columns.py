@@ -173,7 +173,7 @@ def _stack_columns(chunks: Iterator["pa.RecordBatch"], fields: list["pa.Field"])
                 f"{_kind(field.type)}, where numbers are wanted. Choose a pattern that leaves it "
                 "out."
             )
-    kinds = [_plain(pa.nulls(0, field.type)).type.to_pandas_dtype() for field in fields]
+    kinds = [_plain_type(field.type).to_pandas_dtype() for field in fields]
     dtype = np.result_type(*kinds)
     spool, row = Spool(), 0
     for batch in chunks:
@@ -264,6 +264,13 @@ def _plain(column: "pa.Array") -> "pa.Array":
         if pa.types.is_decimal(kind):
             held = "whole numbers of more than 64 bits"
         raise ColumnError(f"it holds {held}. Save it as text, in pandas .astype(str).") from None
+
+
+def _plain_type(dtype: Any) -> Any:
+    """The type that a column of some type is converted to."""
+    import pyarrow as pa
+
+    return _plain(pa.nulls(0, dtype)).type
 
 
 def _is_list(dtype: Any) -> bool:

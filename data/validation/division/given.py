@@ -77,7 +77,10 @@ def _check_part(
         return
     held = labels.y[rows & labels.labelled]
     if len(held) == 0:
-        findings.error(f"array {array!r} has no labelled {name} rows. Assign some labelled rows.")
+        findings.error(
+            f"array {array!r} has no labelled {name} rows. Assign some labelled rows, or use "
+            "--split none to have a split made."
+        )
     elif labels.classes is not None and not has_too_many_classes(labels):
         lacking = np.setdiff1d(np.arange(len(labels.classes)), held).tolist()
         if lacking:

@@ -159,3 +159,21 @@ def test_categories_of_numbers_may_have_gaps(saved):
 
 def test_a_column_of_nothing_holds_no_label(saved):
     assert "no label in any of its 60 rows" in refused(saved(y=pa.nulls(60)))
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_bytes_of_a_modality_are_text_once_saved_as_told(saved, kind):
+    """As Spark stores text where asked to write for old readers."""
+    texts = [f"jour {row} à l'été" for row in range(60)]
+    path = saved(b=pa.array([text.encode() for text in texts], kind))
+    assert "in pandas .str.decode('utf-8')" in refused(path)
+    frame = pd.read_parquet(path)
+    frame.assign(b=frame["b"].str.decode("utf-8")).to_parquet(path)
+    assert data.read(path).b.texts() == texts
+    broken = pa.array([b"x" if row else b"\xff\xd8\xff" for row in range(60)])
+    assert "decode" not in refused(saved(b=broken)).replace("be decoded", "")
+
+
+def test_addresses_of_images_are_not_fetched(saved):
+    addresses = [f"https://example.org/{row}.jpg" for row in range(60)]
+    assert "none is fetched" in refused(saved(b=addresses))

@@ -27,6 +27,20 @@ def write_torch(path, arrays):
     torch.save({n: torch.from_numpy(x) for n, x in (arrays | {"y": numbers}).items()}, path)
 
 
+def write_torch_half(path, arrays):
+    """Embeddings of bfloat16, which NumPy has not; these hold 8 bits."""
+    numbers = np.unique(arrays["y"], return_inverse=True)[1]
+    tensors = {n: torch.from_numpy(x) for n, x in (arrays | {"y": numbers}).items()}
+    torch.save(tensors | {"a": tensors["a"].bfloat16()}, path)
+
+
+def write_nested_hdf5(path, arrays):
+    with h5py.File(path, "w") as file:
+        file["version"] = "1.2"
+        for name, array in arrays.items():
+            file[f"train/{name}"] = array.tolist() if array.dtype.kind == "U" else array
+
+
 def write_pickle(path, arrays):
     path.write_bytes(pickle.dumps(arrays))
 
@@ -170,3 +184,41 @@ def test_a_folder_of_images_is_told_how_to_be_listed(tmp_path):
     assert np.bincount(dataset.y).tolist() == [30, 30]
     assert dataset.classes == ("cat", "dog")
     assert data.read(tmp_path / "animals").fingerprint == dataset.fingerprint
+
+
+def follow(path, **names):
+    with pytest.raises(data.DataError) as caught:
+        data.read(path)
+    exec("\n".join(lines_of(caught.value.findings[0])), names)
+
+
+def test_the_lines_for_tensors_take_what_numpy_has_not(tmp_path, named):
+    write_torch_half(tmp_path / "x.pt", named)
+    follow(tmp_path / "x.pt")
+    dataset = data.read(tmp_path / "x.npz")
+    expected = torch.from_numpy(named["a"]).bfloat16().float().numpy()
+    np.testing.assert_array_equal(dataset.a.values, expected)
+    assert dataset.classes == (0, 1, 2)
+
+
+def test_the_lines_for_hdf5_take_groups(tmp_path, named):
+    write_nested_hdf5(tmp_path / "x.h5", named)
+    follow(tmp_path / "x.h5")
+    dataset = data.read(tmp_path / "x.npz", a="train_a", b="train_b", y="train_y")
+    assert dataset.classes == ("no", "perhaps", "yes")
+
+
+def test_the_lines_for_gzip_unpack_it(tmp_path, named):
+    columns = {f"a{n}": named["a"][:, n] for n in range(4)} | {"b0": named["b"][:, 0, 0]}
+    pd.DataFrame(columns | {"y": named["y"]}).to_csv(tmp_path / "x.csv.gz", index=False)
+    follow(tmp_path / "x.csv.gz")
+    assert data.read(tmp_path / "x.csv", a="a*", b="b*").a.values.shape == (60, 4)
+
+
+def test_a_table_of_another_suffix_is_renamed(tmp_path, named):
+    columns = {f"a{n}": named["a"][:, n] for n in range(4)} | {"b0": named["b"][:, 0, 0]}
+    path = tmp_path / "x.txt"
+    pd.DataFrame(columns | {"y": named["y"]}).to_csv(path, index=False, sep="\t")
+    with pytest.raises(data.DataError, match="a table in plain text, rename"):
+        data.read(path)
+    assert data.read(path.rename(path.with_suffix(".csv")), a="a*", b="b*").rows == 60
