@@ -126,8 +126,11 @@ def inspect(
             contents = file.contents()
             roles = roles.among(contents)
             dataset = read_file(file, roles, how, seed=seed, on_step=on_step)
-    except DataError:
-        pass  # it is in the findings
+    except DataError as error:  # not all that is raised was noted before
+        whose = "" if error.source == findings.source else f"{error.source}: "
+        for fault in error.findings:
+            if fault not in findings.errors:
+                findings.error(f"{whose}{fault}")
     return Inspection(
         source=os.fspath(source),
         arrays=_uses(contents, roles),
