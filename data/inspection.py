@@ -13,6 +13,7 @@ from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.files import open_data
 from tuner.data.formats.reading import OnStep, silent
+from tuner.data.naming import names_of
 from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file
 from tuner.data.standardize import are_ids
@@ -70,17 +71,16 @@ class Inspection:
         if dataset is None:
             return {}
         by_use = {array.use: array.name for array in self.arrays}
-        labels = {True: "numbers to predict", False: "classes"}[dataset.classes is None]
-        other = "classification" if dataset.classes is None else "regression"
+        plain, other = names_of(dataset.name, dataset.fingerprint)
         return {
             "A": f"{dataset.a.name}: {modality_in_words(dataset.a)}",
             "B": f"{dataset.b.name}: {modality_in_words(dataset.b)}",
-            "task": f"{dataset.task}: the labels are read as {labels} (else: --task {other})",
+            "task": task_in_words(dataset),
             "label": label_in_words(dataset),
             "split": split_in_words(dataset, given=by_use.get("split")),
             "groups": _groups_in_words(dataset, given="groups" in by_use),
-            "name": f"{dataset.name}: of the experiment that shows its runs; its models are "
-            f"{dataset.name}-a-encoder and {dataset.name}-b-encoder",
+            "name": f"{plain}: of the experiment that shows its runs; its models are "
+            f"{plain}-a-encoder and {plain}-b-encoder ({other} where other data are called so)",
             "fingerprint": dataset.fingerprint,
         }
 
@@ -124,9 +124,13 @@ def inspect(
             location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
         ) as file:
             contents = file.contents()
+            roles = roles.among(contents)
             dataset = read_file(file, roles, how, seed=seed, on_step=on_step)
-    except DataError:
-        pass  # it is in the findings
+    except DataError as error:  # not all that is raised was noted before
+        whose = "" if error.source == findings.source else f"{error.source}: "
+        for fault in error.findings:
+            if fault not in findings.errors:
+                findings.error(f"{whose}{fault}")
     return Inspection(
         source=os.fspath(source),
         arrays=_uses(contents, roles),
@@ -189,6 +193,20 @@ def _from_to(least: int, most: int, noun: str) -> str:
     return f"{least:,} to {counted(most, noun)}" if least < most else counted(most, noun)
 
 
+def task_in_words(dataset: PairedDataset) -> str:
+    """Say what the labels are read as, and the option for the other reading where there is one."""
+    known = dataset.y[dataset.labelled]
+    if dataset.classes is None:
+        read, other = "numbers to predict", "classification"
+        possible = bool(np.all(known == np.rint(known)))
+    else:
+        read, other = "classes", "regression"
+        possible = not isinstance(dataset.classes[0], str)
+    return f"{dataset.task}: the labels are read as {read}" + (
+        f" (else: --task {other})" if possible else ""
+    )
+
+
 def label_in_words(dataset: PairedDataset) -> str:
     """Say what is to be predicted: the classes with their counts, or the range of values."""
     known = dataset.y[dataset.labelled]
@@ -203,7 +221,8 @@ def label_in_words(dataset: PairedDataset) -> str:
     counts = np.bincount(known, minlength=len(dataset.classes))
     order = np.argsort(-counts, kind="stable")[:_SHOWN]
     shown = ", ".join(
-        f"{dataset.classes[code]} {counts[code]:,} ({counts[code] / len(known):.0%})"
+        f"{dataset.classes[code]} ({counted(int(counts[code]), 'row')}, "
+        f"{counts[code] / len(known):.0%})"
         for code in order
     )
     more = f", and {len(counts) - _SHOWN:,} more" if len(counts) > _SHOWN else ""

@@ -32,7 +32,7 @@ class DataOptions(BaseModel):
         str | None,
         Field(
             description="array of splits, if it is not called split: 0 or train, 1 or validation, "
-            "2 or test",
+            "2 or test; none to have a split made",
             exclude_if=_unless(None),
         ),
     ] = None

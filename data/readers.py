@@ -1,9 +1,7 @@
 """Makes data sets from files and arrays: the front door of the package."""
 
 import os
-import re
 import sys
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,14 +12,14 @@ from tuner.data.dataset import PairedDataset
 from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.files import DataFile, open_data
-from tuner.data.formats.reading import OnStep, silent
+from tuner.data.formats.reading import OnStep, Reading, read_named, silent
+from tuner.data.naming import safe_name
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array
 from tuner.data.validation.assemble import assemble
 from tuner.data.validation.findings import Findings
+from tuner.data.validation.objects import stacked, values_of
 from tuner.data.validation.roles import Roles
-
-_MAX_NAME = 64  # letters; the name becomes part of file, experiment and model names
 
 
 def read(
@@ -83,6 +81,8 @@ def read_file(
     Raises:
         DataError: If it cannot be used.
     """
+    contents = file.contents()
+    roles = roles.among(contents)
     arrays = file.arrays(roles)
     on_step("checking it")
     return assemble(
@@ -93,6 +93,7 @@ def read_file(
         name=safe_name(options.name or file.stem),
         findings=file.findings,
         max_bytes=file.max_bytes,
+        columns={name: roles.members(name, contents) for name in arrays},
     )
 
 
@@ -106,7 +107,8 @@ def from_arrays(
     """Validate arrays as `read` does those of a file. They are copied, never changed.
 
     Args:
-        arrays: By name, as an .npz file holds them. Labels may be a masked array.
+        arrays: By name, as an .npz file holds them, or as pandas does: features as a series of
+            lists, labels as categories, or as text with gaps. Labels may be a masked array.
         seed: As in `read`.
         source: What to call them in messages, and the data set if no name is given.
         options: As in `read`.
@@ -117,34 +119,37 @@ def from_arrays(
     """
     how = DataOptions(**options)
     roles, findings = Roles.of(how), Findings(source)
-    wanted = {n: _as_array(n, arrays[n], findings) for n in roles.present_in(arrays, findings)}
+    reading = Reading(findings=findings, options=how, max_bytes=sys.maxsize)
+
+    def read(name: str) -> Array | None:
+        return _as_array(name, arrays[name], findings, is_modality=roles.is_modality(name))
+
+    wanted = read_named(roles, arrays, read, reading)
     return assemble(
-        {n: array for n, array in wanted.items() if array is not None},
+        wanted,
         roles=roles,
         options=how,
         seed=seed,
         name=safe_name(how.name or source),
         findings=findings,
         max_bytes=sys.maxsize,
+        columns={name: roles.members(name, arrays) for name in wanted},
     )
 
 
-def safe_name(name: str) -> str:
-    """Return lower-case letters and digits of any script, "-" and "_": "Día 3 (b)" is "día-3-b"."""
-    kept = (c if unicodedata.category(c)[0] in "LMN" or c == "_" else "-" for c in _normal(name))
-    return re.sub("-+", "-", "".join(kept)).strip("-")[:_MAX_NAME].strip("-") or "data"
-
-
-def _normal(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower()
-
-
-def _as_array(name: str, values: npt.ArrayLike, findings: Findings) -> Array | None:
+def _as_array(
+    name: str, values: npt.ArrayLike, findings: Findings, *, is_modality: bool
+) -> Array | None:
     try:
-        return np.asanyarray(values)  # keeps a masked array masked
+        array = np.asanyarray(values)  # keeps a masked array masked
     except (ValueError, TypeError, RuntimeError) as error:  # a tensor refuses with either of two
         mend = "Give all rows one shape."
         if hasattr(values, "detach"):
             mend = f"Give {name}.detach().cpu().float().numpy()."
         findings.error(f"array {name!r} cannot be made an array ({error}). {mend}")
         return None
+    if array.dtype.kind != "O":
+        return array
+    if is_modality:
+        return stacked(array)
+    return values_of(array, numbers=getattr(values, "dtype", array.dtype) != array.dtype)

@@ -11,7 +11,7 @@ from tuner.data.formats.arrays.safetensors import Safetensors
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.foreign import conversion
 from tuner.data.formats.reading import OnStep, Reading, Source, silent
-from tuner.data.formats.shards import data_name, files_of, is_pattern
+from tuner.data.formats.shards import data_name, files_of, is_pattern, parts_of
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
 from tuner.data.formats.tables.columns import TableSource
 from tuner.data.formats.tables.delimited import delimited_table
@@ -129,6 +129,7 @@ def open_data(
             options=options,
             max_bytes=max_bytes,
             on_step=on_step,
+            parts=parts_of(files, findings),
             folder=None if alone or is_uri(location) else _folder(location, paths),
         )
         yield DataFile(
@@ -145,9 +146,14 @@ def _checked_suffix(file: str, known: tuple[str, ...], findings: Findings) -> st
         findings.fail(
             _conversion(file)
             or f"has the suffix {suffix!r}; a data set is one of {listing(known, show=str)}. Save "
-            "it as one of these."
+            f"it as one of these{_called_otherwise(suffix)}."
         )
     return suffix
+
+
+def _called_otherwise(suffix: str) -> str:
+    plain = (".txt", ".dat", ".data", ".tab")
+    return "; a table in plain text, rename to .csv or .tsv" if suffix in plain else ""
 
 
 def _files(location: str, options: DataOptions, findings: Findings) -> list[str]:

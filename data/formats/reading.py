@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tuner.data.dataset import Split
 from tuner.data.formats.contents import Contents
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays
@@ -29,6 +30,7 @@ class Reading:
         options: How arrays are read.
         max_bytes: Limit on what is unpacked.
         on_step: Told what is being read, in words.
+        parts: Which split each file holds; None where their names do not tell.
         folder: Where the paths of images that a table holds begin; None where they may not be
             followed.
     """
@@ -37,6 +39,7 @@ class Reading:
     options: DataOptions
     max_bytes: int
     on_step: OnStep = silent
+    parts: tuple[Split, ...] | None = None
     folder: Path | None = None
 
 

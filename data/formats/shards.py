@@ -4,11 +4,15 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 
+from tuner.data.dataset import Split
 from tuner.data.errors import DataError
+from tuner.data.formats.foreign import listing_of_images
 from tuner.data.formats.remote import explain
 from tuner.data.formats.sources import file_name, is_uri
+from tuner.data.validation.division.given import SPLIT_WORDS
 from tuner.data.validation.findings import Findings, listing
 
 
@@ -46,7 +50,7 @@ def files_of(source: str, suffixes: Sequence[str], findings: Findings) -> list[s
         return [source]
     files = [str(path) for path in _visible(Path(source)) if path.suffix.lower() in suffixes]
     if not files:
-        findings.fail(f"is a folder without data in it{_nested(Path(source), suffixes)}")
+        findings.fail(_without_data(Path(source), suffixes))
     return _of_one_format(source, files, findings)
 
 
@@ -55,13 +59,15 @@ def _visible(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_file() and path.name[0] not in "_."]
 
 
-def _nested(folder: Path, suffixes: Sequence[str]) -> str:
-    """Say where there are data, if there are in the folders below."""
+def _without_data(folder: Path, suffixes: Sequence[str]) -> str:
+    """Say that a folder holds no data, and where there are, or what it holds instead."""
+    what = "is a folder without data in it"
     for suffix in suffixes:
         if (below := next(folder.glob(f"*/**/*{suffix}"), None)) is not None:
-            return f": there are some in {below.parent}. Name that, or '{folder}/**/*{suffix}'."
+            where = f"there are some in {below.parent}"
+            return f"{what}: {where}. Name that, or '{folder}/**/*{suffix}'."
     kinds = listing(suffixes, limit=len(suffixes), show=str)
-    return f". Wanted are files of one kind of {kinds}."
+    return listing_of_images(folder) or f"{what}. Wanted are files of one kind of {kinds}."
 
 
 def _matches(pattern: str, findings: Findings) -> list[str]:
@@ -85,6 +91,43 @@ def _matches(pattern: str, findings: Findings) -> list[str]:
     if not files:
         findings.fail("matches no file. Check the address, and your rights to list it.")
     return files
+
+
+def parts_of(files: Sequence[str], findings: Findings) -> tuple[Split, ...] | None:
+    """Return which split each file holds, if its name, or that of its folder, tells of all.
+
+    As `datasets` takes them: "train-00000-of-00002.parquet", "test.csv", "val/part-0.parquet".
+
+    Args:
+        files: Paths or URIs.
+        findings: Where it is noted if the names of some tell.
+    """
+    paths = [PurePosixPath(file.replace(os.sep, "/")).parts for file in files]
+    folders = zip(*(path[:-1] for path in paths), strict=False)
+    shared = len(list(takewhile(lambda names: len(set(names)) == 1, folders)))
+    parts = [_part(path[shared:]) for path in paths]
+    told = [part for part in parts if part is not None]
+    if len(told) == len(parts) and len(set(told)) > 1:
+        return tuple(told)
+    if set(told) - {Split.TRAIN} and len(told) < len(parts):
+        named, other = (
+            next(path for path, p in zip(paths, parts, strict=True) if bool(p) is is_)
+            for is_ in (True, False)
+        )
+        findings.warn(
+            f"files are joined, though names of some are those of a split ({named[-1]}), because "
+            f"names of others are not ({other[-1]}). Name all of them so, or add a column 'split'."
+        )
+    return None
+
+
+def _part(path: Sequence[str]) -> Split | None:
+    """The split that a file is named for, or else the nearest of its folders that is for one."""
+    for name in (PurePosixPath(path[-1]).stem, *reversed(path[:-1])):
+        words = re.findall("[a-z]+", name.lower())
+        if told := {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}:
+            return Split(told.pop()) if len(told) == 1 else None
+    return None
 
 
 def _of_one_format(source: str, files: Iterable[str], findings: Findings) -> list[str]:

@@ -1,6 +1,6 @@
 """Checks the arrays of a data set together, and puts them together as a `PairedDataset`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +17,17 @@ from tuner.data.validation.division.copies import (
 )
 from tuner.data.validation.division.given import check_given_split, read_split
 from tuner.data.validation.division.groups import Groups, read_groups, warn_of_few_groups
-from tuner.data.validation.division.made import kept_together, make_split
+from tuner.data.validation.division.made import kept_together, make_split, split_of_files
 from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.labels.reading import Labels, read_labels
 from tuner.data.validation.language.text import is_text, read_text
 from tuner.data.validation.language.tokens import are_tokens, read_tokens
+from tuner.data.validation.leakage import warn_of_leakage
 from tuner.data.validation.numbers.features import read_modality
 from tuner.data.validation.numbers.images import check_size, laid_out, warn_of_axes
 from tuner.data.validation.numbers.masks import mask_of_lengths
-from tuner.data.validation.roles import Roles
+from tuner.data.validation.roles import BY_FILE, Roles
 
 
 def assemble(
@@ -38,6 +39,7 @@ def assemble(
     name: str,
     findings: Findings,
     max_bytes: int,
+    columns: Mapping[str, Sequence[str]],
 ) -> PairedDataset:
     """Validate arrays and make a data set of them.
 
@@ -49,6 +51,7 @@ def assemble(
         name: Name of the data set.
         findings: What was found so far.
         max_bytes: Limit on the size of a modality as float32.
+        columns: What an array is stacked of, by its name: names of columns.
 
     Raises:
         DataError: With everything that is wrong.
@@ -56,6 +59,8 @@ def assemble(
     read = _checked(arrays, roles, options, seed, findings, max_bytes)
     given = roles.array("split", arrays) is not None
     _warn(read, given, options, findings)
+    for side in (read.a, read.b):
+        warn_of_leakage(side, read.labels, columns.get(side.name, ()), findings)
     return PairedDataset(
         name=name,
         a=read.a,
@@ -70,7 +75,7 @@ def assemble(
             a=read.a,
             b=read.b,
             labels=read.labels,
-            split=read.split if given else None,
+            split=read.given_split,
             groups=read.groups,
         ),
         warnings=tuple(findings.warnings),
@@ -87,6 +92,7 @@ class _Parts:
     groups: Groups | None
     copies: Copies
     split: Splits
+    given_split: Splits | None
 
 
 def _checked(
@@ -106,14 +112,27 @@ def _checked(
     if not _check_lengths(_with_a_value_a_row(arrays, roles), findings):
         findings.raise_errors()
     copies = find_copies(a, b) if a and b else None
+    repeats = _repeats(copies, options)
+    given_split = split
     if split is not None:
-        check_given_split(roles.name("split"), split, labels, groups, findings)
+        if roles.name("split") == BY_FILE and labels:
+            split = split_of_files(split, labels, groups, repeats, seed, findings)
+        if split is not None:
+            check_given_split(roles.name("split"), split, labels, groups, findings)
     elif given is None and labels and (groups or group is None):
-        kept = _kept_together(copies, labels, groups, options)
+        kept = None if repeats is None else kept_together(repeats, labels, groups)
         split = make_split(labels, groups, kept, seed, findings)
     findings.raise_errors()
     assert a and b and labels and copies and split is not None  # noqa: PT018  # else it raised
-    return _Parts(a=a, b=b, labels=labels, groups=groups, copies=copies, split=split)
+    return _Parts(
+        a=a,
+        b=b,
+        labels=labels,
+        groups=groups,
+        copies=copies,
+        split=split,
+        given_split=given_split,
+    )
 
 
 def _warn(read: _Parts, given: bool, options: DataOptions, findings: Findings) -> None:
@@ -138,13 +157,11 @@ def _warn(read: _Parts, given: bool, options: DataOptions, findings: Findings) -
     )
 
 
-def _kept_together(
-    copies: Copies | None, labels: Labels, groups: Groups | None, options: DataOptions
-) -> Ints | None:
-    """(rows,), equal for rows that are copies and can share a split; None if there are none."""
+def _repeats(copies: Copies | None, options: DataOptions) -> Ints | None:
+    """(rows,), equal for rows that are copies and stay together; None if there are none."""
     if copies is None or not copies.matter or options.keep_copies_apart:
         return None
-    return kept_together(copies.either, labels, groups)
+    return copies.either
 
 
 def _handling_of_copies(given: bool, options: DataOptions) -> str:

@@ -4,13 +4,15 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, listing
 
+BY_FILE = "split (by file names)"
+NO_SPLIT = "none"  # the choice that a split is made
 _MODALITIES_AND_LABEL = ("a", "b", "y")
 _USES = {
     "a": "A",
@@ -34,6 +36,7 @@ _LOOKS = {  # names that people give, and what such an array would hold
         "which rows are for training or for test",
     ),
 }
+_LABEL = "(labels?|targets?|class(es)?)([_-]?ids?)?|outcome"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +60,23 @@ class Roles:
         and where lengths are chosen there is no mask.
         """
         given = {role: name for role in _USES if (name := getattr(options, role))}
+        no_split = given.get("split") == NO_SPLIT and given.pop("split")
         names = {role: role for role in _MODALITIES_AND_LABEL} | dict(defaults or {}) | given
         usual = {"split": "split", "group": "group"} | {
             f"{side}_mask": f"{names[side]}_mask" for side in "ab" if f"{side}_lengths" not in names
         }
         taken = set(names.values())
         rest = {role: name for role, name in usual.items() if name not in taken}
+        if no_split:
+            del rest["split"]
         return cls(names=rest | names, required=frozenset(names))
+
+    def among(self, available: Collection[str]) -> "Roles":
+        """Take the split that names of files tell, where no array is one."""
+        usual = self.names.get("split")
+        if BY_FILE not in available or usual is None or usual in available:
+            return self
+        return replace(self, names={**self.names, "split": BY_FILE})
 
     def name(self, role: str) -> str:
         """Name of the array that plays a role, or would if there were one."""
@@ -104,7 +117,8 @@ class Roles:
         for name in dict.fromkeys(self.names[role] for role in _USES if role in self.required):
             if not self.members(name, available):
                 findings.error(self._missing(name, available))
-        self._warn_of_unused(available, findings)
+        if not findings.errors:  # else it is not clear yet which arrays are used
+            self._warn_of_unused(available, findings)
         wanted = (self.names[role] for role in _USES if role in self.names)
         return [name for name in dict.fromkeys(wanted) if self.members(name, available)]
 
@@ -129,6 +143,8 @@ class Roles:
         if not available:
             return f"array {name!r} is missing: there are no arrays at all."
         near = _near(name, available)
+        if near is None and name == "y":
+            near = next((each for each in available if re.fullmatch(_LABEL, each.lower())), None)
         hint = f" Did you mean {near!r}?" if near else ""
         if patterns := _patterns(available):
             hint += f" Columns that belong together are chosen as {listing(patterns)}."
@@ -158,6 +174,8 @@ class Roles:
             has_steps = {f"{side}_mask", f"{side}_lengths"} & self.required
             kind = "(padding|attention|key[_-]padding)[_-]?"
             mask = f"{own}[_-]?({kind})?masks?|({kind})?masks?[_-]?{own}"
+            if own.endswith("input_ids"):  # as tokenizers call them
+                mask += f"|{own.removesuffix('input_ids')}attention_mask"
             if not has_steps and re.fullmatch(mask, plain):
                 found[f"{side}_mask"] = f"which steps of {self.names[side]!r} are real"
             if not has_steps and re.fullmatch(

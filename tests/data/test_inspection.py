@@ -53,13 +53,40 @@ def test_how_it_is_read_is_in_words(file):
     reading = inspect(file, a="scan", b="speech", seed=3).reading
     assert reading["A"] == "scan: 90 images of 1 × 8 × 6, channels × height × width"
     assert reading["B"] == "speech: 90 sequences of 2 to 6 steps, padded to 7, of 3 features"
-    assert reading["label"] == "2 classes: no 40 (50%), yes 40 (50%); 10 rows without a label"
-    assert reading["task"].startswith("classification")
-    assert "--task regression" in reading["task"]
+    assert (
+        reading["label"]
+        == "2 classes: no (40 rows, 50%), yes (40 rows, 50%); 10 rows without a label"
+    )
+    assert reading["task"] == "classification: the labels are read as classes"
     assert reading["groups"] == "30 groups of 3 rows, each in one split"
     assert reading["split"].startswith("made here from the seed, 70/15/15 %, whole groups: ")
     assert reading["name"].startswith("clinic: ")
+    other = f"clinic-{reading['fingerprint'][:8]}"
+    assert reading["name"].endswith(f" ({other} where other data are called so)")
     assert reading["fingerprint"] == read(file, a="scan", b="speech", seed=3).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("y", "other"),
+    [
+        (np.resize(["no", "yes"], 90), None),
+        (np.resize(["0", "1"], 90), None),
+        (np.resize([0, 1], 90), "regression"),
+        (np.resize([False, True], 90), "regression"),
+        (np.resize([0.5, 1, 2], 90), None),
+        (np.resize([-2, -1, 0, 1, 2], 90), "classification"),
+    ],
+)
+def test_the_other_task_is_offered_where_it_works(tmp_path, y, other):
+    np.savez(tmp_path / "x.npz", **world() | {"y": y})
+    found = inspect(tmp_path / "x.npz", a="scan", b="tab")
+    task = found.dataset.task
+    offered = found.reading["task"].partition("--task ")[2].removesuffix(")")
+    assert offered == (other or "")
+    (refused,) = {"classification", "regression"} - {task}
+    assert (inspect(tmp_path / "x.npz", a="scan", b="tab", task=refused).dataset is None) == (
+        other is None
+    )
 
 
 def test_values_are_shown_by_their_range(file):

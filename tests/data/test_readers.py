@@ -104,6 +104,10 @@ def test_paths_and_addresses(source, uri, name):
         ("日本語", "日本語"),
         ("हिन्दी 2", "हिन्दी-2"),
         ("x" * 63 + " y", "x" * 63),
+        ("🎉", "party-popper"),
+        ("😀 v2", "grinning-face-v2"),
+        ("❤️", "heavy-black-heart"),
+        ("data😀🎉", "data-grinning-face-party-popper"),
     ],
 )
 def test_names_are_safe(name, safe):
@@ -126,6 +130,16 @@ def test_what_is_being_read_is_told(arrays, tmp_path):
     assert steps == [
         line for name in "aby" for line in (f"reading {name}", f"reading {name}: row 60 of 60")
     ] + ["checking it"]
+
+
+def test_the_columns_of_a_frame_are_arrays(arrays):
+    frame = pd.DataFrame({name: array.tolist() for name, array in arrays.items()})
+    assert data.from_arrays(dict(frame.items())).fingerprint == data.from_arrays(arrays).fingerprint
+    frame["a"] = [np.asarray(row) for row in frame["a"]]
+    assert data.from_arrays(dict(frame.items())).fingerprint == data.from_arrays(arrays).fingerprint
+    frame.at[7, "a"] = [1.0, 2.0]
+    with pytest.raises(data.DataError, match="'a' holds Python objects"):
+        data.from_arrays(dict(frame.items()))
 
 
 def test_a_tensor_that_is_no_array_is_named_with_how_to_make_it_one(arrays):

@@ -100,14 +100,6 @@ def pages(search: Any, **query: Any) -> Iterator[Any]:
             return
 
 
-def names_of(name: str, fingerprint: str) -> tuple[str, str]:
-    """Return the names that what belongs to a data set may have, in the order in which to try them.
-
-    The second is for the data of one fingerprint alone, where the first is another data set's.
-    """
-    return name, f"{name}-{fingerprint[:8]}"
-
-
 def is_trouble(error: BaseException) -> bool:
     """Whether an error is MLflow's, a database's or the network's, not a fault of this program."""
     from mlflow.exceptions import MlflowException

@@ -12,6 +12,7 @@ from typing import Any
 
 from tuner.analysis.headline import metric_name
 from tuner.data import Split
+from tuner.data.naming import names_of
 from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
 from tuner.models.export import PortableEncoder, portable_encoder
@@ -27,7 +28,6 @@ from tuner.tracking.connection import (
     as_tracking_error,
     connect,
     is_trouble,
-    names_of,
     pages,
     summary,
 )

@@ -10,11 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tuner.data.naming import names_of
 from tuner.report.note import failure_note, result_note, running_note
 from tuner.storage.studies import RecordedTrial, StudyStore
 from tuner.study.result import StudyResult
 from tuner.study.study import Study
-from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, names_of, pages
+from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, pages
 from tuner.tracking.run_content import (
     TAG_NUMBER,
     TAG_PHASE,

@@ -166,7 +166,10 @@ def _dtype(descr: object) -> np.dtype[Any]:
     try:
         dtype = np.dtype(descr)
     except (TypeError, ValueError) as error:
-        raise ArrayError(f"its .npy header declares the unknown type {descr[:40]!r}.") from error
+        raise ArrayError(
+            f"its .npy header declares the unknown type {descr[:40]!r}, as NumPy writes types that "
+            "are not its own, such as float8. Save it with .astype('float32')."
+        ) from error
     if dtype.itemsize == 0:
         raise ArrayError("its elements are of size 0. Save it again with its values.")
     return dtype

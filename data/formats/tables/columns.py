@@ -9,23 +9,30 @@ import numpy as np
 from tuner.data.errors import NoRoomError
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.reading import Reading
+from tuner.data.formats.tables.conversion import (
+    ColumnError,
+    filled,
+    is_number,
+    is_text,
+    kind_of,
+    plain,
+    plain_type,
+    refuse_nulls,
+    text_of,
+    to_numpy,
+)
 from tuner.data.formats.tables.images import ImageError, holds_images, read_images
 from tuner.data.formats.tables.table import Table, first_line
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Arrays
-from tuner.data.validation.findings import Findings, counted
-from tuner.data.validation.roles import Roles
-from tuner.data.validation.text import MAX_LETTERS
+from tuner.data.validation.findings import Findings
+from tuner.data.validation.roles import BY_FILE, Roles
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 _BATCHES_A_STEP = 100
-
-
-class ColumnError(Exception):
-    """One column cannot be read; the message says why. Never leaves the package."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +54,9 @@ class TableSource:
     def contents(self) -> dict[str, Contents]:
         """List the columns: see `Source`."""
         rows = (self.table.rows,)
-        return {c.name: Contents(shape=rows, kind=_kind(c.type)) for c in self.table.schema}
+        columns = {c.name: Contents(shape=rows, kind=kind_of(c.type)) for c in self.table.schema}
+        by_file = {} if self.reading.parts is None else {BY_FILE: Contents(shape=rows, kind="text")}
+        return columns | by_file
 
     def arrays(self, roles: Roles) -> Arrays:
         """Read the columns that roles name: see `Source`."""
@@ -55,6 +64,8 @@ class TableSource:
 
         findings = self.reading.findings
         arrays: Arrays = {}
+        if self.reading.parts is not None and roles.name("split") == BY_FILE:
+            arrays[BY_FILE] = np.repeat(np.array(self.reading.parts), self.table.lengths)
         for name in roles.present_in(self.table.schema.names, findings):
             self.reading.on_step(f"reading {name}")
             try:
@@ -85,7 +96,7 @@ class TableSource:
         column = (batch.column(name) for batch in chunks)
         if name == roles.name("y"):
             return _labels(column)
-        if roles.is_modality(name) and _is_text(self.table.schema.field(name).type):
+        if roles.is_modality(name) and is_text(self.table.schema.field(name).type):
             return _whole_texts(column)
         return _stack(column)
 
@@ -110,16 +121,6 @@ class TableSource:
         for batch in _chunks(self.table, [name], self.reading):
             for value in batch.column(name):
                 yield value.as_py()
-
-
-def _kind(dtype: Any) -> str:
-    if _is_list(dtype):
-        return f"lists of {_kind(dtype.value_type)}"
-    if _is_text(dtype):
-        return "text"
-    if str(dtype) == "struct<bytes: binary, path: string>":
-        return "encoded images"
-    return {"float": "float32", "double": "float64"}.get(str(dtype), str(dtype))
 
 
 def _are_single_numbers(name: str, array: Array, findings: Findings) -> bool:
@@ -154,19 +155,22 @@ def _chunks(table: Table, names: list[str], reading: Reading) -> Iterator["pa.Re
 
 def _stack_columns(chunks: Iterator["pa.RecordBatch"], fields: list["pa.Field"]) -> Array:
     """Stack columns of numbers to (rows, features)."""
+    import pyarrow as pa
+
     for field in fields:
-        if not _is_number(field.type):
+        if not (is_number(field.type) or pa.types.is_decimal(field.type)):
             raise ColumnError(
                 f"column {field.name!r}, which it matches, holds values of type "
-                f"{_kind(field.type)}, where numbers are wanted. Choose a pattern that leaves it "
+                f"{kind_of(field.type)}, where numbers are wanted. Choose a pattern that leaves it "
                 "out."
             )
-    dtype = np.result_type(*(field.type.to_pandas_dtype() for field in fields))
+    kinds = [plain_type(field.type).to_pandas_dtype() for field in fields]
+    dtype = np.result_type(*kinds)
     spool, row = Spool(), 0
     for batch in chunks:
         for field in fields:
-            _refuse_nulls(batch.column(field.name), [len(batch)], row, f"column {field.name!r}")
-        columns = [batch.column(f.name).to_numpy(zero_copy_only=False) for f in fields]
+            refuse_nulls(batch.column(field.name), [len(batch)], row, f"column {field.name!r}")
+        columns = [plain(batch.column(f.name)).to_numpy(zero_copy_only=False) for f in fields]
         spool.append(np.stack(columns, axis=1).astype(dtype, copy=False))
         row += len(batch)
     return spool.array(dtype, (row, len(fields)))
@@ -176,7 +180,7 @@ def _stack(chunks: Iterator["pa.Array"]) -> Array:
     """Join pieces of a column to (rows, ...)."""
     spool, texts, first, row = Spool(), [], None, 0
     for chunk in chunks:
-        array = _to_numpy(chunk, row)
+        array = to_numpy(chunk, row)
         first = array[:1] if first is None else first
         if array.shape[1:] != first.shape[1:]:
             raise ColumnError(
@@ -190,92 +194,6 @@ def _stack(chunks: Iterator["pa.Array"]) -> Array:
         row += len(array)
     assert first is not None  # `_chunks` yields a row or raises
     return np.concatenate(texts) if texts else spool.array(first.dtype, (row, *first.shape[1:]))
-
-
-def _to_numpy(column: "pa.Array", first_row: int) -> Array:
-    """Convert a piece of a column; `first_row` is the number of its first row in the file."""
-    import pyarrow as pa
-
-    shape = [len(column)]
-    while _is_list(column.type):
-        _refuse_nulls(column, shape, first_row)
-        shape.append(_common_length(column, shape, first_row))
-        column = column.flatten()
-    _refuse_nulls(column, shape, first_row)
-    if pa.types.is_dictionary(column.type) and not _is_text(column.type):
-        column = column.dictionary_decode()
-    if _is_text(column.type):
-        if len(shape) > 1:
-            raise ColumnError("it holds lists of text; encode them as numbers.")
-        return _text(column)
-    if not _is_number(column.type):
-        raise ColumnError(f"it holds values of type {column.type}. Save it as (lists of) numbers.")
-    return np.asarray(column.to_numpy(zero_copy_only=False)).reshape(shape)
-
-
-def _is_list(dtype: Any) -> bool:
-    import pyarrow as pa
-
-    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_kind(dtype) for is_kind in kinds)
-
-
-def _is_number(dtype: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(
-        pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_boolean(dtype)
-    )
-
-
-def _refuse_nulls(column: "pa.Array", shape: list[int], first_row: int, what: str = "it") -> None:
-    if column.null_count:
-        cells_a_row = max(1, len(column) // max(1, shape[0]))
-        row = (
-            first_row + int(column.is_null().to_numpy(zero_copy_only=False).argmax()) // cells_a_row
-        )
-        raise ColumnError(
-            f"{what} has empty cells (null; first: row {row}, counting from 0). Fill them in, or "
-            "drop these rows."
-        )
-
-
-def _common_length(column: "pa.Array", shape: list[int], first_row: int) -> int:
-    """Return the length of all lists of a column."""
-    import pyarrow.compute as pc
-
-    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
-    if len(lengths) == 0:
-        return 0
-    ragged = lengths != lengths[0]
-    if ragged.any():
-        position = int(ragged.argmax())
-        row = first_row + position // max(1, len(column) // max(1, shape[0]))
-        raise ColumnError(
-            f"its lists differ in length: {counted(int(lengths[0]), 'value')} at first, "
-            f"{int(lengths[position]):,} in row {row} (counting from 0). Pad them to one length "
-            "(with a column NAME_mask of the real steps), or drop these rows."
-        )
-    return int(lengths[0])
-
-
-def _is_text(dtype: Any) -> bool:
-    import pyarrow as pa
-
-    names = dtype.value_type if pa.types.is_dictionary(dtype) else dtype
-    return bool(pa.types.is_string(names) or pa.types.is_large_string(names))
-
-
-def _text(column: "pa.Array") -> Array:
-    """Convert text by way of its distinct values, each checked before rows repeat it."""
-    import pyarrow as pa
-
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    names = [name or "" for name in encoded.dictionary.to_pylist()]
-    if any(len(name) > MAX_LETTERS for name in names):
-        raise ColumnError(f"it holds text of more than {MAX_LETTERS:,} letters. Use short names.")
-    codes = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
-    return np.asarray(np.array([*names, ""], dtype=np.str_)[codes])
 
 
 def _whole_texts(chunks: Iterator["pa.Array"]) -> Array:
@@ -295,19 +213,10 @@ def _whole_texts(chunks: Iterator["pa.Array"]) -> Array:
 def _labels(chunks: Iterator["pa.Array"]) -> Array:
     """Join pieces of the column of labels to a masked array, masked where they are null."""
     arrays, missing, row = [], [], 0
-    for chunk in chunks:
+    for chunk in map(plain, chunks):
         missing.append(chunk.is_null().to_numpy(zero_copy_only=False))
-        arrays.append(_text(chunk) if _is_text(chunk.type) else _to_numpy(_filled(chunk), row))
+        arrays.append(text_of(chunk) if is_text(chunk.type) else to_numpy(filled(chunk), row))
         row += len(chunk)
     values = np.concatenate(arrays)
     mask = np.concatenate(missing)
     return np.ma.masked_array(values, mask) if values.ndim == 1 and mask.any() else values
-
-
-def _filled(column: "pa.Array") -> "pa.Array":
-    """Put 0 where numbers are missing."""
-    import pyarrow as pa
-
-    if not _is_number(column.type):
-        return column
-    return column.fill_null(pa.scalar(0, pa.int8()).cast(column.type))

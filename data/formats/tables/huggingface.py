@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.formats.reading import Reading
+from tuner.data.formats.shards import parts_of
 from tuner.data.formats.tables.table import Table, first_line, joined
 from tuner.data.validation.findings import Findings, listing
 
@@ -29,14 +30,7 @@ def saved_files(folder: Path, findings: Findings) -> list[str] | None:
         DataError: If it holds several data sets, or one that cannot be used.
     """
     if (folder / _NOTES_OF_SEVERAL).is_file():
-        names = _read(folder / _NOTES_OF_SEVERAL, findings).get("splits")
-        splits = [str(name) for name in names] if isinstance(names, list) else []
-        findings.fail(
-            f"holds several data sets, {listing(splits)}. Name one of them, such as "
-            f"{folder / (splits or ['train'])[0]}; or join them: "
-            "datasets.concatenate_datasets(list(datasets.load_from_disk(path).values()))"
-            ".save_to_disk('all')."
-        )
+        return _files_of_all(folder, findings)
     if not (folder / _NOTES).is_file():
         return None
     notes = _read(folder / _NOTES, findings)
@@ -50,6 +44,26 @@ def saved_files(folder: Path, findings: Findings) -> list[str] | None:
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
         findings.fail(f"has a damaged {_NOTES}. Save it again with save_to_disk.")
     return [str(folder / name) for name in names]
+
+
+def _files_of_all(folder: Path, findings: Findings) -> list[str]:
+    """Return the files of several data sets that are the splits of one."""
+    names = _read(folder / _NOTES_OF_SEVERAL, findings).get("splits")
+    splits = [str(name) for name in names] if isinstance(names, list) else []
+    if not splits or any(Path(name).name != name for name in splits):
+        findings.fail(f"has a damaged {_NOTES_OF_SEVERAL}. Save it again with save_to_disk.")
+    files: list[str] = []
+    for name in splits:
+        if not (saved := saved_files(folder / name, findings)):
+            findings.fail(f"lacks the data set {name!r}. Copy the folder again, with all in it.")
+        files += saved
+    if len(splits) > 1 and parts_of(files, findings) is None:
+        findings.fail(
+            f"holds several data sets, {listing(splits)}, whose names are not those of splits. "
+            f"Name one of them, such as {folder / splits[0]}; or join them by the pattern "
+            f"'{folder}/*/data-*.arrow'."
+        )
+    return files
 
 
 def _read(path: Path, findings: Findings) -> dict[str, Any]:

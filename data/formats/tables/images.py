@@ -42,12 +42,14 @@ class _Survey:
         sizes: The first row of each size.
         kinds: The first row of each kind: "grey", "deep" (grey of more than 8 bits), "colour".
         broken: Why rows cannot be used, by row.
+        texts: How many of these hold text instead.
     """
 
     rows: int = 0
     sizes: dict[Size, int] = field(default_factory=dict)
     kinds: dict[str, int] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
+    texts: int = 0
 
 
 def holds_images(column: "pa.Field", first: Callable[[], Any]) -> bool:
@@ -66,6 +68,14 @@ def holds_images(column: "pa.Field", first: Callable[[], Any]) -> bool:
         return True
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     return is_text and str(first()).lower().endswith(SUFFIXES)
+
+
+def _is_text(content: bytes) -> bool:
+    """Whether bytes are text, as some programs store it: no image is."""
+    try:
+        return "\0" not in content.decode()
+    except UnicodeDecodeError:
+        return False
 
 
 def read_images(
@@ -126,6 +136,7 @@ def _survey(contents: Iterator[bytes]) -> _Survey:
             size = _upright(image)
         except _BROKEN as error:
             survey.broken[row] = str(error)
+            survey.texts += _is_text(content)
             continue
         survey.sizes.setdefault(size, row)
         kind = "grey" if image.mode in _GREY else "deep" if image.mode in _DEEP else "colour"
@@ -135,7 +146,9 @@ def _survey(contents: Iterator[bytes]) -> _Survey:
 
 def _check(survey: _Survey, size: Size | None, flag: str) -> None:
     if survey.broken:
-        raise ImageError(_broken(survey.broken))
+        are_texts = survey.texts == survey.rows
+        mend = " If these are texts, save them as such: in pandas .str.decode('utf-8')."
+        raise ImageError(_broken(survey.broken) + (mend if are_texts else ""))
     if {"deep", "colour"} <= survey.kinds.keys():
         raise ImageError(
             f"it holds both colours (first: row {survey.kinds['colour']}) and grey of more than 8 "
@@ -182,6 +195,11 @@ def _file(path: str, row: int, folder: Path | None) -> bytes:
         raise ImageError(
             "it holds paths of files, which are read only beside data on your own machine. Put the "
             "images themselves into the file: as bytes, or decoded."
+        )
+    if "://" in path:
+        raise ImageError(
+            f"it holds the address {path!r} in row {row} (counting from 0), and none is fetched. "
+            "Download the images to a folder beside the data, and write their paths."
         )
     if PurePath(path).is_absolute() or ".." in PurePath(path).parts or "\0" in path:
         raise ImageError(

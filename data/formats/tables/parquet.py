@@ -92,7 +92,8 @@ def _refuse_extension_types(file: IO[bytes], which: str, findings: Findings) -> 
     ):
         findings.fail(
             f"{which}has columns of an extension type (such as tensors), which may run code when "
-            "read. Save them as plain lists, for example column.storage in pyarrow."
+            "read. Save them as plain lists, for example column.storage in pyarrow; periods and "
+            "intervals of pandas as text, frame['NAME'].astype(str)."
         )
 
 

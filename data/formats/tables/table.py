@@ -22,6 +22,7 @@ class Table:
         name: Of its file.
         schema: Name and type of every column.
         rows: How many there are.
+        lengths: How many each of its files has.
         batches: Yields all rows of some columns, in order, a piece at a time.
         faults: Why a column cannot be used, by its name.
     """
@@ -30,6 +31,7 @@ class Table:
     schema: "pa.Schema"
     rows: int
     batches: Callable[[list[str]], Iterator["pa.RecordBatch"]]
+    lengths: tuple[int, ...] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,9 +57,14 @@ def joined(
         for shard in shards:
             yield from shard.batches(names)
 
-    rows = sum(shard.rows for shard in shards)
+    lengths = tuple(shard.rows for shard in shards)
     return Table(
-        name=first.name, schema=first.schema, rows=rows, batches=batches, faults=faults or {}
+        name=first.name,
+        schema=first.schema,
+        rows=sum(lengths),
+        batches=batches,
+        lengths=lengths,
+        faults=faults or {},
     )
 
 

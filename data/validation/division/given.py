@@ -10,7 +10,7 @@ from tuner.data.validation.kinds import unusable_kind
 from tuner.data.validation.labels.reading import Labels, has_too_many_classes
 from tuner.data.validation.text import read_text
 
-_SPLIT_WORDS = {
+SPLIT_WORDS = {
     word: int(part)
     for part, words in {
         Split.TRAIN: ("train", "training", "0"),
@@ -50,7 +50,7 @@ def _split_of_words(name: str, array: Array, findings: Findings) -> Ints | None:
     if words is None:
         return None
     distinct, codes = np.unique(words, return_inverse=True)
-    return np.array([_SPLIT_WORDS.get(word.strip().lower(), -1) for word in distinct])[codes]
+    return np.array([SPLIT_WORDS.get(word.strip().lower(), -1) for word in distinct])[codes]
 
 
 def check_given_split(
@@ -77,7 +77,10 @@ def _check_part(
         return
     held = labels.y[rows & labels.labelled]
     if len(held) == 0:
-        findings.error(f"array {array!r} has no labelled {name} rows. Assign some labelled rows.")
+        findings.error(
+            f"array {array!r} has no labelled {name} rows. Assign some labelled rows, or use "
+            "--split none to have a split made."
+        )
     elif labels.classes is not None and not has_too_many_classes(labels):
         lacking = np.setdiff1d(np.arange(len(labels.classes)), held).tolist()
         if lacking:

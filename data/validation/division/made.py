@@ -1,6 +1,7 @@
 """Makes a split where none comes with the data, and keeps together what belongs together."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,59 @@ def make_split(
         )
     _warn_of_ratio(split[labels.labelled], findings)
     return split
+
+
+def split_of_files(
+    split: Splits,
+    labels: Labels,
+    groups: Groups | None,
+    copies: Ints | None,
+    seed: int,
+    findings: Findings,
+) -> Splits | None:
+    """Say that files are named for splits, and complete one in two, or note why it cannot be.
+
+    What a split in two holds out, by whatever name, is tested on; validation rows are taken out of
+    the training rows. Arguments are those of `make_split`, and the split: (rows,).
+    """
+    held = [part for part in Split if (split == part).any()]
+    sizes = ", ".join(f"{int((split == part).sum()):,} {part.name.lower()}" for part in held)
+    in_two = len(held) == 2 and Split.TRAIN in held
+    taken = "; those of validation are tested on" if held[-1] is Split.VALIDATION else ""
+    taken += "; validation rows are taken out of the training rows" if in_two else ""
+    findings.warn(
+        f"rows are split as the names of their files say ({sizes}){taken}. Use --split none to "
+        "have all rows split here."
+    )
+    if not in_two:
+        return split
+    rows = np.flatnonzero(split == Split.TRAIN)
+    made = _split_of_some(rows, labels, groups, copies, seed, findings)
+    if made is None:
+        return None
+    parts = np.full(len(split), Split.TEST, dtype=np.int8)
+    parts[rows] = np.where(made == Split.VALIDATION, Split.VALIDATION, Split.TRAIN)
+    return parts
+
+
+def _split_of_some(
+    rows: Ints,
+    labels: Labels,
+    groups: Groups | None,
+    copies: Ints | None,
+    seed: int,
+    findings: Findings,
+) -> Splits | None:
+    """Split some rows as if there were no others."""
+    labels = replace(labels, y=labels.y[rows])
+    if groups is not None:
+        held, codes = np.unique(groups.codes[rows], return_inverse=True)
+        names: Any = tuple(groups.names[number] for number in held.tolist())
+        groups = Groups(codes=codes.astype(np.int64), names=names)
+    if copies is not None:
+        copies = np.unique(copies[rows], return_inverse=True)[1].astype(np.int64)
+        copies = kept_together(copies, labels, groups)
+    return make_split(labels, groups, copies, seed, findings)
 
 
 def _split_of(copies: Ints, labels: Labels, seed: int) -> Splits:

@@ -2,7 +2,8 @@
 
 A label is missing where it is masked out or null, and where it is NaN; and where it is marked as
 missing: -1 (as an integer, a float or text) and the empty text are marks, unless others are chosen
-in their place. Where labels are numbers to predict, -1 is one of them: no marks but chosen ones.
+in their place. Where labels are numbers to predict, -1 is one of them: no marks but chosen ones. So
+it is where -2 and 0 are labels, too: -1 is then a step of a scale.
 """
 
 import shlex
@@ -17,11 +18,20 @@ NOTHING = "none"  # the choice that no label is marked as missing
 DEFAULT_MARKS = ("-1", "")  # where labels are classes
 
 
-def marks_of(chosen: Sequence[str], task: Task) -> tuple[str, ...]:
-    """Return the marks of missing labels: those chosen, or those of the rule."""
+def marks_of(chosen: Sequence[str], task: Task, values: Array) -> tuple[str, ...]:
+    """Return the marks of missing labels: those chosen, or those of the rule.
+
+    Args:
+        chosen: What a user chose.
+        task: What the labels ask for.
+        values: (rows,) numbers, booleans or text.
+    """
     if chosen:
         return tuple(mark for mark in chosen if mark != NOTHING)
-    return DEFAULT_MARKS if task == "classification" else ()
+    if task == "regression":
+        return ()
+    is_step = all(is_missing(values, [mark]).any() for mark in ("-2", "0"))
+    return ("",) if is_step else DEFAULT_MARKS
 
 
 def is_missing(values: Array, marks: Sequence[str]) -> Mask:

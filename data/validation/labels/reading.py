@@ -1,8 +1,11 @@
 """Checks the labels, and turns them into codes (classification) or numbers (regression)."""
 
+import re
+import warnings
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +14,7 @@ from tuner.data.dataset import Classes, Task
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Mask
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
-from tuner.data.validation.kinds import unusable_kind
+from tuner.data.validation.kinds import AS_DAYS, unusable_kind
 from tuner.data.validation.labels.doubts import (
     warn_of_classes,
     warn_of_marks,
@@ -93,7 +96,7 @@ def read_labels(
     task = (
         options.task if options.task != "auto" else _guess(name, values, masked, missing, findings)
     )
-    marks = marks_of(missing, task)
+    marks = marks_of(missing, task, values[~masked])
     absent = masked | is_missing(values, marks)
     read = _regression if task == "regression" else _classification
     labels = read(name, values, absent, findings)
@@ -133,7 +136,8 @@ def _check_form(name: str, array: Array, findings: Findings) -> None:
 def _guess(
     name: str, values: Array, masked: Mask, missing: Sequence[str], findings: Findings
 ) -> Task:
-    present = values[~(masked | is_missing(values, marks_of(missing, "classification")))]
+    marks = marks_of(missing, "classification", values[~masked])
+    present = values[~(masked | is_missing(values, marks))]
     reading = read_task(present)
     warn_of_reading(name, reading, present, findings)
     return reading.task
@@ -186,10 +190,9 @@ def names_of(distinct: Array) -> Classes:
     return tuple(int(name) for name in distinct.tolist())
 
 
-def _as_numbers(name: str, texts: Collection[str], *, has_empty: bool) -> str:
-    """A sentence on how to save numbers that are stored as text; "" if they are none."""
-    if has_empty:
-        name = f"numpy.where({name} == '', 'nan', {name})"
+def _as_numbers(array: str, texts: Collection[str], *, has_empty: bool) -> str:
+    """A sentence on how to save numbers or dates that are stored as text; "" if they are none."""
+    name = f"numpy.where({array} == '', 'nan', {array})" if has_empty else array
     present = np.array([text for text in texts if text], dtype=np.str_)
     for saved, cleaned in (
         (name, present),
@@ -201,6 +204,23 @@ def _as_numbers(name: str, texts: Collection[str], *, has_empty: bool) -> str:
         with suppress(ValueError):
             cleaned.astype(np.float64)
             return f"These are numbers stored as text: save {saved}.astype(float). "
+    return _as_dates(array, present)
+
+
+def _as_dates(name: str, texts: Array) -> str:
+    """A sentence on how to save dates that are stored as text; "" if they are none."""
+    if not all(re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d", text) for text in texts.tolist()):
+        return ""
+    import pandas as pd
+
+    options: list[dict[str, Any]] = [{}, {"dayfirst": True}, {"format": "mixed"}]
+    for how in options:
+        with suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the format, which it guesses
+            pd.to_datetime(pd.Series(texts), utc=True, **how)
+            also = "".join(f", {option}={value!r}" for option, value in how.items())
+            advice = AS_DAYS.replace("(x)", f"({name})").replace("utc=True", f"utc=True{also}")
+            return f"These are dates stored as text: save {advice}. "
     return ""
 
 

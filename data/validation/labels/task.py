@@ -7,8 +7,9 @@ import numpy as np
 
 from tuner.data.dataset import Task
 from tuner.data.typing import Array, Ints
+from tuner.data.validation.numbers.extremes import SENTINELS, stands_apart
 
-Kind = Literal["codes", "a rating scale", "a count", "amounts"]
+Kind = Literal["codes", "a rating scale", "a scale around 0", "a count", "amounts"]
 
 FEWEST_ROWS = 3  # of a class: one for training, validation and test each
 FEW_VALUES = 20  # so many classes may be stored as floats
@@ -38,6 +39,8 @@ def read_task(values: Array) -> Reading:
     Text and booleans are classes. Where any number has a fraction, all are numbers to predict.
     Whole numbers are read alike as integers and as floats where the values decide:
 
+    - steps on both sides of 0, from -2 or below, with few gaps, are a scale that is to be
+      predicted: codes have no sign;
     - a rating scale, 1 to K (K at least 5) or 0 to 10 without a gap, whose rows gather around one
       value (see `_gathers`), is to be predicted;
     - a count, 6 values or more that gather around one, the rarest in fewer than three rows, so
@@ -45,6 +48,9 @@ def read_task(values: Array) -> Reading:
     - otherwise integers are the codes of classes, as custom has it, and so are floats if they are
       few (at most 20), none is below -1, each is in three rows at least, and they do not gather.
       Other floats are amounts, to be predicted.
+
+    A number that usually stands for a missing one, such as -100, and stands apart from the others
+    decides nothing.
 
     Args:
         values: (rows,) those labels that are not missing: numbers, booleans or text.
@@ -54,11 +60,15 @@ def read_task(values: Array) -> Reading:
     floats = values.dtype.kind == "f"
     if floats and not np.all(np.isfinite(values) & (values == np.rint(values))):
         return Reading(task="regression", kind=None, doubtful=False)
-    distinct, rows = np.unique(values, return_counts=True)
+    distinct, rows = _without_marks(*np.unique(values, return_counts=True))
     gathers = _gathers(rows)
     runs = bool(distinct[0] in (0, 1) and distinct[-1] - distinct[0] == len(distinct) - 1)
     scale = runs and ((distinct[0] == 1 and distinct[-1] >= _SCALE) or distinct[-1] == 10)
     few = len(distinct) <= FEW_VALUES
+    signed = distinct[0] < -1 and distinct[-1] > 0
+    steps = signed and float(distinct[-1]) - float(distinct[0]) < 2 * len(distinct)
+    if steps:
+        return Reading(task="regression", kind="a scale around 0", doubtful=True)
     if gathers and scale:
         return Reading(task="regression", kind="a rating scale", doubtful=True)
     rare = rows.min() < FEWEST_ROWS and 2 * len(distinct) <= len(values)
@@ -67,9 +77,16 @@ def read_task(values: Array) -> Reading:
     if floats:
         codes = few and distinct[0] >= -1 and rows.min() >= FEWEST_ROWS and not gathers
         task: Task = "classification" if codes else "regression"
-        return Reading(task=task, kind="codes" if codes else "amounts", doubtful=codes or few)
-    doubtful = gathers or scale or not (few or runs)
-    return Reading(task="classification", kind="codes", doubtful=bool(doubtful))
+        doubtful = len(distinct) > 1 and (codes or few)
+        return Reading(task=task, kind="codes" if codes else "amounts", doubtful=doubtful)
+    doubtful = bool(gathers or scale or not (few or runs))
+    return Reading(task="classification", kind="codes", doubtful=doubtful)
+
+
+def _without_marks(distinct: Array, rows: Ints) -> tuple[Array, Ints]:
+    """Leave out numbers that stand for a missing one, of distinct ones with their rows."""
+    kept = [n not in SENTINELS or not stands_apart(n, distinct) for n in distinct.tolist()]
+    return distinct[kept], rows[kept]
 
 
 def _gathers(rows: Ints) -> bool:

@@ -9,6 +9,7 @@ from tuner.data.memory.blocks import BLOCK_VALUES, row_blocks
 from tuner.data.memory.spool import Spool
 from tuner.data.typing import Array, Ints, Mask
 from tuner.data.validation.findings import Findings, counted, rows_where
+from tuner.data.validation.objects import is_missing_cell
 from tuner.data.validation.text import is_invalid
 
 MAX_BYTES_OF_TEXT = 4_096  # of one row; every row takes as much as the longest
@@ -21,7 +22,7 @@ def is_text(array: Array) -> bool:
         return array.dtype.kind in "UST"
     cells = array.ravel().tolist()
     return any(isinstance(cell, str) for cell in cells) and all(
-        isinstance(cell, str) or _is_missing(cell) for cell in cells
+        isinstance(cell, str) or is_missing_cell(cell) for cell in cells
     )
 
 
@@ -116,11 +117,6 @@ def _cut(text: bytes) -> bytes:
     if len(text) <= MAX_BYTES_OF_TEXT:
         return text
     return text[:MAX_BYTES_OF_TEXT].decode(errors="ignore").encode()
-
-
-def _is_missing(cell: object) -> bool:
-    """Whether it is None, NaN, or what pandas puts in their place."""
-    return cell is None or str(cell) in ("nan", "<NA>", "NaT")
 
 
 def _texts(array: Array) -> Iterator[bytes]:

@@ -17,8 +17,8 @@ _FAR = 1e3  # times the range of nine tenths of the numbers
 
 def stands_apart(value: float, distinct: Array) -> bool:
     """Whether a value is the only one below 0, or farther from the others than these are."""
-    others = distinct[distinct != value]
-    others = others[np.isfinite(others)].astype(np.float64)
+    numbers = distinct.astype(np.float64)  # half precision holds no 99,999
+    others = numbers[np.isfinite(numbers) & (numbers != value)]
     if len(others) < 2 or len(others) == len(distinct):
         return False
     if value < 0 <= others.min():

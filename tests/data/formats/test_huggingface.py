@@ -66,13 +66,44 @@ def test_an_extension_type_is_read_as_what_it_is_stored_as(tmp_path, table, arra
     assert dataset.fingerprint == data.from_arrays(arrays).fingerprint
 
 
-def test_several_splits_are_named(tmp_path, table):
-    for split in ("train", "test"):
-        save_to_disk(table, tmp_path / "all" / split)
-    (tmp_path / "all" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    text = findings_of(tmp_path / "all")
-    assert "'train' and 'test'" in text
+def save_several(tables, folder):
+    """As `DatasetDict.save_to_disk` does."""
+    for name, table in tables.items():
+        save_to_disk(table, folder / name)
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": list(tables)}))
+    return folder
+
+
+def test_several_that_are_splits_are_one(tmp_path, table, arrays):
+    parts = {"train": slice(0, 36), "validation": slice(36, 48), "test": slice(48, 60)}
+    tables = {name: table[rows] for name, rows in parts.items()}
+    dataset = data.read(save_several(tables, tmp_path / "digits"))
+    split = np.repeat([0, 1, 2], [36, 12, 12])
+    assert dataset.fingerprint == data.from_arrays(arrays | {"split": split}).fingerprint
+    assert dataset.name == "digits"
+    alone = data.read(tmp_path / "digits" / "train")
+    assert (alone.rows, alone.warnings) == (36, ())
+
+
+def test_several_that_are_no_splits_are_named(tmp_path, table):
+    folder = save_several({"en": table, "fr": table}, tmp_path / "all")
+    text = findings_of(folder)
+    assert "'en' and 'fr'" in text
     assert data.read(text.partition("such as ")[2].partition(";")[0]).rows == 60
+    assert data.read(text.partition("pattern '")[2].partition("'")[0]).rows == 120
+
+
+@pytest.mark.parametrize("splits", ["[]", '["../x", "y"]', '"train"', "7"])
+def test_damaged_notes_on_several(tmp_path, table, splits):
+    folder = save_several({"train": table, "test": table}, tmp_path / "all")
+    (folder / "dataset_dict.json").write_text(f'{{"splits": {splits}}}')
+    assert "damaged dataset_dict.json" in findings_of(folder)
+
+
+def test_a_split_that_is_gone(tmp_path, table):
+    folder = save_several({"train": table, "test": table}, tmp_path / "all")
+    (folder / "test" / "state.json").unlink()
+    assert "lacks the data set 'test'" in findings_of(folder)
 
 
 def test_a_selection_is_refused(tmp_path, table):

@@ -7,6 +7,7 @@ import pytest
 
 from tuner import data
 from tuner.data.formats.shards import data_name
+from tuner.data.inspection import inspect
 
 
 def frame_of(arrays):
@@ -180,3 +181,101 @@ def test_the_pattern_is_suggested(tmp_path, arrays):
         data.read(tmp_path / "x.parquet")
     assert "chosen as 'img_*' and 't*'" in caught.value.findings[0]
     assert data.read(tmp_path / "x.parquet", a="img_*", b="t*").rows == 60
+
+
+PARTS = {"train": slice(0, 36), "validation": slice(36, 48), "test": slice(48, 60)}
+TOLD = np.repeat([0, 1, 2], [36, 12, 12])
+NAMES = {
+    "{}.parquet": {},
+    "{}-00000-of-00001.parquet": {},
+    "my.{}.csv": {"validation": "dev"},
+    "{}/part-0.parquet": {"train": "training", "validation": "Val"},
+    "{}_digits.tsv": {"test": "testing", "validation": "valid"},
+}
+
+
+def write_parts(frame, folder, name, words, parts=PARTS):
+    for part, rows in parts.items():
+        path = folder / name.format(words.get(part, part))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".parquet":
+            frame[rows].to_parquet(path)
+        else:
+            flat = {f"{n}{i}": frame[n].str[i] for n in "a" for i in range(4)}
+            flat |= {"b0": frame["b"].str[0].str[0], "y": frame["y"]}
+            pd.DataFrame(flat)[rows].to_csv(
+                path, index=False, sep="\t" if path.suffix == ".tsv" else ","
+            )
+    return folder
+
+
+@pytest.mark.parametrize(("name", "words"), NAMES.items())
+def test_files_that_are_named_for_splits_are_these(frame, tmp_path, name, words):
+    folder = write_parts(frame, tmp_path / "test", name, words)  # the folder's own name tells not
+    suffix = name.rpartition(".")[2]
+    options = {} if suffix == "parquet" else {"a": "a*", "b": "b*"}
+    dataset = data.read(folder / "**" / f"*.{suffix}", **options)
+    order = np.argsort(dataset.split, kind="stable")  # files are read in the order of their names
+    np.testing.assert_array_equal(dataset.split[order], TOLD)
+    np.testing.assert_array_equal(dataset.y[order], frame["y"])
+    (warning,) = dataset.warnings
+    assert "(36 train, 12 validation, 12 test)" in warning
+    made = data.read(folder / "**" / f"*.{suffix}", split="none", **options)
+    assert np.bincount(made.split).tolist() == [42, 9, 9]
+    assert made.warnings == ()
+
+
+@pytest.mark.parametrize("held", ["test", "validation"])
+def test_one_part_that_is_held_out_is_tested_on(make, tmp_path, held):
+    frame = frame_of(make(rows=300))
+    parts = {"train": slice(0, 200), held: slice(200, 300)}
+    folder = write_parts(frame, tmp_path / "digits", "{}.parquet", {}, parts)
+    datasets = [data.read(folder, seed=seed) for seed in (0, 1)]
+    for dataset in datasets:
+        assert np.bincount(dataset.split).tolist() == [170, 30, 100]
+        tested = dataset.indices(data.Split.TEST)
+        assert sorted(tested) == list(range(100) if held == "test" else range(200, 300))
+        assert "validation rows are taken out of the training rows" in dataset.warnings[0]
+    assert np.any(datasets[0].split != datasets[1].split)
+    assert datasets[0].fingerprint == datasets[1].fingerprint
+
+
+def test_rows_that_are_taken_for_validation_keep_groups_whole(make, tmp_path):
+    group = [f"person {row // 5}" for row in range(300)]
+    frame = frame_of(make(rows=300)).assign(group=group)
+    parts = {"train": slice(0, 250), "test": slice(250, 300)}
+    dataset = data.read(write_parts(frame, tmp_path / "x", "{}.parquet", {}, parts))
+    assert all(len(set(dataset.split[dataset.group == g])) == 1 for g in range(60))
+    assert (dataset.split == 1).sum() == pytest.approx(37, abs=6)
+
+
+def test_a_column_of_splits_goes_before_names_of_files(frame, tmp_path):
+    frame["split"] = np.resize(["train", "val", "test"], 60).tolist()
+    frame["y"] = np.arange(60) // 3 % 3
+    folder = write_parts(frame, tmp_path / "x", "{}.parquet", {})
+    dataset = data.read(folder)
+    assert np.bincount(dataset.split).tolist() == [20, 20, 20]
+    assert dataset.warnings == ()
+    assert np.bincount(data.read(folder, split="none").split).tolist() == [42, 9, 9]
+
+
+def test_one_part_alone_is_a_data_set(frame, tmp_path):
+    folder = write_parts(frame, tmp_path / "x", "{}.parquet", {})
+    for source in (folder / "train.parquet", folder / "tr*.parquet"):
+        assert (data.read(source).rows, data.read(source).warnings) == (36, ())
+
+
+def test_files_of_which_some_are_named_for_splits(frame, tmp_path):
+    parts = {"extra": slice(0, 30), "test": slice(30, 60)}
+    dataset = data.read(write_parts(frame, tmp_path / "x", "{}.parquet", {}, parts))
+    assert np.bincount(dataset.split).tolist() == [42, 9, 9]
+    (warning,) = dataset.warnings
+    assert "(test.parquet)" in warning
+    assert "(extra.parquet)" in warning
+
+
+def test_the_split_by_names_of_files_is_shown(frame, tmp_path):
+    found = inspect(write_parts(frame, tmp_path / "x", "{}.parquet", {}))
+    uses = {array.name: array.use for array in found.arrays}
+    assert uses == {"a": "A", "b": "B", "y": "label", "split (by file names)": "split"}
+    assert found.reading["split"].endswith("says: 36 train, 12 validation, 12 test")

@@ -13,12 +13,14 @@ import pytest
 from tuner import data
 from tuner.data.formats import sources
 from tuner.data.formats.remote import explain
+from tuner.data.inspection import inspect
 
 
 def error_of(source):
     with pytest.raises(data.DataError) as caught:
         data.read(source)
     (finding,) = caught.value.findings
+    assert inspect(source).errors == (finding,)
     return finding
 
 

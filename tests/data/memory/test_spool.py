@@ -203,8 +203,9 @@ def test_a_full_folder_is_named_with_what_to_do(tmp_path):
     np.savez(tmp_path / "data.npz", **padded())
     script = (
         "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from tuner.data import read\nfrom tuner.data.memory import spool\n"
-        "spool.IN_MEMORY_BYTES = 100\nread(sys.argv[1])"
+        "from tuner.data import read\nfrom tuner.data.inspection import inspect\n"
+        "from tuner.data.memory import spool\nspool.IN_MEMORY_BYTES = 100\n"
+        "print(*inspect(sys.argv[1]).errors)\nread(sys.argv[1])"
     )
     ended = subprocess.run(
         ["sh", "-c", 'ulimit -f 8; exec "$0" -B -c "$1" "$2"', sys.executable, script, "data.npz"],
@@ -215,4 +216,5 @@ def test_a_full_folder_is_named_with_what_to_do(tmp_path):
         check=False,
     )
     assert f"{tmp_path}: has no room" in ended.stderr
+    assert f"{tmp_path}: has no room" in ended.stdout
     assert "TMPDIR" in ended.stderr

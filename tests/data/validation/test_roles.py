@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tuner import data
+from tuner.data.inspection import inspect
 
 STEPS = 5  # of B
 
@@ -136,3 +137,31 @@ def test_what_is_there_already_is_not_asked_for(arrays):
 def test_an_option_that_there_is_not_is_refused(arrays):
     with pytest.raises(ValueError, match="taks"):
         data.from_arrays(arrays, taks="regression")
+
+
+def test_the_mask_that_tokenizers_make_is_named(make):
+    arrays = make(rows=60)
+    mask = np.arange(9) < np.arange(60)[:, None] % 7 + 3
+    ids = np.random.default_rng(0).integers(1, 99, size=(60, 9))
+    for prefix in ("", "text_"):
+        tokens = {f"{prefix}input_ids": ids, f"{prefix}attention_mask": mask.astype(int)}
+        options = {"b": f"{prefix}input_ids"}
+        (warning,) = data.from_arrays(arrays | tokens, **options).warnings
+        assert warning.endswith(f"choose it with --b-mask {prefix}attention_mask.")
+        chosen = data.from_arrays(arrays | tokens, b_mask=f"{prefix}attention_mask", **options)
+        assert chosen.b.holds == "tokens"
+
+
+@pytest.mark.parametrize("name", ["label", "Labels", "target", "class_id", "classes"])
+def test_the_usual_names_of_a_label_are_meant(arrays, name):
+    renamed = {name if n == "y" else n: array for n, array in arrays.items()}
+    with pytest.raises(data.DataError, match=f"'y' is missing; .* Did you mean '{name}'"):
+        data.from_arrays(renamed)
+    assert data.from_arrays(renamed, y=name).rows == 60
+
+
+def test_what_an_array_looks_like_waits_until_the_needed_ones_are_there(make, tmp_path):
+    """A column "image" is more likely A than groups."""
+    arrays = make(rows=60)
+    np.savez(tmp_path / "x.npz", image=arrays["a"], caption=arrays["b"], y=arrays["y"])
+    assert inspect(tmp_path / "x.npz").warnings == ()

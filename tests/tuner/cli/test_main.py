@@ -173,12 +173,15 @@ def test_validate_with_other_marks_of_a_missing_label(tmp_path, small_labels):
         told = tuner(tmp_path, "validate", small_labels, *words)
         return " ".join(told.stdout.split()), told.stderr
 
-    assert "3 classes: -1 20 (33%), 0 20 (33%), 1 20 (33%)" in shown("--missing", "none")[0]
+    assert (
+        "3 classes: -1 (20 rows, 33%), 0 (20 rows, 33%), 1 (20 rows, 33%)"
+        in shown("--missing", "none")[0]
+    )
     out, err = shown("--missing", "1", "--missing", "5")
-    assert "2 classes: -1 20 (50%), 0 20 (50%)" in out
+    assert "2 classes: -1 (20 rows, 50%), 0 (20 rows, 50%)" in out
     assert "holds no '5'" in err
     out, err = shown("--missing", "-1")
-    assert "2 classes: 0 20 (50%), 1 20 (50%)" in out
+    assert "2 classes: 0 (20 rows, 50%), 1 (20 rows, 50%)" in out
     assert "--missing -1" in err  # the commands that come next
 
 

@@ -1,9 +1,11 @@
 """Which labels are missing: one rule, whatever they are stored as."""
 
 import shlex
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tuner import data
@@ -239,12 +241,60 @@ def test_what_people_write_for_a_missing_label_is_said(make, name):
     assert repr(name) in warned(read(make, np.resize(["a", "b", name], 300)), "--missing")
 
 
-def test_the_advice_for_objects_keeps_categories_with_gaps(make):
-    x = pd.Categorical(np.resize(["a", None, "b"], 300))
-    advice = "numpy.array(pandas.Series(x, dtype=object).fillna('').astype(str), dtype=str)"
-    assert advice in refused(make, np.asarray(x))
-    saved = eval(advice, {"numpy": np, "pandas": pd, "x": x})
-    assert read(make, saved).labelled.sum() == 200
+NAMES = np.resize(np.array(["a", None, "b"], dtype=object), 300)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        NAMES,
+        np.where(NAMES == None, np.nan, NAMES),  # noqa: E711  # by element
+        pd.Series(NAMES),
+        pd.Series(NAMES, dtype="str"),
+        pd.Series(NAMES, dtype="string"),
+        pd.Series(NAMES, dtype=pd.ArrowDtype(pa.string())),
+        pd.Series(NAMES, dtype="category"),
+        pd.Categorical(NAMES),
+        np.ma.masked_array(np.where(NAMES == None, "x", NAMES), NAMES == None),  # noqa: E711
+        NAMES.tolist(),
+    ],
+    ids=lambda y: f"{type(y).__name__} {getattr(y, 'dtype', '')}",
+)
+def test_text_as_pandas_holds_it(make, y):
+    dataset = read(make, y)
+    assert dataset.classes == ("a", "b")
+    np.testing.assert_array_equal(dataset.labelled, np.resize([True, False, True], 300))
+    as_advised = np.array(pd.Series(NAMES, dtype=object).fillna("").astype(str), dtype=str)
+    assert read(make, as_advised).fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean", pd.ArrowDtype(pa.int32())])
+def test_numbers_as_pandas_holds_them_where_some_are_missing(make, dtype):
+    y = pd.Series(pd.array(np.resize([0, 1, None], 300), dtype=dtype))
+    dataset = read(make, y)
+    assert dataset.classes == (0, 1)
+    np.testing.assert_array_equal(dataset.labelled, np.resize([True, True, False], 300))
+
+
+def test_decimals_as_objects(make):
+    y = np.array([Decimal(row) / 4 for row in range(299)] + [None])
+    np.testing.assert_array_equal(read(make, y).y[:-1], np.arange(299) / 4)
+
+
+def test_dates_as_objects_are_told_from_other_objects(make):
+    days = pd.Series(pd.date_range("2020-01-01", periods=300, tz="Europe/Berlin"))
+    for y in (days, days.dt.date, days.dt.tz_localize(None)):
+        told = refused(make, y)
+        advice = told.partition("x as ")[2].partition(" (of a table")[0]
+        assert read(make, eval(advice, {"pandas": pd, "x": y})).task == "regression"
+
+
+def test_groups_and_splits_as_pandas_holds_them(make):
+    split = pd.Series(np.resize(["train", "train", "val", "test"], 300), dtype="category")
+    group = pd.Series([f"g{row}" for row in range(300)], dtype="string")
+    dataset = data.from_arrays(make(rows=300) | {"split": split, "group": group})
+    assert np.bincount(dataset.split).tolist() == [150, 75, 75]
+    assert len(np.unique(dataset.group)) == 300
 
 
 def test_the_advice_for_one_hot_labels_keeps_empty_rows_without_a_label(make):
@@ -267,3 +317,44 @@ def test_amounts_as_text_are_numbers_once_saved_as_told(make, form, advice):
     assert f"save {advice}" in refused(make, y)
     saved = eval(advice, {"numpy": np, "y": y})
     assert read(make, saved).task == "regression"
+
+
+STEPS = [-2, -1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float16, np.float64])
+@pytest.mark.parametrize("rows", [[60] * 5, [10, 40, 90, 60, 20], [90, 40, 30, 40, 90]])
+def test_minus_one_is_a_step_of_a_scale_around_0_in_any_type(make, dtype, rows):
+    y = np.repeat(STEPS, rows).astype(dtype)
+    dataset = read(make, y)
+    assert dataset.task == "regression"
+    assert dataset.labelled.all()
+    assert "--task classification" in warned(dataset, "a scale around 0 (-2, -1, 0, 1 and 2)")
+    assert read(make, y, task="classification").classes == tuple(STEPS)
+    with_gaps = y.astype(float)
+    with_gaps[::20] = np.nan
+    labelled = read(make, with_gaps, task="classification").labelled
+    np.testing.assert_array_equal(labelled, ~np.isnan(with_gaps))
+
+
+def test_minus_one_is_a_step_in_text(make):
+    assert len(read(make, np.resize(np.array(STEPS).astype(str), 300)).classes) == 5
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_minus_one_and_minus_two_without_a_scale_are_marks(make, dtype):
+    """As surveys code them: -1 for no answer, -2 for a refusal."""
+    y = np.resize([1, 2, 3, -1, -2], 300).astype(dtype)
+    assert read(make, y, task="classification").labelled.sum() == 240
+
+
+@pytest.mark.parametrize("dtype", [int, np.float16, float])
+def test_marks_that_stand_apart_do_not_decide(make, dtype):
+    """Of classes with -100 for what a loss ignores."""
+    dataset = read(make, np.resize([0, 1, 2, -100], 400).astype(dtype))
+    assert dataset.task == "classification"
+    assert "--missing -100" in warned(dataset, "holds -100 (100 rows)")
+
+
+def test_one_class_stored_as_floats_is_no_doubtful_reading(make):
+    assert "different whole numbers" not in refused(make, np.ones(90))

@@ -63,6 +63,8 @@ EXAMPLES = {
         False,
     ),
     "ages": (AGES, "classification", True),
+    "a scale around 0": (balanced([-3, -2, -1, 0, 1, 2, 3], 210), "regression", True),
+    "codes with a mark": (balanced([0, 1, 2, -100], 200), "classification", False),
     "identifiers": (np.arange(60), "classification", False),
 }
 AS_FLOATS = {
