@@ -17,7 +17,7 @@ from tuner.data.validation.division.copies import (
 )
 from tuner.data.validation.division.given import check_given_split, read_split
 from tuner.data.validation.division.groups import Groups, read_groups, warn_of_few_groups
-from tuner.data.validation.division.made import kept_together, make_split, split_of_files
+from tuner.data.validation.division.made import completed, kept_together, make_split
 from tuner.data.validation.findings import Findings, counted
 from tuner.data.validation.fingerprint import fingerprint
 from tuner.data.validation.labels.reading import Labels, read_labels
@@ -115,8 +115,9 @@ def _checked(
     repeats = _repeats(copies, options)
     given_split = split
     if split is not None:
-        if roles.name("split") == BY_FILE and labels:
-            split = split_of_files(split, labels, groups, repeats, seed, findings)
+        if labels:
+            array = None if roles.name("split") == BY_FILE else roles.name("split")
+            split = completed(split, labels, groups, repeats, seed, findings, array=array)
         if split is not None:
             check_given_split(roles.name("split"), split, labels, groups, findings)
     elif given is None and labels and (groups or group is None):

@@ -54,28 +54,33 @@ def make_split(
     return split
 
 
-def split_of_files(
+def completed(
     split: Splits,
     labels: Labels,
     groups: Groups | None,
     copies: Ints | None,
     seed: int,
     findings: Findings,
+    *,
+    array: str | None,
 ) -> Splits | None:
-    """Say that files are named for splits, and complete one in two, or note why it cannot be.
+    """Complete a split in two, and say so, or note why it cannot be; return others as they are.
 
     What a split in two holds out, by whatever name, is tested on; validation rows are taken out of
-    the training rows. Arguments are those of `make_split`, and the split: (rows,).
+    the training rows. Arguments are those of `make_split`, the split (rows,), and the array that
+    it comes from, or None where it comes from the names of files, which is always said.
     """
     held = [part for part in Split if (split == part).any()]
     sizes = ", ".join(f"{int((split == part).sum()):,} {part.name.lower()}" for part in held)
     in_two = len(held) == 2 and Split.TRAIN in held
     taken = "; those of validation are tested on" if held[-1] is Split.VALIDATION else ""
     taken += "; validation rows are taken out of the training rows" if in_two else ""
-    findings.warn(
-        f"rows are split as the names of their files say ({sizes}){taken}. Use --split none to "
-        "have all rows split here."
-    )
+    if in_two or array is None:
+        source = "the names of their files say" if array is None else f"array {array!r} says"
+        findings.warn(
+            f"rows are split as {source} ({sizes}){taken}. Use --split none to have all rows "
+            "split here."
+        )
     if not in_two:
         return split
     rows = np.flatnonzero(split == Split.TRAIN)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tuner import data
+from tuner.data.dataset import Split
 from tuner.data.inspection import inspect
 
 STEPS = 5  # of B
@@ -33,6 +34,20 @@ def test_a_chosen_split_is_the_split(arrays):
 def test_a_split_may_be_words(arrays, words):
     said = data.from_arrays(arrays | {"split": np.array(words)[given()]})
     assert said.fingerprint == data.from_arrays(arrays | {"split": given()}).fingerprint
+
+
+@pytest.mark.parametrize("held_out", ["test", "validation"])
+def test_a_split_in_two_is_completed_and_it_is_said(arrays, held_out):
+    """What is held out is tested on, as of files that are named for splits."""
+    parts = np.where(given() == 2, held_out, "train")
+    dataset = data.from_arrays(arrays | {"split": parts})
+    assert ((dataset.split == Split.TEST) == (given() == 2)).all()
+    assert (dataset.split == Split.VALIDATION).sum() == pytest.approx(42 * 0.15 / 0.85, abs=2)
+    (said,) = [w for w in dataset.warnings if "split" in w]
+    assert f"as array 'split' says (42 train, 18 {held_out})" in said
+    assert "validation rows are taken out of the training rows" in said
+    made = data.from_arrays(arrays | {"split": parts}, split="none")
+    assert (made.split == data.from_arrays(arrays).split).all()
 
 
 def test_chosen_groups_are_the_groups(arrays):

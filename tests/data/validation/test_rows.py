@@ -201,14 +201,6 @@ BAD = {
         with_array("split", lambda z: np.maximum(given_split(60), 1)),
         ["'split' has no train rows (none is 0)"],
     ),
-    "split without validation": (
-        with_array("split", lambda z: given_split(60) // 2 * 2),
-        ["'split' has no validation rows (none is 1)"],
-    ),
-    "split without test": (
-        with_array("split", lambda z: np.minimum(given_split(60), 1)),
-        ["'split' has no test rows (none is 2)", "leave the array out"],
-    ),
     "unlabelled test rows": (
         lambda z: z | {"y": np.where(given_split(60) == 2, -1, z["y"]), "split": given_split(60)},
         ["'split' has no labelled test rows"],
