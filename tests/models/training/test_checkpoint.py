@@ -40,10 +40,14 @@ def training(
 def assert_same(one, other):
     assert one.steps == other.steps
     for modality in ("a", "b"):
-        for name, expected in one.weights[modality].items():
-            np.testing.assert_array_equal(other.weights[modality][name], expected)
+        for kept in (modality, f"{modality}_by_accuracy"):
+            for name, expected in one.weights[kept].items():
+                np.testing.assert_array_equal(other.weights[kept][name], expected)
         np.testing.assert_array_equal(one.predictions[modality], other.predictions[modality])
         np.testing.assert_array_equal(one.best_epoch[modality], other.best_epoch[modality])
+    for part, kept in vars(one.by_accuracy).items():
+        for name, expected in kept.items():
+            np.testing.assert_array_equal(getattr(other.by_accuracy, part)[name], expected)
     for name, expected in one.curves.items():
         np.testing.assert_array_equal(other.curves[name], expected)
 
