@@ -100,7 +100,7 @@ def epochs_words(answer: Answer | ModalityAnswer) -> str | None:
     """Say how many epochs would decide an undecided answer; None if it is not for want of these."""
     if answer.needs_epochs is None:
         return None
-    return f"{answer.needs_epochs:,} epochs would tell (--epochs {answer.needs_epochs})"
+    return f"{answer.needs_epochs:,} epochs would tell"
 
 
 def _enough(needed: Needs, result: StudyResult) -> str:

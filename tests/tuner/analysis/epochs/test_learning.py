@@ -165,7 +165,7 @@ def test_what_was_still_learning_decides_nothing(curve, losses, reason, capsys):
     if result.joint.verdict == "undecided":
         assert result.joint.needs is None
         assert result.joint.needs_epochs == 27
-        assert result.headline.endswith("; 27 epochs would tell (--epochs 27).")
+        assert result.headline.endswith("; 27 epochs would tell.")
     else:
         assert result.joint.needs_epochs is None
 
