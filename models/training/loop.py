@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.models.alignment import symmetric_info_nce
 from tuner.models.compute.device import choose_device, full_precision, mixed_precision
 from tuner.models.compute.randomness import random_state, seeded, set_random_state
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.kinds import is_module
 from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.errors import TrainingDivergedError
 from tuner.models.evaluation.similarity import FEWEST_ROWS, similarities, spread_rows
@@ -39,11 +38,9 @@ from tuner.models.training.checkpoint import Checkpoint
 from tuner.models.training.kept import Keeper, Validation
 from tuner.models.training.optimizer import StackedAdamW
 from tuner.models.training.ranks import Ranks
+from tuner.models.training.stacks import random_streams, stack_size
 from tuner.models.training.tensors import RowTensors
 from tuner.models.typing import Floats
-
-# On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
-_CPU_STACK_ROWS = 4096
 
 # Rows that are evaluated at a time, in batches: without gradients, less memory than a step takes.
 _EVALUATED = 4
@@ -97,33 +94,6 @@ def train(
     return replace(reduce(joined, parts), seconds=time.perf_counter() - started)
 
 
-def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: torch.device) -> int:
-    """Return how many replicates to train in one stack: a rule of shapes, never of a clock.
-
-    A timed choice could differ between two runs, and with it the last digits of their results.
-    A user's own encoder may hold what cannot be stacked, and on a CPU one larger than an mlp
-    fills the core alone.
-    """
-    kinds = {config.encoder_a, config.encoder_b}
-    if any(is_module(kind) for kind in kinds):
-        return 1
-    if device.type == "cpu" and not kinds <= {"mlp"}:
-        return 1
-    if device.type != "cpu":
-        return replicates
-    batch = min(config.batch_size, rows)
-    return max(1, min(replicates, _CPU_STACK_ROWS // batch))
-
-
-def random_streams(seed: int) -> tuple[Generator, Generator]:
-    """Return a replicate's sources of initial weights and of batch order."""
-    init, order = (
-        torch.Generator().manual_seed(int(stream.generate_state(1, np.uint64)[0] >> 1))
-        for stream in np.random.SeedSequence(seed).spawn(2)
-    )
-    return init, order
-
-
 class _StackTraining:
     """The training of one stack: its parameters, its optimizer and who is still active."""
 
@@ -172,8 +142,9 @@ class _StackTraining:
             return self._run(checkpoint, part)
 
     def _run(self, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
-        kept = None if checkpoint is None else checkpoint.load(part)
-        epoch = 0 if kept is None else self._restore(kept)
+        state = None if checkpoint is None else checkpoint.load(part)
+        # An earlier program kept less: its state is no beginning.
+        epoch = self._restore(state) if state is not None and "kept" in state else 0
         while epoch < self._config.epochs and len(self._active):
             self._record(epoch, self._train_epoch())
             self._record(epoch, self._validate(epoch))

@@ -71,9 +71,8 @@ def conclude(
         StudyFailedError: If the baseline could not be trained with fresh seeds.
     """
     confirmation = _Confirmation.of(study, finished)
-    choices = {target: confirmation.searched(target, choices[target]) for target in choices}
-    sides: tuple[Side, ...] = ("a", "b")
-    a, b = (confirmation.modality(side, choices[side]) for side in sides)
+    known = {target: confirmation.known(target, choice) for target, choice in choices.items()}
+    a, b = confirmation.modality("a", known["a"]), confirmation.modality("b", known["b"])
     warm_start = study.spec.warm_start
     result = StudyResult(
         study=study.id,
@@ -83,7 +82,7 @@ def conclude(
         dataset=DatasetSummary.of(study.dataset),
         metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
         information=InformationSummary.of(study.profile),
-        joint=confirmation.joint(choices["joint"]),
+        joint=confirmation.joint(known["joint"]),
         modalities=Modalities(a=a, b=b),
         curve=curve(study.validation, finished),
         failures=_failures(finished),
@@ -138,7 +137,10 @@ class _Confirmation:
             trials=trials,
             search=tuple(search),
             trained=sum(len(t.request.seeds) for t in finished if t.request.phase != "confirm"),
-            scores=baseline_scores(study.validation, baseline),
+            # Version 0.1.0 recorded one rule, and a study may be taken up again.
+            scores=baseline_scores(study.validation, baseline)
+            if all(outcome.by_accuracy is not None for outcome in confirmed)
+            else None,
             learning=StillLearning.of([*search, *confirmed], study.training.epochs),
         )
 
@@ -157,7 +159,7 @@ class _Confirmation:
         """The confirmation of λ = 0."""
         return self.outcomes[0.0]
 
-    def searched(self, target: Target, choice: Choice) -> Choice:
+    def known(self, target: Target, choice: Choice) -> Choice:
         """What the search says, but for what is lost at λs that were still learning."""
         learning = self.learning.strengths(target)
         if not learning:

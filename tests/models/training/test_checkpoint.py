@@ -118,6 +118,14 @@ def test_states_are_kept_in_any_store_and_removed(tmp_path, epochs, place):
     checkpoint.remove()
 
 
+def test_a_state_of_an_earlier_program_is_no_beginning(tmp_path, epochs):
+    whole = training()
+    Checkpoint(str(tmp_path / "kept")).save(0, {"epoch": 5, "best_loss": {}})
+    epochs.done = 0
+    assert_same(whole, training(tmp_path / "kept"))
+    assert epochs.done == EPOCHS
+
+
 def test_short_trainings_write_nothing(tmp_path):
     training(tmp_path / "kept", every=30.0)
     assert not (tmp_path / "kept").exists()

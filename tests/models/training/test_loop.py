@@ -18,7 +18,8 @@ from tuner.models.evaluation.similarity import similarities
 from tuner.models.export import portable_encoder
 from tuner.models.outcome import RULES, weights_name
 from tuner.models.rows import Rows, Scaling, TrainingData
-from tuner.models.training.loop import _StackTraining, random_streams, stack_size, train
+from tuner.models.training.loop import _StackTraining, train
+from tuner.models.training.stacks import random_streams, stack_size
 
 CONFIG = TrainingConfig(
     encoder_a="mlp",

@@ -1,5 +1,7 @@
 """λ = 0 gets the weights that are best for it: which these are, and what the answer rests on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,15 @@ def test_what_is_worse_for_the_baseline_changes_nothing():
     assert result.rules == {"a": "loss", "b": "loss"}
     assert kept_words(result) == "least validation loss, which is better for λ = 0"
     assert kept_words(by_loss) == "least validation loss"
+
+
+def test_a_study_that_was_begun_before_there_were_two_rules_ends_by_the_one():
+    both = simulate(rises, by_accuracy=lambda _: 0.9)
+
+    def train(request, *arguments):
+        outcome = both(request, *arguments)
+        return outcome if request.strength == 0 else replace(outcome, by_accuracy=None)
+
+    result = answer_in_process(SPEC, worlds.null(0, rows=1500), train)
+    assert result.joint == answered().joint
+    assert result.modalities.a.checkpoint is None
