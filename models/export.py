@@ -9,7 +9,7 @@ from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.encoders.stacked import unstack
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import TrainingData
-from tuner.models.training.loop import random_streams
+from tuner.models.training.stacks import random_streams
 
 
 class PortableEncoder(nn.Module):

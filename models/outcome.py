@@ -3,8 +3,8 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
@@ -20,8 +20,48 @@ CURVES = (
     "validation_loss_b",
 )
 
+ACCURACY_CURVES = ("validation_accuracy_a", "validation_accuracy_b")  # of classification
+
+Rule = Literal["loss", "accuracy"]  # whose best epoch on validation rows is kept
+RULES: tuple[Rule, ...] = ("loss", "accuracy")
+
+_KEPT = ("predictions", "test_predictions", "best_epoch")
+_CROSSED = "crossed"
+_BY_ACCURACY = "by_accuracy"
 _ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves", "similarity")
 _SCALARS = ("strength", "steps", "seconds")
+
+
+def curve_names(task: str) -> tuple[str, ...]:
+    """Names of what is recorded every epoch."""
+    return CURVES + (ACCURACY_CURVES if task == "classification" else ())
+
+
+def weights_name(modality: str, rule: Rule) -> str:
+    """Name, among an outcome's weights, of those that a rule kept."""
+    return modality if rule == "loss" else f"{modality}_by_{rule}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptByAccuracy:
+    """What the same training keeps by the best validation accuracy; of equals, by the least loss.
+
+    Attributes:
+        predictions: As of `TrainingOutcome`.
+        test_predictions: The same.
+        best_epoch: The same.
+        crossed: Per rule and modality (`loss/a`), (S, rows) class codes for the labelled validation
+            rows: for each half of them by the epoch that the other half chose.
+    """
+
+    predictions: dict[str, NDArray[np.generic]]
+    test_predictions: dict[str, NDArray[np.generic]]
+    best_epoch: dict[str, Ints]
+    crossed: dict[str, NDArray[np.generic]]
+
+
+def _all_by_loss() -> dict[str, Rule]:
+    return dict.fromkeys(("a", "b"), "loss")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,8 +81,12 @@ class TrainingOutcome:
             kept. Empty if there are too few rows.
         steps: Gradient steps, summed over replicates.
         seconds: Wall-clock seconds of training.
-        weights: Per modality, the state of the branch of `best_replicate` (first axis 1), but for
-            what is frozen; None unless test rows were given.
+        weights: Per modality and rule (`weights_name`), the state of the branch of the rule's
+            `best_replicate` (first axis 1), but for what is frozen; None unless test rows were
+            given.
+        by_accuracy: What another rule keeps; None for regression, where there is no other, and
+            unless test rows were given.
+        rules: Per modality, what all of these were kept by: see `kept_by`.
     """
 
     strength: float
@@ -55,22 +99,51 @@ class TrainingOutcome:
     steps: int
     seconds: float
     weights: dict[str, dict[str, Floats]] | None
+    by_accuracy: KeptByAccuracy | None = None
+    rules: Mapping[str, Rule] = field(default_factory=_all_by_loss)
+
+    def kept_by(self, rules: Mapping[str, Rule]) -> "TrainingOutcome":
+        """Return the outcome of the same training if each modality's rule alone had kept.
+
+        What has no other rule stays as it is, and so do similarities, which are of pairs.
+        """
+        other = self.by_accuracy
+        if other is None or rules == self.rules:
+            return self
+        kept: dict[str, Any] = {
+            name: {
+                m: getattr(other if rules[m] == "accuracy" else self, name)[m] for m in self.rules
+            }
+            for name in _KEPT
+        }
+        return replace(self, **kept, rules=rules)
 
     def best_loss(self, modality: str) -> Floats:
         """Least validation loss of each replicate, (S,)."""
         least: Floats = np.nanmin(self.curves[f"validation_loss_{modality}"], axis=1)
         return least
 
-    def best_replicate(self, modality: str) -> int:
-        """The replicate of least validation loss: test rows have no part in the choice."""
-        return int(self.best_loss(modality).argmin())
+    def best_replicate(self, modality: str, rule: Rule | None = None) -> int:
+        """The replicate that is best by a rule, its own: test rows have no part in the choice."""
+        losses = self.best_loss(modality)
+        if self.by_accuracy is None or (rule or self.rules[modality]) == "loss":
+            return int(losses.argmin())
+        epochs = self.by_accuracy.best_epoch[modality]
+        loss, accuracy = (
+            self.curves[f"validation_{name}_{modality}"][np.arange(len(epochs)), epochs]
+            for name in RULES
+        )
+        return int(np.lexsort((loss, -accuracy))[0])
 
     def to_bytes(self) -> bytes:
         """Write it as an `.npz` (no pickle), compressed but for the weights, which are noise."""
         arrays: dict[str, Array] = {"seeds": self.seeds}
-        for field in _ARRAYS:
-            for name, values in (getattr(self, field) or {}).items():
-                arrays[f"{field}/{name}"] = values
+        for part in _ARRAYS:
+            for name, values in (getattr(self, part) or {}).items():
+                arrays[f"{part}/{name}"] = values
+        for name in (*_KEPT, _CROSSED) if self.by_accuracy is not None else ():
+            for key, values in getattr(self.by_accuracy, name).items():
+                arrays[f"{_BY_ACCURACY}/{name}/{key}"] = values
         for modality, state in (self.weights or {}).items():
             for name, values in state.items():
                 arrays[f"weights/{modality}/{name}"] = values
@@ -90,14 +163,46 @@ class TrainingOutcome:
         """Read what `to_bytes` wrote."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        parts: dict[str, Any] = {field: _below(arrays, field) for field in _ARRAYS}
-        weights = {modality: _below(arrays, f"weights/{modality}") for modality in ("a", "b")}
+        parts: dict[str, Any] = {part: _below(arrays, part) for part in _ARRAYS}
+        names = [weights_name(m, rule) for m in ("a", "b") for rule in RULES]
+        weights = {name: _below(arrays, f"weights/{name}") for name in names}
+        other = {f: _below(arrays, f"{_BY_ACCURACY}/{f}") for f in (*_KEPT, _CROSSED)}
         return cls(
             seeds=arrays["seeds"],
             **parts | {"test_predictions": parts["test_predictions"] or None},
-            weights=weights if any(weights.values()) else None,
+            weights={name: state for name, state in weights.items() if state} or None,
+            by_accuracy=KeptByAccuracy(**other) if any(other.values()) else None,
             **json.loads(arrays["scalars"].tobytes()),
         )
+
+
+def joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
+    """Join two stacks of one training along the replicate axis.
+
+    Of weights, those of the better stack's replicate are kept. Seconds are not added up.
+    """
+
+    def both(one: Any, other: Any, name: str) -> dict[str, Any]:
+        theirs = getattr(other, name)
+        return {n: np.concatenate([mine, theirs[n]]) for n, mine in getattr(one, name).items()}
+
+    arrays: dict[str, Any] = {
+        name: both(first, second, name) for name in _ARRAYS if getattr(first, name) is not None
+    }
+    one, other = first.by_accuracy, second.by_accuracy
+    if one is not None and other is not None:
+        kept = {name: both(one, other, name) for name in (*_KEPT, _CROSSED)}
+        arrays["by_accuracy"] = KeptByAccuracy(**kept)
+    seeds = np.concatenate([first.seeds, second.seeds])
+    whole = replace(first, **arrays, seeds=seeds, steps=first.steps + second.steps)
+    if first.weights is None or second.weights is None:
+        return whole
+    weights = {}
+    for modality in whole.rules:
+        for rule in RULES[: 1 if whole.by_accuracy is None else 2]:
+            name, best = weights_name(modality, rule), whole.best_replicate(modality, rule)
+            weights[name] = (first.weights if best < len(first.seeds) else second.weights)[name]
+    return replace(whole, weights=weights)
 
 
 def _below(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -14,33 +14,39 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from tuner.models.alignment import symmetric_info_nce
 from tuner.models.compute.device import choose_device, full_precision, mixed_precision
 from tuner.models.compute.randomness import random_state, seeded, set_random_state
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.kinds import is_module
-from tuner.models.encoders.pair import Branch, EncoderPair, packed_extra_state
+from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.errors import TrainingDivergedError
 from tuner.models.evaluation.similarity import FEWEST_ROWS, similarities, spread_rows
-from tuner.models.outcome import CURVES, TrainingOutcome
+from tuner.models.outcome import (
+    CURVES,
+    KeptByAccuracy,
+    Rule,
+    TrainingOutcome,
+    curve_names,
+    joined,
+    weights_name,
+)
 from tuner.models.rows import Rows, TrainingData
 from tuner.models.training.checkpoint import Checkpoint
+from tuner.models.training.kept import Keeper, Validation
 from tuner.models.training.optimizer import StackedAdamW
 from tuner.models.training.ranks import Ranks
+from tuner.models.training.stacks import random_streams, stack_size
 from tuner.models.training.tensors import RowTensors
-from tuner.models.typing import Array, Floats
-
-# On a CPU a stack pays while what one step touches stays in the caches: see `make bench`.
-_CPU_STACK_ROWS = 4096
+from tuner.models.typing import Floats
 
 # Rows that are evaluated at a time, in batches: without gradients, less memory than a step takes.
 _EVALUATED = 4
 
 # Of a checkpoint.
-_PROGRESS = ("active", "best_loss", "best_epoch", "best", "best_extra", "curves")
+_PROGRESS = ("active", "curves")
 
 
 def train(
@@ -65,7 +71,8 @@ def train(
         strength: λ, at least 0.
         seeds: One per replicate. The same seed means the same initial weights and batch order at
             every λ.
-        test: If given, also return the weights and the predictions for these rows.
+        test: If given, also return the weights and the predictions for these rows, and in
+            classification what the best validation accuracy keeps besides the least loss.
         stack: Replicates that share one optimizer step; None chooses by shape and device.
         device: `auto`, or a torch device.
         checkpoint: Where to go on from, and to keep what is not finished; it gives the same result.
@@ -79,39 +86,12 @@ def train(
     size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
     started = time.perf_counter()
     parts = (
-        _StackTraining(data, config, strength, seeds[first : first + size], place).run(
-            test, checkpoint, first
+        _StackTraining(data, config, strength, seeds[first : first + size], place, test).run(
+            checkpoint, first
         )
         for first in range(0, len(seeds), size)
     )
-    return replace(reduce(_joined, parts), seconds=time.perf_counter() - started)
-
-
-def stack_size(config: TrainingConfig, *, rows: int, replicates: int, device: torch.device) -> int:
-    """Return how many replicates to train in one stack: a rule of shapes, never of a clock.
-
-    A timed choice could differ between two runs, and with it the last digits of their results.
-    A user's own encoder may hold what cannot be stacked, and on a CPU one larger than an mlp
-    fills the core alone.
-    """
-    kinds = {config.encoder_a, config.encoder_b}
-    if any(is_module(kind) for kind in kinds):
-        return 1
-    if device.type == "cpu" and not kinds <= {"mlp"}:
-        return 1
-    if device.type != "cpu":
-        return replicates
-    batch = min(config.batch_size, rows)
-    return max(1, min(replicates, _CPU_STACK_ROWS // batch))
-
-
-def random_streams(seed: int) -> tuple[Generator, Generator]:
-    """Return a replicate's sources of initial weights and of batch order."""
-    init, order = (
-        torch.Generator().manual_seed(int(stream.generate_state(1, np.uint64)[0] >> 1))
-        for stream in np.random.SeedSequence(seed).spawn(2)
-    )
-    return init, order
+    return replace(reduce(joined, parts), seconds=time.perf_counter() - started)
 
 
 class _StackTraining:
@@ -124,9 +104,10 @@ class _StackTraining:
         strength: float,
         seeds: Sequence[int],
         device: torch.device,
+        test: Rows | None = None,
     ) -> None:
         self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
-        self._data, self._ranks = data, Ranks()
+        self._data, self._test, self._ranks = data, test, Ranks()
         self._at_a_time = _EVALUATED * config.batch_size
         self._train = self._tensors(data.train)
         same = data.train.same
@@ -143,23 +124,27 @@ class _StackTraining:
         )
         self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
         self._active = torch.arange(len(seeds))
-        self._best_loss = {m: torch.full((len(seeds),), torch.inf) for m in self._branches}
-        self._best_epoch = {m: torch.zeros(len(seeds), dtype=torch.int64) for m in self._branches}
-        self._best = {m: _copy_of(branch) for m, branch in self._branches.items()}
-        self._best_extra = {m: branch.extra_state() for m, branch in self._branches.items()}
+        self._classifies = data.task == "classification"
+        self._both = self._classifies and test is not None
+        self._kept = {
+            m: Keeper(branch, len(seeds), self._validation.count, both=self._both)
+            for m, branch in self._branches.items()
+        }
         self._fixed = {m: _data_of(branch) for m, branch in self._branches.items()}
-        self._curves = {name: torch.full((len(seeds), config.epochs), torch.nan) for name in CURVES}
+        self._curves = {
+            name: torch.full((len(seeds), config.epochs), torch.nan)
+            for name in curve_names(data.task)
+        }
         self._steps = 0
 
-    def run(
-        self, test: Rows | None, checkpoint: Checkpoint | None = None, part: int = 0
-    ) -> TrainingOutcome:
+    def run(self, checkpoint: Checkpoint | None = None, part: int = 0) -> TrainingOutcome:
         with seeded(self._seeds[0]):  # for what a user's own encoder draws while it trains
-            return self._run(test, checkpoint, part)
+            return self._run(checkpoint, part)
 
-    def _run(self, test: Rows | None, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
-        kept = None if checkpoint is None else checkpoint.load(part)
-        epoch = 0 if kept is None else self._restore(kept)
+    def _run(self, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
+        state = None if checkpoint is None else checkpoint.load(part)
+        # An earlier program kept less: its state is no beginning.
+        epoch = self._restore(state) if state is not None and "kept" in state else 0
         while epoch < self._config.epochs and len(self._active):
             self._record(epoch, self._train_epoch())
             self._record(epoch, self._validate(epoch))
@@ -167,7 +152,7 @@ class _StackTraining:
             epoch += 1
             if checkpoint is not None and checkpoint.is_due() and self._ranks.own == 0:
                 checkpoint.save(part, self._state(epoch))
-        return self._outcome(test)
+        return self._outcome()
 
     def _state(self, epoch: int) -> dict[str, Any]:
         """Return all that training goes on from: every tensor, and every source of randomness."""
@@ -183,6 +168,7 @@ class _StackTraining:
             "orders": [order.get_state() for order in self._orders],
             "random": random_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
+            "kept": {m: keeper.state_dict() for m, keeper in self._kept.items()},
             **{name: getattr(self, f"_{name}") for name in _PROGRESS},
         }
 
@@ -201,6 +187,8 @@ class _StackTraining:
         set_random_state(state["random"])
         if state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
+        for modality, keeper in self._kept.items():
+            keeper.load_state_dict(state["kept"][modality])
         for name in _PROGRESS:
             setattr(self, f"_{name}", state[name])
         self._steps = state["steps"]
@@ -278,39 +266,55 @@ class _StackTraining:
 
     def _task_loss(self, output: Tensor, rows: RowTensors, labelled: Tensor) -> Tensor:
         """Return the loss of each replicate's rows over so many labelled ones, (replicates,)."""
-        if self._data.task == "classification":
-            each = functional.cross_entropy(  # several times as fast as along the last axis
+        return self._row_losses(output, rows).sum(-1) / labelled.clamp(min=1)
+
+    def _row_losses(self, output: Tensor, rows: RowTensors) -> Tensor:
+        """Return the loss of each row, 0 where it has no label, (replicates, rows)."""
+        if self._classifies:
+            return functional.cross_entropy(  # several times as fast as along the last axis
                 output.mT, rows.y, reduction="none", ignore_index=-1
             )
-        else:
-            each = (output.squeeze(-1) - rows.y).abs() * rows.labelled
-        return each.sum(-1) / labelled.clamp(min=1)
+        return (output.squeeze(-1) - rows.y).abs() * rows.labelled
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, Tensor]:
+        curves = {}
+        for modality, seen in self._validated().items():
+            self._kept[modality].keep(self._branches[modality], self._active, seen, epoch)
+            curves[f"validation_loss_{modality}"] = seen.loss
+            if seen.accuracy is not None:
+                curves[f"validation_accuracy_{modality}"] = seen.accuracy
+        return curves
+
+    def _validated(self) -> dict[str, Validation]:
+        """Return what validation rows say of each modality."""
         self._pair.eval()
         replicates, rows = len(self._active), self._validation
         labelled = rows.labelled.sum().to(self._device)
-        sums = {m: torch.zeros(replicates, device=self._device) for m in self._branches}
+        sums = {m: torch.zeros(2, replicates, device=self._device) for m in self._branches}
+        each: dict[str, list[tuple[Tensor, ...]]] = {m: [] for m in self._branches}
         for part in rows.parts(self._at_a_time, replicates):
             for modality in self._branches:
                 _, output = self._apply(modality, part)
-                sums[modality] += self._task_loss(output, part, labelled)
-        losses = {modality: self._ranks.agree(loss).cpu() for modality, loss in sums.items()}
-        for modality, loss in losses.items():
-            self._keep_best(modality, loss, epoch)
-        return {f"validation_loss_{modality}": loss for modality, loss in losses.items()}
+                losses = self._row_losses(output, part)
+                sums[modality][0] += losses.sum(-1) / labelled.clamp(min=1)
+                if not self._classifies:
+                    continue
+                codes = output.argmax(-1)
+                right = codes == part.y
+                sums[modality][1] += right.sum(-1) / labelled.clamp(min=1)
+                if self._both:
+                    each[modality].append((losses, codes.int(), right))
+        return {m: self._validation_of(sums[m], each[m]) for m in self._branches}
 
-    def _keep_best(self, modality: str, loss: Tensor, epoch: int) -> None:
-        better = loss < self._best_loss[modality][self._active]
-        kept = self._active[better]
-        self._best_loss[modality][kept] = loss[better]
-        self._best_epoch[modality][kept] = epoch
-        branch = self._branches[modality]
-        for name, value in branch.tensors().items():
-            self._best[modality][name][kept.to(self._device)] = value[better.to(self._device)]
-        if bool(better.any()):
-            self._best_extra[modality] = branch.extra_state()
+    def _validation_of(self, sums: Tensor, each: list[tuple[Tensor, ...]]) -> Validation:
+        loss, accuracy = self._ranks.agree(sums).cpu()
+        if not self._classifies:
+            return Validation(loss=loss)
+        if not self._both:
+            return Validation(loss=loss, accuracy=accuracy)
+        losses, codes, right = (torch.cat(part, -1).cpu() for part in zip(*each, strict=True))
+        return Validation(loss=loss, accuracy=accuracy, losses=losses, codes=codes, right=right)
 
     def _record(self, epoch: int, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
@@ -325,7 +329,8 @@ class _StackTraining:
 
     def _retire(self, epoch: int) -> None:
         """Take replicates out of the stack whose patience is at an end."""
-        latest = torch.stack(list(self._best_epoch.values())).amax(0)[self._active]
+        epochs = [keeper.weights["loss"].best.epoch for keeper in self._kept.values()]
+        latest = torch.stack(epochs).amax(0)[self._active]
         going_on = epoch - latest < self._config.patience
         if bool(going_on.all()):
             return
@@ -337,33 +342,50 @@ class _StackTraining:
             value.data = value.data[select]
 
     @torch.no_grad()
-    def _outcome(self, test: Rows | None) -> TrainingOutcome:
+    def _outcome(self) -> TrainingOutcome:
         self._pair.eval()  # one that goes on from its last epoch was not validated yet
         for modality, branch in self._branches.items():
-            for name, value in branch.tensors().items():
-                value.data = self._best[modality][name]
             for name, value in branch.fixed_tensors().items():
                 value.data = self._fixed[modality][name]
-            branch.load_extra_state(self._best_extra[modality])
-        tested = None if test is None else self._tensors(test.labelled())
-        return TrainingOutcome(
+        by_loss = self._kept_by("loss")
+        outcome = TrainingOutcome(
             strength=self._strength,
             seeds=np.asarray(self._seeds, dtype=np.int64),
-            predictions=self._predict(self._validation),
-            test_predictions=None if tested is None else self._predict(tested),
-            best_epoch={m: epochs.numpy() for m, epochs in self._best_epoch.items()},
+            **by_loss,
             curves={name: values.numpy() for name, values in self._curves.items()},
             similarity=self._similarity(),
             steps=self._steps,
             seconds=0.0,
-            weights={m: self._weights_of_best(m) for m in self._best} if test is not None else None,
+            weights=None,
         )
+        if self._both:
+            crossed = {
+                f"{rule}/{m}": one.codes.numpy()
+                for m, keeper in self._kept.items()
+                for rule, one in keeper.crossed.items()
+            }
+            by_accuracy = KeptByAccuracy(**self._kept_by("accuracy"), crossed=crossed)
+            outcome = replace(outcome, by_accuracy=by_accuracy)
+        return outcome if self._test is None else replace(outcome, weights=self._weights(outcome))
 
-    def _weights_of_best(self, modality: str) -> dict[str, Floats]:
-        replicate = int(self._best_loss[modality].argmin())
-        state = self._best[modality].items()
-        weights = {name: value[replicate : replicate + 1].cpu().numpy() for name, value in state}
-        return weights | packed_extra_state(self._best_extra[modality])
+    def _kept_by(self, rule: Rule) -> dict[str, Any]:
+        """Go back to the weights that a rule kept; return what they predict, and their epochs."""
+        for modality, branch in self._branches.items():
+            self._kept[modality].weights[rule].load_into(branch)
+        test = None if self._test is None else self._tensors(self._test.labelled())
+        return {
+            "predictions": self._predict(self._validation),
+            "test_predictions": None if test is None else self._predict(test),
+            "best_epoch": {m: k.weights[rule].best.epoch.numpy() for m, k in self._kept.items()},
+        }
+
+    def _weights(self, outcome: TrainingOutcome) -> dict[str, dict[str, Floats]]:
+        """The weights of the best replicate, of each modality and rule."""
+        return {
+            weights_name(modality, rule): kept.of_replicate(outcome.best_replicate(modality, rule))
+            for modality, keeper in self._kept.items()
+            for rule, kept in keeper.weights.items()
+        }
 
     def _similarity(self) -> dict[str, Floats]:
         if self._data.validation.count < FEWEST_ROWS:
@@ -387,34 +409,5 @@ class _StackTraining:
         return dict(zip(self._branches, whole, strict=True))
 
 
-def _copy_of(branch: Branch) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in branch.tensors().items()}
-
-
 def _data_of(branch: Branch) -> dict[str, Tensor]:
     return {name: value.data for name, value in branch.fixed_tensors().items()}
-
-
-def _joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
-    """Join two stacks along the replicate axis; of weights, the better replicate's are kept."""
-
-    def joined(field: str) -> dict[str, Array]:
-        theirs = getattr(second, field)
-        return {n: np.concatenate([mine, theirs[n]]) for n, mine in getattr(first, field).items()}
-
-    weights: dict[str, dict[str, Floats]] | None = None
-    if first.weights and second.weights:
-        better = {m: second.best_loss(m).min() < first.best_loss(m).min() for m in first.weights}
-        weights = {m: (second.weights if better[m] else first.weights)[m] for m in better}
-    return TrainingOutcome(
-        strength=first.strength,
-        seeds=np.concatenate([first.seeds, second.seeds]),
-        predictions=joined("predictions"),
-        test_predictions=joined("test_predictions") if first.test_predictions else None,
-        best_epoch=joined("best_epoch"),
-        curves=joined("curves"),
-        similarity=joined("similarity"),
-        steps=first.steps + second.steps,
-        seconds=0.0,
-        weights=weights,
-    )

@@ -8,10 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.models.outcome import CURVES, TrainingOutcome
+from tuner.models.outcome import (
+    RULES,
+    KeptByAccuracy,
+    TrainingOutcome,
+    curve_names,
+    joined,
+    weights_name,
+)
 
 
-def outcome(seed: int = 0, replicates: int = 3, *, tested: bool, measured: bool = True):
+def outcome(
+    seed: int = 0, replicates: int = 3, *, tested: bool, measured: bool = True, both: bool = False
+):
     rng = np.random.default_rng(seed)
     weights = {"encoder.0.weight": rng.normal(size=(1, 4, 2)).astype(np.float32)}
     return TrainingOutcome(
@@ -23,11 +32,30 @@ def outcome(seed: int = 0, replicates: int = 3, *, tested: bool, measured: bool 
         },
         test_predictions={m: rng.normal(size=(replicates, 2)) for m in "ab"} if tested else None,
         best_epoch={m: rng.integers(0, 4, replicates) for m in "ab"},
-        curves={name: rng.normal(size=(replicates, 4)).astype(np.float32) for name in CURVES},
+        curves={
+            name: rng.normal(size=(replicates, 4)).astype(np.float32)
+            for name in curve_names("classification")
+        },
         similarity={"cka": rng.random(replicates)} if measured else {},
         steps=int(rng.integers(0, 2**40)),
         seconds=float(rng.random()),
-        weights={"a": weights, "b": weights} if tested else None,
+        weights=(
+            {weights_name(m, rule): weights for m in "ab" for rule in RULES[: 1 + both]}
+            if tested
+            else None
+        ),
+        by_accuracy=kept_by_accuracy(rng, replicates) if both else None,
+    )
+
+
+def kept_by_accuracy(rng, replicates):
+    return KeptByAccuracy(
+        predictions={m: rng.integers(0, 3, (replicates, 5)) for m in "ab"},
+        test_predictions={m: rng.integers(0, 3, (replicates, 2)) for m in "ab"},
+        best_epoch={m: rng.integers(0, 4, replicates) for m in "ab"},
+        crossed={
+            f"{rule}/{m}": rng.integers(0, 3, (replicates, 5)) for m in "ab" for rule in RULES
+        },
     )
 
 
@@ -37,6 +65,8 @@ def assert_equal(one, other):
         assert one.keys() == other.keys()
         for name, value in one.items():
             assert_equal(value, other[name])
+    elif isinstance(one, KeptByAccuracy):
+        assert_equal(vars(one), vars(other))
     elif isinstance(one, np.ndarray):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -49,9 +79,10 @@ def assert_equal(one, other):
     replicates=st.integers(1, 4),
     tested=st.booleans(),
     measured=st.booleans(),
+    both=st.booleans(),
 )
-def test_an_outcome_comes_back_from_bytes_as_it_went(seed, replicates, tested, measured):
-    before = outcome(seed, replicates, tested=tested, measured=measured)
+def test_an_outcome_comes_back_from_bytes_as_it_went(seed, replicates, tested, measured, both):
+    before = outcome(seed, replicates, tested=tested, measured=measured, both=tested and both)
     after = TrainingOutcome.from_bytes(before.to_bytes())
     assert_equal(vars(after), vars(before))
 
@@ -78,3 +109,44 @@ def test_the_best_replicate_had_the_least_loss_in_any_epoch_before_it_stopped():
     ]
     assert made.best_loss("a") == pytest.approx([2, 1, 2])
     assert made.best_replicate("a") == 1
+
+
+def test_by_accuracy_the_best_replicate_is_the_most_accurate_and_of_these_has_the_least_loss():
+    made = outcome(tested=True, both=True)
+    made.by_accuracy.best_epoch["a"][:] = [1, 0, 2]
+    made.curves["validation_accuracy_a"][[0, 1, 2], [1, 0, 2]] = [0.9, 0.9, 0.8]
+    made.curves["validation_loss_a"][[0, 1, 2], [1, 0, 2]] = [3, 2, 1]
+    assert made.best_replicate("a", "accuracy") == 1
+    assert made.kept_by({"a": "accuracy", "b": "loss"}).best_replicate("a") == 1
+
+
+def test_each_modality_has_what_its_rule_kept():
+    made = outcome(tested=True, both=True)
+    kept = made.kept_by({"a": "accuracy", "b": "loss"})
+    for part in ("predictions", "test_predictions", "best_epoch"):
+        assert getattr(kept, part)["a"] is getattr(made.by_accuracy, part)["a"]
+        assert getattr(kept, part)["b"] is getattr(made, part)["b"]
+    assert (kept.curves, kept.similarity) == (made.curves, made.similarity)
+
+
+def test_what_has_no_other_rule_stays_as_it_is():
+    made = outcome(tested=True)
+    assert made.kept_by({"a": "accuracy", "b": "accuracy"}) is made
+
+
+@given(seed=st.integers(0, 2**31), left=st.integers(1, 3), right=st.integers(1, 3))
+def test_stacks_join_along_the_replicates_with_the_weights_of_the_best(seed, left, right):
+    one, other = (
+        outcome(seed + k, count, tested=True, both=True) for k, count in enumerate((left, right))
+    )
+    whole = joined(one, other)
+    assert whole.steps == one.steps + other.steps
+    np.testing.assert_array_equal(whole.seeds, [*one.seeds, *other.seeds])
+    np.testing.assert_array_equal(
+        whole.by_accuracy.crossed["loss/a"],
+        [*one.by_accuracy.crossed["loss/a"], *other.by_accuracy.crossed["loss/a"]],
+    )
+    for side in "ab":
+        for rule in RULES:
+            name, best = weights_name(side, rule), whole.best_replicate(side, rule)
+            assert whole.weights[name] is (one if best < left else other).weights[name]

@@ -45,7 +45,8 @@ OPTIONS = {
 RESULT = json.loads(
     (OF_THEN / "result.json").read_text().replace("no detectable effect", "undecided")
 )
-SINCE = ("evidence", "reason", "smallest_gain", "harm_from", "needs")  # words, and what is new
+# Words, and what is new.
+SINCE = ("evidence", "reason", "smallest_gain", "harm_from", "needs", "needs_epochs")
 
 
 @pytest.fixture
@@ -138,6 +139,7 @@ def test_the_stored_trials_lead_to_the_stored_answer(store, study):
     for ours, theirs in zip(_answers(again), _answers(then), strict=True):
         _check_answer(ours, theirs)
     assert again.pop("headline") == headline(result)
+    assert again.pop("warnings")[0].startswith("Still learning after 30 epochs, by the validation")
     assert again == then | {"mlflow": None}
 
 

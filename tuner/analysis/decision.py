@@ -7,6 +7,7 @@ that nothing is to be gained rests on both.
 (arXiv 2511.12121 reads λ* off a grid; the choice and the verdicts are this program's own.)
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -32,7 +33,8 @@ class UpperBand:
 
     Attributes:
         lambdas: λs above 0, ascending.
-        gains: The upper end at each; infinite if validation rows are of too few groups to tell.
+        gains: The upper end at each; infinite if validation rows are of too few groups to tell, or
+            λs were still learning.
         means: The mean gain at each.
     """
 
@@ -95,7 +97,8 @@ class Choice:
         expected: Gain at the candidate, on validation rows. Where `best` is above 0 it is the
             best of many, so an optimistic one.
         support: Posterior probability, on validation rows, that the candidate gains at all.
-        average: Gain averaged over the range searched, evenly in u, on validation rows.
+        average: Gain averaged over the range searched, evenly in u, on validation rows; without
+            an interval, and of no groups, if every λ was still learning.
         band: What the gains at all λs lie below, on validation rows.
     """
 
@@ -118,13 +121,21 @@ class Choice:
         return strength, (min(low, strength), max(high, strength))
 
 
-def choose(observations: Observations, space: LambdaSpace, *, seed: int) -> Choice:
+def choose(
+    observations: Observations,
+    space: LambdaSpace,
+    *,
+    seed: int,
+    learning: Collection[float] = (),
+) -> Choice:
     """Choose λ* from the model of the curve, not from the raw best.
 
     Args:
         observations: What the search saw.
         space: The λs searched.
         seed: Of the draws from the posterior; the same seed gives the same choice.
+        learning: λs that were still learning when their epochs ended. What is lost there and in
+            between is no part of the average; that there is no gain at any λ is not known then.
 
     Raises:
         ValueError: If a λ lies outside the space.
@@ -148,8 +159,8 @@ def choose(observations: Observations, space: LambdaSpace, *, seed: int) -> Choi
         candidate=float(lambdas[candidate]),
         expected=_summary(draws[:, candidate], observations),
         support=float(np.mean(draws[:, candidate] > 0)),
-        average=_summary(draws.mean(axis=1), observations),
-        band=_band(lambdas[1:], draws[:, 1:], observations),
+        average=_average(draws, units, observations, space, learning),
+        band=_band(lambdas[1:], draws[:, 1:], observations, known=not learning),
     )
 
 
@@ -171,7 +182,12 @@ class Decision:
     harm_from: float | None = None
 
 
-def decide(choice: Choice, confirmed: Gain, smallest: float) -> Decision:
+def decide(
+    choice: Choice,
+    confirmed: Gain,
+    smallest: float,
+    learning: Collection[float] = (),
+) -> Decision:
     """The verdict, and what it rests on.
 
     - `align`: fresh seeds on test rows gain at the candidate, and the search leaned that way too.
@@ -185,20 +201,25 @@ def decide(choice: Choice, confirmed: Gain, smallest: float) -> Decision:
     - `do not align`, because there is no gain worth having: one of the smallest worthwhile size is
       ruled out at every λ by the search, and at the candidate by the test, each at 2.5 % (an
       equivalence test: Lakens, Social Psychological and Personality Science 8 (2017) 355).
-    - `undecided` otherwise.
+    - `undecided` otherwise. So it is where λ = 0 was still learning when its epochs ended, and,
+      but for a gain, where the candidate was.
 
     Args:
         choice: What the search says.
         confirmed: Gain at `choice.candidate`, with fresh seeds, on test rows.
         smallest: The smallest gain worth having, above 0, in units of the score.
+        learning: λs that were still learning when their epochs ended: see `choose`.
     """
-    reason, found = _reason(choice, confirmed, smallest)
+    reason, found = _reason(choice, confirmed, smallest, learning)
     verdict: Verdict = "do not align"
     if reason in ("gain confirmed", "needs more"):
         verdict = "align" if reason == "gain confirmed" else "undecided"
     tested = f"at λ = {choice.candidate:.3g}, with fresh seeds on test rows, {_words(confirmed)}"
-    searched = f"averaged over the λs searched, on validation rows, {_words(choice.average)}"
-    parts = [tested] if verdict == "align" else [tested, searched]
+    over = "λs that had learned out" if learning else "λs searched"
+    searched = f"averaged over the {over}, on validation rows, {_words(choice.average)}"
+    parts = [tested]
+    if verdict != "align" and (choice.average.interval or choice.average.groups is not None):
+        parts.append(searched)
     if np.isfinite(choice.band.highest):
         parts.append(f"on validation rows no λ gains more than {choice.band.highest:.3g} (97.5 %)")
     worth = f"The smallest gain worth having is {smallest:.3g} (--smallest-gain)."
@@ -210,11 +231,17 @@ def decide(choice: Choice, confirmed: Gain, smallest: float) -> Decision:
     )
 
 
-def _reason(choice: Choice, confirmed: Gain, smallest: float) -> tuple[Reason, str]:
+def _reason(
+    choice: Choice, confirmed: Gain, smallest: float, learning: Collection[float]
+) -> tuple[Reason, str]:
     """The reason of a verdict, and the beginning of its evidence."""
+    if 0.0 in learning:
+        return "needs more", "Nothing is decided, for λ = 0 was still learning"
     if choice.best > 0 and choice.support >= _SUPPORT and confirmed.low > 0:
         small = ", by less than is worth having" if confirmed.high < smallest else ""
         return "gain confirmed", f"Alignment helps{small}"
+    if choice.candidate in learning:
+        return "needs more", f"No harm is shown, for λ = {choice.candidate:.3g} was still learning"
     if choice.best == 0 and choice.average.high < 0 and confirmed.value < 0:
         return "harm shown", "No λ was seen to help and alignment harms"
     if choice.band.highest < smallest and confirmed.high < smallest:
@@ -235,8 +262,24 @@ def _readable(lambdas: Floats, maximum: float) -> Floats:
     return np.append(np.minimum(rounded, maximum), maximum)
 
 
-def _band(lambdas: Floats, draws: Floats, observations: Observations) -> UpperBand:
-    if observations.too_few_groups:
+def _average(
+    draws: Floats,
+    units: Floats,
+    observations: Observations,
+    space: LambdaSpace,
+    learning: Collection[float],
+) -> Gain:
+    """The gain averaged over the range, but where the nearest λ searched was still learning."""
+    searched = np.asarray(space.to_unit(observations.lambdas))
+    nearest = np.abs(units[:, None] - searched).argmin(axis=1)
+    learned_out = ~np.isin(observations.lambdas, list(learning))
+    if not learned_out[observations.lambdas > 0].any():
+        return Gain(value=0.0, low=-np.inf, high=np.inf)
+    return _summary(draws[:, learned_out[nearest]].mean(axis=1), observations)
+
+
+def _band(lambdas: Floats, draws: Floats, observations: Observations, *, known: bool) -> UpperBand:
+    if observations.too_few_groups or not known:
         unknown = (np.inf,) * lambdas.size
         means = tuple(draws.mean(axis=0).tolist())
         return UpperBand(lambdas=tuple(lambdas.tolist()), gains=unknown, means=means)

@@ -32,7 +32,7 @@ def _advice(target: Target, result: StudyResult) -> str:
         return f"Align with λ = {answer.strength:.3g}: {measured} {_moves(answer, result)}"
     losing = _losing(answer, result)
     if answer.verdict == "undecided":
-        needed = needs_words(answer, result)
+        needed = epochs_words(answer) or needs_words(answer, result)
         told = f"{_undecided(answer, measured, result)}{losing}"
         return f"Undecided, keep λ = 0: {told}" + (f"; {needed}" if needed else "")
     if answer.reason == "no gain worth having" and answer.smallest_gain is not None:
@@ -40,7 +40,8 @@ def _advice(target: Target, result: StudyResult) -> str:
         ruled_out = f"gains in {measured} of {size} or more are ruled out at every λ"
         return f"Do not align: {ruled_out}{losing}"
     worse = "falls" if result.metric.direction == "maximize" else "rises"
-    return f"Do not align: averaged over the λs searched, {measured} {worse}{losing}"
+    over = "λs that had learned out" if result.warnings else "λs searched"
+    return f"Do not align: averaged over the {over}, {measured} {worse}{losing}"
 
 
 def _measured(target: Target, result: StudyResult) -> str:
@@ -93,6 +94,13 @@ def needs_words(answer: Answer | ModalityAnswer, result: StudyResult) -> str | N
         return f"{larger} would {gain} at every λ"
     told = f"{_enough(needed, result)} would {gain}"
     return f"{told}, at every λ with {larger}" if needed.search > 1 else told
+
+
+def epochs_words(answer: Answer | ModalityAnswer) -> str | None:
+    """Say how many epochs would decide an undecided answer; None if it is not for want of these."""
+    if answer.needs_epochs is None:
+        return None
+    return f"{answer.needs_epochs:,} epochs would tell"
 
 
 def _enough(needed: Needs, result: StudyResult) -> str:

@@ -153,6 +153,8 @@ def show_answer(result: StudyResult) -> None:
             _out.print(seen, style="italic")
         _out.print()
     _out.print(headline(result), style="bold")
+    for words in result.warnings:
+        _out.print(words, style="yellow")
     _out.print()
     for target in _ORDER:
         _show_target(target, result)

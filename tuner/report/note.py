@@ -39,6 +39,7 @@ def result_note(result: StudyResult) -> str:
     verdicts += [f"- {_plain(words)}" for words in (*filter(None, needed), *guess_words(result))]
     parts = [
         f"**{_plain(headline(result))}**",
+        *map(_plain, result.warnings),
         head,
         "\n".join(verdicts),
         _table(result),

@@ -32,6 +32,7 @@ from tuner.report.wording import (
     guess_words,
     headline,
     hindsight,
+    kept_words,
     metric_words,
     needs_words,
     nuisance_words,
@@ -106,6 +107,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         },
         **_dataset(study.dataset),
         "covered": covered(result),
+        "kept": kept_words(result),
         "models": _models(result),
         "command": command(study.spec),
         "spec_json": study.spec.model_dump_json(indent=2),
@@ -207,7 +209,7 @@ def _answer_rows(
 ) -> list[dict[str, str]]:
     name = result.metric.name
     tested = {
-        trial.request.strength: trial.outcome.test_predictions
+        trial.request.strength: trial.outcome.kept_by(result.rules).test_predictions
         for trial in finished
         if trial.request.phase == "confirm" and trial.outcome is not None
     }

@@ -161,6 +161,16 @@ def needs_words(target: Target, result: StudyResult) -> str | None:
     )
 
 
+def kept_words(result: StudyResult) -> str:
+    """Say which epoch's weights were tested."""
+    named = {"loss": "least validation loss", "accuracy": "best validation accuracy"}
+    a, b = (named[result.rules[side]] for side in ("a", "b"))
+    if result.modalities.a.checkpoint is None:
+        return a
+    words = a if a == b else f"{a} of A and of {b} of B"
+    return f"{words}, which {'is' if a == b else 'are'} better for λ = 0"
+
+
 def sentence(target: Target, result: StudyResult) -> str:
     """Say in a sentence what to do with one encoder, or both."""
     answer = result.answers[target]

@@ -19,6 +19,7 @@ from sqlalchemy import exists, select, text
 from sqlalchemy.orm import Session
 
 from tuner.errors import EncoderNotKeptError
+from tuner.models.outcome import Rule, weights_name
 from tuner.models.typing import Array
 from tuner.models.weights import WeightsFile, read_weights
 from tuner.storage.database import Database, DatabaseError, sqlite_file
@@ -43,16 +44,16 @@ class WeightFiles:
     def __init__(self, place: str) -> None:
         self.place = place.rstrip("/")
 
-    def load(self, trial: FinishedTrial, modality: str) -> dict[str, Array]:
-        """Return the weights of one modality of a confirmation.
+    def load(self, trial: FinishedTrial, modality: str, rule: Rule = "loss") -> dict[str, Array]:
+        """Return the weights of one modality of a confirmation that a rule kept.
 
         Raises:
             EncoderNotKeptError: If they were not kept, are not there, or are damaged.
         """
         if trial.outcome is not None and trial.outcome.weights is not None:  # as 0.1.0 kept them
-            return trial.outcome.weights[modality]
+            return trial.outcome.weights[weights_name(modality, rule)]
         kept = trial.weights or KeptWeights()
-        digest = kept.digests.get(modality)
+        digest = kept.digests.get(weights_name(modality, rule))
         if digest is None:
             raise _not_kept(modality, kept.reason or "its weights were not kept")
         name = f"its weights, {self.place}/{digest},"
@@ -146,14 +147,14 @@ class WeightStore:
         if outcome is None or outcome.weights is None:
             return trial
         digests, reason = {}, None
-        for modality, weights in outcome.weights.items():
+        for name, weights in outcome.weights.items():
             try:
-                digests[modality] = self._write(study, weights)
+                digests[name] = self._write(study, weights)
             except DatabaseError:
                 raise
             except Exception as error:  # noqa: BLE001  # as above, and a full disk among them
                 reason = f"its weights could not be written to {self._files.place}: {_words(error)}"
-                _log.warning("the encoder of %s is lost: %s", modality.upper(), reason)
+                _log.warning("the encoder of %s is lost: %s", name[0].upper(), reason)
         return replace(
             trial,
             outcome=replace(outcome, weights=None),

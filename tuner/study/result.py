@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tuner.data.information.atoms import NAMES
+from tuner.models.outcome import Rule
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -214,6 +215,21 @@ class Needs(_Part):
     trainings: int = 0
 
 
+class CheckpointRule(_Part):
+    """Which epoch's weights were tested: see `tuner.analysis.epochs.checkpoints`.
+
+    Attributes:
+        rule: Those of the least validation loss, or of the best validation accuracy: what is
+            better for λ = 0.
+        baseline: Score at λ = 0 by each rule, on validation rows that did not choose the epoch.
+        gain: Of the candidate on test rows, by each rule; None if its training failed.
+    """
+
+    rule: Rule
+    baseline: dict[Rule, float]
+    gain: dict[Rule, float] | None
+
+
 class _Decided(_Part):
     """Why an answer is what it is; an answer of before these were told has none of them."""
 
@@ -238,6 +254,14 @@ class _Decided(_Part):
     needs: Annotated[
         Needs | None,
         Field(description="what would decide it, if it is undecided", exclude_if=_is_none),
+    ] = None
+    needs_epochs: Annotated[
+        int | None,
+        Field(
+            description="so many epochs would decide, if it is undecided and λs were still "
+            "learning when their epochs ended",
+            exclude_if=_is_none,
+        ),
     ] = None
 
 
@@ -284,6 +308,10 @@ class ModalityAnswer(_Decided):
     model_error: Annotated[
         str | None,
         Field(description="why there is no model", exclude_if=_is_none),
+    ] = None
+    checkpoint: Annotated[
+        CheckpointRule | None,
+        Field(description="which epoch's weights were tested", exclude_if=_is_none),
     ] = None
 
     @property
@@ -426,6 +454,13 @@ class StudyResult(_Part):
         str | None,
         Field(description="what to do, in a sentence", exclude_if=_is_none),
     ] = None
+    warnings: Annotated[
+        tuple[str, ...],
+        Field(
+            description="what to know before the answer is used",
+            exclude_if=lambda warnings: not warnings,
+        ),
+    ] = ()
     dataset: DatasetSummary
     metric: MetricSummary
     information: InformationSummary | None
@@ -478,6 +513,12 @@ class StudyResult(_Part):
         if joint.verdict != "align" or harmed or elsewhere:
             return own.strength
         return joint.strength
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """By which rule the tested and registered weights of each modality were kept."""
+        sides = {"a": self.modalities.a.checkpoint, "b": self.modalities.b.checkpoint}
+        return {side: "loss" if kept is None else kept.rule for side, kept in sides.items()}
 
     @property
     def answers(self) -> "dict[Target, Answer | ModalityAnswer]":

@@ -41,7 +41,8 @@ class KeptWeights:
     """Where the weights of a confirmation are kept, apart from its outcome.
 
     Attributes:
-        digests: Per modality, what names them: the SHA-256 of their file.
+        digests: Per modality and rule (`tuner.models.outcome.weights_name`), what names them: the
+            SHA-256 of their file. Equal weights are one file.
         reason: Why some are not kept, if they are not.
     """
 

@@ -16,7 +16,7 @@ from tuner.data.naming import names_of
 from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
 from tuner.models.export import PortableEncoder, portable_encoder
-from tuner.models.outcome import TrainingOutcome
+from tuner.models.outcome import Rule, TrainingOutcome
 from tuner.report.note import load_lines
 from tuner.report.wording import headline, score, sentence, strength
 from tuner.storage.weights import WeightFiles
@@ -47,9 +47,9 @@ class BestEncoder:
     Attributes:
         side: The modality.
         trial: The confirmation at the recommended λ.
-        outcome: What came of it.
+        outcome: What came of it, by the rule that the answer rests on.
         training: How that was trained.
-        replicate: The one of least validation loss: test rows have no part in the choice.
+        replicate: The best one by validation rows: test rows have no part in the choice.
         validation_score: Its score on validation rows.
         test_score: Its score on test rows.
     """
@@ -66,21 +66,24 @@ class BestEncoder:
     def of(
         cls,
         study: Study,
-        strength: float,
+        result: StudyResult,
         finished: Sequence[FinishedTrial],
         side: Side,
     ) -> "BestEncoder":
-        """Find it among the confirmations.
+        """Find it among the confirmations: of the λ and by the rule of the answer.
 
         Raises:
             ValueError: If that λ was not confirmed.
         """
+        strength = result.registered_strength(side)
         trial = confirmation(finished, strength)
         outcome = None if trial is None else trial.outcome
         if trial is None or outcome is None:
             raise ValueError(f"there is no confirmation at λ = {strength}")
         if outcome.test_predictions is None:
             raise ValueError(f"the confirmation at λ = {strength} has no test predictions")
+        outcome = outcome.kept_by(result.rules)
+        assert outcome.test_predictions is not None
         validation = study.validation.scores(outcome.predictions, side)
         test = study.test.scores(outcome.test_predictions, side)
         best = outcome.best_replicate(side)
@@ -93,6 +96,11 @@ class BestEncoder:
             validation_score=float(validation[best]),
             test_score=float(test[best]),
         )
+
+    @property
+    def rule(self) -> Rule:
+        """By which rule its weights were kept."""
+        return self.outcome.rules[self.side]
 
 
 def register_encoders(
@@ -129,7 +137,7 @@ def register_encoders(
         client = connect(tracking_uri)
         registered: dict[Side, RegisteredModel | EncoderNotKeptError] = {}
         for side in sides:
-            best = BestEncoder.of(study, result.registered_strength(side), finished, side)
+            best = BestEncoder.of(study, result, finished, side)
             try:
                 registered[side] = _Registration(
                     client, study, result, best, weights, run_id, process
@@ -158,7 +166,8 @@ def _test_rows(study: Study) -> str:
 
 
 def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableEncoder:
-    outcome = replace(best.outcome, weights={best.side: weights.load(best.trial, best.side)})
+    kept = weights.load(best.trial, best.side, best.rule)
+    outcome = replace(best.outcome, weights={best.side: kept})
     try:
         return portable_encoder(outcome, study.data, best.training, modality=best.side)
     except Exception as error:
@@ -318,6 +327,7 @@ class _Registration:
             "test_score": repr(best.test_score),
             "validation_score": repr(best.validation_score),
             "seed": str(int(best.outcome.seeds[best.replicate])),
+            "kept_by": best.rule,
         }
 
     def _params(self) -> dict[str, str]:
@@ -327,10 +337,11 @@ class _Registration:
 
     def _description(self, number: str) -> str:
         best, metric = self.best, self.study.metric.name
+        kept = {"loss": "least loss", "accuracy": "best accuracy"}[best.rule]
         return (
             f"{headline(self.result)}\n\n{sentence(best.side, self.result)}\n\n"
-            f"Trained at λ = {strength(best.outcome.strength)}; of {len(best.outcome.seeds)} seeds "
-            "the one of least loss on validation rows. Its test "
+            f"Trained at λ = {strength(best.outcome.strength)}; of all epochs of "
+            f"{len(best.outcome.seeds)} seeds the one of {kept} on validation rows. Its test "
             f"{metric_name(metric)}: {score(best.test_score, metric)}.\n\n"
             f"```python\n{load_lines(self._name, number)}```"
         )

@@ -108,10 +108,10 @@ def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Poi
     points = _scores("validation", study.validation, outcome.predictions, ended)
     if outcome.test_predictions is not None:
         points += _scores("test", study.test, outcome.test_predictions, ended)
-    points += [
-        Point(f"best_epoch_{modality}", float(epochs.mean()), ended)
-        for modality, epochs in outcome.best_epoch.items()
-    ]
+    points += _best_epochs("best_epoch", outcome.best_epoch, ended)
+    if (other := outcome.by_accuracy) is not None:
+        points += _scores("test_by_accuracy", study.test, other.test_predictions, ended)
+        points += _best_epochs("best_epoch_by_accuracy", other.best_epoch, ended)
     for measure, values in outcome.similarity.items():
         points += _with_error(f"similarity_{measure}", values, ended)
     points += [Point("steps", outcome.steps, ended), Point("seconds", outcome.seconds, ended)]
@@ -159,6 +159,10 @@ def _scores(split: str, scorer: Scorer, predictions: dict[str, Any], ended: int)
         scores = scorer.scores(predictions, target)
         points += _with_error(f"{split}_{scorer.metric.name}_{target}", scores, ended)
     return points
+
+
+def _best_epochs(name: str, epochs: dict[str, Any], ended: int) -> list[Point]:
+    return [Point(f"{name}_{side}", float(each.mean()), ended) for side, each in epochs.items()]
 
 
 def _with_error(name: str, values: NDArray[np.floating], ended: int) -> list[Point]:

@@ -19,7 +19,8 @@ from tuner.models.encoders.replicated import Replicated
 from tuner.models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.models.export import portable_encoder
 from tuner.models.rows import Scaling, TrainingData
-from tuner.models.training.loop import stack_size, train
+from tuner.models.training.loop import train
+from tuner.models.training.stacks import stack_size
 
 TINY = TrainingConfig(
     encoder_b="mlp",

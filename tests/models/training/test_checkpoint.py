@@ -40,10 +40,14 @@ def training(
 def assert_same(one, other):
     assert one.steps == other.steps
     for modality in ("a", "b"):
-        for name, expected in one.weights[modality].items():
-            np.testing.assert_array_equal(other.weights[modality][name], expected)
+        for kept in (modality, f"{modality}_by_accuracy"):
+            for name, expected in one.weights[kept].items():
+                np.testing.assert_array_equal(other.weights[kept][name], expected)
         np.testing.assert_array_equal(one.predictions[modality], other.predictions[modality])
         np.testing.assert_array_equal(one.best_epoch[modality], other.best_epoch[modality])
+    for part, kept in vars(one.by_accuracy).items():
+        for name, expected in kept.items():
+            np.testing.assert_array_equal(getattr(other.by_accuracy, part)[name], expected)
     for name, expected in one.curves.items():
         np.testing.assert_array_equal(other.curves[name], expected)
 
@@ -112,6 +116,14 @@ def test_states_are_kept_in_any_store_and_removed(tmp_path, epochs, place):
     checkpoint.remove()
     assert checkpoint.load(0) is None
     checkpoint.remove()
+
+
+def test_a_state_of_an_earlier_program_is_no_beginning(tmp_path, epochs):
+    whole = training()
+    Checkpoint(str(tmp_path / "kept")).save(0, {"epoch": 5, "best_loss": {}})
+    epochs.done = 0
+    assert_same(whole, training(tmp_path / "kept"))
+    assert epochs.done == EPOCHS
 
 
 def test_short_trainings_write_nothing(tmp_path):

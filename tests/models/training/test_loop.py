@@ -1,6 +1,6 @@
 """The stacked training against a plain one, written as a textbook would."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,8 +16,10 @@ from tuner.models.encoders.stacked import unstack
 from tuner.models.errors import TrainingDivergedError, UnsupportedShapeError
 from tuner.models.evaluation.similarity import similarities
 from tuner.models.export import portable_encoder
+from tuner.models.outcome import RULES, weights_name
 from tuner.models.rows import Rows, Scaling, TrainingData
-from tuner.models.training.loop import _StackTraining, random_streams, stack_size, train
+from tuner.models.training.loop import _StackTraining, train
+from tuner.models.training.stacks import random_streams, stack_size
 
 CONFIG = TrainingConfig(
     encoder_a="mlp",
@@ -92,15 +94,44 @@ class PlainPair(nn.Module):
         return (forth + functional.cross_entropy(similarity.T, own)) / 2
 
 
+@dataclass
+class PlainTraining:
+    """Every epoch of one replicate: weights, and what validation rows say of each side."""
+
+    states: list[dict]
+    rows: list[dict]  # a side's losses and, in classification, codes and whether they are right
+
+    def loss(self, side):
+        return [float(epoch[side]["losses"].mean()) for epoch in self.rows]
+
+    def best(self, rule, side, rows=slice(None)):
+        """The epoch that a rule keeps, looking at some rows alone."""
+
+        def criteria(epoch):
+            seen = self.rows[epoch][side]
+            loss = float(seen["losses"][rows].sum())
+            return loss if rule == "loss" else (-int(seen["right"][rows].sum()), loss)
+
+        return min(range(len(self.rows)), key=criteria)
+
+    def crossed(self, rule, side):
+        """Codes at the epoch that the other half of the rows chose."""
+        codes = self.rows[0][side]["codes"].clone()
+        for half in (0, 1):
+            epoch = self.best(rule, side, slice(1 - half, None, 2))
+            codes[half::2] = self.rows[epoch][side]["codes"][half::2]
+        return codes
+
+
 def plain_training(data: TrainingData, config: TrainingConfig, strength: float, seed: int):
-    """Train one replicate; return the weights that were best for A and for B, and the curves."""
+    """Train one replicate until neither side's validation loss falls any more."""
     init, order = random_streams(seed)
     model = PlainPair(EncoderPair(data.shapes, data.outputs, config, [init]))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     xa, xb, y, known = tensors(data.train)
-    best, best_epoch, losses = {}, {}, []
+    found = PlainTraining([], [])
     for epoch in range(config.epochs):
         permutation = torch.randperm(len(y), generator=order)
         for start in range(0, len(y) - config.batch_size + 1, config.batch_size):
@@ -113,17 +144,21 @@ def plain_training(data: TrainingData, config: TrainingConfig, strength: float, 
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            va, vb, vy, vknown = tensors(data.validation)
+            va, vb, vy, _ = tensors(data.validation)
             _, _, oa, ob = model(va, vb)
-            now = {"a": float(task_loss(oa, vy, vknown)), "b": float(task_loss(ob, vy, vknown))}
-        losses.append(now)
-        for side, value in now.items():
-            if value < min((past[side] for past in losses[:-1]), default=np.inf):
-                best_epoch[side] = epoch
-                best[side] = {k: v.clone() for k, v in model.state_dict().items()}
-        if epoch - max(best_epoch.values()) >= config.patience:
+            found.rows.append({"a": seen(oa, vy), "b": seen(ob, vy)})
+        found.states.append({k: v.clone() for k, v in model.state_dict().items()})
+        if epoch - max(found.best("loss", side) for side in ("a", "b")) >= config.patience:
             break
-    return best, best_epoch, losses
+    return found
+
+
+def seen(output, y):
+    if y.dtype != torch.int64:
+        return {"losses": (output[:, 0] - y).abs()}
+    codes = output.argmax(-1)
+    losses = functional.cross_entropy(output, y, reduction="none")
+    return {"losses": losses, "codes": codes, "right": codes == y}
 
 
 def tensors(rows: Rows):
@@ -153,24 +188,54 @@ def test_a_stack_trains_what_the_plain_loop_trains(task, unlabelled, strength, p
     data = world(task, unlabelled)
     config = CONFIG.model_copy(update={"projection": projection})
     seeds = [11, 5]
-    training = _StackTraining(data, config, strength, seeds, torch.device("cpu"))
-    outcome = training.run(data.validation)
+    training = _StackTraining(data, config, strength, seeds, torch.device("cpu"), data.validation)
+    outcome = training.run()
+    rules = RULES if task == "classification" else RULES[:1]
+    assert (outcome.by_accuracy is None) == (task == "regression")
     for k, seed in enumerate(seeds):
-        best, best_epoch, losses = plain_training(data, config, strength, seed)
+        plain = plain_training(data, config, strength, seed)
         for side in ("a", "b"):
-            assert outcome.best_epoch[side][k] == best_epoch[side]
             curve = outcome.curves[f"validation_loss_{side}"][k]
-            np.testing.assert_allclose(
-                curve[~np.isnan(curve)], [now[side] for now in losses], rtol=1e-7
-            )
-            ours = training._best[side]  # of every replicate; an outcome has the best one's
-            for name, theirs in best[side].items():
-                part, _, rest = name.partition(f"_{side}.")
-                if part not in ("encoder", "head") or not rest:
-                    continue
-                stacked = ours[f"{part}.{rest}" if part == "encoder" else f"head.{rest[2:]}"][k]
-                theirs = theirs.T if rest.endswith("weight") else theirs[None]
-                np.testing.assert_allclose(stacked, theirs, rtol=1e-6, atol=1e-8)
+            np.testing.assert_allclose(curve[~np.isnan(curve)], plain.loss(side), rtol=1e-7)
+            for rule in rules:
+                kept = outcome.kept_by(dict.fromkeys("ab", rule))
+                assert kept.best_epoch[side][k] == plain.best(rule, side)
+                ours = training._kept[side].weights[rule].tensors  # an outcome has the best one's
+                assert_weights(ours, plain.states[plain.best(rule, side)], side, k)
+                if task == "classification":
+                    seen = plain.rows[plain.best(rule, side)][side]
+                    np.testing.assert_array_equal(kept.predictions[side][k], seen["codes"])
+                    np.testing.assert_array_equal(kept.test_predictions[side][k], seen["codes"])
+                    crossed = outcome.by_accuracy.crossed[f"{rule}/{side}"][k]
+                    np.testing.assert_array_equal(crossed, plain.crossed(rule, side))
+            if task == "classification":
+                curve = outcome.curves[f"validation_accuracy_{side}"][k]
+                right = [float(epoch[side]["right"].double().mean()) for epoch in plain.rows]
+                np.testing.assert_allclose(curve[~np.isnan(curve)], right, rtol=1e-7)
+
+
+def assert_weights(ours, theirs, side, replicate):
+    for name, values in theirs.items():
+        part, _, rest = name.partition(f"_{side}.")
+        if part in ("encoder", "head") and rest:
+            stacked = ours[f"{part}.{rest}" if part == "encoder" else f"head.{rest[2:]}"][replicate]
+            values = values.T if rest.endswith("weight") else values[None]
+            np.testing.assert_allclose(stacked, values, rtol=1e-6, atol=1e-8)
+
+
+def test_the_best_accuracy_is_of_another_epoch_than_the_least_loss():
+    """Else the tests beside this one would not tell the two apart."""
+    outcome = train(world(), CONFIG, strength=0.0, seeds=range(8), test=world().validation)
+    other = outcome.by_accuracy
+    assert (other.best_epoch["a"] != outcome.best_epoch["a"]).any()
+    crossed = [other.crossed[f"{rule}/a"] for rule in RULES]
+    assert (crossed[0] != crossed[1]).any()
+
+
+def test_without_test_rows_nothing_is_kept_by_accuracy():
+    outcome = train(world(), CONFIG, strength=0.0, seeds=[1])
+    assert outcome.by_accuracy is None
+    assert outcome.curves["validation_accuracy_a"].shape == (1, CONFIG.epochs)
 
 
 @pytest.mark.parametrize("stack", [1, 2, 3])
@@ -181,15 +246,24 @@ def test_the_weights_are_those_of_the_replicate_of_least_loss(stack):
         losses = np.nanmin(outcome.curves[f"validation_loss_{side}"], axis=1)
         best = outcome.best_replicate(side)
         assert losses[best] == losses.min() < np.delete(losses, best).min()
-        alone = train(data, CONFIG, strength=0.5, seeds=[4 + best], test=data.validation)
-        for name, values in alone.weights[side].items():
-            np.testing.assert_allclose(outcome.weights[side][name], values, rtol=1e-6, atol=1e-8)
+        accuracies = np.nanmax(outcome.curves[f"validation_accuracy_{side}"], axis=1)
+        by_accuracy = outcome.best_replicate(side, "accuracy")
+        assert accuracies[by_accuracy] == accuracies.max()
+        for rule, replicate in zip(RULES, (best, by_accuracy), strict=True):
+            alone = train(data, CONFIG, strength=0.5, seeds=[4 + replicate], test=data.validation)
+            name = weights_name(side, rule)
+            for part, values in alone.weights[name].items():
+                ours = outcome.weights[name][part]
+                np.testing.assert_allclose(ours, values, rtol=1e-6, atol=1e-8)
 
 
 def test_how_many_share_a_stack_changes_nothing_but_rounding():
     data, config = world(unlabelled=0.3), CONFIG.model_copy(update={"epochs": 15, "patience": 2})
     seeds = range(4)
-    outcomes = [train(data, config, strength=1.0, seeds=seeds, stack=k) for k in (1, 2, 4)]
+    outcomes = [
+        train(data, config, strength=1.0, seeds=seeds, stack=k, test=data.validation)
+        for k in (1, 2, 4)
+    ]
     stopped = {tuple(np.isnan(o.curves["train_loss_a"]).sum(1)) for o in outcomes}
     assert len(stopped) == 1
     assert len(set(stopped.pop())) > 1  # replicates stop at epochs of their own
@@ -199,6 +273,9 @@ def test_how_many_share_a_stack_changes_nothing_but_rounding():
             np.testing.assert_allclose(other.curves[name], curve, rtol=1e-9, equal_nan=True)
         for side in ("a", "b"):
             np.testing.assert_array_equal(other.predictions[side], outcomes[0].predictions[side])
+        for part, first in vars(outcomes[0].by_accuracy).items():
+            for name, values in first.items():
+                np.testing.assert_array_equal(getattr(other.by_accuracy, part)[name], values)
 
 
 def test_the_same_call_gives_the_same_bits():

@@ -47,6 +47,14 @@ def page(folder):
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
+def test_what_to_know_before_it_is_used_is_below_the_headline(classification, tmp_path):
+    words = f"Still learning at λ = 4 <{HOSTILE}"
+    result = classification.result.model_copy(update={"warnings": (words,)})
+    write_report(classification.study, result, classification.finished, tmp_path)
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert text.index("Undecided, keep λ = 0") < text.index(words) < text.index("Modality A")
+
+
 def test_it_needs_no_network(page):
     assert page.addresses
     assert all(address.startswith("data:") for address in page.addresses)

@@ -64,6 +64,7 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, new_home, t
         page.locator("#trials-table tr").first.wait_for(timeout=120_000)
         page.locator(".card .verdict").nth(2).wait_for(timeout=120_000)
         assert page.locator("#state").inner_text() == "done"
+        assert page.locator("#warnings p").inner_text().startswith("Still learning after 3 epochs")
         assert page.locator("#trials-table tr").count() == 5
         assert page.locator("#curve canvas").count() == 1
         assert page.get_by_text("Information profile").is_visible()

@@ -21,6 +21,7 @@ from tests.tuner.conftest import make_study
 from tuner.data import Split
 from tuner.storage.database import Database
 from tuner.storage.weights import WeightFiles, WeightStore
+from tuner.study.result import CheckpointRule
 from tuner.tracking.connection import connect
 from tuner.tracking.registry import BestEncoder, model_name, register_encoders
 from tuner.tracking.tracker import StudyTracker
@@ -123,9 +124,7 @@ def test_without_its_weights_an_encoder_is_not_registered(classification, tracki
     with Database(f"sqlite:///{tmp_path / 'studies.db'}") as database:
         weights = WeightStore(database, str(tmp_path / "weights"))
         finished = [weights.keep(classification.study.id, t) for t in classification.finished]
-    best = BestEncoder.of(
-        classification.study, classification.result.modalities.a.strength, finished, "a"
-    )
+    best = BestEncoder.of(classification.study, classification.result, finished, "a")
     (tmp_path / "weights" / best.trial.weights.digests["a"]).write_bytes(b"damaged")
     models = register_encoders(
         classification.study,
@@ -141,7 +140,7 @@ def test_without_its_weights_an_encoder_is_not_registered(classification, tracki
 
 def test_a_version_says_where_it_comes_from(registered):
     study = registered.study
-    best = BestEncoder.of(study.study, study.result.modalities.b.strength, study.finished, "b")
+    best = BestEncoder.of(study.study, study.result, study.finished, "b")
     version = registered.version("b")
     assert version.status == "READY"
     assert version.tags["lambda"] == "0"  # B is not to be aligned
@@ -158,7 +157,7 @@ def test_a_version_says_where_it_comes_from(registered):
 
 def test_the_best_replicate_is_chosen_on_validation_rows(classification):
     study, finished = classification.study, classification.finished
-    best = BestEncoder.of(study, classification.result.modalities.a.strength, finished, "a")
+    best = BestEncoder.of(study, classification.result, finished, "a")
     validation = study.validation.scores(best.outcome.predictions, "a")
     test = study.test.scores(best.outcome.test_predictions, "a")
     assert best.outcome.strength == 0.4
@@ -166,6 +165,30 @@ def test_the_best_replicate_is_chosen_on_validation_rows(classification):
     assert losses[best.replicate] == losses.min()
     assert validation[best.replicate] == best.validation_score
     assert test[best.replicate] == best.test_score
+
+
+def test_what_is_registered_is_what_was_tested_by_whichever_rule(tracking_uri, tmp_path):
+    """Registering compares the encoder's answers with those that were measured by that rule."""
+    settings = (("learning_rate", 0.01), ("epochs", 12))
+    small = make_study("classification", settings=settings)
+    rule = CheckpointRule(rule="accuracy", baseline={"loss": 0.1, "accuracy": 0.2}, gain=None)
+    kept = {"a": "accuracy", "b": "loss"}
+    a = small.result.modalities.a.model_copy(update={"checkpoint": rule})
+    modalities = small.result.modalities.model_copy(update={"a": a})
+    result = small.result.model_copy(update={"modalities": modalities})
+    assert result.rules == kept
+    registered = Registered(dataclasses.replace(small, result=result), tracking_uri, tmp_path)
+    for side, rule in kept.items():
+        best = BestEncoder.of(small.study, result, small.finished, side)
+        tags = registered.version(side).tags
+        assert tags["kept_by"] == rule
+        assert float(tags["test_score"]) == best.test_score
+    best = BestEncoder.of(small.study, result, small.finished, "a")
+    by_loss = BestEncoder.of(small.study, small.result, small.finished, "a")
+    ours, theirs = (b.outcome.test_predictions["a"][b.replicate] for b in (best, by_loss))
+    assert (ours != theirs).any()  # else the one would pass for the other
+    assert "the one of best accuracy on validation rows" in registered.version("a").description
+    assert "the one of least loss on validation rows" in registered.version("b").description
 
 
 def test_encoders_are_the_same_without_this_project(classification, regression, original, tmp_path):
@@ -184,7 +207,7 @@ def test_encoders_are_the_same_without_this_project(classification, regression, 
 
 def trained(study):
     """What the registered encoder of A predicted for test rows when it was trained."""
-    best = BestEncoder.of(study.study, study.result.modalities.a.strength, study.finished, "a")
+    best = BestEncoder.of(study.study, study.result, study.finished, "a")
     return best.outcome.test_predictions["a"][best.replicate]
 
 

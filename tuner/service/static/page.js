@@ -174,7 +174,7 @@ async function open(id) {
   const study = await call("GET", `/studies/${id}`);
   $("study-name").textContent = study.name;
   document.title = `${study.name} · Alignment tuner`;
-  for (const part of ["verdicts", "information", "trials-table", "actions", "curve", "alike"]) $(part).replaceChildren();
+  for (const part of ["verdicts", "information", "trials-table", "actions", "curve", "alike", "warnings"]) $(part).replaceChildren();
   $("headline").textContent = "";
   charts = {};
   state(study);
@@ -254,6 +254,7 @@ async function finished(id) {
   const titles = { a: "Modality A", b: "Modality B", joint: "Both (mean)" };
   const answers = { a: result.modalities.a, b: result.modalities.b, joint: result.joint };
   $("headline").textContent = result.headline || "";
+  $("warnings").replaceChildren(...(result.warnings || []).map((text) => element("p", { textContent: text })));
   $("verdicts").replaceChildren(...Object.entries(answers).map(([target, answer]) => {
     const kind = { align: "align", "do not align": "not" }[answer.verdict] || "";
     const measured = target === "joint" ? answer : answer.test;

@@ -1,0 +1,1 @@
+"""What the epochs of a training say: whose weights an answer rests on, and if they were enough."""
