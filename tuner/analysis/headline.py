@@ -8,6 +8,7 @@ from tuner.study.scores import Target
 _WHOSE: dict[Target, str] = {"a": "{} of A", "b": "{} of B", "joint": "{} of A and B"}
 
 _TWICE = 2  # of seeds alone: near the number that never suffices its estimate is worth little
+_OUT_OF_REACH = 100
 
 
 def metric_name(metric: str) -> str:
@@ -84,6 +85,9 @@ def needs_words(answer: Answer | ModalityAnswer, result: StudyResult) -> str | N
     if needed is None:
         return None
     gain = f"{needed.goal} a gain of {_size(needed.size, result)}"
+    if needed.search > _OUT_OF_REACH and needed.both is not None:
+        times = f"over {_OUT_OF_REACH} times as many seeds and validation rows of the search"
+        return f"to {gain} at every λ takes {times}"
     times = f"{needed.search:,.0f}" if needed.search >= 10 else f"{needed.search:.1f}"
     larger = f"a search with {times} times as many seeds and validation rows"
     if needed.both is None:

@@ -182,6 +182,11 @@ NEEDS = {"goal": "show", "size": 0.02, "has": (12, 300), "rows": None, "search":
             "0.020 at every λ",
         ),
         (
+            {"seeds": None, "both": (20, 500), "goal": "rule out", "search": 4775.0},
+            "to rule out a gain of 0.020 at every λ takes over 100 times as many seeds and "
+            "validation rows of the search",
+        ),
+        (
             {"seeds": 12, "both": (12, 300)},
             "more λs or seeds of the search would show whether to believe it",
         ),
