@@ -51,5 +51,6 @@ def test_mixed_precision_trains_to_about_the_same_losses_with_weights_in_float32
     )
     for name, curve in full.curves.items():
         np.testing.assert_allclose(mixed.curves[name], curve, rtol=0.1)
-        assert not np.array_equal(mixed.curves[name], curve)
+        if "loss" in name:  # as many rows may be right
+            assert not np.array_equal(mixed.curves[name], curve)
     assert all(values.dtype == np.float32 for values in mixed.weights["a"].values())
