@@ -7,9 +7,20 @@ import numpy as np
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import CURVES, KeptByAccuracy, TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
+from tuner.study.spec import StudySpec
 from tuner.study.trial import TrialRequest
 
 Accuracy = Callable[[float], float]
+
+# Enough to be decided, as a rule; searched in one batch.
+DECIDED = StudySpec(
+    trials=10,
+    batch=10,
+    replicates=4,
+    confirm_replicates=6,
+    smallest_gain=0.03,
+    training=TrainingConfig(epochs=2),
+)
 
 
 def simulate(

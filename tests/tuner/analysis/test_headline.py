@@ -4,13 +4,11 @@ import pytest
 
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
-from tests.support.simulated import simulate
+from tests.support.simulated import DECIDED, simulate
 from tuner.analysis.headline import headline
 from tuner.cli.console import show_answer
-from tuner.models.config import TrainingConfig
 from tuner.report.note import result_note
 from tuner.study.result import MetricSummary, Needs, StudyResult
-from tuner.study.spec import StudySpec
 
 CURVES = {
     "rises": lambda strength: 0.6 + 0.05 * strength,
@@ -20,21 +18,13 @@ CURVES = {
     "collapse": lambda strength: 0.4 if strength else 0.8,
     "weak": lambda strength: 0.8 + 0.004 * strength**0.5,
 }
-SPEC = StudySpec(
-    trials=10,
-    batch=10,
-    replicates=4,
-    confirm_replicates=6,
-    smallest_gain=0.03,
-    training=TrainingConfig(epochs=2),
-)
 
 
 def answered(curve: str) -> StudyResult:
     rows, smallest = (400, 0.01) if curve == "weak" else (1500, 0.03)
     trials = 6 if curve == "weak" else 10
     update = {"smallest_gain": smallest, "trials": trials, "batch": trials}
-    spec = SPEC.model_copy(update=update)
+    spec = DECIDED.model_copy(update=update)
     return answer_in_process(spec, worlds.null(0, rows=rows), simulate(CURVES[curve]))
 
 

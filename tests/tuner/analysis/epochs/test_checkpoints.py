@@ -7,23 +7,12 @@ import pytest
 
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
-from tests.support.simulated import simulate
+from tests.support.simulated import DECIDED, simulate
 from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
-from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.metrics import METRICS
 from tuner.report.wording import kept_words
-from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
-
-SPEC = StudySpec(
-    trials=10,
-    batch=10,
-    replicates=4,
-    confirm_replicates=6,
-    smallest_gain=0.03,
-    training=TrainingConfig(epochs=2),
-)
 
 
 def rises(strength: float) -> float:
@@ -31,7 +20,7 @@ def rises(strength: float) -> float:
 
 
 def answered(by_accuracy=None, metric="auto"):
-    spec = SPEC.model_copy(update={"metric": metric})
+    spec = DECIDED.model_copy(update={"metric": metric})
     return answer_in_process(
         spec, worlds.null(0, rows=1500), simulate(rises, by_accuracy=by_accuracy)
     )
@@ -62,7 +51,7 @@ def test_where_there_is_one_rule_it_is_the_least_loss():
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_rules_are_scored_in_the_metric_of_the_study_on_rows_that_did_not_choose(metric):
-    study = Study.of(SPEC.model_copy(update={"metric": metric}), worlds.null(0))
+    study = Study.of(DECIDED.model_copy(update={"metric": metric}), worlds.null(0))
     request = TrialRequest(phase="confirm", number=0, strength=0.0, seeds=(1, 2))
     train = simulate(rises, by_accuracy=lambda _: 0.9)
     outcome = train(request, study.data, study.training, study.test_rows)
@@ -117,6 +106,6 @@ def test_a_study_that_was_begun_before_there_were_two_rules_ends_by_the_one():
         outcome = both(request, *arguments)
         return outcome if request.strength == 0 else replace(outcome, by_accuracy=None)
 
-    result = answer_in_process(SPEC, worlds.null(0, rows=1500), train)
+    result = answer_in_process(DECIDED, worlds.null(0, rows=1500), train)
     assert result.joint == answered().joint
     assert result.modalities.a.checkpoint is None

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
-from tests.support.simulated import simulate
+from tests.support.simulated import DECIDED, simulate
 from tuner.analysis.epochs.learning import StillLearning, epochs_wanted
 from tuner.cli.console import show_answer
 from tuner.data import from_arrays
@@ -22,14 +22,7 @@ from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
 
-SPEC = StudySpec(
-    trials=10,
-    batch=10,
-    replicates=4,
-    confirm_replicates=6,
-    smallest_gain=0.03,
-    training=TrainingConfig(epochs=20),
-)
+SPEC = DECIDED.model_copy(update={"training": TrainingConfig(epochs=20)})
 
 
 def falling(strength: float, epochs: int) -> np.ndarray:
