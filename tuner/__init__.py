@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuner.answered import extend
     from tuner.client import Client
     from tuner.data import read
     from tuner.orchestrator import run, run_study
@@ -28,6 +29,7 @@ __all__ = [
     "Study",
     "StudyResult",
     "StudySpec",
+    "extend",
     "plot_curve",
     "read",
     "run",
@@ -40,6 +42,7 @@ _HOME = {
     "Study": "tuner.study.study",
     "StudyResult": "tuner.study.result",
     "StudySpec": "tuner.study.spec",
+    "extend": "tuner.answered",
     "plot_curve": "tuner.report.figures",
     "read": "tuner.data",
     "run": "tuner.orchestrator",

@@ -168,6 +168,20 @@ class Client:
                         return
             time.sleep(_SHORTEST_PAUSE)
 
+    def extend(self, study: str, seeds: int | None = None) -> dict[str, Any]:
+        """Submit a study that adds confirming seeds to one that is done.
+
+        Args:
+            study: Its id.
+            seeds: How many there are to be in all; None for as many as would decide it.
+
+        Raises:
+            ServiceError: If it has no answer, as many seeds, or more would not decide it.
+        """
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        path = f"/studies/{study}/extend"
+        return self._json("POST", path, json={"seeds": seeds}, headers=headers)
+
     def cancel(self, study: str) -> dict[str, Any]:
         """Stop a study; its finished trials are kept."""
         return self._json("POST", f"/studies/{study}/cancel")

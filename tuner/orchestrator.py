@@ -16,7 +16,7 @@ from tuner.analysis.conclusion import conclude, curve_point
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
-from tuner.errors import SpecError, StudyInUseError
+from tuner.errors import StudyInUseError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
 from tuner.models.encoders.source import search_path
@@ -28,7 +28,7 @@ from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
-from tuner.study.spec import StudySpec, spec_from_options
+from tuner.study.spec import spec_from_options
 from tuner.study.study import Study, read_dataset
 from tuner.study.trial import FinishedTrial, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
@@ -120,7 +120,7 @@ def run_study(
     settings = settings or Settings()
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
-        finished, row = _opened(study, store, source)
+        finished, row = opened(study, store, source)
         if row.result is not None and row.result["mlflow"] is not None:
             return StudyResult.model_validate(row.result)
         driver = Orchestrator(
@@ -139,13 +139,12 @@ def run_study(
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
 
 
-def _opened(
+def opened(
     study: Study, store: StudyStore, source: str | None
 ) -> "tuple[list[FinishedTrial], StudyRow]":
     """Return what is finished of a study; one that is new is checked before it is written down."""
     store.check_warm_start(study.spec.warm_start, study.dataset.fingerprint)
-    finished = store.trials(study.id)
-    if not finished:
+    if store.get(study.id) is None:
         study.check_encoders()
     row = store.open(
         study.id,
@@ -153,70 +152,9 @@ def _opened(
         fingerprint=study.dataset.fingerprint,
         spec=study.spec.model_dump(mode="json"),
         data=None if source is None else _from_everywhere(source),
+        shorter=study.shorter,
     )
-    return finished, row
-
-
-def publish_study(
-    study_id: str, settings: Settings | None = None, *, source: str | None = None
-) -> StudyResult:
-    """Register the encoders of a study that is done, and log its runs and report, again.
-
-    Args:
-        study_id: The study.
-        settings: Where things are kept; None for what the environment says.
-        source: Path or URI of its data; where it was run from if not given.
-
-    Returns:
-        The answer as it was, and where everything is: `StudyResult.missing` is what still is not.
-
-    Raises:
-        SpecError: If there is no such study, no answer, or it is of other data or other code.
-        DataError: If the data cannot be read.
-        StudyInUseError: If another process works on it.
-    """
-    settings = settings or Settings()
-    with Database(settings.store_url) as database, Lease(database, study_id):
-        store = StudyStore(database)
-        row = store.get(study_id)
-        if row is None or row.result is None:
-            state = "there is no such study in" if row is None else "it has no answer yet in"
-            raise SpecError(f"study {study_id}: {state} the store ({settings.home})")
-        study = _study_of(row, source, settings)
-        tracker = StudyTracker(
-            study,
-            store,
-            tracking_uri=settings.tracking_uri,
-            artifact_location=settings.artifact_location,
-        )
-        try:
-            result = StudyResult.model_validate(row.result)
-            result = publish(study, result, store.trials(study_id), tracker, settings)
-        finally:
-            tracker.close()
-        store.update(study_id, result=result.model_dump(mode="json"))
-        return result
-
-
-def _study_of(row: "StudyRow", source: str | None, settings: Settings) -> Study:
-    """Make a stored study of its data again."""
-    source = source or row.source or row.options.get("data")
-    if source is None:
-        raise SpecError(
-            f"study {row.id}: the store does not know where its data are; say it with --data DATA"
-        )
-    spec = StudySpec.model_validate(row.spec)
-    dataset = read_dataset(spec, source, row.name, max_bytes=settings.max_data)
-    study = Study.of(spec, dataset)
-    if study.id != row.id:
-        what = "own code or the folder of an encoder is"
-        if dataset.fingerprint != row.fingerprint:
-            what = f"data in {source} are"
-        raise SpecError(
-            f"study {row.id}: the {what} no longer what it was about; bring back what it was, and "
-            "say where with --data DATA if the data lie elsewhere now"
-        )
-    return study
+    return store.trials(study.id), row
 
 
 def _from_everywhere(source: str) -> str:

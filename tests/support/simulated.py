@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tuner.models.config import TrainingConfig
-from tuner.models.outcome import CURVES, KeptByAccuracy, TrainingOutcome
+from tuner.models.outcome import ACCURACY_CURVES, CURVES, KeptByAccuracy, TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.spec import StudySpec
 from tuner.study.trial import TrialRequest
@@ -55,6 +55,7 @@ def simulate(
         curves = {name: np.ones((replicates, config.epochs), np.float32) for name in CURVES}
         for side in "ab":
             curves[f"validation_loss_{side}"][:] = losses(request.strength, config.epochs)
+        curves |= dict.fromkeys(ACCURACY_CURVES, curves[CURVES[0]])
         other = None
         if by_accuracy is not None and confirm:
             kept = {m: predict(data.validation, k, by_accuracy) for k, m in enumerate("ab")}

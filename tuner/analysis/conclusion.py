@@ -14,6 +14,7 @@ from tuner.analysis.epochs.learning import StillLearning
 from tuner.analysis.gain import Gain, measured_gain
 from tuner.analysis.guess import guess_of
 from tuner.analysis.headline import headline
+from tuner.analysis.looks import level
 from tuner.analysis.needs import needs
 from tuner.analysis.observations import observe
 from tuner.errors import StudyFailedError
@@ -42,10 +43,7 @@ from tuner.study.result import (
 )
 from tuner.study.scores import Scorer, Target
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial, Overrides
-
-_POINT = 0.01
-_SHARE_OF_ERROR = 0.02
+from tuner.study.trial import FinishedTrial, Overrides, confirmations
 
 
 def conclude(
@@ -89,6 +87,7 @@ def conclude(
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=None if warm_start is None else warm_start.study,
+        extends=next(iter(study.shorter), None),
         cost=_cost(finished, wall_seconds),
         mlflow=None,
     )
@@ -122,7 +121,7 @@ class _Confirmation:
 
     @classmethod
     def of(cls, study: Study, finished: Sequence[FinishedTrial]) -> "_Confirmation":
-        trials = {t.request.strength: t for t in finished if t.request.phase == "confirm"}
+        trials = confirmations(finished)
         baseline = trials[0.0].outcome
         if baseline is None:
             raise StudyFailedError(
@@ -153,6 +152,12 @@ class _Confirmation:
             for strength, trial in self.trials.items()
             if trial.outcome is not None
         }
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Seeds at every look, of those that count."""
+        spec, seeds = self.study.spec, len(self.baseline.seeds)
+        return tuple(n for n in (spec.confirm_replicates, *spec.looks) if n <= seeds)
 
     @property
     def baseline(self) -> TrainingOutcome:
@@ -215,6 +220,16 @@ class _Confirmation:
                 gains[rule] = self.study.metric.sign * float(means[0] - means[1])
         return gains
 
+    def _looks_words(self) -> str:
+        """Say that seeds were added, and what that does to intervals."""
+        if len(self.looks) == 1:
+            return ""
+        seeds = ", ".join(map(str, self.looks))
+        return (
+            f" Looked at {len(self.looks)} times, with {seeds} seeds: the interval on test rows is "
+            "as much wider as that asks for."
+        )
+
     def _kept_words(self, target: Target, choice: Choice) -> str:
         """Say that weights are not those of the least loss, and what these would gain."""
         sides = [side.upper() for side, rule in self.baseline.rules.items() if rule == "accuracy"]
@@ -257,11 +272,14 @@ class _Confirmation:
         if best is None:
             evidence = f"λ = {choice.candidate:.3g} could not be trained again: {reason}"
             return Decision(verdict="undecided", reason="needs more", evidence=evidence), None
-        gain = measured_gain(self.study.test, _tested(best), _tested(self.baseline), target)
+        gain = measured_gain(
+            *(self.study.test, _tested(best), _tested(self.baseline), target),
+            error=level(self.looks),
+        )
         learning = self.learning.strengths(target)
         decision = decide(choice, gain, self._smallest_gain(target), learning)
         largest = self.study.spec.max_lambda
-        more = self._kept_words(target, choice)
+        more = self._looks_words() + self._kept_words(target, choice)
         if decision.verdict == "align" and choice.candidate >= largest:
             more += f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
         return replace(decision, evidence=decision.evidence + more), gain
@@ -269,22 +287,17 @@ class _Confirmation:
     def _needs(self, target: Target, choice: Choice, gain: Gain | None) -> Needs | None:
         if gain is None:
             return None
-        seeds, rows = len(self.baseline.seeds), len(self.study.test.truth)
-        needed = needs(choice, gain, self._smallest_gain(target), seeds=seeds, rows=rows)
+        rows = len(self.study.test.truth)
+        needed = needs(choice, gain, self._smallest_gain(target), looks=self.looks, rows=rows)
         if needed is None:
             return None
-        confirming = needed.seeds or (needed.both[0] if needed.both else seeds)
+        confirming = needed.seeds or (needed.both or needed.has)[0]
         trainings = math.ceil(self.trained * needed.search) + len(self.trials) * confirming
         return needed.model_copy(update={"trainings": trainings})
 
     def _smallest_gain(self, target: Target) -> float:
-        """What is worth having: as asked, else .01 of a rate, 2 % of an error without alignment."""
-        asked, test = self.study.spec.smallest_gain, self.study.test
-        if asked is not None:
-            return asked
-        if test.metric.direction == "maximize":
-            return _POINT
-        return _SHARE_OF_ERROR * float(test.scores(_tested(self.baseline), target).mean())
+        scores = self.study.test.scores(_tested(self.baseline), target)
+        return self.study.smallest_gain(float(scores.mean()))
 
 
 def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:

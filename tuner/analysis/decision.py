@@ -23,7 +23,7 @@ from tuner.typing import Floats
 _GRID = 65
 _DRAWS = 4000
 _USEFUL = 0.25  # in u; λ = .15 of 4
-_SUPPORT = 0.7
+SUPPORT = 0.7
 _WITH_POWER = 4 / 3  # of the reach of a simultaneous 95 % band: z.₈ standard errors more
 
 
@@ -93,10 +93,11 @@ class Choice:
         interval: 95 % interval of the λ of the highest gain, to 1/64 of u. It may include 0 and
             λ_max, and is the whole range if validation rows are of too few groups to tell.
         candidate: The λ > 0 to confirm against λ = 0: `best` if that is above 0, else the least
-            harmful of the useful strengths (u at least 1/4).
-        expected: Gain at the candidate, on validation rows. Where `best` is above 0 it is the
+            harmful of the useful strengths (u at least 1/4); then what the targets agree on (see
+            `tuner.analysis.candidates`).
+        expected: Gain at its own candidate, on validation rows. Where `best` is above 0 it is the
             best of many, so an optimistic one.
-        support: Posterior probability, on validation rows, that the candidate gains at all.
+        support: Posterior probability, on validation rows, that its own candidate gains at all.
         average: Gain averaged over the range searched, evenly in u, on validation rows; without
             an interval, and of no groups, if every λ was still learning.
         band: What the gains at all λs lie below, on validation rows.
@@ -237,7 +238,7 @@ def _reason(
     """The reason of a verdict, and the beginning of its evidence."""
     if 0.0 in learning:
         return "needs more", "Nothing is decided, for λ = 0 was still learning"
-    if choice.best > 0 and choice.support >= _SUPPORT and confirmed.low > 0:
+    if choice.best > 0 and choice.support >= SUPPORT and confirmed.low > 0:
         small = ", by less than is worth having" if confirmed.high < smallest else ""
         return "gain confirmed", f"Alignment helps{small}"
     if choice.candidate in learning:

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from tuner.analysis.looks import ERROR
 from tuner.models.evaluation.resampling import Grouping
 from tuner.study.scores import Scorer, Target
 from tuner.typing import Array, Floats
@@ -23,6 +24,7 @@ class CrossedVariance:
         residual: σ²_residual/(Sn).
         seed_freedom: Degrees of freedom of `seeds`.
         row_freedom: The same of `rows`.
+        error: How often an interval misses: see `tuner.analysis.looks.level`.
     """
 
     seeds: float
@@ -30,6 +32,7 @@ class CrossedVariance:
     residual: float
     seed_freedom: float
     row_freedom: float
+    error: float = ERROR
 
     @classmethod
     def estimate(
@@ -38,6 +41,7 @@ class CrossedVariance:
         resampled: Floats | None,
         freedom: float = 1.0,
         resolution: float = 0.0,
+        error: float = ERROR,
     ) -> Self:
         """Estimate from gains of S seeds (S,), and these under resampled rows (B, S).
 
@@ -49,6 +53,7 @@ class CrossedVariance:
             freedom: Degrees of freedom of the variance over rows.
             resolution: What one row changes: there is at least the variance that one row of every
                 seed makes. See `Scorer.resolution`.
+            error: How often the interval misses.
         """
         replicates = gains.size
         seeds, rows, residual = float(gains.var(ddof=1)) / replicates, 0.0, 0.0
@@ -63,6 +68,7 @@ class CrossedVariance:
             residual=residual,
             seed_freedom=replicates - 1,
             row_freedom=freedom,
+            error=error,
         )
 
     @property
@@ -70,8 +76,8 @@ class CrossedVariance:
         """Variance of the mean gain: the residual once."""
         return max(self.seeds + self.rows - self.residual, self.seeds, self.rows)
 
-    def scaled(self, *, seeds: float, rows: float) -> Self:
-        """The same with so many times as many seeds and rows (or groups)."""
+    def scaled(self, *, seeds: float, rows: float, error: float = ERROR) -> Self:
+        """The same with so many times as many seeds and rows (or groups), at another error."""
         residual = self.residual / (seeds * rows)
         return type(self)(
             seeds=max(self.seeds - self.residual, 0.0) / seeds + residual,
@@ -79,26 +85,28 @@ class CrossedVariance:
             residual=residual,
             seed_freedom=(self.seed_freedom + 1) * seeds - 1,
             row_freedom=(self.row_freedom + 1) * rows - 1,
+            error=error,
         )
 
     @property
     def half_width(self) -> float:
-        """Half the width of the 95 % interval of the gain.
+        """Half the width of the interval of the gain.
 
         √(t²_{S−1} seeds + t²_{n−1} rows − t²_{(S−1)(n−1)} residual), each part with Student's t
         of its own degrees of freedom, and never less than either of the first two alone (after
         Howe 1974, Graybill and Wang 1980). It keeps its level for every number of seeds and every
         mixture of the three; Satterthwaite's approximation does not with two or three seeds.
         """
-        seeds = _student(self.seed_freedom) ** 2 * self.seeds
-        rows = _student(self.row_freedom) ** 2 * self.rows
-        residual = _student(self.seed_freedom * self.row_freedom) ** 2 * self.residual
+        both = self.seed_freedom * self.row_freedom
+        seeds = _student(self.seed_freedom, self.error) ** 2 * self.seeds
+        rows = _student(self.row_freedom, self.error) ** 2 * self.rows
+        residual = _student(both, self.error) ** 2 * self.residual
         return float(np.sqrt(max(seeds + rows - residual, seeds, rows)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """A gain over λ = 0, in units of the score, with its 95 % interval.
+    """A gain over λ = 0, in units of the score, with its interval, of 95 % at the first look.
 
     Attributes:
         value: The gain.
@@ -128,7 +136,11 @@ class Gain:
 
 
 def measured_gain(
-    scorer: Scorer, treated: dict[str, Array], baseline: dict[str, Array], target: Target
+    scorer: Scorer,
+    treated: dict[str, Array],
+    baseline: dict[str, Array],
+    target: Target,
+    error: float = ERROR,
 ) -> Gain:
     """Mean gain of predictions with alignment over those without, by the same seeds.
 
@@ -137,6 +149,7 @@ def measured_gain(
         treated: Predictions with alignment of each modality, (replicates, rows).
         baseline: The same without.
         target: What is scored.
+        error: How often the interval misses.
     """
     sign = scorer.metric.sign
     ours, theirs = (_resampled(scorer, each, target) for each in (treated, baseline))
@@ -146,6 +159,7 @@ def measured_gain(
         None if ours is None or theirs is None else sign * (ours - theirs),
         scorer.grouping,
         scorer.resolution,
+        error,
     )
 
 
@@ -166,6 +180,7 @@ def paired_gain(
     resampled: Floats | None,
     grouping: Grouping | None = None,
     resolution: float = 0.0,
+    error: float = ERROR,
 ) -> Gain:
     """Mean gain of the treated replicates, for other seeds and other rows than these.
 
@@ -181,6 +196,7 @@ def paired_gain(
             means that they are too few for an interval.
         resolution: What one row changes of a score: no interval is narrower for rows that happen
             to be predicted alike.
+        error: How often the interval misses.
 
     Raises:
         ValueError: If a shape is not as said, or a number is not finite.
@@ -194,7 +210,7 @@ def paired_gain(
     freedom = 1.0 if resampled is None else len(resampled) - 1.0
     if grouping is not None:
         freedom = max(grouping.freedom, 1.0)
-    variance = CrossedVariance.estimate(gains, resampled, freedom, resolution)
+    variance = CrossedVariance.estimate(gains, resampled, freedom, resolution, error)
     value, half = float(gains.mean()), variance.half_width
     if not np.isfinite(half):
         raise ValueError("scores must be finite")
@@ -207,10 +223,10 @@ def paired_gain(
 
 def reach(sample: Floats, freedom: float) -> float:
     """Half the width of the 95 % interval of one draw, by Student's t."""
-    return _student(freedom) * float(sample.std(ddof=1))
+    return _student(freedom, ERROR) * float(sample.std(ddof=1))
 
 
-def _student(freedom: float) -> float:
+def _student(freedom: float, error: float) -> float:
     from scipy import special
 
-    return float(special.stdtrit(freedom, 0.975))
+    return float(special.stdtrit(freedom, 1 - error / 2))

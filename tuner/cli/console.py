@@ -1,7 +1,7 @@
 """What a person sees in the terminal: progress on standard error, the answer on standard output."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.padding import Padding
@@ -16,11 +16,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from tuner.analysis.forecast import Forecast
+from tuner.analysis.needs import deciding_seeds
 from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
+from tuner.errors import SpecError
 from tuner.report.wording import (
     ATOM_TITLES,
     expectation,
+    forecast_words,
     guess_words,
     headline,
     hindsight,
@@ -51,8 +55,31 @@ def run(
     source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
-    from tuner.orchestrator import run_study
+    return _answer(_read(source, spec, settings), source, settings, workers, time_budget)
 
+
+def plan(source: str, spec: StudySpec, settings: Settings) -> Forecast:
+    """Read the data and try what the question would take, showing how it goes."""
+    from tuner.pilot import pilot
+
+    study = _read(source, spec, settings)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as bar:
+        task = bar.add_task("reading the profile", total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, description=f"training λ {min(done + 1, total)} of {total}")
+
+        return pilot(study, settings, source=source, on_progress=report)
+
+
+def show_forecast(told: Forecast, workers: int) -> None:
+    """Print what a study would take, and be able to show."""
+    for words in forecast_words(told, workers):
+        _out.print(words)
+
+
+def _read(source: str, spec: StudySpec, settings: Settings) -> Study:
     with reading(source) as on_step:
         dataset = read_dataset(spec, source, max_bytes=settings.max_data, on_step=on_step)
     for warning in dataset.warnings:
@@ -60,6 +87,37 @@ def run(
     study = Study.of(spec, dataset)
     for warning in study.inputs.warnings[len(dataset.warnings) :]:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
+    return study
+
+
+def extend(
+    study_id: str,
+    seeds: int | None,
+    settings: Settings,
+    workers: int | None,
+    *,
+    source: str | None,
+) -> StudyResult:
+    """Add seeds to a study, showing how it goes."""
+    from tuner.answered import extension
+
+    with reading(f"study {study_id}") as on_step:
+        study, source = extension(study_id, seeds, settings, source=source, on_step=on_step)
+    added = len(study.spec.confirmed_in_parts[-1])
+    _err.print(f"{added} confirming seeds are added to those of study {study_id}")
+    return _answer(study, source, settings, workers)
+
+
+def _answer(
+    study: Study,
+    source: str,
+    settings: Settings,
+    workers: int | None,
+    time_budget: float | None = None,
+) -> StudyResult:
+    from tuner.orchestrator import run_study
+
+    dataset = study.dataset
     _err.print(
         f"Study {study.id}: {dataset.name}, {dataset.rows} pairs "
         f"({dataset.a.name} with {dataset.b.name}), {dataset.task}, {study.metric.name}, "
@@ -198,6 +256,9 @@ def _where_next(result: StudyResult, settings: Settings) -> None:
         if model is not None:
             _out.print(f"model    models:/{model.name}/{model.version}", soft_wrap=True)
     _out.print("runs     tuner ui")
+    with suppress(SpecError):  # decided, or not to be decided so
+        seeds = deciding_seeds(result)
+        _out.print(f"decide   tuner extend {result.study}  adds seeds until there are {seeds:,}")
 
 
 def show_information(name: str, information: InformationSummary, groups: int | None = None) -> None:

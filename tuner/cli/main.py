@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from tuner.cli import client, data, server
-from tuner.cli.run import publish, run
+from tuner.cli.run import extend, plan, publish, run
 from tuner.cli.ui import ui
 from tuner.data import DataError
 from tuner.errors import ServiceError, SpecError, TunerError
@@ -41,6 +41,7 @@ for each modality's own predictions, whether that beats λ = 0, and how sure it 
 - `tuner run mfeat`: the shipped example. Which λ do two views of digits want?
 - `tuner inspect my-data.npz`: what is in my file, and how is it read?
 - `tuner profile my-data.npz`: what do the modalities share, and what to expect of alignment?
+- `tuner plan my-data.npz`: what would it take, and how small a gain would it show?
 - `tuner run my-data.npz`: the same question about my data.
 - `tuner ui`: look at runs, curves and models in MLflow.
 - `tuner serve`: a service for many, with a web page; `tuner submit my-data.npz` asks it.
@@ -96,6 +97,8 @@ _add(
     app,
     {
         "run": run,
+        "plan": plan,
+        "extend": extend,
         "publish": publish,
         "inspect": data.inspect,
         "validate": data.validate,

@@ -95,6 +95,16 @@ Data = Annotated[
         "a folder or quoted pattern of tables, a folder of .npy files, or a shipped example: mfeat",
     ),
 ]
+StudyId = Annotated[str, typer.Argument(metavar="STUDY", help="Its id, as `tuner run` prints it.")]
+WhereData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Where its data are.",
+        show_default="where `tuner run` found them",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Workers = Annotated[
     int | None,

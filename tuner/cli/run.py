@@ -1,4 +1,4 @@
-"""`tuner run` and `tuner publish`."""
+"""`tuner run`, `tuner plan`, `tuner extend` and `tuner publish`."""
 
 import os
 import sys
@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.cli.options import AsJson, Data, TimeBudget, Workers, spec_of, study_options
+from tuner.cli.options import (
+    AsJson,
+    Data,
+    StudyId,
+    TimeBudget,
+    WhereData,
+    Workers,
+    spec_of,
+    study_options,
+)
+from tuner.report.command import command
 from tuner.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,18 +58,63 @@ def run(
     _show(result, settings, as_json=as_json)
 
 
-def publish(
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="Its id, as `tuner run` prints it.")
-    ],
-    data: Annotated[
-        str | None,
+def extend(
+    study: StudyId,
+    seeds: Annotated[
+        int | None,
         typer.Option(
-            metavar="DATA", help="Where its data are.", show_default="where `tuner run` found them"
+            min=2,
+            help="Confirming seeds there are to be in all.",
+            show_default="as many as would decide it",
         ),
     ] = None,
+    data: WhereData = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
+    """Add confirming seeds to a study that has its answer: for one that is undecided.
+
+    Nothing is trained again. The longer study has an id, an answer and encoders of its own; its
+    intervals allow for that the question is looked at once more. Interrupt it with Ctrl-C or lose
+    the machine: the same command goes on with what is finished. A study of a service is extended
+    on its page or by `Client.extend`.
+    """
+    settings = Settings()
+    try:
+        from tuner.cli import console
+
+        with _output_for_the_answer():
+            result = console.extend(study, seeds, settings, workers, source=data)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
+        raise
+    _show(result, settings, as_json=as_json)
+
+
+@study_options()
+def plan(data: Data, workers: Workers = None, as_json: AsJson = False, **options: Any) -> None:
+    """Say what `tuner run DATA` would take, and how small a gain it would be able to show.
+
+    Three λs are trained for it, and scored on validation rows. Nothing is lost: `tuner run` with
+    the same options goes on from them.
+    """
+    if options.pop("warm_start") is not None:
+        raise typer.BadParameter("a pilot needs no earlier study", param_hint="--warm-start")
+    spec, settings = spec_of(options), Settings()
+    from tuner.cli import console
+
+    with _output_for_the_answer():
+        told = console.plan(data, spec, settings)
+    if as_json:
+        sys.stdout.write(told.model_dump_json(indent=2) + "\n")
+        return
+    from tuner.execution.cluster import default_workers
+
+    console.show_forecast(told, workers or default_workers(None, spec))
+    typer.echo(f"Next: {command(spec, data)}  (goes on from these trainings)", err=True)
+
+
+def publish(study: StudyId, data: WhereData = None, as_json: AsJson = False) -> None:
     """Register the encoders of a study that has its answer, and log its runs, once more.
 
     For when MLflow was away, the disk was full or an encoder could not be exported at the end of
@@ -67,7 +122,7 @@ def publish(
     """
     settings = Settings()
     with _output_for_the_answer():
-        from tuner.orchestrator import publish_study
+        from tuner.answered import publish_study
 
         result = publish_study(study, settings, source=data)
     _show(result, settings, as_json=as_json)

@@ -45,7 +45,7 @@ from tuner.report.wording import (
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial
+from tuner.study.trial import FinishedTrial, confirmations
 
 FIGURE = "lambda_curve.png"
 PAGE = "report.html"
@@ -209,9 +209,9 @@ def _answer_rows(
 ) -> list[dict[str, str]]:
     name = result.metric.name
     tested = {
-        trial.request.strength: trial.outcome.kept_by(result.rules).test_predictions
-        for trial in finished
-        if trial.request.phase == "confirm" and trial.outcome is not None
+        strength: trial.outcome.kept_by(result.rules).test_predictions
+        for strength, trial in confirmations(finished).items()
+        if trial.outcome is not None
     }
     rows = []
     for target, answer in result.answers.items():

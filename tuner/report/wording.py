@@ -1,12 +1,14 @@
 """How numbers and verdicts are written for people: in MLflow's pages and in the report."""
 
 from tuner.analysis import headline as headlines
+from tuner.analysis.forecast import Forecast, TargetForecast
 from tuner.analysis.headline import metric_name
 from tuner.study.result import InformationSummary, NuisanceSummary, StudyResult
 from tuner.study.scores import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
 SIMILARITIES = {"cka": "CKA", "svcca": "SVCCA", "mutual_knn": "mutual kNN"}
+_JOINT_FIRST: tuple[Target, ...] = ("joint", "a", "b")
 TITLES: dict[Target, str] = {"a": "Modality A", "b": "Modality B", "joint": "Both (mean)"}
 
 
@@ -206,3 +208,41 @@ def covered(result: StudyResult) -> str:
         "cover both seeds and groups, because rows of one group are not independent (number of "
         f"groups of validation rows: {groups.validation:,}, of test rows: {groups.test:,})"
     )
+
+
+def forecast_words(told: Forecast, workers: int) -> tuple[str, ...]:
+    """Say what a study would take here, and what it would be able to show."""
+    seconds = told.trainings * told.training_seconds / workers
+    of = "" if told.groups is None else f" of {told.groups:,} groups"
+    with_ = f"{told.seeds:,} confirming seeds and {told.rows:,} labelled test rows{of}"
+    return (
+        f"The study takes {told.trainings:,} trainings, about {duration(seconds)} with {workers} "
+        f"at a time (one took {duration(told.training_seconds)}).",
+        f"With {with_}, in 4 of 5 studies:",
+        *(_shown(target, told) for target in _JOINT_FIRST),
+    )
+
+
+def _shown(target: Target, told: Forecast) -> str:
+    of = told.targets[target]
+    if of.detectable is None:
+        return f"{TITLES[target]}: rows are of too few groups to tell"
+    words = (
+        f"{TITLES[target]}: a gain in {metric_name(told.metric)} of {of.detectable:.2g} or more is "
+        "confirmed"
+    )
+    if of.detectable <= of.smallest_gain:
+        return f"{words}; the smallest worth having is {of.smallest_gain:.2g}"
+    return f"{words}; for one of {of.smallest_gain:.2g}, the smallest worth having, {_takes(of)}"
+
+
+def _takes(of: TargetForecast) -> str:
+    if of.seeds is not None:
+        return f"it takes {of.seeds:,} seeds (--confirm-replicates {of.seeds})"
+    if of.rows is not None:
+        return f"no number of seeds suffices, but {of.rows:,} labelled test rows"
+    if of.both is not None:
+        return "neither seeds nor rows alone suffice, but {:,} seeds with {:,} rows".format(
+            *of.both
+        )
+    return "no number of seeds and rows suffices"

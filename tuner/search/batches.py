@@ -1,7 +1,9 @@
 """Proposals in batches that overlap by one, so that no worker waits for another.
 
-Batch k is proposed once batch k - 2 is finished, while batch k - 1 trains. Because nothing else
-goes in, one worker and eight, and a study that was killed and taken up again, try the same points.
+The first batch is laid out before any result is known. Batch 1 is proposed once that is finished,
+for what rests on no result is no proposal; from then on batch k once batch k - 2 is finished, while
+batch k - 1 trains. Because nothing else goes in, one worker and eight, and a study that was killed
+and taken up again, try the same points.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,18 +35,18 @@ class Batches(Generic[Point, Result]):
     def known(self, results: Mapping[int, Result]) -> list[list[Point]]:
         """Return every batch that can be known from the results so far, by number of the point."""
         if not self._made:
-            start = list(self.first(min(2 * self.size, self.total)))
-            self._made = [start[: self.size], start[self.size :]]
-        batches = [batch for batch in self._made[:2] if batch]
+            self._made = [list(self.first(min(self.size, self.total)))]
+        batches = self._made[:1]
         unbroken = next((n for n in range(self.total) if n not in results), self.total)
         while len(batches) * self.size < self.total:
             number = len(batches)
-            seen = range((number - 1) * self.size)
+            seen = range(max(1, number - 1) * self.size)
             if seen.stop > unbroken:
                 break
             if number == len(self._made):
                 count = min(self.size, self.total - number * self.size)
                 rest_on = [results[n] for n in seen]
-                self._made.append(list(self.propose(number, rest_on, batches[-1], count)))
+                pending = batches[-1] if number > 1 else []
+                self._made.append(list(self.propose(number, rest_on, pending, count)))
             batches.append(self._made[number])
         return batches

@@ -1,15 +1,19 @@
-"""The confirmation of what the search chose, with fresh seeds and test rows: λ = 0 and each λ*."""
+"""The confirmation of what the search chose, with fresh seeds and test rows.
+
+λ = 0 and one λ above it are trained, or two where the modalities want different ones.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from tuner.analysis.candidates import agreed
 from tuner.analysis.decision import Choice, choose
 from tuner.analysis.observations import observe
 from tuner.errors import StudyFailedError
 from tuner.search.nuisance import NuisanceSearch
 from tuner.search.phase import longest_first, outcomes, trials_of
-from tuner.study.scores import TARGETS, Scorer, Target
+from tuner.study.scores import SIDES, TARGETS, Scorer, Target
 from tuner.study.spec import StudySpec
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
@@ -36,27 +40,33 @@ class Confirmation:
 
     @property
     def total(self) -> int:
-        """λ = 0, and a λ for each target if no two have the same."""
-        return 1 + len(TARGETS)
+        """λ = 0, and a λ for each modality if they do not agree on one; at every look."""
+        return (1 + len(SIDES)) * (1 + len(self.spec.looks))
 
     def wanted(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
-        """Return all that it asks for, finished or not.
+        """Return all that it asks for, finished or not, the seeds of a look after the other.
 
         Raises:
             StudyFailedError: If all λs but a few could not be trained.
         """
-        candidates = {choice.candidate for choice in self.choices(finished).values()}
-        settings = self.nuisance.settings(finished)
-        numbered = enumerate(sorted(candidates), start=1)
-        confirmations = [self._request(n, strength, settings) for n, strength in numbered]
-        return longest_first([self.baseline(finished), *confirmations])
+        chosen = sorted({choice.candidate for choice in self.choices(finished).values()})
+        settings = dict.fromkeys(chosen, self.nuisance.settings(finished))
+        settings = {0.0: self.nuisance.baseline_settings(finished)} | settings
+        requests: list[TrialRequest] = []
+        for seeds in self.spec.confirmed_in_parts:
+            numbered = enumerate(settings.items(), start=len(requests))
+            requests += longest_first([_request(n, s, seeds, how) for n, (s, how) in numbered])
+        return requests
 
     def baseline(self, finished: Sequence[FinishedTrial]) -> TrialRequest:
-        """Return the request of λ = 0, which needs nothing of the search."""
-        return self._request(0, 0.0, self.nuisance.baseline_settings(finished))
+        """Return the first request of λ = 0, which needs nothing of the search."""
+        seeds = self.spec.confirmed_in_parts[0]
+        return _request(0, 0.0, seeds, self.nuisance.baseline_settings(finished))
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
         """Choose λ* of each modality and of both, from the search alone.
+
+        Where other λs than those agreed on were confirmed, by version 0.1.0, each has its own.
 
         Raises:
             StudyFailedError: If all λs but a few could not be trained.
@@ -73,13 +83,18 @@ class Confirmation:
                 )
                 for target in TARGETS
             }
-        return self._chosen[seen]
+        chosen = agreed(self._chosen[seen])
+        confirmed = {trial.request.strength for trial in trials_of("confirm", finished)}
+        known = {0.0, *(choice.candidate for choice in chosen.values())}
+        return chosen if confirmed <= known else self._chosen[seen]
 
-    def _request(self, number: int, strength: float, settings: Overrides) -> TrialRequest:
-        seeds = self.spec.seeds("confirm")
-        return TrialRequest(
-            phase="confirm", number=number, strength=strength, seeds=seeds, settings=settings
-        )
+
+def _request(
+    number: int, strength: float, seeds: tuple[int, ...], settings: Overrides
+) -> TrialRequest:
+    return TrialRequest(
+        phase="confirm", number=number, strength=strength, seeds=seeds, settings=settings
+    )
 
 
 def _check_curve(search: Sequence[FinishedTrial]) -> None:

@@ -1,9 +1,10 @@
 """Successive halving over epochs (Jamieson and Talwalkar, arXiv 1502.07943), for long trainings.
 
-All λs are laid out at the start and trained for a few epochs; the better part of them goes on to
-η times as many, until the last rung's are trained in full. Every rung trains anew from the same
-seeds, so that its values depend on nothing but the request. What a rung measured only decides who
-goes on: the λ-curve, its model and the answer are made of full trainings alone.
+All λs, proposed in batches as in the search without halving, are trained for a few epochs; the
+better part of them goes on to η times as many, until the last rung's are trained in full. Every
+rung trains anew from the same seeds, so that its values depend on nothing but the request. What a
+rung measured only decides who goes on: the λ-curve, its model and the answer are made of full
+trainings alone.
 """
 
 import math
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from tuner.search.batches import Batches
 from tuner.search.nuisance import NuisanceSearch
 from tuner.search.phase import longest_first, trials_of
-from tuner.search.sampler import Focus, first_strengths
+from tuner.search.sampler import Focus, first_strengths, strength_batches
 from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
@@ -57,16 +59,17 @@ class Halving:
         """Return the requests of the rung that is under way; none once all are over."""
         settings, seeds = self.nuisance.settings(finished), self.spec.seeds("search")
         numbers = {trial.request.number for trial in trials_of("rung", finished)}
-        entrants = list(range(len(self._strengths)))
+        strengths = self._strengths(finished)
+        entrants = list(range(len(strengths)))
         for rung, epochs in enumerate(self._epochs):
-            first = rung * len(self._strengths)
+            first = rung * self.spec.trials
             if not numbers.issuperset(first + n for n in entrants):
                 return longest_first(
                     [
                         TrialRequest(
                             phase="rung",
                             number=first + n,
-                            strength=self._strengths[n],
+                            strength=strengths[n],
                             seeds=seeds,
                             settings=(*settings, ("epochs", epochs)),
                         )
@@ -78,15 +81,26 @@ class Halving:
 
     def survivors(self, finished: Sequence[FinishedTrial]) -> list[tuple[int, float]]:
         """Return (number, λ) of those that are trained in full, once all rungs are over."""
-        entrants = list(range(len(self._strengths)))
+        strengths = self._strengths(finished)
+        entrants = list(range(len(strengths)))
         for rung in range(len(self._epochs)):
-            entrants = self._going_on(entrants, finished, rung * len(self._strengths))
-        return [(n, self._strengths[n]) for n in entrants]
+            entrants = self._going_on(entrants, finished, rung * self.spec.trials)
+        return [(n, strengths[n]) for n in entrants]
+
+    def _strengths(self, finished: Sequence[FinishedTrial]) -> list[float]:
+        """All λs that can be known, λ = 0 first: of all batches once their first rung is over."""
+        if not self._epochs:
+            return first_strengths(self.spec.trials, self.spec, self.focus())
+        results = {
+            trial.request.number: trial
+            for trial in trials_of("rung", finished)
+            if trial.request.number < self.spec.trials
+        }
+        return [strength for batch in self._batches.known(results) for strength in batch]
 
     @cached_property
-    def _strengths(self) -> list[float]:
-        """All λs, λ = 0 first."""
-        return first_strengths(self.spec.trials, self.spec, self.focus())
+    def _batches(self) -> Batches[float, FinishedTrial]:
+        return strength_batches(self.spec, self.validation, self.focus)
 
     @property
     def _epochs(self) -> list[int]:

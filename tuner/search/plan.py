@@ -100,9 +100,9 @@ class Plan:
         return self._nuisance.baseline_settings(finished)
 
     def _wanted(self, phase: Phase, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
-        """The last batch of the search comes with what needs no more of the search."""
+        """The search comes with what needs nothing of it, for workers that would wait for more."""
         requests = phase.wanted(finished)
-        if requests and phase is self._strengths and self._strengths.is_laid_out(finished):
+        if requests and phase is self._strengths:
             return [*requests, self._confirmation.baseline(finished)]
         return requests
 

@@ -5,13 +5,17 @@ by (study seed, batch), and shown the results in the order of λ. So neither the
 nor who finished first, nor a crash in between can change what is tried.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuner.search.batches import Batches
+from tuner.search.phase import outcomes
+from tuner.study.scores import Scorer
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import Sampler, StudySpec
+from tuner.study.trial import FinishedTrial
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -49,6 +53,37 @@ def first_strengths(count: int, spec: StudySpec, focus: Focus = None) -> list[fl
         distances = np.abs(units[:, None] - units[order]).min(axis=1)
         order.append(int(distances.round(9).argmax()))
     return [spec.space.to_lambda(u) for u in units[order].tolist()]
+
+
+def strength_batches(
+    spec: StudySpec, validation: Scorer, focus: Callable[[], Focus]
+) -> Batches[float, FinishedTrial]:
+    """Batches of λs: the first laid out, the others proposed from the trials that are finished.
+
+    Args:
+        spec: The study; of a `grid` all are laid out.
+        validation: Scores validation rows: proposals go by the mean score of A and B.
+        focus: See `first_strengths`.
+    """
+
+    def proposed(
+        batch: int, results: Sequence[FinishedTrial], pending: Sequence[float], count: int
+    ) -> list[float]:
+        return propose_strengths(
+            spec.sampler,
+            [(o.strength, validation.utility(o)) for o in outcomes(results)],
+            pending,
+            count,
+            spec.space,
+            seed=(spec.seed, batch),
+        )
+
+    return Batches(
+        total=spec.trials,
+        size=spec.trials if spec.sampler == "grid" else spec.batch,
+        first=lambda count: first_strengths(count, spec, focus()),
+        propose=proposed,
+    )
 
 
 def propose_strengths(

@@ -8,8 +8,8 @@ from typing import ClassVar
 from tuner.search.batches import Batches
 from tuner.search.halving import Halving
 from tuner.search.nuisance import NuisanceSearch
-from tuner.search.phase import longest_first, outcomes, trials_of
-from tuner.search.sampler import Focus, first_strengths, propose_strengths
+from tuner.search.phase import longest_first, trials_of
+from tuner.search.sampler import Focus, strength_batches
 from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
@@ -56,13 +56,6 @@ class StrengthSearch:
             )
         return requests
 
-    def is_laid_out(self, finished: Sequence[FinishedTrial]) -> bool:
-        """Whether batches are searched, and every λ of them can be known."""
-        if self.halving is not None:
-            return False
-        known = self._batches.known(self._done(finished))
-        return sum(map(len, known)) >= self.spec.trials
-
     def _numbered(self, finished: Sequence[FinishedTrial]) -> list[list[tuple[int, float]]]:
         """Batches of (number, λ)."""
         if self.halving is not None:
@@ -76,22 +69,4 @@ class StrengthSearch:
 
     @cached_property
     def _batches(self) -> Batches[float, FinishedTrial]:
-        spec = self.spec
-        return Batches(
-            total=spec.trials,
-            size=spec.trials if spec.sampler == "grid" else spec.batch,
-            first=lambda count: first_strengths(count, spec, self.focus()),
-            propose=self._propose,
-        )
-
-    def _propose(
-        self, batch: int, results: Sequence[FinishedTrial], pending: Sequence[float], count: int
-    ) -> list[float]:
-        return propose_strengths(
-            self.spec.sampler,
-            [(o.strength, self.validation.utility(o)) for o in outcomes(results)],
-            pending,
-            count,
-            self.spec.space,
-            seed=(self.spec.seed, batch),
-        )
+        return strength_batches(self.spec, self.validation, self.focus)

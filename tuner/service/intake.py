@@ -133,7 +133,7 @@ class Intake:
     def _earlier(self, submission: NewSubmission) -> Submission | None:
         """Find the study to begin with."""
         name = submission.options.get("warm_start")
-        if name is None:
+        if not isinstance(name, str):  # none, or that of a study which this one adds seeds to
             return None
         earlier = self._submissions.get(submission.user, str(name)[:64].replace("\0", ""))
         if earlier is None or earlier.result is None:

@@ -139,6 +139,21 @@ class InspectionView(BaseModel):
     warnings: Annotated[list[str], Field(description="what its owner should know")]
 
 
+class Extension(BaseModel):
+    """By how much a study is to be longer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seeds: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            le=10**6,
+            description="confirming seeds in all; null for as many as would decide it",
+        ),
+    ] = None
+
+
 class Sharing(BaseModel):
     """Who may see a study besides its owner."""
 

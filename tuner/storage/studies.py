@@ -4,19 +4,22 @@ What Optuna's storage and MLflow show is copied from here and can be copied agai
 between two writes loses nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from tuner.errors import SpecError
 from tuner.storage.database import Database
-from tuner.storage.tables import EventRow, StudyRow, TrialRow
+from tuner.storage.tables import EventRow, StudyRow, TrialRow, WeightsRow
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import WarmStart
 from tuner.study.trial import FinishedTrial, TrialRequest
+
+_OF_ONE_STUDY = ("id", "study_id", "run_id")  # columns of a trial that no other study has
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,6 +70,7 @@ class StudyStore:
         fingerprint: str,
         spec: dict[str, Any],
         data: str | None = None,
+        shorter: Sequence[str] = (),
     ) -> StudyRow:
         """Return the study, written down first if it is new.
 
@@ -76,6 +80,8 @@ class StudyStore:
             fingerprint: Of its data.
             spec: What is asked.
             data: Path or URI of its data, for who wants them again; the last one is kept.
+            shorter: Studies of the same question with fewer seeds: one that has no trial yet
+                begins with those of the first of these that there is.
         """
 
         def work(session: Session) -> StudyRow:
@@ -83,6 +89,8 @@ class StudyStore:
             if row is None:
                 row = StudyRow(id=study, name=name, fingerprint=fingerprint, spec=spec)
                 session.add(row)
+                session.flush()
+            _begin_with(session, shorter, row)
             if data is not None and row.source is None:
                 row.options = {**(row.options or {}), "data": data}
             session.flush()
@@ -258,6 +266,24 @@ def warm_start(study: str, url: str) -> WarmStart:
         raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
     answer = StudyResult.model_validate(row.result)
     return WarmStart(study=study, interval=answer.joint.interval)
+
+
+def _begin_with(session: Session, shorter: Sequence[str], row: StudyRow) -> None:
+    """Give a study without trials those of the first of others that there is."""
+    earlier = next(filter(None, (session.get(StudyRow, study) for study in shorter)), None)
+    begun = exists().where(TrialRow.study_id == row.id)
+    if earlier is None or session.scalar(select(begun)):
+        return
+    for name in ("search_closed", "wall_seconds", "training_seconds"):
+        setattr(row, name, getattr(earlier, name))
+    for table in (TrialRow, WeightsRow):
+        copied = [c.name for c in table.__table__.columns if c.name not in _OF_ONE_STUDY]
+        of_it = select(literal(row.id), *(getattr(table, name) for name in copied))
+        session.execute(
+            insert(table).from_select(
+                ["study_id", *copied], of_it.where(table.study_id == earlier.id)
+            )
+        )
 
 
 def _is(study: str, request: TrialRequest) -> tuple[ColumnElement[bool], ...]:

@@ -71,7 +71,8 @@ class ProgressMeter:
             point: What the trial that ended added to the λ-curve, if anything.
         """
         left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
-        replicates = {"confirm": self._spec.confirm_replicates}
+        parts = self._spec.confirmed_in_parts
+        replicates = {"confirm": len(self._spec.seeds("confirm")) / len(parts)}
         todo = sum(n * replicates.get(p, self._spec.replicates) for p, n in left.items())
         seconds = time.monotonic() - self._started
         done = sum(self._done.values())

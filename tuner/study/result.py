@@ -471,6 +471,10 @@ class StudyResult(_Part):
     stopped: tuple[PartialTrial, ...] = ()
     nuisance: NuisanceSummary | None = None
     warm_start: str | None = None  # the study that this one began from
+    extends: Annotated[
+        str | None,
+        Field(description="the study that this one adds seeds to", exclude_if=_is_none),
+    ] = None
     guess: Annotated[
         Guess | None,
         Field(

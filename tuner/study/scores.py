@@ -15,6 +15,7 @@ from tuner.typing import Array, Floats
 
 Target = Literal["a", "b", "joint"]
 TARGETS: tuple[Target, ...] = ("a", "b", "joint")
+SIDES = TARGETS[:2]
 
 _RESAMPLES = 400
 
@@ -98,7 +99,7 @@ class Scorer:
         None if the rows are of too few groups to tell how it varies between groups.
         """
         if target == "joint":
-            a, b = (self.resampled(predictions, side) for side in TARGETS[:2])
+            a, b = (self.resampled(predictions, side) for side in SIDES)
             return None if a is None or b is None else (a + b) / 2
         weights = self.resamples.weights
         scores = self.metric.mean_scores(self.truth, predictions[target], weights)

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from tuner.data.options import DataOptions
+from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
 from tuner.study.space import LambdaSpace
 
@@ -53,16 +55,28 @@ class StudySpec(DataOptions):
             exclude_if=lambda smallest: smallest is None,  # as before it could be said
         ),
     ] = None
-    trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 6
+    trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 8
     replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 4
     confirm_replicates: Annotated[
         int, Field(ge=2, description="fresh seeds trained to confirm the answer on test rows")
-    ] = 12
-    batch: Annotated[int, Field(ge=1, description="λs proposed at a time")] = 4
+    ] = 16
+    looks: Annotated[
+        tuple[int, ...],
+        Field(
+            description="confirming seeds in all at each later look at the answer, ascending: "
+            "what tuner extend adds",
+            exclude_if=lambda looks: not looks,  # as before it could be said
+        ),
+    ] = ()
+    batch: Annotated[
+        int, Field(ge=1, description="λs proposed at a time, the first time laid out")
+    ] = 4
     max_lambda: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="the largest λ to try")
     ] = 4.0
-    sampler: Annotated[Sampler, Field(description="what proposes λs")] = "gp"
+    sampler: Annotated[
+        Sampler, Field(description="what proposes λs after the first batch; grid lays all out")
+    ] = "gp"
     seed: Annotated[
         int,
         Field(
@@ -116,6 +130,16 @@ class StudySpec(DataOptions):
             raise ValueError("more than one GPU has to be a whole number of them")
         return gpus
 
+    @model_validator(mode="after")
+    def _looks_rise(self) -> "StudySpec":
+        seeds = (self.confirm_replicates, *self.looks)
+        if any(later <= sooner for sooner, later in pairwise(seeds)):
+            raise ValueError(
+                f"looks: each has more seeds than the one before, {seeds[0]} at first, not "
+                f"{self.looks}"
+            )
+        return self
+
     @property
     def data_options(self) -> dict[str, Any]:
         """How the data set is read: the options of `tuner.data.read`."""
@@ -127,14 +151,42 @@ class StudySpec(DataOptions):
         return LambdaSpace(maximum=self.max_lambda)
 
     def seeds(self, phase: Literal["search", "confirm"]) -> tuple[int, ...]:
-        """Return the seeds of a phase's replicates, the same at every λ."""
+        """Return the seeds of a phase's replicates, the same at every λ; of all looks together."""
         stream, count = {
             "search": (0, self.replicates),
-            "confirm": (1, self.confirm_replicates),
+            "confirm": (1, (self.confirm_replicates, *self.looks)[-1]),
         }[phase]
         return tuple(
             int(np.random.SeedSequence([self.seed, stream, r]).generate_state(1)[0])
             for r in range(count)
+        )
+
+    @property
+    def confirmed_in_parts(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds that confirm, by the look that adds them."""
+        seeds, ends = self.seeds("confirm"), (0, self.confirm_replicates, *self.looks)
+        return tuple(seeds[start:end] for start, end in pairwise(ends))
+
+    def extended(self, seeds: int) -> "StudySpec":
+        """Return the same question with confirming seeds added, so many in all.
+
+        Raises:
+            SpecError: If it has as many.
+        """
+        has = len(self.seeds("confirm"))
+        if seeds <= has:
+            raise SpecError(
+                f"--seeds {seeds}: it has {has} confirming seeds already; the number is that of "
+                "all together"
+            )
+        return self.model_copy(update={"looks": (*self.looks, seeds)})
+
+    @property
+    def shorter(self) -> "tuple[StudySpec, ...]":
+        """The same question with fewer looks, the most of them first."""
+        return tuple(
+            self.model_copy(update={"looks": self.looks[:count]})
+            for count in reversed(range(len(self.looks)))
         )
 
     def study_id(self, fingerprint: str, *code: str) -> str:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tuner.data.information.profile import Profile
 
 
+_POINT = 0.01
+_SHARE_OF_ERROR = 0.02
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
     """What is asked of which data.
@@ -40,6 +44,7 @@ class Study:
         test_rows: What only confirmations see.
         inputs: The data set as encoders take it: ids of tokens for text that a tokenizer reads.
         tokenizers: By modality, what made these.
+        shorter: Identifiers of the studies that this one adds seeds to, the last first.
     """
 
     id: str
@@ -53,6 +58,7 @@ class Study:
     test_rows: Rows
     inputs: PairedDataset
     tokenizers: Mapping[str, Tokenizer]
+    shorter: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Study":
@@ -86,6 +92,7 @@ class Study:
             test_rows=data.scaling.rows(inputs, Split.TEST),
             inputs=inputs,
             tokenizers=tokenizers,
+            shorter=tuple(s.study_id(dataset.fingerprint, *beside) for s in spec.shorter),
         )
 
     def check_encoders(self) -> None:
@@ -105,6 +112,12 @@ class Study:
         from tuner.data.information.profile import information_profile
 
         return information_profile(self.dataset, seed=self.spec.seed)
+
+    def smallest_gain(self, baseline: float) -> float:
+        """What is worth having: as asked, else .01 of a rate, 2 % of an error at λ = 0."""
+        if self.spec.smallest_gain is not None:
+            return self.spec.smallest_gain
+        return _POINT if self.metric.direction == "maximize" else _SHARE_OF_ERROR * baseline
 
     @property
     def name(self) -> str:

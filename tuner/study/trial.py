@@ -1,11 +1,11 @@
 """Trials: what is asked of a worker, and what came of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tuner.models.config import TrainingConfig
-from tuner.models.outcome import TrainingOutcome
+from tuner.models.outcome import RULES, TrainingOutcome, joined, weights_name
 
 PhaseName = Literal["nuisance", "rung", "search", "confirm"]
 Overrides = tuple[tuple[str, float], ...]
@@ -71,7 +71,39 @@ class FinishedTrial:
             raise ValueError("a finished trial has an outcome or a reason, never both or neither")
 
 
-def confirmation(finished: Sequence[FinishedTrial], strength: float) -> FinishedTrial | None:
-    """Find the trial that confirms a λ, failed or not."""
-    trials = (t for t in finished if t.request.phase == "confirm")
-    return next((t for t in trials if t.request.strength == strength), None)
+def confirmations(finished: Sequence[FinishedTrial]) -> dict[float, FinishedTrial]:
+    """Return the confirmation of each λ, of the seeds of all looks together; failed ones, too.
+
+    Seeds that were added count if every λ was trained with them: gains are paired by seed.
+    """
+    parts: dict[tuple[int, ...], list[FinishedTrial]] = {}
+    for trial in sorted(finished, key=lambda t: t.request.number):
+        if trial.request.phase == "confirm":
+            parts.setdefault(trial.request.seeds, []).append(trial)
+    first, *added = parts.values()
+    whole = {trial.request.strength: trial for trial in first}
+    for part in added:
+        if all(t.outcome is not None for t in (*whole.values(), *part)):
+            whole |= {t.request.strength: _joined(whole[t.request.strength], t) for t in part}
+    return whole
+
+
+def _joined(first: FinishedTrial, added: FinishedTrial) -> FinishedTrial:
+    """Join the confirmations of one λ; of the weights those of the best replicate are kept."""
+    assert first.outcome is not None
+    assert added.outcome is not None
+    outcome = joined(first.outcome, added.outcome)
+    kept = {}
+    for modality in outcome.rules:
+        for rule in RULES:
+            name, best = weights_name(modality, rule), outcome.best_replicate(modality, rule)
+            theirs = (first if best < len(first.outcome.seeds) else added).weights or KeptWeights()
+            if name in theirs.digests:
+                kept[name] = theirs.digests[name]
+    reasons = (each.weights.reason for each in (first, added) if each.weights is not None)
+    seeds = (*first.request.seeds, *added.request.seeds)
+    return FinishedTrial(
+        request=replace(first.request, seeds=seeds),
+        outcome=outcome,
+        weights=KeptWeights(digests=kept, reason=next(filter(None, reasons), None)),
+    )

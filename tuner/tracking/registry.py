@@ -22,7 +22,7 @@ from tuner.report.wording import headline, score, sentence, strength
 from tuner.storage.weights import WeightFiles
 from tuner.study.result import ModalityAnswer, RegisteredModel, Side, StudyResult
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial, confirmation
+from tuner.study.trial import FinishedTrial, confirmations
 from tuner.tracking.connection import (
     TAG_STUDY,
     as_tracking_error,
@@ -76,7 +76,7 @@ class BestEncoder:
             ValueError: If that λ was not confirmed.
         """
         strength = result.registered_strength(side)
-        trial = confirmation(finished, strength)
+        trial = confirmations(finished).get(strength)
         outcome = None if trial is None else trial.outcome
         if trial is None or outcome is None:
             raise ValueError(f"there is no confirmation at λ = {strength}")

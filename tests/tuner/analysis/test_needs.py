@@ -37,7 +37,7 @@ def choice(reach: float = 0.0) -> Choice:
 def needed(spread: CrossedVariance, smallest: float, value: float = 0.0, reach: float = 0.0):
     half = spread.half_width
     gain = Gain(value=value, low=value - half, high=value + half, variance=spread)
-    return needs(choice(reach), gain, smallest, seeds=SEEDS, rows=ROWS)
+    return needs(choice(reach), gain, smallest, looks=(SEEDS,), rows=ROWS)
 
 
 def test_more_seeds_and_rows_shrink_what_they_should():
@@ -49,11 +49,14 @@ def test_more_seeds_and_rows_shrink_what_they_should():
 
 
 def test_where_seeds_alone_differ_it_is_the_textbook_number_of_pairs():
-    """Two-sided 5 %, 80 % power, d = size / sd = .5: 34 pairs by the noncentral t, 32 by z."""
+    """Two-sided 5 %, 80 % power, d = size / sd = .5: 34 pairs by the noncentral t, 32 by z.
+
+    Added to those seen it is another look, at 1.3 %: 48 by the noncentral t.
+    """
     told = needed(variance("seeds alone"), smallest=0.5 * np.sqrt(12))
-    assert told.seeds in (33, 34, 35)
+    assert told.both[0] in (33, 34, 35)
+    assert told.seeds in (46, 47, 48, 49)
     assert told.rows is None
-    assert told.both[0] == pytest.approx(told.seeds, abs=1)
 
 
 def test_where_rows_alone_differ_no_number_of_seeds_suffices():

@@ -241,6 +241,41 @@ def test_one_worker_that_is_killed_gives_the_answer_of_two(new_home, tmp_path, d
     assert answer_of(done) == undisturbed
 
 
+@pytest.mark.slow
+def test_seeds_added_with_a_kill_in_between_are_as_if_they_had_been_asked_for_at_first(
+    new_home, tmp_path, data, undisturbed, quiet_home
+):
+    home, study = tmp_path / "home", undisturbed["study"]
+    shutil.copytree(quiet_home, home)
+    before = len(trials_in(home))
+    words = ("extend", study, "--seeds", "5", "--json")
+    process = subprocess.Popen(command(*words), start_new_session=True, **surroundings(home))
+    finished = wait_for_trials(home, 2 * before + 1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    longer = answer_of(tuner(home, *words, cwd="/"))
+    assert finished <= trials_in(home)
+    assert longer["extends"] == study
+    assert longer["curve"] == undisturbed["curve"]
+    at_once = tuner(new_home(tmp_path), "run", str(data), *SMALL, "--looks", "5", "--json")
+    assert answer_of(at_once) == longer
+
+
+def test_seeds_are_added_only_where_that_may_help(undisturbed, quiet_home):
+    def refused(*words):
+        done = tuner(quiet_home, "extend", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        return " ".join(done.stderr.split())
+
+    study = undisturbed["study"]
+    assert f"study nothing: there is no such study in the store ({quiet_home})" in refused(
+        "nothing"
+    )
+    assert "--seeds 3: it has 3 confirming seeds already" in refused(study, "--seeds", "3")
+    moved = refused(study, "--seeds", "5", "--data", "mfeat")
+    assert f"study {study}: the data in mfeat are no longer what it was about" in moved
+
+
 WIDE = """
 from torch import nn
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,13 +62,11 @@ def test_workers_and_the_order_of_finishing_change_nothing(
     assert together == alone
 
 
-def test_a_study_trains_zero_first_and_spreads_its_first_batches_to_both_ends():
+def test_a_study_trains_zero_first_and_spreads_its_first_batch_to_both_ends():
     requests, _, _ = trained(SPEC)
     search = [r for r in requests if r.phase == "search"]
-    first = [SPEC.space.to_unit(r.strength) * 7 for r in search[:8]]
-    assert search[0].strength == 0
-    np.testing.assert_allclose(sorted(first), range(8), atol=1e-9)
-    np.testing.assert_allclose(first[:4], [0, 7, 3, 5], atol=1e-9)
+    first = [SPEC.space.to_unit(r.strength) * 3 for r in search[:4]]
+    np.testing.assert_allclose(first, [0, 3, 1, 2], atol=1e-9)
     assert len(search) == 10
     assert all(0 <= r.strength <= SPEC.max_lambda for r in search)
 
@@ -139,27 +139,49 @@ def test_random_always_trains_the_baseline():
     assert len(set(search)) == 10
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_no_worker_waits_while_a_batch_is_under_way(workers):
-    """Batch k is known once batch k - 2 is finished: there is always a batch to go on with."""
-    study = Study.of(SPEC, DATASET)
-    plan = Plan(spec=SPEC, validation=study.validation)
-    finished, waiting = [], []
-    while sum(t.request.phase == "search" for t in finished) < SPEC.trials - 1:
-        waiting = plan.next(finished)
-        assert len(waiting) > SPEC.batch or waiting[-1].phase == "confirm"
-        finished += [finish(study, request) for request in waiting[:workers]]
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_most_lambdas_of_a_default_study_are_proposed_from_results(sampler):
+    """Where the best lies decides which λs are tried."""
+    spec = StudySpec(replicates=3, confirm_replicates=4, sampler=sampler)
+    study = Study.of(spec, DATASET)
+    searched = []
+    for best in (0.2, 2.0):
+        plan = Plan(spec=spec, validation=study.validation)
+        train = simulate(lambda s, best=best: 0.7 - 0.1 * np.log((s + 0.1) / (best + 0.1)) ** 2)
+        finished = []
+        while requests := [r for r in plan.next(finished) if r.phase == "search"]:
+            for request in requests:
+                outcome = train(request, study.data, study.training, study.test_rows)
+                finished.append(FinishedTrial(request=request, outcome=outcome))
+        searched.append([t.request.strength for t in finished if t.request.strength > 0])
+    laid_out = set(searched[0]) & set(searched[1])
+    assert len(searched[0]) == len(searched[1]) == 7
+    assert len(laid_out) == 3
+    low, high = (np.median([s for s in each if s not in laid_out]) for each in searched)
+    assert low < high
 
 
-def test_a_batch_rests_on_all_batches_but_the_one_before_it():
+def test_a_worker_that_would_wait_trains_what_needs_nothing_of_the_search():
     study = Study.of(SPEC, DATASET)
     plan = Plan(spec=SPEC, validation=study.validation)
     first = plan.next([])
-    assert [r.number for r in first if r.number < 4] == [0, 1, 3, 2]  # the longest first, after 0
-    assert sorted(r.number for r in first) == list(range(8))
-    batch = [finish(study, r) for r in first if r.number < 4]
-    assert {r.number for r in plan.next(batch[:3])} <= set(range(8))
-    assert {8, 9} < {r.number for r in plan.next(batch) if r.phase == "search"}
+    assert [(r.phase, r.strength) for r in first[-1:]] == [("confirm", 0.0)]
+    finished = [finish(study, request) for request in first[:3]]
+    assert plan.next(finished, running=first[3:4]) == first[-1:]
+    finished = [finish(study, request) for request in first]
+    assert plan.next(finished)[0].phase == "search"
+
+
+def test_a_batch_rests_on_all_batches_but_the_one_before_it():
+    """And the first proposals on what was laid out."""
+    study = Study.of(SPEC, DATASET)
+    plan = Plan(spec=SPEC, validation=study.validation)
+    first = plan.next([])
+    search = [r.number for r in first if r.phase == "search"]
+    assert search == [0, 1, 3, 2]  # the longest first, after 0
+    batch = [finish(study, r) for r in first if r.phase == "search"]
+    assert {r.number for r in plan.next(batch[:3]) if r.phase == "search"} == {2}
+    assert {r.number for r in plan.next(batch) if r.phase == "search"} == set(range(4, 10))
 
 
 def test_a_plan_asked_anew_proposes_what_it_proposed_before():
@@ -197,6 +219,32 @@ def test_confirmation_is_of_zero_and_of_every_candidate():
     assert 0 not in candidates
 
 
+def test_seeds_are_added_to_what_the_shorter_study_trains():
+    shorter, _, _ = trained(SPEC)
+    longer, _, plan = trained(SPEC.extended(7).extended(9))
+    assert [r for r in longer if r.phase == "search"] == [r for r in shorter if r.phase == "search"]
+    first = [r for r in shorter if r.phase == "confirm"]
+    parts = [r for r in longer if r.phase == "confirm"]
+    assert parts[: len(first)] == first
+    assert [r.number for r in parts] == list(range(3 * len(first)))
+    assert [r.strength for r in parts] == 3 * [r.strength for r in first]
+    assert [len(r.seeds) for r in parts[:: len(first)]] == [4, 3, 2]
+    assert len({seed for r in parts if r.strength == 0 for seed in r.seeds}) == 9
+    assert plan.totals["confirm"] == 9
+
+
+def test_a_confirmation_that_version_0_1_0_began_goes_on_as_it_would_have():
+    """It confirmed the own candidate of each."""
+    _, finished, plan = trained(SPEC)
+    search = [t for t in finished if t.request.phase == "search"]
+    other = replace(plan.next(search)[0], number=1, strength=3.21)
+    study = Study.of(SPEC, DATASET)
+    choices = plan.choices([*search, finish(study, other)])
+    assert {c.candidate for c in choices.values()} != {
+        c.candidate for c in plan.choices(search).values()
+    }
+
+
 def test_a_failed_trial_does_not_stop_the_study_and_is_not_tried_again():
     requests, finished, _ = trained(SPEC, failing={("search", 2), ("search", 5)})
     assert len([r for r in requests if r.phase == "search"]) == 10
@@ -226,4 +274,4 @@ def test_a_closed_search_goes_on_to_the_confirmation_once_there_is_a_curve():
     finished = [finish(study, request) for request in first[:3]]
     assert plan.next(finished, running=first[3:4], closed=True) == []
     assert {r.phase for r in plan.next(finished, closed=True)} == {"confirm"}
-    assert {r.phase for r in plan.next(finished)} == {"search"}
+    assert plan.next(finished)[0].phase == "search"

@@ -110,6 +110,7 @@ def test_the_document_describes_every_route(service):
         "GET /api/v1/studies/{id}/report",
         "GET /api/v1/studies/{id}/encoders/{modality}",
         "POST /api/v1/studies/{id}/cancel",
+        "POST /api/v1/studies/{id}/extend",
         "DELETE /api/v1/studies/{id}",
         "GET /api/v1/studies/{id}/shares",
         "PUT /api/v1/studies/{id}/shares/{user}",

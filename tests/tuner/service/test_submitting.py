@@ -16,6 +16,7 @@ from tests.data.validation.test_rows import BAD
 from tests.tuner.service.conftest import QUICK, Service, arrays, refused, uploads
 from tuner.errors import ServiceError
 from tuner.settings import Settings
+from tuner.study.result import Needs
 
 pytestmark = pytest.mark.integration
 
@@ -265,3 +266,31 @@ def test_a_hundred_hostile_uploads_are_refused_and_leave_nothing(service, tmp_pa
     assert grown < 100 * 1024  # KiB
     with service.client() as client:
         assert list(client.list()) == []
+
+
+def answered(service, study, result, **joint):
+    """Give a submitted study an answer, with the joint one changed."""
+    told = result.model_copy(
+        update={"study": study["study"], "joint": result.joint.model_copy(update=joint)}
+    )
+    service.store.update(study["study"], result=told.model_dump(mode="json"), status="done")
+
+
+def test_seeds_are_added_by_a_study_of_the_same_data_and_options(service, data, classification):
+    needed = {"goal": "show", "size": 0.02, "has": (2, 90), "rows": None, "both": None, "search": 1}
+    undecided = {"verdict": "undecided", "needs": Needs(seeds=5, **needed), "reason": "needs more"}
+    with service.client() as ada:
+        earlier = ada.submit(data(), seed=3, **QUICK)
+        answered(service, earlier, classification.result, **undecided)
+        study = ada.submit(data(), workers=3, warm_start=earlier["id"], **QUICK)
+        assert "no answer to add seeds to" in refused(lambda: ada.extend(study["id"], 9), 409)
+        answered(service, study, classification.result, **undecided)
+        named, enough = ada.extend(study["id"], 9), ada.extend(study["id"])
+        assert named["spec"] == study["spec"] | {"looks": [9]}
+        assert enough["spec"] == study["spec"] | {"looks": [5]}
+        assert (named["options"], named["fingerprint"]) == (study["options"], study["fingerprint"])
+        assert named["status"] == "queued"
+        assert len({each["study"] for each in (study, named, enough)}) == 3
+        assert "has 2 confirming seeds already" in refused(lambda: ada.extend(study["id"], 2), 422)
+    with service.client("grace") as grace:
+        refused(lambda: grace.extend(study["id"], 9), 404)

@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -51,6 +52,30 @@ def test_a_trial_is_recorded_once(store):
     store.record("s1", trial(0))
     store.record("s1", trial(0, reason="told twice"))
     assert [t.reason for t in store.trials("s1")] == [None]
+
+
+def test_a_longer_study_begins_with_what_a_shorter_one_has_trained(store):
+    for finished in (trial(0), trial(1, reason="NaN"), trial(0, phase="confirm")):
+        store.record("s1", finished, wall_seconds=7.0)
+    store.update("s1", search_closed=True)
+    question = {"name": "n", "fingerprint": "f" * 64, "spec": {"seed": 0}}
+    row = store.open("s2", **question, shorter=["none", "s1"])
+    ours, theirs = store.trials("s2"), store.trials("s1")
+    assert [t.request for t in ours] == [t.request for t in theirs]
+    assert [t.reason for t in ours] == [t.reason for t in theirs]
+    np.testing.assert_equal(ours[0].outcome.predictions, theirs[0].outcome.predictions)
+    assert (row.wall_seconds, row.search_closed) == (7.0, True)
+    assert len(store.untracked("s2")) == 3
+    assert len(store.untracked("s1")) == 3
+
+
+def test_a_longer_study_that_has_trials_keeps_to_its_own(store):
+    question = {"name": "n", "fingerprint": "f" * 64, "spec": {"seed": 0}}
+    store.open("s2", **question, shorter=["s1"])
+    store.record("s2", trial(3))
+    store.record("s1", trial(0))
+    store.open("s2", **question, shorter=["s1"])
+    assert [t.request.number for t in store.trials("s2")] == [3]
 
 
 def test_a_trial_of_no_study_is_refused(store):

@@ -106,6 +106,17 @@ def test_equal_weights_are_one_file_until_the_last_study_goes(store, weights, pl
     assert listed(place) == set()
 
 
+def test_a_longer_study_keeps_the_weights_that_it_began_with(store, weights, place):
+    store.record("s1", weights.keep("s1", confirmation(2.0)))
+    question = {"name": "n", "fingerprint": "f" * 64, "spec": {"seed": 0}}
+    store.open("longer", **question, shorter=["s1"])
+    delete(store, "s1")
+    weights.sweep("longer")
+    assert listed(place) == digests(2.0)
+    (kept,) = store.trials("longer")
+    assert WeightFiles(place).load(kept, "a")["head.weight"].max() == 2.0
+
+
 def test_what_no_trial_came_to_name_goes_when_the_study_is_taken_up(store, weights, place):
     """As a driver leaves it that is killed between the file and the row."""
     store.record("s1", weights.keep("s1", confirmation(1.0)))

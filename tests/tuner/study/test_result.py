@@ -104,6 +104,24 @@ def test_the_registered_pair_follows_the_joint_answer(result, joint, own, regist
     assert told.registered_strength("a") == registered
 
 
+def test_seeds_that_are_added_change_nothing_but_what_they_tell():
+    train = simulate(lambda strength: 0.72 if strength else 0.7)
+    before = answer_in_process(SPEC, worlds.null(0), train)
+    after = answer_in_process(SPEC.extended(12), worlds.null(0), train)
+    once = answer_in_process(
+        SPEC.model_copy(update={"confirm_replicates": 12}), worlds.null(0), train
+    )
+    assert after.extends == before.study
+    assert once.extends is None
+    assert after.curve == before.curve == once.curve
+    assert after.joint.candidate == before.joint.candidate
+    assert after.joint.gain == once.joint.gain != before.joint.gain
+    (low, high), (lower, higher) = once.joint.gain_interval, after.joint.gain_interval
+    assert 1.1 < (higher - lower) / (high - low) < 1.4
+    assert "Looked at 2 times, with 4, 12 seeds" in after.joint.evidence
+    assert after.cost.trainings == once.cost.trainings
+
+
 def test_a_metric_to_be_minimised_gains_by_falling():
     training = TrainingConfig(hidden=8, embedding=4, projection_width=4, epochs=3, batch_size=64)
     spec = SPEC.model_copy(update={"training": training, "confirm_replicates": 6})

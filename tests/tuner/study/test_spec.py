@@ -5,8 +5,11 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from tests.support.specs import spec_of_all_options_changed, specs
+from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
 from tuner.study.spec import OPTIONS, StudySpec, options_of, spec_from_options
+
+DEFAULTS_OF_0_1_0 = {"trials": 6, "confirm_replicates": 12}
 
 
 @pytest.mark.parametrize(
@@ -17,11 +20,12 @@ from tuner.study.spec import OPTIONS, StudySpec, options_of, spec_from_options
     ],
 )
 def test_a_study_keeps_its_id_from_version_to_version(options, study):
-    assert spec_from_options(options).study_id("0123456789abcdef") == study
+    spec = spec_from_options(DEFAULTS_OF_0_1_0 | options)
+    assert spec.study_id("0123456789abcdef") == study
 
 
 def test_the_code_of_own_encoders_is_part_of_the_id():
-    options = {"encoder_a": "cnn", "hidden": 64, "nuisance": "joint"}
+    options = {"encoder_a": "cnn", "hidden": 64, "nuisance": "joint"} | DEFAULTS_OF_0_1_0
     assert spec_from_options(options).study_id("0123456789abcdef", "d") == "7070657c39294535"
 
 
@@ -43,6 +47,22 @@ def test_every_option_has_one_name_and_is_described():
     fields = [*StudySpec.model_fields, *TrainingConfig.model_fields]
     assert sorted(fields) == sorted([*OPTIONS, "training"])
     assert [name for name, field in OPTIONS.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("looks", [(16,), (20, 20), (40, 20)])
+def test_each_look_has_more_seeds_than_the_one_before(looks):
+    with pytest.raises(ValidationError, match=r"more seeds than the one before, 16 at first"):
+        StudySpec(confirm_replicates=16, looks=looks)
+
+
+def test_seeds_are_added_to_those_there_are():
+    longer = StudySpec(confirm_replicates=4).extended(6).extended(9)
+    parts = longer.confirmed_in_parts
+    assert [len(part) for part in parts] == [4, 2, 3]
+    assert sum(parts, ()) == longer.seeds("confirm")
+    assert [shorter.looks for shorter in longer.shorter] == [(6,), ()]
+    with pytest.raises(SpecError, match=r"--seeds 9: it has 9 confirming seeds already"):
+        longer.extended(9)
 
 
 @pytest.mark.parametrize("gpus", [1.5, -0.1])

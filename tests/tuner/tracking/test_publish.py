@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tuner.answered import publish_study
 from tuner.cli.main import app
 from tuner.errors import SpecError
-from tuner.orchestrator import publish_study
 from tuner.settings import Settings
 from tuner.study.result import StudyResult
 from tuner.tracking.tracker import StudyTracker
@@ -47,7 +47,7 @@ class Home:
 @pytest.fixture
 def home(classification, tmp_path, monkeypatch):
     impatient = partial(StudyTracker, patience=0.0)
-    monkeypatch.setattr("tuner.orchestrator.StudyTracker", impatient)
+    monkeypatch.setattr("tuner.answered.StudyTracker", impatient)
     home = Home(classification, tmp_path)
     yield home
     home.store.database.close()

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
 
+from tuner.analysis.needs import deciding_seeds
 from tuner.data.formats.files import UPLOADS
-from tuner.errors import SubmissionError
+from tuner.errors import SpecError, SubmissionError
 from tuner.service.intake import NewSubmission, check_source, check_webhook, read_options
 from tuner.service.routes.dependencies import (
     DatabaseOf,
@@ -23,11 +24,12 @@ from tuner.service.routes.dependencies import (
     Writer,
 )
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
-from tuner.service.schemas import InspectionView, StudyPage, StudyView, WebhookSecret
+from tuner.service.schemas import Extension, InspectionView, StudyPage, StudyView, WebhookSecret
 from tuner.service.uploads import discard_unused, received, stem
 from tuner.settings import Settings
 from tuner.storage.accounts import webhook_secret
 from tuner.study.result import Status, StudyResult
+from tuner.study.spec import StudySpec
 
 router = APIRouter(tags=["studies"])
 
@@ -164,6 +166,45 @@ def get_result(mine: Mine) -> StudyResult:
         reason = f": {mine.error}" if mine.error else ""
         raise ProblemError(409, f"there is no answer: the study is {mine.status}{reason}")
     return StudyResult.model_validate(mine.result)
+
+
+@router.post(
+    "/studies/{id}/extend",
+    status_code=201,
+    response_model=StudyView,
+    responses=OF_A_STUDY | {409: PROBLEMS[409]},
+)
+async def extend(
+    intake: IntakeOf,
+    store: Store,
+    caller: Writer,
+    mine: Own,
+    by: Extension,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> StudyView:
+    """Submit a study that adds confirming seeds to one that is done; it trains nothing again."""
+    row = store.get(mine.study)
+    if row is None or row.source is None or mine.result is None:
+        raise ProblemError(409, f"there is no answer to add seeds to: the study is {mine.status}")
+    spec = StudySpec.model_validate(mine.spec)
+    try:
+        seeds = by.seeds or deciding_seeds(StudyResult.model_validate(mine.result))
+        longer = spec.extended(seeds).model_dump(mode="json")
+    except SpecError as error:
+        raise SubmissionError(str(error)) from None
+    return StudyView.of(
+        await intake.accept(
+            NewSubmission(
+                user=caller.user,
+                source=row.source,
+                name=mine.name,
+                is_upload=False,
+                options=longer.pop("training") | longer | mine.options,
+                webhook=None,
+                idempotency_key=idempotency_key,
+            )
+        )
+    )
 
 
 @router.post("/studies/{id}/cancel", response_model=StudyView, responses=OF_A_STUDY)

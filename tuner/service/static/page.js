@@ -240,6 +240,9 @@ function buttons(study) {
   if (study.status === "queued" || study.status === "running")
     made.push(element("button", { type: "button", className: "plain", textContent: "Cancel",
       onclick: async () => state(await call("POST", `/studies/${study.id}/cancel`)) }));
+  if (study.status === "done")
+    made.push(element("button", { type: "button", className: "plain", textContent: "More seeds",
+      onclick: () => moreSeeds(study) }));
   made.push(element("button", { type: "button", className: "plain", textContent: "Delete",
     onclick: async () => {
       if (!confirm(`Delete ${study.name}, its trials and its data?`)) return;
@@ -247,6 +250,20 @@ function buttons(study) {
       location.hash = "#/";
     } }));
   $("actions").replaceChildren(...made);
+}
+
+async function moreSeeds(study) {
+  const asked = prompt("How many confirming seeds are there to be in all? Leave it empty for as many as would decide the answer.", "");
+  if (asked === null) return;
+  $("error").textContent = "";
+  try {
+    const seeds = asked.trim() === "" ? null : Number(asked);
+    if (seeds !== null && !Number.isInteger(seeds)) throw new Error(`More seeds: ${asked} is not a whole number.`);
+    const longer = await call("POST", `/studies/${study.id}/extend`, JSON.stringify({ seeds }), { "Content-Type": "application/json" });
+    location.hash = `#/studies/${longer.id}`;
+  } catch (problem) {
+    $("error").textContent = problem.message;
+  }
 }
 
 async function finished(id) {
