@@ -24,6 +24,9 @@ _GRID = 65
 _DRAWS = 4000
 _USEFUL = 0.25  # in u; λ = .15 of 4
 SUPPORT = 0.7
+_NEAR = (
+    0.4  # of the gain: beyond, at 3.3 standard errors, the gains that are seen are 5 % too large
+)
 _WITH_POWER = 4 / 3  # of the reach of a simultaneous 95 % band: z.₈ standard errors more
 
 
@@ -223,11 +226,13 @@ def decide(
         parts.append(searched)
     if np.isfinite(choice.band.highest):
         parts.append(f"on validation rows no λ gains more than {choice.band.highest:.3g} (97.5 %)")
-    worth = f"The smallest gain worth having is {smallest:.3g} (--smallest-gain)."
+    words = f"{found}: {'; '.join(parts)}."
+    if verdict == "align" and confirmed.low < _NEAR * confirmed.value:
+        words += " A gain so near to 0 is seen where luck adds to it: expect a smaller one."
     return Decision(
         verdict=verdict,
         reason=reason,
-        evidence=f"{found}: {'; '.join(parts)}. {worth}",
+        evidence=f"{words} The smallest gain worth having is {smallest:.3g} (--smallest-gain).",
         harm_from=choice.band.loses_from(smallest),
     )
 

@@ -161,6 +161,19 @@ def test_a_gain_that_is_confirmed_but_too_small_says_so():
     assert said.evidence.startswith("Alignment helps, by less than is worth having: ")
 
 
+@pytest.mark.parametrize(
+    ("choice", "confirmed", "marked"),
+    [
+        (_choice(), _gain(0.011, 0.01), True),  # from .001 to .021
+        (_choice(), _gain(0.02, 0.01), False),
+        (_choice(support=0.6), _gain(0.011, 0.01), False),  # not told
+    ],
+)
+def test_a_gain_that_may_have_been_seen_by_luck_is_marked(choice, confirmed, marked):
+    said = decide(choice, confirmed, smallest=0.01)
+    assert ("luck adds to it: expect a smaller one" in said.evidence) == marked
+
+
 # The band
 
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +275,32 @@ def test_seeds_are_added_only_where_that_may_help(undisturbed, quiet_home):
     assert "--seeds 3: it has 3 confirming seeds already" in refused(study, "--seeds", "3")
     moved = refused(study, "--seeds", "5", "--data", "mfeat")
     assert f"study {study}: the data in mfeat are no longer what it was about" in moved
+
+
+def test_a_plan_trains_what_the_study_would_and_that_goes_on_from_it(
+    new_home, tmp_path, data, undisturbed, quiet_home
+):
+    home = new_home(tmp_path)
+    told = json.loads(tuner(home, "plan", str(data), *SMALL, "--json").stdout)
+    assert told["study"] == undisturbed["study"]
+    assert (told["trained"], told["trainings"], told["seeds"]) == (9, 30, 3)
+    assert told["targets"]["joint"]["detectable"] > 0
+    again = tuner(home, "plan", str(data), *SMALL)
+    assert "The study takes 30 trainings" in again.stdout
+    assert f"tuner run {data} --replicates 3" in " ".join(again.stderr.split())
+    with open_store(home) as ours, open_store(quiet_home) as theirs:
+        study = undisturbed["study"]
+        planned = {t.request: t.outcome for t in ours.trials(study)}
+        trained = {t.request: t.outcome for t in theirs.trials(study)}
+    assert len(planned) == 3
+    for request, outcome in planned.items():
+        np.testing.assert_equal(outcome.predictions, trained[request].predictions)
+
+
+@contextmanager
+def open_store(home: Path):
+    with Database(Settings(home=home).store_url) as database:
+        yield StudyStore(database)
 
 
 WIDE = """

@@ -107,8 +107,19 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(browser, new_home, t
 
         page.set_viewport_size({"width": 375, "height": 800})
         page.wait_for_function("document.documentElement.scrollWidth <= 375", timeout=5000)
+        for seeds, said in (
+            ("", "seeds alone would not decide it"),
+            ("2", "has 2 confirming seeds"),
+        ):
+            page.once("dialog", lambda dialog, seeds=seeds: dialog.accept(seeds))
+            page.get_by_role("button", name="More seeds").click()
+            page.get_by_text(said).wait_for()
+        page.once("dialog", lambda dialog: dialog.accept("3"))
+        page.get_by_role("button", name="More seeds").click()
+        page.wait_for_url(lambda now: now != address)
+        page.get_by_text("Looked at 2 times, with 2, 3 seeds").first.wait_for(timeout=120_000)
         page.get_by_role("link", name="Alignment tuner").click()
-        page.get_by_role("link", name="pairs").wait_for()
+        page.get_by_role("link", name="pairs").nth(1).wait_for()
         assert faults == []
     np.save(tmp_path / "rows.npy", read(good).a.values[:7])
     script = (
