@@ -115,7 +115,7 @@ def inspect(
         pydantic.ValidationError: If an option is unknown or its value is not allowed.
     """
     how = DataOptions(**options)
-    location, roles = find(source, how)
+    location, roles, how = find(source, how)
     findings = Findings(os.fspath(source))
     contents: Mapping[str, Contents] = {}
     dataset: PairedDataset | None = None

@@ -56,8 +56,7 @@ def read(
         pydantic.ValidationError: If an option is unknown or its value is not allowed.
         DataError: If the data set cannot be used, with everything that is wrong with it.
     """
-    how = DataOptions(**options)
-    location, roles = find(source, how)
+    location, roles, how = find(source, DataOptions(**options))
     findings = Findings(os.fspath(source))
     with open_data(
         location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
@@ -65,12 +64,14 @@ def read(
         return read_file(file, roles, how, seed=seed, on_step=on_step)
 
 
-def find(source: str | os.PathLike[str], options: DataOptions) -> tuple[str, Roles]:
-    """Return the path or URI of a data set, and which of its arrays are wanted."""
-    example = EXAMPLES.get(os.fspath(source))
-    if example is None:
-        return os.fspath(source), Roles.of(options)
-    return str(example.path), Roles.of(options, example.roles)
+def find(source: str | os.PathLike[str], options: DataOptions) -> tuple[str, Roles, DataOptions]:
+    """Return the path or URI of a data set, which of its arrays are wanted, and how it is read."""
+    name = os.fspath(source)
+    if name not in EXAMPLES:
+        return name, Roles.of(options), options
+    example = EXAMPLES[name]
+    named = options.model_copy(update={"name": options.name or name})
+    return str(example.path), Roles.of(options, example.roles), named
 
 
 def read_file(

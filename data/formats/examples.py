@@ -18,4 +18,8 @@ _FOLDER = Path(__file__).parents[1] / "examples"
 # Sources and licences are in the text file beside each archive.
 EXAMPLES = {
     "mfeat": Example(path=_FOLDER / "mfeat.npz", roles={"a": "fou", "b": "kar"}),
+    "mfeat-few": Example(
+        path=_FOLDER / "mfeat.npz",
+        roles={"a": "fou", "b": "kar", "y": "few", "split": "few_split"},
+    ),
 }

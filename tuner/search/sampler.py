@@ -6,6 +6,7 @@ nor who finished first, nor a crash in between can change what is tried.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Params = dict[str, float]
 Focus = tuple[float, float] | None  # part of the warped unit interval; None for all of it
 
+_APART = 1 / 32  # in u
 _FOCUS = 2.0  # how much denser the first λs are where the best is expected
 
 
@@ -69,7 +71,7 @@ def strength_batches(
     def proposed(
         batch: int, results: Sequence[FinishedTrial], pending: Sequence[float], count: int
     ) -> list[float]:
-        return propose_strengths(
+        asked = propose_strengths(
             spec.sampler,
             [(o.strength, validation.utility(o)) for o in outcomes(results)],
             pending,
@@ -77,6 +79,10 @@ def strength_batches(
             spec.space,
             seed=(spec.seed, batch),
         )
+        if spec.sampler == "random":
+            return asked
+        tried = [*(trial.request.strength for trial in results), *pending]
+        return apart(asked, tried, spec.space)
 
     return Batches(
         total=spec.trials,
@@ -116,6 +122,27 @@ def propose_strengths(
         seed=seed,
     )
     return [space.to_lambda(point["u"]) for point in asked]
+
+
+def apart(asked: Sequence[float], tried: Sequence[float], space: LambdaSpace) -> list[float]:
+    """Move what is asked for next to a λ that was tried into the wider gap beside it.
+
+    Trained with the same seeds, a λ that is nearly another tells nothing that this did not. If both
+    gaps are too narrow it goes into the widest of all; and stays if that is.
+    """
+    units = [float(space.to_unit(strength)) for strength in tried]
+    for u in (float(space.to_unit(strength)) for strength in asked):
+        ends = sorted({0.0, *units, 1.0})
+        near = min(range(len(ends)), key=lambda at: abs(ends[at] - u))
+        if abs(ends[near] - u) >= _APART:
+            units.append(u)
+            continue
+        for gaps in (pairwise(ends[max(0, near - 1) : near + 2]), pairwise(ends)):
+            low, high = max(gaps, key=lambda gap: gap[1] - gap[0])
+            if high - low >= 2 * _APART:
+                break
+        units.append((low + high) / 2 if high - low >= 2 * _APART else u)
+    return [float(space.to_lambda(u)) for u in units[len(tried) :]]
 
 
 def propose(

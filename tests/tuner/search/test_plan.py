@@ -9,7 +9,7 @@ from tests.support import worlds
 from tests.support.simulated import simulate
 from tuner.errors import StudyFailedError
 from tuner.search.plan import Plan
-from tuner.search.sampler import first_strengths
+from tuner.search.sampler import apart, first_strengths
 from tuner.study.spec import StudySpec, WarmStart
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
@@ -159,6 +159,38 @@ def test_most_lambdas_of_a_default_study_are_proposed_from_results(sampler):
     assert len(laid_out) == 3
     low, high = (np.median([s for s in each if s not in laid_out]) for each in searched)
     assert low < high
+
+
+def test_what_is_asked_for_next_to_a_lambda_that_was_tried_goes_into_the_gap_beside_it():
+    space = SPEC.space
+
+    def moved(asked, tried):
+        to = [space.to_lambda(u) for u in tried]
+        strengths = apart([space.to_lambda(u) for u in asked], to, space)
+        return pytest.approx([space.to_unit(s) for s in strengths])
+
+    laid_out = (0.0, 1.0, 0.5)
+    assert moved([1.0], laid_out) == [0.75]
+    assert moved([0.99, 1.0], laid_out) == [0.75, 0.875]
+    assert moved([0.49], laid_out) == [0.25]
+    assert moved([0.3, 0.7], laid_out) == [0.3, 0.7]
+    assert moved([0.5], [0.0, 0.47, 0.5, 0.53, 1.0]) == [0.235]  # both gaps are too narrow
+    assert moved([0.5], [n / 32 for n in range(33)]) == [0.5]
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_a_search_that_goes_to_the_end_of_the_range_tries_no_lambda_twice(sampler):
+    spec = StudySpec(replicates=2, confirm_replicates=2, sampler=sampler)
+    study = Study.of(spec, DATASET)
+    plan, train = Plan(spec=spec, validation=study.validation), simulate(lambda s: 0.6 + 0.05 * s)
+    finished = []
+    while requests := [r for r in plan.next(finished) if r.phase == "search"]:
+        for request in requests:
+            outcome = train(request, study.data, study.training, study.test_rows)
+            finished.append(FinishedTrial(request=request, outcome=outcome))
+    units = sorted(spec.space.to_unit(t.request.strength) for t in finished)
+    assert len(units) == 8
+    assert np.diff(units).min() >= 1 / 32 - 1e-9
 
 
 def test_a_worker_that_would_wait_trains_what_needs_nothing_of_the_search():
