@@ -97,6 +97,7 @@ def test_similarity_is_told_beyond_chance(classification, tmp_path):
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "below the dotted lines" in page.text
     assert "SVCCA beyond chance" in page.text
+    assert "come in groups" not in page.text
     for point in points:
         told = point.calibrated.svcca
         assert f"{told.value:.3f} p = {told.p:.3f}" in page.text
@@ -149,4 +150,5 @@ def test_groups_are_told_and_a_gain_without_an_interval(poor_page):
     assert "cover both seeds and groups" in words
     assert "groups of validation rows: 9, of test rows: 1" in words
     assert "of labelled rows: training 40; validation 9; test 1" in words
+    assert "though they come in groups: p is smaller than it should be" in words
     assert "no interval: test rows are of too few groups" in words
