@@ -40,6 +40,8 @@ class WorldConfig:
         label_noise: Share of labels that are drawn anew from all classes.
         continuous: Observe the bits as signs of latents, mixed; else as they are.
         nuisances: Latents of each modality's own that the label does not know (continuous).
+        shared_nuisances: Bits that both modalities see and the label does not know; None for 8 less
+            `redundant`, so that both see eight bits in every world.
         noise: Standard deviation of what is added to each observed feature (continuous).
         depth_a: Layers of the random tanh network that A is seen through; 0 rotates only.
         depth_b: The same for B.
@@ -58,6 +60,7 @@ class WorldConfig:
     label_noise: float = 0.0
     continuous: bool = True
     nuisances: int = 8
+    shared_nuisances: int | None = None
     noise: float = 0.1
     depth_a: int = 0
     depth_b: int = 2
@@ -77,13 +80,20 @@ class WorldConfig:
             raise ValueError(f"training is a share of the pairs, in (0, 1), not {self.training}")
         if self.temperature <= 0 or not 0 <= self.label_noise <= 1 or self.noise < 0:
             raise ValueError("need temperature above 0, label_noise in [0, 1], noise at least 0")
-        if min(self.nuisances, self.depth_a, self.depth_b) < 0:
-            raise ValueError("nuisances and depths are at least 0")
+        if min(self.nuisances, self.depth_a, self.depth_b, self.shared_nuisances or 0) < 0:
+            raise ValueError("nuisances, shared_nuisances and depths are at least 0")
 
     @property
     def own(self) -> int:
         """Bits of each modality alone that the label depends on directly."""
         return (LABEL_FEATURES - self.redundant - self.synergistic) // 2
+
+    @property
+    def shared(self) -> int:
+        """Bits that both modalities see, which is I(A; B) of the bits."""
+        if self.shared_nuisances is None:
+            return _SHARED
+        return self.redundant + self.shared_nuisances
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,7 +127,7 @@ def make_world(config: WorldConfig, *, seed: int = 0, name: str = "world") -> Wo
     """Draw a world; the same seed gives the same."""
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(LABEL_FEATURES, config.classes)) / np.sqrt(LABEL_FEATURES)
-    shared = rng.integers(0, 2, (config.rows, _SHARED))
+    shared = rng.integers(0, 2, (config.rows, config.shared))
     own_a, own_b = (
         rng.integers(0, 2, (config.rows, max(_UNIQUE, config.own + config.synergistic)))
         for _ in "ab"

@@ -28,7 +28,14 @@ RULES: tuple[Rule, ...] = ("loss", "accuracy")
 _KEPT = ("predictions", "test_predictions", "best_epoch")
 _CROSSED = "crossed"
 _BY_ACCURACY = "by_accuracy"
-_ARRAYS = ("predictions", "test_predictions", "best_epoch", "curves", "similarity")
+_ARRAYS = (
+    "predictions",
+    "test_predictions",
+    "best_epoch",
+    "curves",
+    "similarity",
+    "similarity_null",
+)
 _SCALARS = ("strength", "steps", "seconds")
 
 
@@ -79,6 +86,8 @@ class TrainingOutcome:
         similarity: Per measure of `tuner.models.evaluation.similarity`, (S,) how alike the
             embeddings of A and B are on validation rows, labelled or not, by the weights that were
             kept. Empty if there are too few rows.
+        similarity_null: Per measure, (S, permutations) the same with the rows of B permuted, those
+            of all replicates alike. Empty where it was trained before there was a null.
         steps: Gradient steps, summed over replicates.
         seconds: Wall-clock seconds of training.
         weights: Per modality and rule (`weights_name`), the state of the branch of the rule's
@@ -99,6 +108,7 @@ class TrainingOutcome:
     steps: int
     seconds: float
     weights: dict[str, dict[str, Floats]] | None
+    similarity_null: dict[str, Floats] = field(default_factory=dict)
     by_accuracy: KeptByAccuracy | None = None
     rules: Mapping[str, Rule] = field(default_factory=_all_by_loss)
 

@@ -23,7 +23,11 @@ from tuner.models.compute.randomness import random_state, seeded, set_random_sta
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.errors import TrainingDivergedError
-from tuner.models.evaluation.similarity import FEWEST_ROWS, similarities, spread_rows
+from tuner.models.evaluation.similarity import (
+    FEWEST_ROWS,
+    similarities_and_null,
+    spread_rows,
+)
 from tuner.models.outcome import (
     CURVES,
     KeptByAccuracy,
@@ -86,9 +90,9 @@ def train(
     size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
     started = time.perf_counter()
     parts = (
-        _StackTraining(data, config, strength, seeds[first : first + size], place, test).run(
-            checkpoint, first
-        )
+        _StackTraining(
+            data, config, strength, seeds[first : first + size], place, test, null_seed=seeds[0]
+        ).run(checkpoint, first)
         for first in range(0, len(seeds), size)
     )
     return replace(reduce(joined, parts), seconds=time.perf_counter() - started)
@@ -105,8 +109,11 @@ class _StackTraining:
         seeds: Sequence[int],
         device: torch.device,
         test: Rows | None = None,
+        *,
+        null_seed: int = 0,
     ) -> None:
         self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
+        self._null_seed = null_seed
         self._data, self._test, self._ranks = data, test, Ranks()
         self._at_a_time = _EVALUATED * config.batch_size
         self._train = self._tensors(data.train)
@@ -353,7 +360,7 @@ class _StackTraining:
             seeds=np.asarray(self._seeds, dtype=np.int64),
             **by_loss,
             curves={name: values.numpy() for name, values in self._curves.items()},
-            similarity=self._similarity(),
+            **self._similarity(),
             steps=self._steps,
             seconds=0.0,
             weights=None,
@@ -387,15 +394,28 @@ class _StackTraining:
             for rule, kept in keeper.weights.items()
         }
 
-    def _similarity(self) -> dict[str, Floats]:
+    def _similarity(self) -> dict[str, Any]:
+        """What of an outcome says how alike A and B are, of the weights that are loaded."""
         if self._data.validation.count < FEWEST_ROWS:
-            return {}
+            return {"similarity": {}, "similarity_null": {}}
         rows = self._tensors(self._data.validation)
         index = torch.from_numpy(spread_rows(rows.count)).to(rows.place)
         rows = rows.take(index, 1).stacked(len(self._seeds))
         a, b = (self._apply(m, rows, exact=True)[0].cpu().numpy() for m in self._branches)
-        measured = [similarities(one, other) for one, other in zip(a, b, strict=True)]
-        return {name: np.array([m[name] for m in measured]) for name in measured[0]}
+        compared = [
+            similarities_and_null(one, other, seed=self._null_seed)
+            for one, other in zip(a, b, strict=True)
+        ]
+        names = compared[0][0]
+        return {
+            "similarity": {
+                name: np.array([measured[name] for measured, _ in compared]) for name in names
+            },
+            "similarity_null": {
+                name: np.array([null[name] for _, null in compared], dtype=np.float32)
+                for name in names
+            },
+        }
 
     def _predict(self, rows: RowTensors) -> dict[str, NDArray[np.generic]]:
         parts = [

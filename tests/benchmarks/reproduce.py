@@ -1,31 +1,36 @@
 """`make reproduce`: the paper's findings (arXiv 2511.12121), tried again with this program.
 
 Every world is searched on a grid of λ with ten seeds; what the search chose, λ = 0 and the largest
-λ are then trained again with ten fresh seeds and compared on test rows. One table, one figure and
-a page that says what came out, `reproduction.md`, go to a folder, `results` beside this file by
-default. What people write about measurements is in `README.md` there, and left alone.
+λ are then trained again with ten fresh seeds and compared on test rows. Tables, figures and a page
+that says what came out, `reproduction.md`, go to a folder, `results` beside this file by default.
+The page derives from the tables, and from those of `tests.benchmarks.regimes`: `--page` writes it
+alone. What people write about measurements is in `README.md` there, and left alone.
 
-Usage: python -m tests.benchmarks.reproduce [--short] [FOLDER]
+Usage: python -m tests.benchmarks.reproduce [--short | --page] [FOLDER]
 """
 
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
+from scipy import stats
 
-from tests.benchmarks import spoken_digits
+from tests.benchmarks import regimes, spoken_digits
 from tuner.analysis.gain import Gain, measured_gain, paired_gain
 from tuner.data import PairedDataset, read
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.execution.worker import train_request
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
+from tuner.models.evaluation.similarity import Calibration
+from tuner.models.outcome import TrainingOutcome
 from tuner.search.plan import Plan
 from tuner.study.scores import Target
 from tuner.study.spec import StudySpec
@@ -35,6 +40,7 @@ from tuner.study.trial import FinishedTrial, TrialRequest
 RESULTS = Path(__file__).with_name("results")
 SPOKEN = "audio-visual digits"
 MEASURES = ("cka", "svcca", "mutual_knn")
+COMPARED = ("over_zero", "over_largest", "largest")
 COLORS = ("#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00")
 
 
@@ -83,6 +89,7 @@ class Finding:
         over_largest: The same over the largest λ.
         largest: Gain of the largest λ over λ = 0.
         alike: Rise of each similarity from λ = 0 to the largest λ, over seeds.
+        beyond: The same of what of it is beyond chance.
     """
 
     experiment: str
@@ -93,17 +100,21 @@ class Finding:
     over_largest: dict[Target, Gain]
     largest: dict[Target, Gain]
     alike: dict[str, Gain]
+    beyond: dict[str, Gain] = field(default_factory=dict)
 
     def words(self, target: Target) -> str:
         """Name the shape of the curve, by the intervals alone."""
-        rises, beats_largest = self.over_zero[target].low > 0, self.over_largest[target].low > 0
-        if rises and beats_largest:
-            return "interior optimum, better than both ends"
-        if rises:
-            return "rises"
-        if self.largest[target].high < 0:
-            return "falls"
-        return "no detectable effect"
+        over_zero, over_largest = self.over_zero[target], self.over_largest[target]
+        return shape(over_zero.low, over_largest.low, self.largest[target].high)
+
+
+def shape(over_zero_low: float, over_largest_low: float, largest_high: float) -> str:
+    """Name a curve by the ends of the three intervals of a finding."""
+    if over_zero_low > 0 and over_largest_low > 0:
+        return "interior optimum, better than both ends"
+    if over_zero_low > 0:
+        return "rises"
+    return "falls" if largest_high < 0 else "no detectable effect"
 
 
 def main() -> None:
@@ -111,26 +122,42 @@ def main() -> None:
     folders = [Path(word) for word in sys.argv[1:] if not word.startswith("--")]
     folder = folders[0] if folders else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    prepare_process()
-    started, findings = time.monotonic(), []
     size = SHORT if short else Size()
+    if "--page" not in sys.argv:
+        findings = list(_found(size))
+        for experiment in dict.fromkeys(f.experiment for f in findings):
+            mine = [f for f in findings if f.experiment == experiment]
+            table = pd.concat([f.curve.assign(world=f.world) for f in mine])
+            table.to_csv(folder / f"{_name(experiment)}.csv", index=False, float_format="%.5f")
+            draw(experiment, mine).savefig(folder / f"{_name(experiment)}.png", dpi=110)
+        gains_table(findings).to_csv(folder / "gains.csv", index=False, float_format="%.5f")
+        similarities_table(findings).to_csv(
+            folder / "similarities.csv", index=False, float_format="%.5f"
+        )
+    gains, similarities = (
+        pd.read_csv(folder / f"{name}.csv") for name in ("gains", "similarities")
+    )
+    (folder / "reproduction.md").write_text(page(gains, similarities, size))
+
+
+def _found(size: Size) -> Iterator[Finding]:
+    prepare_process()
+    started = time.monotonic()
     for experiment, world, dataset, training in worlds(size):
         counts = size.trials, size.replicates
         if experiment == SPOKEN:
             counts = size.spoken_trials, size.spoken_replicates
-        findings.append(find(experiment, world, dataset, training, *counts))
+        finding = find(experiment, world, dataset, training, *counts)
         Console(stderr=True).print(
             f"{time.monotonic() - started:5.0f} s  {experiment}, {world}: "
-            + "; ".join(f"{t} {findings[-1].words(t)}" for t in ("a", "b")),
+            + "; ".join(f"{t} {finding.words(t)}" for t in ("a", "b")),
             highlight=False,
         )
-    for experiment in dict.fromkeys(f.experiment for f in findings):
-        mine = [f for f in findings if f.experiment == experiment]
-        name = experiment.replace(" ", "-").replace(",", "")
-        table = pd.concat([f.curve.assign(world=f.world) for f in mine])
-        table.to_csv(folder / f"{name}.csv", index=False, float_format="%.5f")
-        draw(experiment, mine).savefig(folder / f"{name}.png", dpi=110)
-    (folder / "reproduction.md").write_text(page(findings, size, time.monotonic() - started))
+        yield finding
+
+
+def _name(experiment: str) -> str:
+    return experiment.replace(" ", "-").replace(",", "")
 
 
 def worlds(size: Size) -> Iterator[tuple[str, str, PairedDataset, TrainingConfig]]:
@@ -221,7 +248,45 @@ def find(
             name: paired_gain(searched[-1].similarity[name], searched[0].similarity[name], None)
             for name in MEASURES
         },
+        beyond={
+            name: paired_gain(beyond(searched[-1], name), beyond(searched[0], name), None)
+            for name in MEASURES
+        },
     )
+
+
+def beyond(outcome: TrainingOutcome, name: str) -> np.ndarray:
+    """What of a similarity is beyond chance, (S,): of each replicate alone."""
+    each = zip(outcome.similarity[name], outcome.similarity_null[name], strict=True)
+    return np.array([Calibration.of(np.array([value]), null[None]).value for value, null in each])
+
+
+def gains_table(findings: list[Finding]) -> pd.DataFrame:
+    """One row a world and modality: the λ tested, and each comparison with its interval."""
+    rows = []
+    for finding in findings:
+        for target in ("a", "b"):
+            row = {"experiment": finding.experiment, "world": finding.world, "modality": target}
+            row["lambda"] = finding.candidates[target]
+            for name in COMPARED:
+                row |= _columns(name, getattr(finding, name)[target])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def similarities_table(findings: list[Finding]) -> pd.DataFrame:
+    """One row a world and measure: its rise from λ = 0 to the largest, plain and beyond chance."""
+    return pd.DataFrame(
+        {"experiment": finding.experiment, "world": finding.world, "measure": name}
+        | _columns("plain", finding.alike[name])
+        | _columns("beyond", finding.beyond[name])
+        for finding in findings
+        for name in MEASURES
+    )
+
+
+def _columns(name: str, gain: Gain) -> dict[str, float]:
+    return {name: gain.value, f"{name}_low": gain.low, f"{name}_high": gain.high}
 
 
 def _trained(study: Study, request: TrialRequest) -> FinishedTrial:
@@ -237,10 +302,13 @@ def _curve(study: Study, searched: list) -> pd.DataFrame:
             row = {"lambda": outcome.strength, "modality": target, "score": scores.mean()}
             row["score_sem"] = scores.std(ddof=1) / np.sqrt(len(scores))
             for name in MEASURES:
-                values = outcome.similarity[name]
+                values, null = outcome.similarity[name], outcome.similarity_null[name]
+                calibration = Calibration.of(values, null)
                 row |= {
                     name: values.mean(),
                     f"{name}_sem": values.std(ddof=1) / np.sqrt(len(values)),
+                    f"{name}_calibrated": calibration.value,
+                    f"{name}_p": calibration.p,
                 }
             rows.append(row)
     return pd.DataFrame(rows)
@@ -281,47 +349,84 @@ def draw(experiment: str, findings: list[Finding]) -> Figure:
     return figure
 
 
-def page(findings: list[Finding], size: Size, seconds: float) -> str:
+def page(gains: pd.DataFrame, similarities: pd.DataFrame, size: Size) -> str:
     """Say plainly what came out, and under which settings."""
-    lines = [
+    shapes = [(row.experiment, row.world, row.modality, _shape(row)) for row in gains.itertuples()]
+    lines = [*_settings(size), "", "## Claim by claim", ""]
+    lines += [
+        "The effect of alignment depends on the data, and there is an optimum in between:",
+        "",
+    ]
+    lines += came_out(shapes)
+    lines += ["", "The optimum depends on redundancy:", "", *moved(gains)]
+    lines += ["", "Representations grow alike with λ in every case:", ""]
+    lines += grown(similarities)
+    path = RESULTS / "regimes.csv"
+    if path.exists():
+        lines += ["", "Where each comes out best ([the search for it](regimes.md)):", ""]
+        lines += regimes.claims(pd.read_csv(path))
+    for experiment, mine in gains.groupby("experiment", sort=False):
+        lines += ["", f"## {experiment}", "", f"![{experiment}]({_name(experiment)}.png)", ""]
+        lines += [
+            "| world | modality | λ tested | gain over λ = 0 | over λ = 4 | λ = 4 over 0 | so |"
+        ]
+        lines += ["|---|---|---|---|---|---|---|"]
+        for row in mine.itertuples():
+            cells = " | ".join(_cell(row, name) for name in COMPARED)
+            start = f"| {row.world} | {row.modality.upper()} | {row[4]:.3g} |"
+            lines.append(f"{start} {cells} | {_shape(row)} |")
+        lines += ["", *_alike(similarities[similarities.experiment == experiment])]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(size: Size) -> list[str]:
+    return [
         "# The paper's findings, tried again",
         "",
         "Fang, Zhang and Chan (arXiv 2511.12121) report that alignment helps where redundancy "
         "dominates, harms where unique information does, has an optimal strength in between, and "
         "that representations grow alike with λ in every case. `make reproduce` wrote this page, "
-        f"its tables and its figures in {seconds / 60:.0f} minutes on one core.",
+        "its tables and its figures.",
         "",
         f"Settings: {size.rows:,} pairs, a quarter of them for training; {size.trials} values of λ "
         f"from 0 to 4, {size.replicates} seeds each; then the λ that the model of the curve chose, "
         f"λ = 0 and λ = 4, again with {size.replicates} fresh seeds, compared on test rows (95 % "
-        "intervals over seeds and rows). MLPs of width 64, embeddings of 32, batches of 128; label "
-        "temperature .3. Modality B of the synthetic worlds passes through two random tanh layers.",
+        "intervals over seeds and rows), by the weights of the least validation loss. MLPs of "
+        "width 64, embeddings of 32, batches of 128; label temperature .3. Modality B of the "
+        "synthetic worlds passes through two random tanh layers.",
         "",
         "The audio-visual digits stand in for AV-MNIST: images of scikit-learn (A, CNN), each "
         "with its digit spoken by espeak-ng in one of twelve voices and one of three noises (B, "
         f"log-mel CNN); {size.spoken_trials} values of λ, {size.spoken_replicates} seeds, "
         f"{size.spoken_epochs} epochs, half of the pairs for training.",
     ]
-    shapes = [(f.experiment, f.world, t, f.words(t)) for f in findings for t in ("a", "b")]
-    lines += ["", "## What came out", "", *came_out(shapes)]
-    for experiment in dict.fromkeys(f.experiment for f in findings):
-        name = experiment.replace(" ", "-").replace(",", "")
-        lines += ["", f"## {experiment}", "", f"![{experiment}]({name}.png)", ""]
-        lines += [
-            "| world | modality | λ tested | gain over λ = 0 | over λ = 4 | λ = 4 over 0 | so |"
-        ]
-        lines += ["|---|---|---|---|---|---|---|"]
-        mine = [f for f in findings if f.experiment == experiment]
-        for finding in mine:
-            for t in ("a", "b"):
-                gains = (finding.over_zero[t], finding.over_largest[t], finding.largest[t])
-                cells = " | ".join(f"{g.value:+.3f} [{g.low:+.3f}, {g.high:+.3f}]" for g in gains)
-                lines += [
-                    f"| {finding.world} | {t.upper()} | {finding.candidates[t]:.3g} | {cells} | "
-                    f"{finding.words(t)} |"
-                ]
-        lines += ["", *_alike(mine)]
-    return "\n".join(lines) + "\n"
+
+
+def _shape(row: Any) -> str:
+    return shape(row.over_zero_low, row.over_largest_low, row.largest_high)
+
+
+def _cell(row: Any, name: str) -> str:
+    value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def moved(gains: pd.DataFrame) -> list[str]:
+    """Say whether the λ that was chosen rises with R, by Kendall's τ and its exact p (one side)."""
+    lines = []
+    synthetic = gains[gains.world.str.startswith("R = ")]
+    for (experiment, modality), mine in synthetic.groupby(["experiment", "modality"], sort=False):
+        redundancies = mine.world.str.removeprefix("R = ").astype(int)
+        tau, p = stats.kendalltau(redundancies, mine["lambda"], alternative="greater")
+        helped = mine[mine.over_zero_low > 0].world.tolist()
+        chosen = ", ".join(f"{strength:.2g}" for strength in mine["lambda"])
+        lines.append(
+            f"- {experiment}, {modality.upper()}: λ = {chosen} at R = "
+            f"{', '.join(map(str, redundancies))}; {'it rises' if p < 0.05 else 'not shown'} "
+            f"(τ = {tau:.2f}, p = {p:.2g}). A gain over λ = 0 is shown at "
+            f"{', '.join(helped) or 'none'}."
+        )
+    return lines
 
 
 def came_out(shapes: list[tuple[str, str, str, str]]) -> list[str]:
@@ -351,15 +456,31 @@ def came_out(shapes: list[tuple[str, str, str, str]]) -> list[str]:
     return lines
 
 
-def _alike(findings: list[Finding]) -> list[str]:
+def grown(similarities: pd.DataFrame) -> list[str]:
+    """Say in how many worlds each similarity rises and falls, plain and beyond chance."""
     lines = []
-    for name in MEASURES:
-        rising = [f.world for f in findings if f.alike[name].low > 0]
-        falling = [f.world for f in findings if f.alike[name].high < 0]
-        lines.append(
-            f"- {name} from λ = 0 to λ = 4 rises in {', '.join(rising) or 'none'}; "
-            f"falls in {', '.join(falling) or 'none'}."
+    for name, mine in similarities.groupby("measure", sort=False):
+        told = "; ".join(
+            f"{words} it rises in {(mine[f'{column}_low'] > 0).sum()}, falls in "
+            f"{(mine[f'{column}_high'] < 0).sum()}"
+            for column, words in (("plain", "plain,"), ("beyond", "beyond chance"))
         )
+        lines.append(f"- {name}, of {len(mine)} worlds: {told}.")
+    return lines
+
+
+def _alike(similarities: pd.DataFrame) -> list[str]:
+    lines = []
+    for name, mine in similarities.groupby("measure", sort=False):
+        told = []
+        for column in ("plain", "beyond"):
+            rising = mine[mine[f"{column}_low"] > 0].world
+            falling = mine[mine[f"{column}_high"] < 0].world
+            told.append(
+                f"rises in {', '.join(rising) or 'none'}; falls in {', '.join(falling) or 'none'}."
+            )
+        plain, beyond_chance = told
+        lines.append(f"- {name} from λ = 0 to λ = 4 {plain} Beyond chance it {beyond_chance}")
     return lines
 
 

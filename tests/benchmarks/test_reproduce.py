@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from tests.benchmarks import spoken_digits
-from tests.benchmarks.reproduce import Finding, came_out
+from tests.benchmarks.reproduce import (
+    Finding,
+    Size,
+    came_out,
+    gains_table,
+    grown,
+    moved,
+    page,
+    similarities_table,
+)
 from tuner.analysis.gain import Gain
 
 UP, FLAT, DOWN = (Gain(value=v, low=v - 0.1, high=v + 0.1) for v in (0.2, 0.0, -0.2))
@@ -53,6 +62,46 @@ def test_the_page_says_where_a_regime_came_out_and_where_not():
     assert lines[2].endswith("came out in few labels, A.")
 
 
+def finding(redundant: int, strength: float, alike: Gain = UP) -> Finding:
+    return Finding(
+        experiment="few labels",
+        world=f"R = {redundant}",
+        curve=pd.DataFrame(),
+        candidates=dict.fromkeys("ab", strength),
+        over_zero=dict.fromkeys("ab", UP),
+        over_largest=dict.fromkeys("ab", FLAT),
+        largest=dict.fromkeys("ab", DOWN),
+        alike=dict.fromkeys(("cka", "svcca", "mutual_knn"), alike),
+        beyond=dict.fromkeys(("cka", "svcca", "mutual_knn"), DOWN),
+    )
+
+
+def test_the_optimum_moves_where_the_chosen_strength_rises_with_redundancy():
+    """Of the 120 orders of five one rises: p = .0083."""
+    rising = gains_table([finding(r, 0.1 + r) for r in (0, 2, 4, 6, 8)])
+    assert "it rises (τ = 1.00, p = 0.0083)" in moved(rising)[0]
+    level = gains_table([finding(r, s) for r, s in zip((0, 2, 4), (1.0, 2.0, 0.5), strict=True)])
+    assert "not shown (τ = -0.33" in moved(level)[1]
+    assert moved(level)[0].endswith("A gain over λ = 0 is shown at R = 0, R = 2, R = 4.")
+
+
+def test_similarities_are_told_plain_and_beyond_chance():
+    table = similarities_table([finding(0, 1.0), finding(8, 1.0, alike=FLAT)])
+    assert grown(table)[0] == (
+        "- cka, of 2 worlds: plain, it rises in 1, falls in 0; beyond chance it rises in 0, "
+        "falls in 2."
+    )
+
+
+def test_the_page_derives_from_its_tables(tmp_path):
+    findings = [finding(r, 0.1 + r) for r in (0, 4, 8)]
+    for name, table in (("gains", gains_table), ("similarities", similarities_table)):
+        table(findings).to_csv(tmp_path / f"{name}.csv", index=False)
+    told = page(*(pd.read_csv(tmp_path / f"{n}.csv") for n in ("gains", "similarities")), Size())
+    assert "| R = 4 | B | 4.1 | +0.200 [+0.100, +0.300] | +0.000 [" in told
+    assert "- cka from λ = 0 to λ = 4 rises in R = 0, R = 4, R = 8; falls in none. Beyond" in told
+
+
 @pytest.mark.integration
 @pytest.mark.soak
 def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
@@ -77,6 +126,7 @@ def test_the_short_form_writes_tables_figures_and_a_page(tmp_path):
         assert table["lambda"].min() == 0
         assert table["lambda"].max() == 4
         assert table[["score", "cka", "svcca", "mutual_knn"]].notna().all(axis=None)
+        assert table[["cka_calibrated", "svcca_p"]].notna().all(axis=None)
     assert page.count("| R = 8 | B |") == 2
     assert "- cka from λ = 0 to λ = 4 rises in" in page
 

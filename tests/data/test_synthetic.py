@@ -89,6 +89,54 @@ def test_worlds_are_what_was_asked_for(half, synergistic, continuous, seed):
     assert (values(world.truth) >= 0).all()
 
 
+@pytest.mark.parametrize("redundant", [0, 4, 8])
+def test_shared_nuisance_is_what_redundancy_leaves_of_eight_bits_unless_told(redundant):
+    told = config(redundant=redundant, shared_nuisances=8 - redundant)
+    worlds = [make_world(c, seed=5).dataset for c in (config(redundant=redundant), told)]
+    assert worlds[0].fingerprint == worlds[1].fingerprint
+
+
+def test_a_world_is_that_of_before_shared_nuisance_had_its_own_dial():
+    assert (
+        make_world(WorldConfig(rows=500), seed=7).dataset.fingerprint
+        == "3c4c1f7a09407860535a54d0232b52711ca39f49e6913e8ddd1bd9a8258b5462"
+    )
+
+
+@pytest.mark.parametrize(("redundant", "nuisances"), [(2, 0), (2, 1), (0, 3), (4, 2)])
+def test_shared_nuisance_is_shared_and_tells_nothing_of_the_label(redundant, nuisances):
+    asked = config(redundant=redundant, shared_nuisances=nuisances, rows=100_000, temperature=0.5)
+    world, shared = make_world(asked, seed=3), redundant + nuisances
+    a, b = world.dataset.a.values, world.dataset.b.values
+    np.testing.assert_array_equal(a[:, :shared], b[:, :shared])
+    of_the_rest = np.corrcoef(a[:, shared:].T, b[:, shared:].T)
+    assert np.abs(of_the_rest - np.eye(len(of_the_rest))).max() < 0.02
+    counts = np.zeros((2**nuisances, asked.classes))
+    np.add.at(
+        counts,
+        (
+            (a[:, redundant:shared] @ 2 ** np.arange(nuisances)).astype(int),
+            world.dataset.y,
+        ),
+        1,
+    )
+    assert mutual_information(counts / counts.sum()) < 1e-3
+    assert values(world.truth) == pytest.approx(
+        values(make_world(config(redundant=redundant, temperature=0.5), seed=3).truth)
+    )
+
+
+def test_canonical_correlations_count_the_shared_bits():
+    """A shared bit is the sign of both latents, each ±|z|: they correlate by (E|z|)² = 2 / π."""
+    plain = {"rows": 40_000, "depth_b": 0, "noise": 0.0}
+    asked = WorldConfig(redundant=2, shared_nuisances=3, **plain)
+    dataset = make_world(asked, seed=1).dataset
+    bases = [np.linalg.qr(side.values - side.values.mean(0))[0] for side in (dataset.a, dataset.b)]
+    correlations = np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+    assert correlations[:5] == pytest.approx(2 / np.pi, abs=0.02)
+    assert (correlations[5:] < 0.05).all()
+
+
 def test_the_profile_sees_the_regimes():
     easy = {"rows": 3000, "temperature": 0.3, "depth_b": 0}
     shared, own = (
@@ -134,6 +182,7 @@ def test_every_class_is_split_as_asked():
         ({"training": 1.0}, "a share of the pairs"),
         ({"temperature": 0}, "temperature above 0"),
         ({"depth_a": -1}, "at least 0"),
+        ({"shared_nuisances": -1}, "shared_nuisances and depths are at least 0"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, words):

@@ -1,6 +1,7 @@
 """Outcomes as bytes, and which replicate is the best."""
 
 import io
+from dataclasses import replace
 from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
@@ -37,6 +38,9 @@ def outcome(
             for name in curve_names("classification")
         },
         similarity={"cka": rng.random(replicates)} if measured else {},
+        similarity_null=(
+            {"cka": rng.random((replicates, 3)).astype(np.float32)} if measured else {}
+        ),
         steps=int(rng.integers(0, 2**40)),
         seconds=float(rng.random()),
         weights=(
@@ -98,6 +102,13 @@ def test_all_but_the_weights_is_compressed():
     with ZipFile(io.BytesIO(outcome(tested=True).to_bytes())) as archive:
         stored = {e.filename for e in archive.infolist() if e.compress_type == ZIP_STORED}
     assert stored == {f"weights/{m}/encoder.0.weight.npy" for m in "ab"}
+
+
+def test_an_outcome_of_before_there_was_a_null_is_read():
+    before = replace(outcome(tested=True), similarity_null={})
+    after = TrainingOutcome.from_bytes(before.to_bytes())
+    assert after.similarity_null == {}
+    assert after.similarity.keys() == {"cka"}
 
 
 def test_the_best_replicate_had_the_least_loss_in_any_epoch_before_it_stopped():

@@ -18,9 +18,12 @@ from tuner.analysis.looks import level
 from tuner.analysis.needs import needs
 from tuner.analysis.observations import observe
 from tuner.errors import StudyFailedError
+from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import RULES, Rule, TrainingOutcome
 from tuner.study.result import (
     Answer,
+    Calibrated,
+    CalibratedSimilarity,
     CheckpointRule,
     Cost,
     CurvePoint,
@@ -329,6 +332,7 @@ def curve_point(scorer: Scorer, trial: FinishedTrial) -> CurvePoint | None:
         b=_point(scorer, outcome, "b"),
         joint=_point(scorer, outcome, "joint"),
         similarity=_similarity(outcome),
+        calibrated=_calibrated(outcome),
     )
 
 
@@ -392,6 +396,12 @@ def _point(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> PointSco
 def _similarity(outcome: TrainingOutcome) -> Similarity | None:
     means = {name: float(values.mean()) for name, values in outcome.similarity.items()}
     return Similarity(**means) if means else None
+
+
+def _calibrated(outcome: TrainingOutcome) -> CalibratedSimilarity | None:
+    beyond = calibrations(outcome.similarity, outcome.similarity_null)
+    parts = {name: Calibrated(**vars(one)) for name, one in beyond.items()}
+    return CalibratedSimilarity(**parts) if parts else None
 
 
 def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:

@@ -103,6 +103,13 @@ def synthesize(
     nuisances: Annotated[
         int, typer.Option(help="Latents of each modality that the label does not know.")
     ] = _WORLD.nuisances,
+    shared_nuisances: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits that both see and the label does not know.",
+            show_default="8 less --redundant",
+        ),
+    ] = _WORLD.shared_nuisances,
     noise: Annotated[float, typer.Option(help="Of each observed feature.")] = _WORLD.noise,
     depth_a: Annotated[
         int, typer.Option(help="Layers of the tanh network that A is seen through.")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tuner.analysis.curve import CurveModel
 from tuner.analysis.headline import metric_name
 from tuner.analysis.observations import observe
+from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.axes import PALETTES, Palette, add_legend, dress
 from tuner.report.wording import SIMILARITIES, TITLES
@@ -23,6 +24,7 @@ from tuner.typing import Floats
 
 _GRID = 161
 _LEGEND_ROWS = 4
+_DOTTED = (0, (1, 2))
 _FENCE = 4.0  # interquartile ranges, beyond which a score is off the axis
 
 
@@ -63,10 +65,14 @@ class SimilarityPanel:
     Attributes:
         lambdas: (T,) the λs tried.
         measured: Per measure, (T, S) one value a replicate.
+        by_chance: Per measure, (T,) the 95 % quantile of the null; empty if a trial has none.
+        beyond: Per measure, (T,) what is beyond chance; empty if a trial has none.
     """
 
     lambdas: Floats
     measured: dict[str, Floats]
+    by_chance: dict[str, Floats]
+    beyond: dict[str, Floats]
 
     @classmethod
     def of(cls, finished: Sequence[FinishedTrial]) -> "SimilarityPanel | None":
@@ -75,12 +81,16 @@ class SimilarityPanel:
         if not outcomes:
             return None
         outcomes.sort(key=lambda outcome: outcome.strength)
+        names = tuple(outcomes[0].similarity)
+        nulls = [calibrations(one.similarity, one.similarity_null) for one in outcomes]
+        calibrated = names if all(nulls) else ()
         return cls(
             lambdas=np.array([outcome.strength for outcome in outcomes]),
             measured={
-                name: np.stack([outcome.similarity[name] for outcome in outcomes])
-                for name in outcomes[0].similarity
+                name: np.stack([outcome.similarity[name] for outcome in outcomes]) for name in names
             },
+            by_chance={name: np.array([n[name].quantile for n in nulls]) for name in calibrated},
+            beyond={name: np.array([n[name].value for n in nulls]) for name in calibrated},
         )
 
 
@@ -185,7 +195,7 @@ def plot_curve(result: StudyResult) -> Figure:
         scores = [getattr(point, target) for point in result.curve]
         means = np.array([score.mean for score in scores])
         _draw_choice(axis, answer, space, palette)
-        axis.axhline(means[strengths == 0][0], color=palette.ink, ls=(0, (1, 2)), label="λ = 0")
+        axis.axhline(means[strengths == 0][0], color=palette.ink, ls=_DOTTED, label="λ = 0")
         axis.errorbar(
             np.asarray(space.to_unit(strengths)),
             means,
@@ -206,7 +216,7 @@ def plot_curve(result: StudyResult) -> Figure:
 def _draw(axis: Axes, panel: Panel, study: Study, palette: Palette) -> None:
     space, answer = study.spec.space, panel.answer
     _draw_choice(axis, answer, space, palette)
-    axis.axhline(panel.baseline, color=palette.ink, ls=(0, (1, 2)), lw=1.2, label="λ = 0, mean")
+    axis.axhline(panel.baseline, color=palette.ink, ls=_DOTTED, lw=1.2, label="λ = 0, mean")
     axis.fill_between(
         panel.units, panel.low, panel.high, color=palette.curve, alpha=0.2, lw=0, label="its 95 %"
     )
@@ -297,6 +307,10 @@ def _draw_similarity(
             elinewidth=1,
             label=SIMILARITIES[name],
         )
+        if name in panel.by_chance:
+            axis.plot(units, panel.by_chance[name], color=color, ls=_DOTTED, lw=1.2)
+    if panel.by_chance:
+        axis.plot([], [], color=palette.ink, ls=_DOTTED, lw=1.2, label="95 % of chance")
     title = "How alike the two representations are"
     dress(axis, space, palette, title=title, measured="similarity")
 

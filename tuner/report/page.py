@@ -42,7 +42,7 @@ from tuner.report.wording import (
     strength,
     strength_interval,
 )
-from tuner.study.result import StudyResult
+from tuner.study.result import CurvePoint, StudyResult
 from tuner.study.scores import TARGETS
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmations
@@ -79,7 +79,8 @@ def write_report(
                 *(_figure(study, panel) for panel in shown),
                 *([_similarity_figure(study, similarity)] if similarity else []),
             ],
-            "similarity": similarity is not None,
+            "similarity": similarity,
+            "similarities": list(SIMILARITIES.values()),
         }
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
@@ -256,9 +257,18 @@ def _curve_rows(result: StudyResult) -> list[dict[str, Any]]:
                 }
                 for target in TARGETS
             ],
+            "alike": _alike(point),
         }
         for point in result.curve
     ]
+
+
+def _alike(point: CurvePoint) -> list[dict[str, str]]:
+    """Each similarity beyond chance, with its p; empty where it has no null."""
+    if point.calibrated is None:
+        return []
+    beyond = [getattr(point.calibrated, name) for name in SIMILARITIES]
+    return [{"value": f"{one.value:.3f}", "p": f"{one.p:.3f}"} for one in beyond]
 
 
 def _figure(study: Study, panel: Panel) -> dict[str, str]:
@@ -275,13 +285,17 @@ def _figure(study: Study, panel: Panel) -> dict[str, str]:
 
 def _similarity_figure(study: Study, panel: SimilarityPanel) -> dict[str, str]:
     ends = "; ".join(
-        f"{SIMILARITIES[name]} from {values[0].mean():.2f} at λ = 0 to {values[-1].mean():.2f} "
-        f"at λ = {strength(panel.lambdas[-1])}"
-        for name, values in panel.measured.items()
+        f"{SIMILARITIES[name]} from {_end(panel, name, 0)} to {_end(panel, name, -1)}"
+        for name in panel.measured
     )
     return _both_themes(draw_similarity(study, panel)) | {
         "alt": f"Similarity of the two representations by λ: {ends}."
     }
+
+
+def _end(panel: SimilarityPanel, name: str, at: int) -> str:
+    beyond = f" ({panel.beyond[name][at]:.2f} beyond chance)" if name in panel.beyond else ""
+    return f"{panel.measured[name][at].mean():.2f}{beyond} at λ = {strength(panel.lambdas[at])}"
 
 
 def _both_themes(figure: Figure) -> dict[str, str]:

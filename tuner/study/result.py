@@ -334,6 +334,22 @@ class PointScore(_Part):
     sem: float
 
 
+class Calibrated(_Part):
+    """A similarity against its null: see `tuner.models.evaluation.similarity.Calibration`."""
+
+    value: Annotated[float, Field(description="0 is chance, 1 the greatest that there is")]
+    quantile: Annotated[float, Field(description="95 % of permutations are less alike")]
+    p: Annotated[float, Field(description="share of permutations that are as similar or more")]
+
+
+class CalibratedSimilarity(_Part):
+    """What of each similarity is beyond chance: rows of B were permuted, one by one, 200 times."""
+
+    cka: Calibrated
+    svcca: Calibrated
+    mutual_knn: Calibrated
+
+
 class Similarity(_Part):
     """How alike the embeddings of A and B are on validation rows: means over replicates.
 
@@ -354,6 +370,13 @@ class CurvePoint(_Part):
     b: PointScore
     joint: PointScore
     similarity: Similarity | None = None
+    calibrated: Annotated[
+        CalibratedSimilarity | None,
+        Field(
+            description="similarity beyond chance, which grows with width and falls with rows",
+            exclude_if=_is_none,
+        ),
+    ] = None
 
 
 class FailedTrial(_Part):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data import Modality
+from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS, Scorer
@@ -114,6 +115,13 @@ def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Poi
         points += _best_epochs("best_epoch_by_accuracy", other.best_epoch, ended)
     for measure, values in outcome.similarity.items():
         points += _with_error(f"similarity_{measure}", values, ended)
+    for measure, beyond in calibrations(outcome.similarity, outcome.similarity_null).items():
+        name = f"similarity_{measure}"
+        points += [
+            Point(f"{name}_calibrated", beyond.value, ended),
+            Point(f"{name}_null_quantile", beyond.quantile, ended),
+            Point(f"{name}_p", beyond.p, ended),
+        ]
     points += [Point("steps", outcome.steps, ended), Point("seconds", outcome.seconds, ended)]
     return points + _curves(outcome, ended)
 

@@ -3,9 +3,19 @@
 import numpy as np
 import pytest
 
-from tuner.models.evaluation.similarity import cka, mutual_knn, similarities, svcca
+from tuner.models.evaluation.similarity import (
+    PERMUTATIONS,
+    Calibration,
+    calibrations,
+    cka,
+    mutual_knn,
+    similarities,
+    similarities_and_null,
+    svcca,
+)
 
 MEASURES = [cka, svcca, mutual_knn]
+NAMES = [measure.__name__ for measure in MEASURES]
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -120,3 +130,120 @@ def test_all_measures_of_many_rows_use_some_of_them():
     assert values["cka"] == pytest.approx(
         cka(x[:1500].astype(float), y[:1500].astype(float)), abs=0.05
     )
+
+
+def compared(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> dict[str, Calibration]:
+    measured, null = similarities_and_null(x, y, seed=seed)
+    return calibrations(
+        {name: np.array([value]) for name, value in measured.items()},
+        {name: values[None] for name, values in null.items()},
+    )
+
+
+@pytest.mark.parametrize("width", [3, 60])  # by features, and by Gram matrices
+def test_the_null_is_the_measure_of_permuted_rows(width):
+    """One at a time, with everything made anew."""
+    x = normal(50, width)
+    y = x @ normal(width, width, seed=1) + normal(50, width, seed=2)
+    measured, null = similarities_and_null(x, y, seed=5)
+    orders = np.random.default_rng(5).permuted(np.tile(np.arange(50), (PERMUTATIONS, 1)), axis=1)
+    for measure in MEASURES:
+        name = measure.__name__
+        assert measured[name] == pytest.approx(measure(x, y), abs=1e-12)
+        expected = [measure(x, y[order]) for order in orders]
+        np.testing.assert_allclose(null[name], expected, atol=1e-10)
+
+
+def test_the_null_of_many_rows_is_of_those_that_are_compared():
+    x = normal(2000, 3).astype(np.float32)
+    y = x + normal(2000, 3, seed=1).astype(np.float32)
+    rows = np.linspace(0, 1999, 512).round().astype(int)
+    for whole, some in zip(
+        similarities_and_null(x, y, seed=2),
+        similarities_and_null(x[rows], y[rows], seed=2),
+        strict=True,
+    ):
+        for name in NAMES:
+            np.testing.assert_array_equal(whole[name], some[name])
+
+
+def test_an_identical_representation_is_one_and_as_improbable_as_can_be():
+    x = normal(60, 5)
+    for calibration in compared(x, 3 * x @ rotation(5) - 1).values():
+        assert calibration.value == pytest.approx(1)
+        assert calibration.p == 1 / 201
+
+
+@pytest.fixture(scope="module")
+def independent() -> dict[str, list[Calibration]]:
+    pairs = (compared(normal(60, 8, seed=s), normal(60, 8, seed=900 + s)) for s in range(100))
+    gathered: dict[str, list[Calibration]] = {name: [] for name in NAMES}
+    for pair in pairs:
+        for name, calibration in pair.items():
+            gathered[name].append(calibration)
+    return gathered
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_independent_representations_are_alike_by_chance(independent, name):
+    """Around 0, and with a p that is uniform: Kolmogorov and Smirnov's limit at 1 in 1,000."""
+    values = np.array([calibration.value for calibration in independent[name]])
+    assert abs(values.mean()) < 4 * values.std(ddof=1) / np.sqrt(len(values)) < 0.02
+    p = np.sort([calibration.p for calibration in independent[name]])
+    steps = np.arange(len(p) + 1) / len(p)
+    distance = max((p - steps[:-1]).max(), (steps[1:] - p).max())
+    assert distance < 1.95 / np.sqrt(len(p)) + 1 / 201
+    assert {c.p for c in independent[name]} <= {k / 201 for k in range(1, 202)}
+
+
+@pytest.mark.parametrize(("rows", "width"), [(50, 5), (50, 20), (400, 5), (400, 40)])
+def test_beyond_chance_neither_width_nor_rows_make_independent_representations_alike(rows, width):
+    """Plain, SVCCA has .25, .56, .09 and .27 here; mutual kNN has k / (rows - 1), .20 and .025."""
+    pairs = [
+        compared(normal(rows, width, seed=s), normal(rows, width, seed=900 + s)) for s in range(12)
+    ]
+    for name in NAMES:
+        values = np.array([pair[name].value for pair in pairs])
+        assert abs(values.mean()) < 4 * values.std(ddof=1) / np.sqrt(12) < 0.1
+
+
+def test_a_similarity_above_its_quantile_has_a_small_p():
+    null = np.arange(200)[None] / 1000
+    for above, p in ((0.1895, 11 / 201), (0.1905, 10 / 201), (0.5, 1 / 201), (-1, 1)):
+        calibration = Calibration.of(np.array([above]), null)
+        assert calibration.p == p
+        assert calibration.quantile == pytest.approx(0.190)
+        assert (above > calibration.quantile) is (p < 0.05)
+        assert calibration.value == pytest.approx((above - 0.0995) / (1 - 0.0995))
+
+
+def test_replicates_are_calibrated_together():
+    """Each is of no account alone; their mean is, where chance moves them apart."""
+    rng = np.random.default_rng(0)
+    null = 0.5 + 0.1 * rng.normal(size=(16, 200))
+    measured = np.full(16, 0.6)
+    assert Calibration.of(measured[:1], null[:1]).p > 0.05
+    assert Calibration.of(measured, null).p == 1 / 201
+    together = Calibration.of(measured, np.tile(null[0], (16, 1)))
+    assert vars(together) == pytest.approx(vars(Calibration.of(measured[:1], null[:1])))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "name"),
+    [
+        (np.ones((20, 3)), normal(20, 3), "svcca"),  # collapsed
+        (np.ones((20, 3)), normal(20, 3), "cka"),
+        (normal(8, 7), normal(8, 7, seed=1), "mutual_knn"),  # all others are neighbours
+    ],
+)
+def test_where_chance_has_all_there_is_nothing_beyond_it(x, y, name):
+    found = compared(x, y)
+    assert (found[name].value, found[name].p) == (0, 1)
+    assert np.isfinite([list(vars(calibration).values()) for calibration in found.values()]).all()
+
+
+def test_the_same_seed_has_the_same_null():
+    x, y = normal(30, 3), normal(30, 3, seed=1)
+    assert compared(x, y, seed=3) == compared(x, y, seed=3)
+    one, other = (similarities_and_null(x, y, seed=s)[1]["cka"] for s in (3, 4))
+    assert not np.allclose(one, other)

@@ -14,7 +14,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import EncoderPair
 from tuner.models.encoders.stacked import unstack
 from tuner.models.errors import TrainingDivergedError, UnsupportedShapeError
-from tuner.models.evaluation.similarity import similarities
+from tuner.models.evaluation.similarity import PERMUTATIONS, similarities, similarities_and_null
 from tuner.models.export import portable_encoder
 from tuner.models.outcome import RULES, weights_name
 from tuner.models.rows import Rows, Scaling, TrainingData
@@ -330,12 +330,32 @@ def test_similarity_is_that_of_the_encoders_that_are_kept(unlabelled):
             assert outcome.similarity[name][replicate] == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.parametrize("stack", [1, 2])
+def test_rows_of_all_replicates_are_permuted_alike(stack):
+    """By the trial's first seed, whatever stack a replicate is in: their mean has a null then."""
+    data = world()
+    outcome = train(data, CONFIG, strength=0.7, seeds=[1, 2], stack=stack)
+    alone = train(data, CONFIG, strength=0.7, seeds=[2], test=data.validation)
+    a, b = (
+        portable_encoder(alone, data, CONFIG, modality=side)
+        .double()
+        .encoder(torch.from_numpy(getattr(data.validation, side)).double())
+        .detach()
+        .numpy()
+        for side in ("a", "b")
+    )
+    for name, null in similarities_and_null(a, b, seed=1)[1].items():
+        assert outcome.similarity_null[name].shape == (2, PERMUTATIONS)
+        np.testing.assert_allclose(outcome.similarity_null[name][1], null, atol=1e-5)
+
+
 def test_too_few_validation_rows_have_no_similarity():
     data = world()
     few = data.validation
     held = {name: values for name, values in vars(few).items() if values is not None}
     few = replace(few, **{name: values[:3] for name, values in held.items()})
-    assert train(replace(data, validation=few), CONFIG, strength=0.0, seeds=[1]).similarity == {}
+    outcome = train(replace(data, validation=few), CONFIG, strength=0.0, seeds=[1])
+    assert outcome.similarity == outcome.similarity_null == {}
 
 
 def test_a_diverged_replicate_fails_the_trial_and_says_where():

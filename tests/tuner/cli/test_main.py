@@ -160,6 +160,10 @@ def test_synthesize_writes_a_valid_data_set_and_never_over_another(tmp_path):
     assert path.read_bytes() == written
     assert tuner(tmp_path, *words, "--force", "--seed", "1").returncode == 0
     assert path.read_bytes() != written
+    done = tuner(tmp_path, *words, "--force", "--shared-nuisances", "0", "--discrete")
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as archive:
+        assert archive["a"].shape == archive["b"].shape == (500, 6 + 4)
 
 
 def test_validate_says_what_a_valid_data_set_holds(tmp_path):

@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tuner.report.axes import PALETTES, as_bytes, in_the_dark, ticks_of
-from tuner.report.figures import SimilarityPanel, draw_all, draw_one, panels
+from tuner.report.figures import SimilarityPanel, draw_all, draw_one, draw_similarity, panels
 from tuner.study.space import LambdaSpace
 
 
@@ -73,5 +74,20 @@ def test_similarity_is_that_of_the_search_by_rising_strength(classification):
     first = finished[0].outcome.similarity
     for name, values in panel.measured.items():
         assert values[0].tolist() == first[name].tolist()
+        assert panel.by_chance[name].shape == panel.beyond[name].shape == (4,)
+        assert (
+            panel.by_chance[name][0]
+            == np.sort(finished[0].outcome.similarity_null[name].mean(0, dtype=np.float64))[190]
+        )
     confirmed = [trial for trial in finished if trial.request.phase == "confirm"]
     assert SimilarityPanel.of(confirmed) is None
+
+
+def test_trials_of_before_there_was_a_null_are_drawn_without(classification):
+    study, finished = classification.study, classification.finished
+    old = replace(finished[0], outcome=replace(finished[0].outcome, similarity_null={}))
+    panel = SimilarityPanel.of([old, *finished[1:]])
+    assert panel.by_chance == panel.beyond == {}
+    with_null = SimilarityPanel.of(finished)
+    lines = [len(draw_similarity(study, one).axes[0].lines) for one in (panel, with_null)]
+    assert lines[1] == lines[0] + 3 + 1  # the last for the legend alone

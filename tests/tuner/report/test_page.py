@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.support.hostile import HOSTILE, hostile
+from tuner.analysis.conclusion import curve
 from tuner.report.page import write_report
 from tuner.report.wording import guess_words
 from tuner.study.result import GroupCounts, Guess, GuessComparison
@@ -88,6 +89,23 @@ def test_images_are_described(page):
     assert len(re.findall(r'alt="Similarity of the two [^"]+ at λ = 4\."', page.html)) == 1
 
 
+def test_similarity_is_told_beyond_chance(classification, tmp_path):
+    study, finished = classification.study, classification.finished
+    points = curve(study.validation, finished)
+    result = classification.result.model_copy(update={"curve": points})
+    write_report(study, result, finished, tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "below the dotted lines" in page.text
+    assert "SVCCA beyond chance" in page.text
+    assert "come in groups" not in page.text
+    for point in points:
+        told = point.calibrated.svcca
+        assert f"{told.value:.3f} p = {told.p:.3f}" in page.text
+    plain, beyond = points[0].similarity.cka, points[0].calibrated.cka.value
+    described = f"CKA from {plain:.2f} ({beyond:.2f} beyond chance) at λ = 0"
+    assert described in page.html
+
+
 def test_the_figure_is_a_png(folder):
     assert (folder / "lambda_curve.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
@@ -132,4 +150,5 @@ def test_groups_are_told_and_a_gain_without_an_interval(poor_page):
     assert "cover both seeds and groups" in words
     assert "groups of validation rows: 9, of test rows: 1" in words
     assert "of labelled rows: training 40; validation 9; test 1" in words
+    assert "though they come in groups: p is smaller than it should be" in words
     assert "no interval: test rows are of too few groups" in words

@@ -93,6 +93,14 @@ def test_a_trial_shows_what_was_asked_and_measured(tracker, client, classificati
     assert run.data.metrics["test_accuracy_b_sem"] == pytest.approx(scores.std(ddof=1) / 3**0.5)
     similarity = trial.outcome.similarity["svcca"]
     assert run.data.metrics["similarity_svcca"] == pytest.approx(similarity.mean())
+    null = trial.outcome.similarity_null["svcca"].mean(0)
+    median = np.median(null)
+    told = {name: run.data.metrics[f"similarity_svcca_{name}"] for name in ("calibrated", "p")}
+    assert told["calibrated"] == pytest.approx(
+        (similarity.mean() - median) / (1 - median), abs=1e-6
+    )
+    assert told["p"] == pytest.approx((1 + (null >= similarity.mean()).sum()) / 201)
+    assert run.data.metrics["similarity_svcca_null_quantile"] == pytest.approx(np.sort(null)[190])
     assert run.data.metrics["steps"] == trial.outcome.steps
 
 

@@ -313,16 +313,24 @@ function information(told) {
 
 function draw(curve, joint) {
   const cells = (point) => ["a", "b", "joint"].map((side) => `${point[side].mean.toFixed(4)} ± ${point[side].sem.toFixed(4)}`);
+  const names = ["cka", "svcca", "mutual_knn"];
+  const alike = ({ similarity, calibrated }) => names.map((name) => {
+    if (!similarity) return "—";
+    const beyond = calibrated?.[name];
+    return similarity[name].toFixed(3) + (beyond ? ` (${beyond.value.toFixed(3)}, p = ${beyond.p.toFixed(3)})` : "");
+  });
   $("trials-table").replaceChildren(...curve.map((point) =>
-    element("tr", {}, ...[number(point.lambda), ...cells(point), point.similarity ? point.similarity.cka.toFixed(3) : "—"]
+    element("tr", {}, ...[number(point.lambda), ...cells(point), ...alike(point)]
       .map((text) => element("td", { textContent: text })))));
   if (!curve.length) return;
   const x = curve.map((point) => warp(point.lambda));
   const sides = ["a", "b", "joint"].map((side) => curve.map((point) => point[side]));
   chart("curve", "score", ["A", "B", "both"], x, sides.map((side) => side.map((s) => s.mean)), sides.map((side) => side.map((s) => s.sem)), joint);
   if (curve.every((point) => point.similarity)) {
-    const names = ["cka", "svcca", "mutual_knn"];
-    chart("alike", "similarity", ["CKA", "SVCCA", "mutual kNN"], x, names.map((name) => curve.map((point) => point.similarity[name])), null, joint);
+    const beyond = curve.every((point) => point.calibrated);
+    const value = (point, name) => beyond ? point.calibrated[name].value : point.similarity[name];
+    chart("alike", beyond ? "similarity beyond chance" : "similarity", ["CKA", "SVCCA", "mutual kNN"], x,
+      names.map((name) => curve.map((point) => value(point, name))), null, joint);
   }
 }
 
