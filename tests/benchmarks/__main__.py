@@ -1,7 +1,7 @@
 """`make bench`: every line is a ratio, or a figure, of one run on this machine.
 
-Usage: python -m tests.benchmarks [steps] [study]; tests.benchmarks.search compares samplers and
-tests.benchmarks.reproduce tries the paper's findings again.
+Usage: python -m tests.benchmarks [steps] [study]; tests.benchmarks.decisions says how good
+answers are, and tests.benchmarks.reproduce tries the paper's findings again.
 """
 
 import json
