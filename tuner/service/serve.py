@@ -9,7 +9,7 @@ import uvicorn
 
 from tuner.service.app import create_app
 from tuner.settings import Settings
-from tuner.storage.accounts import create_key, keys
+from tuner.storage.accounts import add_key, keys, new_token
 from tuner.storage.database import Database
 
 FIRST_USER = "admin"
@@ -33,19 +33,23 @@ def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True)
 
 
 def first_key(settings: Settings) -> Path | None:
-    """Make the first key of a new service and write it to a file that its owner alone may read.
+    """Make the key of a new service and write it to a file that its owner alone may read.
+
+    New is a service whose first user never had a key, whoever else has one. The file is written
+    before the key counts: a start that was cut short is made good by the next.
 
     Returns:
-        The file; None if there are keys already.
+        The file; None if that user had a key before.
     """
     path = settings.folder / "api-key"
     with Database(settings.store_url) as database:
-        if keys(database):
+        if any(user == FIRST_USER for _, user in keys(database)):
             return None
-        token = create_key(database, FIRST_USER)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(token + "\n")
+        token = new_token()
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(token + "\n")
+        add_key(database, FIRST_USER, token)
     return path
 
 

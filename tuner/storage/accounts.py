@@ -31,10 +31,25 @@ def create_key(database: Database, user: str, scopes: tuple[str, ...] = SCOPES) 
     Raises:
         ValueError: If a scope is unknown.
     """
+    token = new_token()
+    add_key(database, user, token, scopes)
+    return token
+
+
+def new_token() -> str:
+    """Return a key that nobody has, of 256 random bits; `add_key` lets it count."""
+    return f"tk_{secrets.token_urlsafe(32)}"
+
+
+def add_key(database: Database, user: str, token: str, scopes: tuple[str, ...] = SCOPES) -> None:
+    """Let a key be a user's, who is written down first if new.
+
+    Raises:
+        ValueError: If a scope is unknown.
+    """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise ValueError(f"scopes are {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}")
-    token = f"tk_{secrets.token_urlsafe(32)}"
 
     def work(session: Session) -> None:
         owner = session.scalar(select(UserRow).filter_by(name=user))
@@ -54,7 +69,6 @@ def create_key(database: Database, user: str, scopes: tuple[str, ...] = SCOPES) 
         )
 
     database.run(work)
-    return token
 
 
 def keys(database: Database) -> list[tuple[KeyRow, str]]:
