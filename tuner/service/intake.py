@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -14,7 +14,7 @@ from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.sources import is_uri
 from tuner.errors import ConflictError, SubmissionError, TooManyError
 from tuner.service.schemas import RUN_OPTIONS, SubmitOptions
-from tuner.service.uploads import Checker, discard_unused, is_under, keep
+from tuner.service.uploads import Checker, discard_unused, is_plain, is_under, keep
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 from tuner.storage.submissions import CheckedSubmission, Submission, Submissions
@@ -155,10 +155,15 @@ def read_options(spec: str) -> dict[str, Any]:
     """
     try:
         options = json.loads(spec)
+        is_clean = all(map(is_plain, _texts(options)))
     except ValueError as error:
         raise SubmissionError(f"spec: is no JSON: {error}") from None
+    except RecursionError:
+        raise SubmissionError("spec: lists and objects lie too deep in each other") from None
     if not isinstance(options, dict):
         raise SubmissionError("spec: has to be a JSON object")
+    if not is_clean:
+        raise SubmissionError("spec: a text has a control character, or half of a character")
     try:
         SubmitOptions.model_validate(options)
     except ValidationError as error:
@@ -168,6 +173,18 @@ def read_options(spec: str) -> dict[str, Any]:
         if ":" in str(options.get(name, "")):
             raise SubmissionError(f"{name}: a service runs built-in encoders only")
     return options
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield every text of a JSON value, names too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in (*value, *value.values()):
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 def _of_the_spec(options: dict[str, Any]) -> dict[str, Any]:

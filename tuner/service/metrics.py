@@ -27,9 +27,12 @@ _trained = Gauge(
 )
 
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
 def observe(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request."""
-    _requests.labels(method, route, str(status)).inc()
+    """Count a request; a method that is none of HTTP's is `other`, as each label is kept."""
+    _requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
     _seconds.labels(route).observe(seconds)
 
 

@@ -12,7 +12,7 @@ from tuner.study.spec import StudySpec
 
 
 class _RunOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     workers: Annotated[int | None, Field(ge=1, le=1024, description="trials at a time")] = None
     time_budget: Annotated[

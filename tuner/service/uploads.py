@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -81,6 +82,11 @@ def stem(name: str | None) -> str | None:
     """Return a name for a data set from the name of its file."""
     safe = re.sub(r"[^\w.-]+", "-", Path(name or "").stem).strip("-.")[:64]
     return safe or None
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has no control character, and no half of a character (a lone surrogate)."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
 
 def is_under(uri: str, prefixes: str) -> bool:

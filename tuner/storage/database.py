@@ -26,6 +26,7 @@ _PATIENCE = 300.0  # seconds that a database server may be away in the middle of
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
 _DATABASES = ("sqlite:", "postgresql:", "postgresql+")
 
+LAST_NUMBER = 2**31 - 1  # the largest that a row can have in every database
 DatabaseError = SQLAlchemyError  # what goes wrong with a database: ours, Optuna's or MLflow's
 DatabaseAwayError = OperationalError  # it does not answer, or not now
 

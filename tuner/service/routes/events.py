@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from tuner.service.routes.dependencies import Mine, Reader, SubmissionsOf
 from tuner.service.routes.problems import OF_A_STUDY
+from tuner.storage.database import LAST_NUMBER
 from tuner.storage.submissions import ENDED, Submissions
 
 _LOOK = 0.5  # seconds between looks for new events
@@ -33,7 +34,8 @@ async def get_events(
 
     A client that lost its connection sends `Last-Event-ID` and misses nothing.
     """
-    seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    seen = min(after, LAST_NUMBER)
     look = partial(_look, submissions, caller.user, mine.id, mine.study)
 
     async def events() -> AsyncIterator[ServerSentEvent]:

@@ -27,6 +27,7 @@ from tuner.service.schemas import InspectionView, StudyPage, StudyView, WebhookS
 from tuner.service.uploads import discard_unused, received, stem
 from tuner.settings import Settings
 from tuner.storage.accounts import webhook_secret
+from tuner.storage.database import LAST_NUMBER
 from tuner.study.result import Status, StudyResult
 
 router = APIRouter(tags=["studies"])
@@ -206,6 +207,6 @@ def _decoded(cursor: str | None) -> int | None:
         number = int(base64.urlsafe_b64decode(cursor.encode()).decode())
     except ValueError:
         number = 0
-    if not 0 < number < 2**31:
+    if not 0 < number <= LAST_NUMBER:
         raise ProblemError(422, "cursor: is none that this service gave")
     return number
