@@ -20,12 +20,14 @@ from tuner.errors import SpecError, StudyInUseError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
 from tuner.models.encoders.source import search_path
+from tuner.search.phase import trials_of
 from tuner.search.plan import Plan
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
+from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec, spec_from_options
@@ -105,7 +107,8 @@ def run_study(
         settings: Where things are kept; None for what the environment says.
         workers: Trials at a time; never changes the answer. None for as many as this machine has
             CPUs for, or as a cluster has room for.
-        time_budget: Seconds after which no further search trial starts; None for no limit.
+        time_budget: Seconds after which no further search trial starts; None for the study's own
+            limit, if it has one. With another the study is another: see `Study.within`.
         step_budget: Gradient steps after which none does.
         on_progress: Told of every finished trial.
         train: What a worker does instead of training, for tests.
@@ -118,6 +121,7 @@ def run_study(
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
+    study = study.within(Budget(seconds=time_budget, steps=step_budget))
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
         finished, row = _opened(study, store, source)
@@ -132,8 +136,6 @@ def run_study(
             finished=finished,
             spent=row.wall_seconds,
             closed=row.search_closed,
-            time_budget=time_budget,
-            step_budget=step_budget,
             on_progress=on_progress,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
@@ -153,6 +155,7 @@ def _opened(
         fingerprint=study.dataset.fingerprint,
         spec=study.spec.model_dump(mode="json"),
         data=None if source is None else _from_everywhere(source),
+        budget=study.budget,
     )
     return finished, row
 
@@ -207,8 +210,8 @@ def _study_of(row: "StudyRow", source: str | None, settings: Settings) -> Study:
         )
     spec = StudySpec.model_validate(row.spec)
     dataset = read_dataset(spec, source, row.name, max_bytes=settings.max_data)
-    study = Study.of(spec, dataset)
-    if study.id != row.id:
+    study = Study.of(spec, dataset).stored_as(row.id, Budget.of(row.options))
+    if study is None:
         what = "own code or the folder of an encoder is"
         if dataset.fingerprint != row.fingerprint:
             what = f"data in {source} are"
@@ -238,8 +241,6 @@ class Orchestrator:
     finished: list[FinishedTrial]
     spent: float
     closed: bool
-    time_budget: float | None
-    step_budget: int | None
     on_progress: OnProgress
     _started: float = field(default_factory=time.monotonic)
     _offered: list[TrialRequest] = field(default_factory=list)
@@ -318,7 +319,9 @@ class Orchestrator:
             return self._finish()
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
-        if self._is_over_budget() and not self.closed:
+        if not self.closed and self.study.budget.is_spent(
+            seconds=self._wall_seconds(), steps=self._steps
+        ):
             self.closed, self._offered = True, []
             self.store.update(self.study.id, search_closed=True)
         waiting = [r for r in self._offered if r not in self._ended and r not in running]
@@ -342,11 +345,6 @@ class Orchestrator:
         """
         opening = [] if self.finished or self.closed or running else self._plan.opening
         return opening if self._workers <= len(opening) else []
-
-    def _is_over_budget(self) -> bool:
-        if self.time_budget is not None and self._wall_seconds() > self.time_budget:
-            return True
-        return self.step_budget is not None and self._steps > self.step_budget
 
     def _record(self, trial: FinishedTrial) -> None:
         self.lease.check()
@@ -382,12 +380,23 @@ class Orchestrator:
             baseline_settings=self._plan.baseline_settings(self.finished),
             wall_seconds=self._wall_seconds(),
         )
+        if self.closed:
+            result = self._cut_short(result)
         self.store.update(study.id, result=result.model_dump(mode="json"))
         result = publish(study, result, self.finished, self._tracker, self.settings)
         self.store.update(
             study.id, result=result.model_dump(mode="json"), status="done", error=None
         )
         return result
+
+    def _cut_short(self, result: StudyResult) -> StudyResult:
+        """Have the answer say how far the search came, if its budget ended it."""
+        asked = self.study.spec.trials
+        tried = len(trials_of("search", self.finished))
+        if tried >= asked:
+            return result
+        words = self.study.budget.words(tried, asked, steps=self._steps)
+        return result.model_copy(update={"warnings": (*result.warnings, words)})
 
     def _wall_seconds(self) -> float:
         return self.spent + time.monotonic() - self._started

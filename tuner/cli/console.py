@@ -28,6 +28,7 @@ from tuner.report.wording import (
     nuisance_words,
 )
 from tuner.settings import Settings
+from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import (
@@ -57,7 +58,7 @@ def run(
         dataset = read_dataset(spec, source, max_bytes=settings.max_data, on_step=on_step)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
-    study = Study.of(spec, dataset)
+    study = Study.of(spec, dataset).within(Budget(seconds=time_budget))
     for warning in study.inputs.warnings[len(dataset.warnings) :]:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     _err.print(
@@ -79,7 +80,6 @@ def run(
             study,
             settings,
             workers=workers,
-            time_budget=time_budget,
             on_progress=report,
             source=source,
         )

@@ -120,7 +120,7 @@ class Intake:
 
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
         """Return what the study would be: see `Checker.check`."""
-        options = _of_the_spec(submission.options)
+        options = {n: v for n, v in submission.options.items() if n != "workers"}
         earlier = await _in_thread(self._earlier, submission)
         if earlier is not None and earlier.result is not None:
             interval = earlier.result["joint"]["interval"]

@@ -1,6 +1,7 @@
 """Data sets that come in: streamed to disk, checked before they are accepted, kept by content."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote
 
 import anyio
@@ -50,32 +51,57 @@ async def received(file: UploadFile, settings: Settings) -> AsyncIterator[Path]:
 
 
 def keep(path: Path, fingerprint: str, settings: Settings) -> str:
-    """Move a checked upload to where its content is kept, once for all who send it.
+    """Move a checked upload to where its content is kept, once for all who send the same file.
+
+    Files of one fingerprint may differ all the same, in the names of their arrays or in arrays
+    that are not used: the first has the fingerprint's name, the others one of their own. What is
+    kept is never written again: a study may be reading it.
 
     Returns:
         Path or URI of it.
     """
-    name = f"{fingerprint}{path.suffix}"
-    if settings.kept_uploads is None or not is_uri(settings.kept_uploads):
-        place = settings.uploads / name
-        path.replace(place)
+    folder = settings.kept_uploads
+    if folder is None or not is_uri(folder):
+        return _keep_here(path, settings.uploads, fingerprint)
+    files, root = fsspec.url_to_fs(folder)
+    digest, name = _digest(path.open("rb")), f"{fingerprint}{path.suffix}"
+    if files.exists(f"{root}/{name}") and _digest(files.open(f"{root}/{name}", "rb")) != digest:
+        name = f"{fingerprint}-{digest[:16]}{path.suffix}"
+    if not files.exists(f"{root}/{name}"):
+        files.put_file(str(path), f"{root}/{name}")
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _keep_here(path: Path, folder: Path, fingerprint: str) -> str:
+    digest = _digest(path.open("rb"))
+    for name in (fingerprint, f"{fingerprint}-{digest[:16]}"):
+        place = folder / f"{name}{path.suffix}"
+        try:
+            place.hardlink_to(path)  # fails if there is one: `replace` would take its place
+        except FileExistsError:
+            if _digest(place.open("rb")) != digest:
+                continue
         return str(place)
-    files, folder = fsspec.url_to_fs(settings.kept_uploads)
-    files.put_file(str(path), f"{folder}/{name}")
-    return f"{settings.kept_uploads.rstrip('/')}/{name}"
+    raise FileExistsError(f"{place} holds another file than its name says")
+
+
+def _digest(file: IO[bytes]) -> str:
+    with file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def discard_unused(store: StudyStore, fingerprint: str, settings: Settings) -> None:
     """Remove an uploaded data set that no study is about."""
     if store.uses(fingerprint):
         return
-    for path in settings.uploads.glob(f"{fingerprint}.*"):
+    for path in settings.uploads.glob(f"{fingerprint}[.-]*"):
         path.unlink(missing_ok=True)
     if settings.kept_uploads is not None and is_uri(settings.kept_uploads):
         files, folder = fsspec.url_to_fs(settings.kept_uploads)
-        for suffix in UPLOADS:
+        files.invalidate_cache(folder)
+        for place in files.glob(f"{folder}/{fingerprint}[.-]*"):
             with suppress(FileNotFoundError):
-                files.rm_file(f"{folder}/{fingerprint}{suffix}")
+                files.rm_file(place)
 
 
 def stem(name: str | None) -> str | None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from tuner.errors import SpecError
 from tuner.storage.database import Database
 from tuner.storage.tables import EventRow, StudyRow, TrialRow
+from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import WarmStart
 from tuner.study.trial import FinishedTrial, TrialRequest
@@ -67,6 +68,7 @@ class StudyStore:
         fingerprint: str,
         spec: dict[str, Any],
         data: str | None = None,
+        budget: Budget = NO_BUDGET,
     ) -> StudyRow:
         """Return the study, written down first if it is new.
 
@@ -76,12 +78,14 @@ class StudyStore:
             fingerprint: Of its data.
             spec: What is asked.
             data: Path or URI of its data, for who wants them again; the last one is kept.
+            budget: What its search may cost.
         """
 
         def work(session: Session) -> StudyRow:
             row = session.get(StudyRow, study)
             if row is None:
                 row = StudyRow(id=study, name=name, fingerprint=fingerprint, spec=spec)
+                row.options = budget.options
                 session.add(row)
             if data is not None and row.source is None:
                 row.options = {**(row.options or {}), "data": data}

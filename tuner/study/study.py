@@ -1,7 +1,9 @@
 """A study: one spec about one data set, with all that is derived from the two."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from tuner.models.encoders.tokenizer import Tokenizer, tokenizers_of
 from tuner.models.errors import UnsupportedShapeError
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.rows import Rows, TrainingData
+from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.scores import Scorer, metric_of
 from tuner.study.spec import StudySpec
 
@@ -40,6 +43,7 @@ class Study:
         test_rows: What only confirmations see.
         inputs: The data set as encoders take it: ids of tokens for text that a tokenizer reads.
         tokenizers: By modality, what made these.
+        budget: What the search may cost.
     """
 
     id: str
@@ -53,6 +57,7 @@ class Study:
     test_rows: Rows
     inputs: PairedDataset
     tokenizers: Mapping[str, Tokenizer]
+    budget: Budget = NO_BUDGET
 
     @classmethod
     def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Study":
@@ -87,6 +92,26 @@ class Study:
             inputs=inputs,
             tokenizers=tokenizers,
         )
+
+    def within(self, budget: Budget) -> "Study":
+        """Return this study with a budget that ends its search, which makes it another question.
+
+        An answer to a search that was cut short is none to the whole question, nor to one with
+        more to spend.
+        """
+        if budget in (self.budget, NO_BUDGET):
+            return self
+        question = f"{self.id}\n{json.dumps(budget.options, sort_keys=True)}"
+        own_id = hashlib.sha256(question.encode()).hexdigest()[:16]
+        return replace(self, id=own_id, budget=budget)
+
+    def stored_as(self, study_id: str, budget: Budget) -> "Study | None":
+        """Return this study within a budget under the id that a store has; None if it is another.
+
+        Version 0.1.0 kept a study within a budget under the id of the study without one.
+        """
+        known = (self.id, self.within(budget).id)
+        return replace(self, id=study_id, budget=budget) if study_id in known else None
 
     def check_encoders(self) -> None:
         """Try users' own encoders on rows of the data; seconds, where there are any.

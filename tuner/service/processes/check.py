@@ -16,19 +16,27 @@ from tuner.data.memory.spool import memory
 
 
 def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`."""
+    """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`.
+
+    Args:
+        source: Path or URI of the data, or a shipped example.
+        options: Of the spec and of the budget.
+        name: What the data are called, if they say so.
+    """
     from tuner.data import DataError
     from tuner.errors import SpecError
     from tuner.models.errors import ModelError
     from tuner.settings import Settings
+    from tuner.study.budget import Budget
     from tuner.study.spec import option_errors, spec_from_options
     from tuner.study.study import Study, read_dataset
 
+    budget = Budget.of(options)
     try:
-        spec = spec_from_options(options)
+        spec = spec_from_options({n: v for n, v in options.items() if n not in budget.options})
         dataset = read_dataset(spec, source, name, max_bytes=Settings().max_data, alone=True)
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
-        study = Study.of(spec, dataset)
+        study = Study.of(spec, dataset).within(budget)
         study.check_encoders()
     except ValidationError as error:
         return {"errors": [str(fault) for fault in option_errors(error.errors())]}
