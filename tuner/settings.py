@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tuner.data.formats.arrays.npz import MAX_BYTES
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 
 _SECRETS = Path("/run/secrets")  # where containers find them
@@ -92,6 +93,17 @@ class Settings(BaseSettings):
         path = Path(self.kept_uploads or "") if is_folder else self.folder / "uploads"
         path.mkdir(parents=True, exist_ok=True)
         return path.resolve()
+
+    @property
+    def sources(self) -> Reach:
+        """Where the data of submitted studies may be read from."""
+        kept = self.kept_uploads if self.kept_uploads and is_uri(self.kept_uploads) else ""
+        return Reach.of(f"{self.allowed_sources},{kept}")
+
+    @property
+    def webhooks(self) -> Reach:
+        """Whom a service may tell that a study ended."""
+        return Reach.of(self.allowed_webhooks)
 
     def checkpoints(self, study: str) -> str | None:
         """Where the unfinished trainings of a study are kept, if anywhere."""

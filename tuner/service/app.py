@@ -50,7 +50,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        webhooks = asyncio.create_task(_tell_webhooks(database))
+        webhooks = asyncio.create_task(_tell_webhooks(database, settings))
         try:
             async with _runner(settings) if run_studies else nullcontext():
                 yield
@@ -92,11 +92,11 @@ async def _runner(settings: Settings) -> AsyncIterator[None]:
             await anyio.to_thread.run_sync(runner.stop)
 
 
-async def _tell_webhooks(database: Database) -> None:
+async def _tell_webhooks(database: Database, settings: Settings) -> None:
     while True:
         await asyncio.sleep(_WEBHOOKS)
         try:
-            await anyio.to_thread.run_sync(send_due, database)
+            await anyio.to_thread.run_sync(send_due, database, settings.webhooks)
         except DatabaseError as fault:
             _log.warning("webhooks wait for the database: %s", fault)
 

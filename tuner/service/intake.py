@@ -11,10 +11,11 @@ import anyio
 from pydantic import ValidationError
 
 from tuner.data.formats.examples import EXAMPLES
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import ConflictError, SubmissionError, TooManyError
 from tuner.service.schemas import RUN_OPTIONS, SubmitOptions
-from tuner.service.uploads import Checker, discard_unused, is_plain, is_under, keep
+from tuner.service.uploads import Checker, discard_unused, is_plain, keep
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 from tuner.storage.submissions import CheckedSubmission, Submission, Submissions
@@ -197,7 +198,9 @@ def check_webhook(url: str | None, settings: Settings) -> None:
     Raises:
         SubmissionError: If it may not.
     """
-    if url is not None and not is_under(url, settings.allowed_webhooks):
+    if url is None:
+        return
+    if not url.startswith(("http://", "https://")) or not settings.webhooks.allows(url):
         allowed = settings.allowed_webhooks or "none (TUNER_ALLOWED_WEBHOOKS)"
         raise SubmissionError(f"webhook: this service calls URLs that begin with: {allowed}")
 
@@ -208,7 +211,9 @@ def check_source(data: str, settings: Settings) -> None:
     Raises:
         SubmissionError: If they are neither an example nor at an allowed URI.
     """
-    if data not in EXAMPLES and not (is_uri(data) and is_under(data, settings.allowed_sources)):
+    if data not in EXAMPLES and not (
+        is_uri(data) and Reach.of(settings.allowed_sources).allows(data)
+    ):
         allowed = settings.allowed_sources or "none"
         raise SubmissionError(
             f"data: this service reads the examples {', '.join(EXAMPLES)} and URIs that begin "

@@ -64,6 +64,7 @@ class StudyView(BaseModel):
                 "trials": 3,
                 "lambda": None,
                 "verdict": None,
+                "webhook_error": None,
                 "created": "2026-01-01T12:00:00Z",
             }
         }
@@ -86,6 +87,10 @@ class StudyView(BaseModel):
         float | None, Field(serialization_alias="lambda", description="joint λ*, if done")
     ]
     verdict: str | None
+    webhook_error: Annotated[
+        str | None,
+        Field(description="why your webhook was not told, the last time that it was due"),
+    ] = None
     created: datetime
 
     @classmethod
@@ -106,6 +111,7 @@ class StudyView(BaseModel):
             trials=submission.trials,
             strength=None if joint is None else joint["lambda"],
             verdict=None if joint is None else verdict_of_today(joint["verdict"]),
+            webhook_error=submission.webhook_error,
             created=submission.created,
         )
 

@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote
 
 import anyio
 import fsspec
 from fastapi import UploadFile
 
 from tuner.data.formats.files import UPLOADS
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import SubmissionError
 from tuner.settings import Settings
@@ -116,15 +116,8 @@ def is_plain(text: str) -> bool:
 
 
 def is_under(uri: str, prefixes: str) -> bool:
-    """Whether a URI lies under one of some prefixes, separated by commas, and stays there.
-
-    `s3://data` allows `s3://data/x`, but neither `s3://data-of-others/x` nor `s3://data/../x`.
-    """
-    plain = unquote(unquote(uri)).replace("\\", "/")
-    if ".." in plain.split("/") or "@" in plain.partition("://")[2].partition("/")[0]:
-        return False
-    allowed = (prefix.strip().rstrip("/") for prefix in prefixes.split(","))
-    return any(prefix and uri.startswith(f"{prefix}/") for prefix in allowed)
+    """Whether a URI lies under one of some prefixes, separated by commas, and stays there."""
+    return Reach.of(prefixes).allows(uri)
 
 
 class Checker:

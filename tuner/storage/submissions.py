@@ -35,6 +35,7 @@ class Submission:
         options: How its user wants it run.
         trials: Finished trials.
         result: The answer, if there is one.
+        webhook_error: Why its webhook could not be told, the last time.
         created: When it was submitted.
     """
 
@@ -51,6 +52,7 @@ class Submission:
     options: dict[str, Any]
     trials: int
     result: dict[str, Any] | None
+    webhook_error: str | None
     created: datetime
 
 
@@ -356,5 +358,6 @@ def _submission(row: SubmissionRow, study: StudyRow, owner: str, trials: int) ->
         options=study.options if row.options is None else row.options,
         trials=trials,
         result=study.result if status == "done" else None,
+        webhook_error=row.webhook_error,
         created=created,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tuner.data import Modality, PairedDataset, Split, read
 from tuner.data.formats.arrays.npz import MAX_BYTES
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.reading import OnStep, silent
 from tuner.data.standardize import are_ids
 from tuner.models.config import TrainingConfig
@@ -144,6 +145,7 @@ def read_dataset(
     *,
     max_bytes: int = MAX_BYTES,
     alone: bool = False,
+    reach: Reach | None = None,
     on_step: OnStep = silent,
 ) -> PairedDataset:
     """Read the data set that a spec is about.
@@ -154,6 +156,7 @@ def read_dataset(
         name: What to call them if the spec does not say; from the file's name if not given.
         max_bytes: Limit on their size, as in `tuner.data.read`.
         alone: Whether they have to be one file that leads to no others, as in `tuner.data.read`.
+        reach: Where they may be downloaded from, as in `tuner.data.read`.
         on_step: Told what is being read and checked, in words.
 
     Raises:
@@ -161,7 +164,13 @@ def read_dataset(
     """
     options = spec.data_options | {"name": spec.name or name}
     return read(
-        source, seed=spec.seed, max_bytes=max_bytes, alone=alone, on_step=on_step, **options
+        source,
+        seed=spec.seed,
+        max_bytes=max_bytes,
+        alone=alone,
+        reach=reach,
+        on_step=on_step,
+        **options,
     )
 
 

@@ -26,7 +26,6 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     from tuner.data import DataError
     from tuner.errors import SpecError
     from tuner.models.errors import ModelError
-    from tuner.settings import Settings
     from tuner.study.budget import Budget
     from tuner.study.spec import option_errors, spec_from_options
     from tuner.study.study import Study, read_dataset
@@ -34,7 +33,7 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     budget = Budget.of(options)
     try:
         spec = spec_from_options({n: v for n, v in options.items() if n not in budget.options})
-        dataset = read_dataset(spec, source, name, max_bytes=Settings().max_data, alone=True)
+        dataset = read_dataset(spec, source, name, **_bounds())
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
         study = Study.of(spec, dataset).within(budget)
         study.check_encoders()
@@ -56,7 +55,6 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
 def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
     """Return what `tuner.data.inspection.Inspection.as_dict` does, or `{errors}` of the options."""
     from tuner.data.inspection import inspect
-    from tuner.settings import Settings
     from tuner.study.spec import option_errors, spec_from_options
 
     try:
@@ -64,8 +62,16 @@ def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str,
     except ValidationError as error:
         return {"errors": [str(fault) for fault in option_errors(error.errors())]}
     how = spec.data_options | {"name": spec.name or name}
-    found = inspect(source, seed=spec.seed, max_bytes=Settings().max_data, alone=True, **how)
+    found = inspect(source, seed=spec.seed, **_bounds(), **how)
     return found.as_dict()
+
+
+def _bounds() -> dict[str, Any]:
+    """How much of a stranger's data is read, and from where."""
+    from tuner.settings import Settings
+
+    settings = Settings()
+    return {"max_bytes": settings.max_data, "alone": True, "reach": settings.sources}
 
 
 _TASKS = {"check": check, "inspect": inspect}

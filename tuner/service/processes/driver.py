@@ -45,7 +45,12 @@ def run(study_id: str, settings: Settings) -> None:
         try:
             spec = StudySpec.model_validate(row.spec)
             dataset = read_dataset(
-                spec, row.source, row.name, max_bytes=settings.max_data, alone=True
+                spec,
+                row.source,
+                row.name,
+                max_bytes=settings.max_data,
+                alone=True,
+                reach=settings.sources,
             )
             study = Study.of(spec, dataset).stored_as(study_id, Budget.of(row.options))
             if study is None:
