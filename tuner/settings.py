@@ -28,6 +28,8 @@ class Settings(BaseSettings):
         max_data: Bytes that a data set may take once it is unpacked (TUNER_MAX_DATA). What does
             not fit into memory lies in a folder for temporary files (TMPDIR).
         max_upload: Bytes of a submitted data set, at most (TUNER_MAX_UPLOAD).
+        max_seconds: Seconds that a request may take in all, an upload and its check included
+            (TUNER_MAX_SECONDS).
         max_queued: Unfinished submissions of one user, at most (TUNER_MAX_QUEUED).
         max_running: Studies of one user that run at a time (TUNER_MAX_RUNNING).
         slots: Studies that one runner has at a time (TUNER_SLOTS).
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
     max_queued: int = 100
     max_running: int = 2
     slots: int = 1
+    max_seconds: float = 3600.0
     rate_limit: str = "50/second"
     allowed_sources: str = ""
     allowed_webhooks: str = ""

@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from tuner.service.app import create_app
+from tuner.service.guard.connections import BACKLOG, BoundedProtocol
 from tuner.settings import Settings
 from tuner.storage.accounts import add_key, keys, new_token
 from tuner.storage.database import Database
@@ -25,6 +26,8 @@ def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True)
         app,
         host=host,
         port=port,
+        http=BoundedProtocol,
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,28 +1,39 @@
-"""Users and their API keys."""
+"""Users, their API keys, and the sessions of their browsers."""
 
 import base64
 import hashlib
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
-from tuner.storage.tables import KeyRow, UserRow
+from tuner.storage.leases import clock
+from tuner.storage.tables import KeyRow, SessionRow, UserRow
 
 SCOPES = ("read", "write")
+SESSION_SECONDS = 30 * 86400  # after which one logs in again
 _PREFIX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who makes a request, and what they may do."""
+    """Who makes a request, and what they may do.
+
+    Attributes:
+        user: Number of the user.
+        name: Of the user.
+        key: Id of the key that they show, or with which they have logged in.
+        scopes: What that may do.
+        session: Digest of the session's token, if they have logged in.
+    """
 
     user: int
     name: str
     key: str
     scopes: tuple[str, ...]
+    session: str | None = None
 
 
 def create_key(database: Database, user: str, scopes: tuple[str, ...] = SCOPES) -> str:
@@ -92,20 +103,79 @@ def revoke_key(database: Database, key: str) -> bool:
 
 def caller_of(database: Database, token: str) -> Caller | None:
     """Return who a key belongs to; None if it is unknown or revoked."""
-    digest = _digest(token)
+    return database.run(lambda session: _caller_of(session, token))
 
-    def work(session: Session) -> Caller | None:
-        row = session.execute(
-            select(KeyRow, UserRow)
-            .join(UserRow)
-            .where(KeyRow.id == digest[:_PREFIX], KeyRow.revoked.is_(False))
-        ).first()
-        if row is None or not secrets.compare_digest(row[0].digest, digest):
+
+def open_session(database: Database, token: str) -> str | None:
+    """Let somebody who shows a key do without it for a while; returns the token of that session.
+
+    None if the key is unknown or revoked.
+    """
+    own_token = f"ts_{secrets.token_urlsafe(32)}"
+
+    def work(session: Session) -> str | None:
+        caller = _caller_of(session, token)
+        if caller is None:
             return None
-        key, user = row
-        return Caller(user=user.id, name=user.name, key=key.id, scopes=tuple(key.scopes))
+        now = float(session.scalar(select(clock(session))) or 0.0)
+        session.execute(delete(SessionRow).where(SessionRow.expires < now))
+        digest, expires = _digest(own_token), now + SESSION_SECONDS
+        session.add(SessionRow(digest=digest, key_id=caller.key, expires=expires))
+        return own_token
 
     return database.run(work)
+
+
+def caller_of_session(database: Database, token: str) -> Caller | None:
+    """Return who has opened a session; None if it is over, or its key was revoked."""
+    return database.run(lambda session: _in_session(session, _digest(token)))
+
+
+def close_session(database: Database, token: str) -> None:
+    """End a session, if there is one of this token."""
+    ended = delete(SessionRow).where(SessionRow.digest == _digest(token))
+    database.run(lambda session: session.execute(ended))
+
+
+def is_let_in(database: Database, caller: Caller) -> bool:
+    """Whether a caller may go on: the key was not revoked, and the session not ended."""
+
+    def work(session: Session) -> bool:
+        if caller.session is not None:
+            return _in_session(session, caller.session) is not None
+        row = session.get(KeyRow, caller.key)
+        return row is not None and not row.revoked
+
+    return database.run(work)
+
+
+def _caller_of(session: Session, token: str) -> Caller | None:
+    digest = _digest(token)
+    row = session.execute(
+        select(KeyRow, UserRow)
+        .join(UserRow)
+        .where(KeyRow.id == digest[:_PREFIX], KeyRow.revoked.is_(False))
+    ).first()
+    if row is None or not secrets.compare_digest(row[0].digest, digest):
+        return None
+    key, user = row
+    return Caller(user=user.id, name=user.name, key=key.id, scopes=tuple(key.scopes))
+
+
+def _in_session(session: Session, digest: str) -> Caller | None:
+    row = session.execute(
+        select(KeyRow, UserRow)
+        .join(UserRow)
+        .join(SessionRow, SessionRow.key_id == KeyRow.id)
+        .where(SessionRow.digest == digest, SessionRow.expires > clock(session))
+        .where(KeyRow.revoked.is_(False))
+    ).first()
+    if row is None:
+        return None
+    key, user = row
+    return Caller(
+        user=user.id, name=user.name, key=key.id, scopes=tuple(key.scopes), session=digest
+    )
 
 
 def webhook_secret(database: Database, user: int) -> str:
@@ -127,4 +197,4 @@ def webhook_secret(database: Database, user: int) -> str:
 
 
 def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
