@@ -3,6 +3,7 @@
 Exception
 └── TunerError
     ├── StudyFailedError a study cannot be answered: the message says which step failed and why
+    ├── PutOffError      a study cannot begin now: it waits, and has not failed
     ├── StudyInUseError  another process is working on the same study
     ├── ServiceError     the service refuses a request, or cannot be reached
     ├── EncoderNotKeptError  an encoder cannot be registered as the one that was trained
@@ -24,6 +25,10 @@ class TunerError(Exception):
 
 class StudyFailedError(TunerError):
     """A study cannot be answered, for example because its baseline could not be trained."""
+
+
+class PutOffError(TunerError):
+    """A study cannot begin now, for want of a cluster or of room on it; it has not failed."""
 
 
 class StudyInUseError(TunerError):

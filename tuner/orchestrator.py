@@ -16,9 +16,10 @@ from tuner.analysis.conclusion import conclude, curve_point
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
-from tuner.errors import SpecError, StudyInUseError
+from tuner.errors import PutOffError, SpecError, StudyInUseError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
+from tuner.execution.room import Room
 from tuner.models.encoders.source import search_path
 from tuner.search.phase import trials_of
 from tuner.search.plan import Plan
@@ -115,13 +116,16 @@ def run_study(
         source: Path or URI that the data came from: `publish_study` reads them again.
 
     Raises:
-        SpecError: If it begins with a study of other data.
+        SpecError: If it begins with a study of other data, or wants GPUs that are not here.
+        PutOffError: If Ray does not start, or its cluster has no room: it can be tried again.
         EncoderModuleError: If a user's own encoder cannot be trained or registered.
         StudyFailedError: If the study cannot be answered.
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
     study = study.within(Budget(seconds=time_budget, steps=step_budget))
+    if settings.ray_address is None and study.spec.gpus:
+        _check_gpus(study.spec)
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
         finished, row = _opened(study, store, source)
@@ -139,6 +143,17 @@ def run_study(
             on_progress=on_progress,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
+
+
+def _check_gpus(spec: StudySpec) -> None:
+    """Do nothing if this machine has the GPUs of a training; CPUs are shared where they are few.
+
+    Raises:
+        SpecError: If it has not: Ray would wait for them for ever.
+    """
+    words = Room.of_this_machine().lacks(spec.model_copy(update={"cpus": 1, "ranks": 1}))
+    if words is not None:
+        raise SpecError(f"--gpus {spec.gpus:g}: the study {words}. Ask for less, or leave it out.")
 
 
 def _opened(
@@ -280,6 +295,10 @@ class Orchestrator:
             return self._finish()
         except StudyInUseError:  # whoever has it now says how it stands
             raise
+        except PutOffError as error:  # it waits, and says for what
+            self.store.set_status(study_id, "queued", str(error))
+            self._tracker.interrupt()
+            raise
         except Exception as error:
             self.store.set_status(study_id, "failed", str(error))
             self._tracker.fail(str(error))
@@ -305,6 +324,8 @@ class Orchestrator:
 
             self._next_trials(())
             cluster.wait_until_ready()
+            if self.settings.ray_address is not None:
+                self._wait_for_room()
             run_trials(
                 study.data,
                 study.test_rows,
@@ -317,6 +338,16 @@ class Orchestrator:
             )
             cluster.end()
             return self._finish()
+
+    def _wait_for_room(self) -> None:
+        """Return once the cluster has what a training takes; meanwhile the study is queued."""
+        from tuner.execution.room import wait_for_room
+
+        told = partial(self.store.set_status, self.study.id, "queued")
+        wait_for_room(self.study.spec, told)
+        row = self.store.get(self.study.id)
+        if row is not None and row.status == "queued":
+            self.store.set_status(self.study.id, "running")
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
         if not self.closed and self.study.budget.is_spent(

@@ -34,6 +34,7 @@ class _Watched:
     driver: RunningDriver
     launched: float = field(default_factory=lambda: time.monotonic())
     has_begun: bool = False
+    is_put_off: bool = False
     silent_since: float | None = None
 
     def is_over(self, *, holds: bool) -> bool:
@@ -87,21 +88,38 @@ class Runner:
             discard_unused(self._store, fingerprint, self._settings)
         if deleted:
             self._weights.sweep()
-        while len(self._drivers) < self._settings.slots:
+        while self._has_slot():
             study = self._queue.claim(max_running=self._settings.max_running)
             if study is None:
                 return
             self._start(study)
 
+    def _has_slot(self) -> bool:
+        """Whether one more may be started: those that wait for room on a cluster hold no slot.
+
+        They are drivers all the same: where they are many, the first one gives way.
+        """
+        waiting = self._queue.waiting_for_room(list(self._drivers))
+        slots = self._settings.slots
+        if len(self._drivers) - len(waiting) >= slots:
+            return False
+        if len(self._drivers) < 2 * slots:
+            return True
+        study, watched = next(each for each in self._drivers.items() if each[0] in waiting)
+        _log.info("study %s: waits for room, and gives way", study)
+        watched.is_put_off = True
+        watched.driver.terminate()
+        return False
+
     def _look_after_drivers(self) -> None:
         held = self._queue.held(list(self._drivers))
         over = [s for s, watched in self._drivers.items() if watched.is_over(holds=s in held)]
         for study in over:
-            driver = self._drivers.pop(study).driver
-            if driver.poll() is None:
+            watched = self._drivers.pop(study)
+            if watched.driver.poll() is None:
                 _log.warning("study %s: its driver fell silent, another is started", study)
-                driver.terminate()
-            self._queue.release(study)
+                watched.driver.terminate()
+            self._queue.release(study, is_put_off=watched.is_put_off)
         if self._drivers:
             self._queue.keep(list(self._drivers))
 

@@ -8,11 +8,14 @@ bounded: a hostile file ends this process, not the service.
 import json
 import resource
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from tuner.data.memory.spool import memory
+
+if TYPE_CHECKING:
+    from tuner.study.spec import StudySpec
 
 
 def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         spec = spec_from_options({n: v for n, v in options.items() if n not in budget.options})
         dataset = read_dataset(spec, source, name, **_bounds())
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
+        check_room(spec)
         study = Study.of(spec, dataset).within(budget)
         study.check_encoders()
     except ValidationError as error:
@@ -50,6 +54,23 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         "spec": spec.model_dump(mode="json"),
         "warnings": list(dataset.warnings),
     }
+
+
+def check_room(spec: "StudySpec") -> None:
+    """Do nothing if a training of a study can begin on this machine, or a cluster is to run it.
+
+    Raises:
+        SpecError: If it never can: more would be started than the machine bears.
+    """
+    from tuner.errors import SpecError
+    from tuner.execution.room import Room
+    from tuner.settings import Settings
+
+    if Settings().ray_address is not None:  # what that will have is seen once the study runs
+        return
+    words = Room.of_this_machine().lacks(spec)
+    if words is not None:
+        raise SpecError(f"gpus, cpus, ranks: the study {words}: ask for less")
 
 
 def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:

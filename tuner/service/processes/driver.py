@@ -15,7 +15,7 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from tuner.errors import StudyInUseError
+from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
 from tuner.orchestrator import run_study
 from tuner.settings import Settings
@@ -61,8 +61,8 @@ def run(study_id: str, settings: Settings) -> None:
                 workers=row.options.get("workers"),
                 on_progress=lambda progress: store.tell(study_id, "progress", _content(progress)),
             )
-        except StudyInUseError as error:
-            _log.info("%s", error)
+        except (StudyInUseError, PutOffError) as error:
+            _log.warning("%s", error)
         except KeyboardInterrupt:
             now = store.get(study_id)
             if now is not None and now.cancel_requested:
