@@ -1,13 +1,11 @@
 """The REST API under `/api/v1`, and the web page at `/`."""
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
@@ -21,10 +19,10 @@ from tuner.service.runner import Runner
 from tuner.service.schemas import Problem, SubmitOptions
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
-from tuner.storage.database import Database, DatabaseError
+from tuner.storage.database import Database
 
-_log = logging.getLogger(__name__)
 _WEBHOOKS = 2.0  # seconds between looks for studies that ended
+_STUDIES = 0.5  # seconds between looks for studies to start, and for drivers that ended
 _PATIENCE = 3.0  # seconds that a request waits for a database that is away
 
 
@@ -36,16 +34,17 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         run_studies: Whether it starts drivers, too; a runner elsewhere may do so instead.
     """
     database = Database(settings.store_url, patience=_PATIENCE)
+    parts = Parts.of(settings, database)
+    send = partial(send_due, database, settings.webhooks)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        webhooks = asyncio.create_task(_tell_webhooks(database, settings))
-        try:
-            async with _runner(settings) if run_studies else nullcontext():
-                yield
-        finally:
-            webhooks.cancel()
-            database.close()
+        async with AsyncExitStack() as stack:
+            stack.callback(database.close)
+            if run_studies:
+                await stack.enter_async_context(_runner(parts))
+            await stack.enter_async_context(parts.supervisor.keeps("webhooks", send, _WEBHOOKS))
+            yield
 
     app = FastAPI(
         title="Alignment tuner",
@@ -57,7 +56,6 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         redoc_url=None,
         responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
-    parts = Parts.of(settings, database)
     add_parts(app, parts)
     for routes in (studies, events, downloads, sharing, session):
         app.include_router(routes.router, prefix="/api/v1")
@@ -73,24 +71,12 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
 
 
 @asynccontextmanager
-async def _runner(settings: Settings) -> AsyncIterator[None]:
+async def _runner(parts: Parts) -> AsyncIterator[None]:
     """Run studies meanwhile, with more patience with the database than a request has."""
-    with Database(settings.store_url) as database:
-        runner = Runner(database, settings)
-        runner.start()
-        try:
+    with Database(parts.settings.store_url) as database:
+        runner = Runner(database, parts.settings)
+        async with parts.supervisor.keeps("runner", runner.tick, _STUDIES):
             yield
-        finally:
-            await anyio.to_thread.run_sync(runner.stop)
-
-
-async def _tell_webhooks(database: Database, settings: Settings) -> None:
-    while True:
-        await asyncio.sleep(_WEBHOOKS)
-        try:
-            await anyio.to_thread.run_sync(send_due, database, settings.webhooks)
-        except DatabaseError as fault:
-            _log.warning("webhooks wait for the database: %s", fault)
 
 
 def _add_problem_schema(app: FastAPI) -> None:

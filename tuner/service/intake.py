@@ -105,7 +105,7 @@ class Intake:
             raise
 
     async def inspect(
-        self, source: str, options: dict[str, Any], name: str | None
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int
     ) -> dict[str, Any]:
         """Say what is in a data set and how it is read; nothing of it is kept.
 
@@ -113,11 +113,12 @@ class Intake:
             source: Path of an uploaded file, or else a URI or the name of an example.
             options: Those of `SubmitOptions`, as `read_options` gives them.
             name: What the data are called, if they say so.
+            user: Who asks.
 
         Raises:
             SubmissionError: If they break what reads them.
         """
-        return await self._checker.inspect(source, _of_the_spec(options), name)
+        return await self._checker.inspect(source, _of_the_spec(options), name, user=user)
 
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
         """Return what the study would be: see `Checker.check`."""
@@ -126,7 +127,9 @@ class Intake:
         if earlier is not None and earlier.result is not None:
             interval = earlier.result["joint"]["interval"]
             options["warm_start"] = {"study": earlier.study, "interval": interval}
-        study = await self._checker.check(submission.source, options, submission.name)
+        study = await self._checker.check(
+            submission.source, options, submission.name, user=submission.user
+        )
         if earlier is not None and earlier.fingerprint != study["fingerprint"]:
             raise SubmissionError(f"warm_start: {earlier.id} was a study of other data")
         return study

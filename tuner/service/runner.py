@@ -5,7 +5,6 @@ on from its finished trials.
 """
 
 import logging
-import threading
 import time
 from dataclasses import dataclass, field
 
@@ -18,7 +17,6 @@ from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
 
 _log = logging.getLogger(__name__)
-_TICK = 0.5  # seconds
 _LAPSED = 15.0  # seconds without its lease after which a driver that had it is given up
 _BEGINS = 3600.0  # seconds after which one is that never had it: large data take minutes to read
 
@@ -53,9 +51,9 @@ class _Watched:
 
 
 class Runner:
-    """Runs studies, up to `settings.slots` at a time, until it is stopped.
+    """Runs studies, up to `settings.slots` at a time: somebody has to call `tick` over and over.
 
-    Studies that run go on when it stops: their drivers are processes or jobs of their own.
+    Studies that run go on without it: their drivers are processes or jobs of their own.
 
     Args:
         database: Where the studies are.
@@ -68,17 +66,6 @@ class Runner:
         self._weights = WeightStore(database, settings.weights)
         self._launch = launcher(settings)
         self._drivers: dict[str, _Watched] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="runner")
-
-    def start(self) -> None:
-        """Begin to work in the background."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Start no further study."""
-        self._stopped.set()
-        self._thread.join(timeout=10)
 
     def tick(self) -> None:
         """Look once at what has ended and what is to be started."""
@@ -130,11 +117,3 @@ class Runner:
         except Exception:  # it was not the study's fault
             self._queue.release(study, was_started=False)
             raise
-
-    def _work(self) -> None:
-        while not self._stopped.wait(_TICK):
-            try:
-                self.tick()
-            except Exception:  # noqa: BLE001  # told, and tried again: a runner outlives a database
-                _log.exception("the runner could not look after the studies, it will try again")
-                time.sleep(_TICK)

@@ -160,7 +160,12 @@ class WebhookSecret(BaseModel):
 class Health(BaseModel):
     """Whether the service can work."""
 
-    status: Literal["ok"]
+    status: Annotated[
+        Literal["ok", "degraded"], Field(description="degraded: it answers, but see `tasks`")
+    ]
+    tasks: Annotated[
+        dict[str, str], Field(description="what is wrong with what it does besides answering")
+    ] = {}
 
 
 class Problem(BaseModel):

@@ -21,6 +21,7 @@ from tuner.data.formats.files import UPLOADS
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import SubmissionError
+from tuner.service.guard.turns import FairQueue
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 
@@ -121,35 +122,51 @@ def is_under(uri: str, prefixes: str) -> bool:
 
 
 class Checker:
-    """Looks at data in processes of their own, a few at a time.
+    """Looks at data in processes of their own, a few at a time, users in turns.
 
     Args:
         at_a_time: How many.
     """
 
-    def __init__(self, at_a_time: int = 2) -> None:
-        self._free = asyncio.Semaphore(at_a_time)
+    def __init__(self, at_a_time: int = 3) -> None:
+        self._queue = FairQueue(at_a_time)
 
-    async def check(self, source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+    async def check(
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
+    ) -> dict[str, Any]:
         """Return what the study would be, with the keys that `processes.check` writes.
+
+        Args:
+            source: Path or URI of the data, or a shipped example.
+            options: Of the spec and of the budget.
+            name: What the data are called, if they say so.
+            user: Who asks.
 
         Raises:
             SubmissionError: With all that is wrong.
         """
-        study = await self._answer("check", source, options, name)
+        async with self._queue.place(user):
+            study = await self._answer("check", source, options, name)
         if "errors" in study:
             raise SubmissionError("the submission cannot be accepted", study["errors"])
         return study
 
     async def inspect(
-        self, source: str, options: dict[str, Any], name: str | None
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
     ) -> dict[str, Any]:
         """Return what is in the data: what is wrong with them is a part of that.
+
+        Args:
+            source: As of `check`.
+            options: As of `check`.
+            name: As of `check`.
+            user: As of `check`.
 
         Raises:
             SubmissionError: If the options are wrong, or the data break what reads them.
         """
-        found = await self._answer("inspect", source, options, name)
+        async with self._queue.place(user):
+            found = await self._answer("inspect", source, options, name)
         if "arrays" not in found:
             raise SubmissionError("the data set cannot be inspected", found["errors"])
         return found
@@ -158,25 +175,24 @@ class Checker:
         self, task: str, source: str, options: dict[str, Any], name: str | None
     ) -> dict[str, Any]:
         request = {"task": task, "source": source, "options": options, "name": name}
-        async with self._free:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # else a file of ours may be one of the same name in the working directory
-                "-m",
-                "tuner.service.processes.check",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-            try:
-                response = process.communicate(json.dumps(request).encode())
-                output, _ = await asyncio.wait_for(response, _CHECK_SECONDS)
-            except TimeoutError:
-                raise SubmissionError("the data set could not be checked in time") from None
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # else a file of ours may be one of the same name in the working directory
+            "-m",
+            "tuner.service.processes.check",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            response = process.communicate(json.dumps(request).encode())
+            output, _ = await asyncio.wait_for(response, _CHECK_SECONDS)
+        except TimeoutError:
+            raise SubmissionError("the data set could not be checked in time") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode != 0:
             raise SubmissionError("the data set could not be read: the file breaks its reader")
         found: dict[str, Any] = json.loads(output)

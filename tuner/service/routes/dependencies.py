@@ -11,6 +11,7 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from tuner.service.guard.supervisor import Supervisor
 from tuner.service.intake import Intake
 from tuner.service.routes.problems import ProblemError
 from tuner.settings import Settings
@@ -36,6 +37,7 @@ class Parts:
     intake: Intake
     limiter: MovingWindowRateLimiter
     rate: RateLimitItem
+    supervisor: Supervisor
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "Parts":
@@ -51,6 +53,7 @@ class Parts:
             intake=Intake(submissions, studies, settings),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             rate=parse(settings.rate_limit),
+            supervisor=Supervisor(),
         )
 
 
@@ -87,6 +90,10 @@ async def _weights(parts: _Parts) -> WeightStore:
     return parts.weights
 
 
+async def _supervisor(parts: _Parts) -> Supervisor:
+    return parts.supervisor
+
+
 async def _intake(parts: _Parts) -> Intake:
     return parts.intake
 
@@ -96,6 +103,7 @@ DatabaseOf = Annotated[Database, Depends(_database)]
 Store = Annotated[StudyStore, Depends(_studies)]
 SubmissionsOf = Annotated[Submissions, Depends(_submissions)]
 WeightsOf = Annotated[WeightStore, Depends(_weights)]
+SupervisorOf = Annotated[Supervisor, Depends(_supervisor)]
 IntakeOf = Annotated[Intake, Depends(_intake)]
 
 

@@ -101,10 +101,9 @@ async def inspect(
     spec: SpecText = "{}",
 ) -> InspectionView:
     """Tell what is in a data set and how it would be read; nothing of it is kept."""
-    del caller  # whoever may submit
     options = read_options(spec)
     async with _sent(file, data, settings) as (source, name):
-        found = await intake.inspect(source, options, stem(name))
+        found = await intake.inspect(source, options, stem(name), user=caller.user)
     return InspectionView(**found | {"source": name})
 
 
