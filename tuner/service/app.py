@@ -17,6 +17,7 @@ from tuner.service.routes.dependencies import Parts, add_parts
 from tuner.service.routes.problems import PROBLEMS, add_handlers
 from tuner.service.runner import Runner
 from tuner.service.schemas import Problem, SubmitOptions
+from tuner.service.uploads import clear_incoming
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
 from tuner.storage.database import Database
@@ -39,6 +40,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        clear_incoming(settings)
         async with AsyncExitStack() as stack:
             stack.callback(database.close)
             if run_studies:

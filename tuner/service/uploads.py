@@ -1,6 +1,7 @@
 """Data sets that come in: streamed to disk, checked before they are accepted, kept by content."""
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -20,13 +21,18 @@ from fastapi import UploadFile
 from tuner.data.formats.files import UPLOADS
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
+from tuner.data.memory.spool import memory
 from tuner.errors import SubmissionError
 from tuner.service.guard.turns import FairQueue
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 
+_INCOMING = "incoming-"
 _CHUNK = 2**20
+_CHECKS = 3  # at a time
 _CHECK_SECONDS = 600.0
+_CHECK_MEMORY = 1536 * 2**20  # bytes that a check may have, whatever the size of the data
+_MEMORY_A_BYTE = 3  # of data, for what is large
 
 
 @asynccontextmanager
@@ -39,16 +45,25 @@ async def received(file: UploadFile, settings: Settings) -> AsyncIterator[Path]:
     suffix = Path(file.filename or "").suffix.lower()
     if suffix not in UPLOADS:
         raise SubmissionError(f"file: its name has to end in {', '.join(UPLOADS)}")
-    handle, name = tempfile.mkstemp(prefix="incoming-", suffix=suffix, dir=settings.uploads)
-    os.close(handle)
+    handle, name = tempfile.mkstemp(prefix=_INCOMING, suffix=suffix, dir=settings.uploads)
     path = Path(name)
     try:
+        fcntl.flock(handle, fcntl.LOCK_SH)  # `clear_incoming` of another service leaves it alone
         async with await anyio.open_file(path, "wb") as copy:
             while chunk := await file.read(_CHUNK):
                 await copy.write(chunk)
         yield path
     finally:
         path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def clear_incoming(settings: Settings) -> None:
+    """Remove what services that were killed had not received to its end."""
+    for path in settings.uploads.glob(f"{_INCOMING}*"):
+        with suppress(OSError), path.open("rb") as file:  # else it is another's, at work
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
 
 
 def keep(path: Path, fingerprint: str, settings: Settings) -> str:
@@ -128,8 +143,9 @@ class Checker:
         at_a_time: How many.
     """
 
-    def __init__(self, at_a_time: int = 3) -> None:
+    def __init__(self, at_a_time: int = _CHECKS) -> None:
         self._queue = FairQueue(at_a_time)
+        self._most_memory = memory() // at_a_time
 
     async def check(
         self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
@@ -180,6 +196,7 @@ class Checker:
             "-P",  # else a file of ours may be one of the same name in the working directory
             "-m",
             "tuner.service.processes.check",
+            str(self._memory(source)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -197,3 +214,9 @@ class Checker:
             raise SubmissionError("the data set could not be read: the file breaks its reader")
         found: dict[str, Any] = json.loads(output)
         return found
+
+    def _memory(self, source: str) -> int:
+        """Bytes that the check of a source may have: most of it works on parts of the data."""
+        path = Path(source)
+        size = path.stat().st_size if path.is_file() else 0
+        return min(self._most_memory, max(_CHECK_MEMORY, _MEMORY_A_BYTE * size))

@@ -1,18 +1,14 @@
-"""Looks at data in a process of its own: `python -m tuner.service.processes.check`.
+"""Looks at data in a process of its own: `python -m tuner.service.processes.check BYTES`.
 
 Reads JSON `{task, source, options, name}` from standard input and writes JSON: for the task `check`
 what the study would be, for `inspect` what is in the data, or else all that is wrong. Its memory is
-bounded: a hostile file ends this process, not the service.
+bounded by BYTES: a hostile file ends this process, not the service.
 """
 
 import json
 import resource
 import sys
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
-
-from tuner.data.memory.spool import memory
 
 if TYPE_CHECKING:
     from tuner.study.spec import StudySpec
@@ -26,6 +22,8 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         options: Of the spec and of the budget.
         name: What the data are called, if they say so.
     """
+    from pydantic import ValidationError
+
     from tuner.data import DataError
     from tuner.errors import SpecError
     from tuner.models.errors import ModelError
@@ -75,6 +73,8 @@ def check_room(spec: "StudySpec") -> None:
 
 def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
     """Return what `tuner.data.inspection.Inspection.as_dict` does, or `{errors}` of the options."""
+    from pydantic import ValidationError
+
     from tuner.data.inspection import inspect
     from tuner.study.spec import option_errors, spec_from_options
 
@@ -100,7 +100,7 @@ _TASKS = {"check": check, "inspect": inspect}
 
 def main() -> None:
     """Do what standard input asks for."""
-    limit = memory() // 2
+    limit = int(sys.argv[1])  # before anything is loaded that plans with the memory there is
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # mapped files do not count
     request = json.load(sys.stdin)
     try:
