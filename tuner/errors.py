@@ -10,6 +10,7 @@ Exception
     ├── SubmissionError  the service does not accept a submission: the findings say why
     │   ├── ConflictError    its idempotency key was used for another request
     │   └── TooManyError     its user has as many unfinished ones as are allowed
+    ├── SealError        a secret in the database was sealed with another key than is here
     ├── TrackingError    MLflow could not be reached at the end; the study is safe in the store
     └── SpecError        a study spec asks for something that this data set cannot give
 
@@ -37,6 +38,10 @@ class StudyInUseError(TunerError):
 
 class SpecError(TunerError):
     """A study spec asks for something that the data set cannot give."""
+
+
+class SealError(TunerError):
+    """A secret in the database was sealed with another key than this service has."""
 
 
 class TrackingError(TunerError):

@@ -1,5 +1,8 @@
 """Where things are kept: the environment, read once at the edge of the program."""
 
+import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import Field
@@ -18,6 +21,8 @@ class Settings(BaseSettings):
     Attributes:
         home: Folder of the embedded stores (TUNER_HOME).
         database_url: Study store (TUNER_DATABASE_URL), by default in `home`.
+        secret_key: What secrets in the database are sealed with (TUNER_SECRET_KEY); by default the
+            database's URL, or for one in `home` a file there.
         mlflow_tracking_uri: MLflow (MLFLOW_TRACKING_URI), by default in `home`.
         ray_address: Ray cluster (RAY_ADDRESS), by default one started on this machine.
         artifacts: Where MLflow keeps files (TUNER_ARTIFACTS), by default in `home`.
@@ -49,6 +54,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".tuner")
     database_url: str | None = None
+    secret_key: str | None = None
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="mlflow_tracking_uri")
     ray_address: str | None = Field(default=None, validation_alias="ray_address")
     artifacts: str | None = None
@@ -69,8 +75,28 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The home folder as an absolute path, made if it is not there."""
         path = self.home.expanduser().resolve()
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # others on this machine are strangers
         return path
+
+    @property
+    def sealing_key(self) -> str:
+        """What secrets in the database are sealed with: the same for all services that share it."""
+        if self.secret_key or self.database_url:
+            return str(self.secret_key or self.database_url)
+        path = self.folder / "secret-key"
+        if path.exists():
+            return path.read_text()
+        with suppress(FileExistsError):
+            aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+            with os.fdopen(
+                os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+            ) as file:
+                file.write(secrets.token_hex(32))
+            try:
+                path.hardlink_to(aside)  # of two that start at once, one makes it
+            finally:
+                aside.unlink()
+        return path.read_text()
 
     @property
     def store_url(self) -> str:

@@ -21,6 +21,7 @@ from tuner.service.uploads import clear_incoming
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
 from tuner.storage.database import Database
+from tuner.storage.seal import Seal
 
 _WEBHOOKS = 2.0  # seconds between looks for studies that ended
 _STUDIES = 0.5  # seconds between looks for studies to start, and for drivers that ended
@@ -36,7 +37,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
     """
     database = Database(settings.store_url, patience=_PATIENCE)
     parts = Parts.of(settings, database)
-    send = partial(send_due, database, settings.webhooks)
+    send = partial(send_due, database, settings.webhooks, Seal(settings.sealing_key))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -21,6 +21,7 @@ _EXTRA = ("request", "method", "path", "status", "seconds", "study")
 def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True) -> None:
     """Serve until the process is told to stop; studies that run go on."""
     _log_as_json()
+    _close_home(settings)
     app = create_app(settings, run_studies=run_studies)
     uvicorn.run(
         app,
@@ -54,6 +55,13 @@ def first_key(settings: Settings) -> Path | None:
             file.write(token + "\n")
         add_key(database, FIRST_USER, token)
     return path
+
+
+def _close_home(settings: Settings) -> None:
+    """Let nobody else of this machine look into a home that version 0.1.0 made."""
+    home = settings.folder
+    if home.stat().st_uid == os.geteuid():
+        home.chmod(0o700)
 
 
 class _Json(logging.Formatter):

@@ -24,6 +24,7 @@ from tuner.service.schemas import StudyView
 from tuner.storage.accounts import webhook_secret
 from tuner.storage.database import Database
 from tuner.storage.outbox import Message, WebhookOutbox
+from tuner.storage.seal import Seal
 from tuner.storage.submissions import Submissions
 
 _log = logging.getLogger(__name__)
@@ -39,24 +40,25 @@ class _UndeliveredError(Exception):
     """A message did not arrive: why, in words for its owner."""
 
 
-def send_due(database: Database, reach: Reach | None = None) -> int:
+def send_due(database: Database, reach: Reach | None = None, seal: Seal | None = None) -> int:
     """Send what is due, and put off what does not arrive; after half a day it is given up.
 
     Args:
         database: Where the messages are.
         reach: Whom the service may tell; None for anybody.
+        seal: What the secrets are under that messages are signed with, if anything.
 
     Returns:
         How many messages arrived.
     """
-    return asyncio.run(_Round(database, reach).send())
+    return asyncio.run(_Round(database, reach, seal).send())
 
 
 class _Round:
     """One round of sending: messages on their way, several at a time, users in turns."""
 
-    def __init__(self, database: Database, reach: Reach | None) -> None:
-        self._database = database
+    def __init__(self, database: Database, reach: Reach | None, seal: Seal | None) -> None:
+        self._database, self._seal = database, seal
         self._client = aiohttp.ClientSession if reach is None else reach.client
         self._outbox = WebhookOutbox(database)
         self._under_way: dict[asyncio.Task[bool], int] = {}  # with whose message it is
@@ -111,7 +113,7 @@ class _Round:
         Raises:
             _UndeliveredError: If it did not arrive.
         """
-        content = await asyncio.to_thread(_content, self._database, message)
+        content = await asyncio.to_thread(_content, self._database, message, self._seal)
         if content is None:
             return  # deleted meanwhile: nobody waits for it
         body, headers = content
@@ -130,7 +132,9 @@ class _Round:
             raise _UndeliveredError(f"The webhook's URL: the server answered {status}.")
 
 
-def _content(database: Database, message: Message) -> tuple[bytes, dict[str, str]] | None:
+def _content(
+    database: Database, message: Message, seal: Seal | None
+) -> tuple[bytes, dict[str, str]] | None:
     """The body of a message and its headers; None if its submission is gone."""
     submission = Submissions(database, max_queued=0).get(message.user, message.submission)
     if submission is None:
@@ -139,7 +143,8 @@ def _content(database: Database, message: Message) -> tuple[bytes, dict[str, str
     now = datetime.now(UTC)
     body = json.dumps({"type": "study.ended", "timestamp": now.isoformat(), "data": view})
     name = f"study.ended.{submission.id}"  # the same each time: a receiver may count them once
-    signature = Webhook(webhook_secret(database, message.user)).sign(name, now, body)
+    secret = webhook_secret(database, message.user, seal)
+    signature = Webhook(secret).sign(name, now, body)
     return body.encode(), {
         "Content-Type": "application/json",
         "webhook-id": name,

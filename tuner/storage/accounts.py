@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
 from tuner.storage.leases import clock
+from tuner.storage.seal import Seal
 from tuner.storage.tables import KeyRow, SessionRow, UserRow
 
 SCOPES = ("read", "write")
@@ -178,20 +179,32 @@ def _in_session(session: Session, digest: str) -> Caller | None:
     )
 
 
-def webhook_secret(database: Database, user: int) -> str:
+def webhook_secret(database: Database, user: int, seal: Seal | None = None) -> str:
     """Return what the webhooks of a user are signed with, made when it is first asked for.
+
+    Args:
+        database: Where it is.
+        user: Whose.
+        seal: What it is kept under, and a plain one of version 0.1.0 from now on; None to keep
+            it plain.
 
     Raises:
         KeyError: If there is no such user.
+        SealError: If it is under another seal.
     """
 
     def work(session: Session) -> str:
         row = session.get(UserRow, user, with_for_update=True)
         if row is None:
             raise KeyError(f"there is no user {user}")
-        if row.webhook_secret is None:
-            row.webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-        return row.webhook_secret
+        if seal is not None and row.sealed_secret is not None:
+            row.webhook_secret = None
+            return seal.open(row.sealed_secret)
+        made = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        secret = row.webhook_secret or made
+        row.webhook_secret = None if seal else secret
+        row.sealed_secret = None if seal is None else seal.close(secret)
+        return secret
 
     return database.run(work)
 

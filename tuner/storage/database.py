@@ -4,6 +4,8 @@ Only this room imports SQLAlchemy: what others need of it has names of ours here
 """
 
 import logging
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +50,8 @@ class Database:
 
     def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
         self.url, self._patience = url, patience
+        if (file := sqlite_file(url)) is not None:
+            make_private(file)
         self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         if self._is_a_file:
             event.listen(self._engine, "connect", _durable_sqlite)
@@ -128,6 +132,16 @@ def alone(url: str) -> Iterator[None]:
             yield
     finally:
         engine.dispose()
+
+
+def make_private(file: Path) -> None:
+    """Let nobody else of this machine read a database, which is made if it is not there."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            file.chmod(0o600)
+    except OSError as error:  # SQLite says what is wrong, if that is more than being another's
+        _log.debug("%s: %s", file, error)
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from tuner.errors import ConflictError, SubmissionError, TooManyError
+from tuner.errors import ConflictError, SealError, SubmissionError, TooManyError
 from tuner.storage.database import DatabaseAwayError
 from tuner.study.spec import option_errors
 
@@ -91,6 +91,11 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(SubmissionError)
     def refused(_: Request, error: SubmissionError) -> JSONResponse:
         return problem(_REFUSALS.get(type(error), 422), str(error), error.findings)
+
+    @app.exception_handler(SealError)
+    def sealed(_: Request, error: SealError) -> JSONResponse:
+        _log.error("%s", error)
+        return problem(503, "webhook secrets cannot be read here: tell who runs the service")
 
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> JSONResponse:

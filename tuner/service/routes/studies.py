@@ -28,6 +28,7 @@ from tuner.service.uploads import discard_unused, received, stem
 from tuner.settings import Settings
 from tuner.storage.accounts import webhook_secret
 from tuner.storage.database import LAST_NUMBER
+from tuner.storage.seal import Seal
 from tuner.study.result import Status, StudyResult
 
 router = APIRouter(tags=["studies"])
@@ -190,9 +191,9 @@ def delete(
 
 
 @router.get("/webhook-secret", response_model=WebhookSecret, responses={403: PROBLEMS[403]})
-def get_webhook_secret(database: DatabaseOf, caller: Writer) -> WebhookSecret:
+def get_webhook_secret(database: DatabaseOf, settings: SettingsOf, caller: Writer) -> WebhookSecret:
     """Give what your webhooks are signed with (standardwebhooks.com)."""
-    return WebhookSecret(secret=webhook_secret(database, caller.user))
+    return WebhookSecret(secret=webhook_secret(database, caller.user, Seal(settings.sealing_key)))
 
 
 def _encoded(number: int) -> str:
