@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -135,13 +135,19 @@ def alone(url: str) -> Iterator[None]:
 
 
 def make_private(file: Path) -> None:
-    """Let nobody else of this machine read a database, which is made if it is not there."""
+    """Let nobody else of this machine read a database, which is made if it is not there.
+
+    One that is there is not opened: closing it would end the locks that connections of this
+    process hold, all of them, and another process would take it for its own.
+    """
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
         if stat.S_IMODE(file.stat().st_mode) & 0o077:
-            file.chmod(0o600)
-    except OSError as error:  # SQLite says what is wrong, if that is more than being another's
-        _log.debug("%s: %s", file, error)
+            with suppress(PermissionError):  # it is another's
+                file.chmod(0o600)
+    except OSError as error:
+        _log.debug("%s: %s", file, error)  # SQLite says what is wrong
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -1,13 +1,15 @@
 """What others on the machine, and readers of the database, do not see."""
 
 import stat
+import subprocess
+import sys
 
 import pytest
 from sqlalchemy import select, text
 
 from tuner.errors import SealError
 from tuner.settings import Settings
-from tuner.storage.accounts import caller_of, create_key, webhook_secret
+from tuner.storage.accounts import caller_of, create_key, keys, webhook_secret
 from tuner.storage.database import Database
 from tuner.storage.seal import Seal
 from tuner.storage.tables import UserRow
@@ -75,3 +77,16 @@ def test_a_database_that_all_could_read_is_closed(tmp_path):
     (tmp_path / "old.db").chmod(0o644)
     Database(url).close()
     assert stat.S_IMODE((tmp_path / "old.db").stat().st_mode) == 0o600
+
+
+def test_closing_a_database_ends_no_locks_of_others(tmp_path):
+    """A second opening in a process, and one elsewhere that takes itself for the last."""
+    url = f"sqlite:///{tmp_path}/shared.db"
+    elsewhere = f"from tuner.storage.database import Database; Database({url!r}).close()"
+    with Database(url) as first, Database(url) as second:
+        for number in range(3):
+            create_key(first, f"user {number}")
+            subprocess.run([sys.executable, "-c", elsewhere], check=True)
+            create_key(second, f"other {number}")
+        assert (tmp_path / "shared.db-wal").exists()
+        assert len(keys(first)) == 6
