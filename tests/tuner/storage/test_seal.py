@@ -79,6 +79,7 @@ def test_a_database_that_all_could_read_is_closed(tmp_path):
     assert stat.S_IMODE((tmp_path / "old.db").stat().st_mode) == 0o600
 
 
+@pytest.mark.integration
 def test_closing_a_database_ends_no_locks_of_others(tmp_path):
     """A second opening in a process, and one elsewhere that takes itself for the last."""
     url = f"sqlite:///{tmp_path}/shared.db"
