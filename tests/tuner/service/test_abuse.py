@@ -13,13 +13,14 @@ import pytest
 from tests.support.servers import until
 from tests.tuner.service.conftest import client_of, serving
 from tests.tuner.service.test_webhooks import Dripper, Receiver
-from tuner.client import Client
+from tests.tuner.storage.test_submissions import checked
 from tuner.settings import Settings
-from tuner.storage.accounts import create_key
+from tuner.storage.accounts import caller_of, create_key
 from tuner.storage.database import Database
+from tuner.storage.submissions import Submissions
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
-STRANGERS, DRIPPERS, HOOKS, SUBMITS = 20, 200, 100, 15
+STRANGERS, DRIPPERS, HOOKS, SUBMITS = 20, 100, 100, 7
 MEBIBYTES = 100
 
 
@@ -81,10 +82,11 @@ def test_a_user_notices_little_of_twenty_strangers_and_a_hundred_bad_webhooks(tm
     limits = {"TUNER_ALLOWED_WEBHOOKS": hooks, "TUNER_MAX_QUEUED": "1000", "TUNER_SLOTS": "0"}
     with serving(home, **limits) as (process, url), client_of(home, url) as client:
         with Database(Settings(home=home).store_url) as database:
-            other = Client(url, create_key(database, "mallory"))
-        for seed in range(HOOKS):
-            study = other.submit("mfeat", seed=seed, webhook=dripper.url)
-            other.cancel(study["id"])
+            mallory = caller_of(database, create_key(database, "mallory")).user
+            submissions = Submissions(database, max_queued=1000)
+            for n in range(HOOKS):
+                mine = submissions.submit(checked(mallory, f"m{n}", webhook=dripper.url))
+                submissions.cancel(mallory, mine.id)
         crowd, most, seconds = Crowd(), [], []
         crowd.add(lambda: watch_memory(process.pid, most))
         for _ in range(STRANGERS):

@@ -8,11 +8,13 @@ import asyncio
 import resource
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10.0  # that a request's headers may take, from the connection or its first byte
 BACKLOG = 32  # connections that are accepted at once, before any is counted
 _MOST, _LEAST = 1024, 16
+_UNREAD = 4 * 2**20  # bytes of a body that was refused, after which it is cut off
 _KEPT = 96  # descriptors for all else that a service does
 
 
@@ -36,6 +38,7 @@ class BoundedProtocol(H11Protocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread = 0
 
     @property
     def is_idle(self) -> bool:
@@ -59,13 +62,19 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
+        """Take what came; of a body that was refused only as much as lets its answer be read."""
+        if self.cycle is not None and self.is_idle and self.conn.their_state is h11.SEND_BODY:
+            self._unread += len(data)
+            if self._unread > _UNREAD:
+                self.transport.abort()
+                return
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of a body that nobody reads."""
         super().on_response_complete()
+        self._unread = 0
         self._watch()
 
     def _watch(self) -> None:

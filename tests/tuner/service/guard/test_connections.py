@@ -2,7 +2,7 @@
 
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import httpx2
 import pytest
@@ -72,3 +72,18 @@ def test_headers_that_drip_are_ended_and_a_kept_connection_too(service):
                     closed[name] = time.monotonic() - started
     assert set(closed) == {"slow", "kept"}
     assert max(closed.values()) < HEADER_SECONDS + 3
+
+
+def test_a_body_that_was_refused_is_cut_off(service):
+    _, url = service
+    head = b"POST /api/v1/studies HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+    with ExitStack() as stack:
+        stream = connected(url, stack, head)
+        stream.settimeout(5)
+        assert stream.recv(100).startswith(b"HTTP/1.1 401")
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 100 * 2**20:
+                stream.sendall(bytes(2**20))
+                sent += 2**20
+    assert sent < 50 * 2**20
