@@ -12,6 +12,7 @@ from tuner.data.errors import DataError
 from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.files import open_data
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.reading import OnStep, silent
 from tuner.data.naming import names_of
 from tuner.data.options import DataOptions
@@ -104,6 +105,7 @@ def inspect(
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
     alone: bool = False,
+    reach: Reach | None = None,
     on_step: OnStep = silent,
     **options: Any,
 ) -> Inspection:
@@ -121,7 +123,13 @@ def inspect(
     dataset: PairedDataset | None = None
     try:
         with open_data(
-            location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
+            location,
+            findings,
+            options=how,
+            max_bytes=max_bytes,
+            alone=alone,
+            reach=reach,
+            on_step=on_step,
         ) as file:
             contents = file.contents()
             roles = roles.among(contents)

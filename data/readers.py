@@ -12,6 +12,7 @@ from tuner.data.dataset import PairedDataset
 from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.files import DataFile, open_data
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.reading import OnStep, Reading, read_named, silent
 from tuner.data.naming import safe_name
 from tuner.data.options import DataOptions
@@ -28,6 +29,7 @@ def read(
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
     alone: bool = False,
+    reach: Reach | None = None,
     on_step: OnStep = silent,
     **options: Any,
 ) -> PairedDataset:
@@ -48,6 +50,7 @@ def read(
             a modality as float32.
         alone: Whether the data set has to be one file by itself that leads to no others, as where
             strangers send it.
+        reach: Where it may be downloaded from; None for anywhere.
         on_step: Told what is being read and checked, in words.
         options: Those of `DataOptions`: `a="image"`, `task="regression"`. In the place of a name
             may be a pattern, `a="img_*"`, of columns that are stacked to (rows, features).
@@ -59,7 +62,13 @@ def read(
     location, roles, how = find(source, DataOptions(**options))
     findings = Findings(os.fspath(source))
     with open_data(
-        location, findings, options=how, max_bytes=max_bytes, alone=alone, on_step=on_step
+        location,
+        findings,
+        options=how,
+        max_bytes=max_bytes,
+        alone=alone,
+        reach=reach,
+        on_step=on_step,
     ) as file:
         return read_file(file, roles, how, seed=seed, on_step=on_step)
 

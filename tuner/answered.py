@@ -9,6 +9,7 @@ from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.storage.tables import StudyRow
+from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec
@@ -76,7 +77,7 @@ def extension(
     spec = StudySpec.model_validate(row.spec)
     longer = spec.extended(deciding_seeds(result) if seeds is None else seeds)
     study, source = _study_of(row, source, settings, on_step)
-    return Study.of(longer, study.dataset), source
+    return Study.of(longer, study.dataset).within(study.budget), source
 
 
 def publish_study(
@@ -140,8 +141,8 @@ def _study_of(
         )
     spec = StudySpec.model_validate(row.spec)
     dataset = read_dataset(spec, source, row.name, max_bytes=settings.max_data, on_step=on_step)
-    study = Study.of(spec, dataset)
-    if study.id != row.id:
+    study = Study.of(spec, dataset).stored_as(row.id, Budget.of(row.options))
+    if study is None:
         what = "own code or the folder of an encoder is"
         if dataset.fingerprint != row.fingerprint:
             what = f"data in {source} are"

@@ -3,12 +3,14 @@
 Exception
 └── TunerError
     ├── StudyFailedError a study cannot be answered: the message says which step failed and why
+    ├── PutOffError      a study cannot begin now: it waits, and has not failed
     ├── StudyInUseError  another process is working on the same study
     ├── ServiceError     the service refuses a request, or cannot be reached
     ├── EncoderNotKeptError  an encoder cannot be registered as the one that was trained
     ├── SubmissionError  the service does not accept a submission: the findings say why
     │   ├── ConflictError    its idempotency key was used for another request
     │   └── TooManyError     its user has as many unfinished ones as are allowed
+    ├── SealError        a secret in the database was sealed with another key than is here
     ├── TrackingError    MLflow could not be reached at the end; the study is safe in the store
     └── SpecError        a study spec asks for something that this data set cannot give
 
@@ -26,12 +28,20 @@ class StudyFailedError(TunerError):
     """A study cannot be answered, for example because its baseline could not be trained."""
 
 
+class PutOffError(TunerError):
+    """A study cannot begin now, for want of a cluster or of room on it; it has not failed."""
+
+
 class StudyInUseError(TunerError):
     """Another process is working on the same study."""
 
 
 class SpecError(TunerError):
     """A study spec asks for something that the data set cannot give."""
+
+
+class SealError(TunerError):
+    """A secret in the database was sealed with another key than this service has."""
 
 
 class TrackingError(TunerError):

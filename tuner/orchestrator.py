@@ -16,19 +16,22 @@ from tuner.analysis.conclusion import conclude, curve_point
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
-from tuner.errors import StudyInUseError
+from tuner.errors import PutOffError, SpecError, StudyInUseError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
+from tuner.execution.room import Room
 from tuner.models.encoders.source import search_path
+from tuner.search.phase import trials_of
 from tuner.search.plan import Plan
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
+from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
-from tuner.study.spec import spec_from_options
+from tuner.study.spec import StudySpec, spec_from_options
 from tuner.study.study import Study, read_dataset
 from tuner.study.trial import FinishedTrial, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
@@ -105,19 +108,24 @@ def run_study(
         settings: Where things are kept; None for what the environment says.
         workers: Trials at a time; never changes the answer. None for as many as this machine has
             CPUs for, or as a cluster has room for.
-        time_budget: Seconds after which no further search trial starts; None for no limit.
+        time_budget: Seconds after which no further search trial starts; None for the study's own
+            limit, if it has one. With another the study is another: see `Study.within`.
         step_budget: Gradient steps after which none does.
         on_progress: Told of every finished trial.
         train: What a worker does instead of training, for tests.
         source: Path or URI that the data came from: `publish_study` reads them again.
 
     Raises:
-        SpecError: If it begins with a study of other data.
+        SpecError: If it begins with a study of other data, or wants GPUs that are not here.
+        PutOffError: If Ray does not start, or its cluster has no room: it can be tried again.
         EncoderModuleError: If a user's own encoder cannot be trained or registered.
         StudyFailedError: If the study cannot be answered.
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
+    study = study.within(Budget(seconds=time_budget, steps=step_budget))
+    if settings.ray_address is None and study.spec.gpus:
+        _check_gpus(study.spec)
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
         finished, row = opened(study, store, source)
@@ -132,11 +140,20 @@ def run_study(
             finished=finished,
             spent=row.wall_seconds,
             closed=row.search_closed,
-            time_budget=time_budget,
-            step_budget=step_budget,
             on_progress=on_progress,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
+
+
+def _check_gpus(spec: StudySpec) -> None:
+    """Do nothing if this machine has the GPUs of a training; CPUs are shared where they are few.
+
+    Raises:
+        SpecError: If it has not: Ray would wait for them for ever.
+    """
+    words = Room.of_this_machine().lacks(spec.model_copy(update={"cpus": 1, "ranks": 1}))
+    if words is not None:
+        raise SpecError(f"--gpus {spec.gpus:g}: the study {words}. Ask for less, or leave it out.")
 
 
 def opened(
@@ -153,6 +170,7 @@ def opened(
         spec=study.spec.model_dump(mode="json"),
         data=None if source is None else _from_everywhere(source),
         shorter=study.shorter,
+        budget=study.budget,
     )
     return store.trials(study.id), row
 
@@ -176,8 +194,6 @@ class Orchestrator:
     finished: list[FinishedTrial]
     spent: float
     closed: bool
-    time_budget: float | None
-    step_budget: int | None
     on_progress: OnProgress
     _started: float = field(default_factory=time.monotonic)
     _offered: list[TrialRequest] = field(default_factory=list)
@@ -217,6 +233,10 @@ class Orchestrator:
             return self._finish()
         except StudyInUseError:  # whoever has it now says how it stands
             raise
+        except PutOffError as error:  # it waits, and says for what
+            self.store.set_status(study_id, "queued", str(error))
+            self._tracker.interrupt()
+            raise
         except Exception as error:
             self.store.set_status(study_id, "failed", str(error))
             self._tracker.fail(str(error))
@@ -242,6 +262,8 @@ class Orchestrator:
 
             self._next_trials(())
             cluster.wait_until_ready()
+            if self.settings.ray_address is not None:
+                self._wait_for_room()
             run_trials(
                 study.data,
                 study.test_rows,
@@ -255,8 +277,20 @@ class Orchestrator:
             cluster.end()
             return self._finish()
 
+    def _wait_for_room(self) -> None:
+        """Return once the cluster has what a training takes; meanwhile the study is queued."""
+        from tuner.execution.room import wait_for_room
+
+        told = partial(self.store.set_status, self.study.id, "queued")
+        wait_for_room(self.study.spec, told)
+        row = self.store.get(self.study.id)
+        if row is not None and row.status == "queued":
+            self.store.set_status(self.study.id, "running")
+
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
-        if self._is_over_budget() and not self.closed:
+        if not self.closed and self.study.budget.is_spent(
+            seconds=self._wall_seconds(), steps=self._steps
+        ):
             self.closed, self._offered = True, []
             self.store.update(self.study.id, search_closed=True)
         waiting = [r for r in self._offered if r not in self._ended and r not in running]
@@ -280,11 +314,6 @@ class Orchestrator:
         """
         opening = [] if self.finished or self.closed or running else self._plan.opening
         return opening if self._workers <= len(opening) else []
-
-    def _is_over_budget(self) -> bool:
-        if self.time_budget is not None and self._wall_seconds() > self.time_budget:
-            return True
-        return self.step_budget is not None and self._steps > self.step_budget
 
     def _record(self, trial: FinishedTrial) -> None:
         self.lease.check()
@@ -320,12 +349,23 @@ class Orchestrator:
             baseline_settings=self._plan.baseline_settings(self.finished),
             wall_seconds=self._wall_seconds(),
         )
+        if self.closed:
+            result = self._cut_short(result)
         self.store.update(study.id, result=result.model_dump(mode="json"))
         result = publish(study, result, self.finished, self._tracker, self.settings)
         self.store.update(
             study.id, result=result.model_dump(mode="json"), status="done", error=None
         )
         return result
+
+    def _cut_short(self, result: StudyResult) -> StudyResult:
+        """Have the answer say how far the search came, if its budget ended it."""
+        asked = self.study.spec.trials
+        tried = len(trials_of("search", self.finished))
+        if tried >= asked:
+            return result
+        words = self.study.budget.words(tried, asked, steps=self._steps)
+        return result.model_copy(update={"warnings": (*result.warnings, words)})
 
     def _wall_seconds(self) -> float:
         return self.spent + time.monotonic() - self._started

@@ -1,11 +1,15 @@
 """Where things are kept: the environment, read once at the edge of the program."""
 
+import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tuner.data.formats.arrays.npz import MAX_BYTES
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 
 _SECRETS = Path("/run/secrets")  # where containers find them
@@ -17,6 +21,8 @@ class Settings(BaseSettings):
     Attributes:
         home: Folder of the embedded stores (TUNER_HOME).
         database_url: Study store (TUNER_DATABASE_URL), by default in `home`.
+        secret_key: What secrets in the database are sealed with (TUNER_SECRET_KEY); by default the
+            database's URL, or for one in `home` a file there.
         mlflow_tracking_uri: MLflow (MLFLOW_TRACKING_URI), by default in `home`.
         ray_address: Ray cluster (RAY_ADDRESS), by default one started on this machine.
         artifacts: Where MLflow keeps files (TUNER_ARTIFACTS), by default in `home`.
@@ -27,6 +33,8 @@ class Settings(BaseSettings):
         max_data: Bytes that a data set may take once it is unpacked (TUNER_MAX_DATA). What does
             not fit into memory lies in a folder for temporary files (TMPDIR).
         max_upload: Bytes of a submitted data set, at most (TUNER_MAX_UPLOAD).
+        max_seconds: Seconds that a request may take in all, an upload and its check included
+            (TUNER_MAX_SECONDS).
         max_queued: Unfinished submissions of one user, at most (TUNER_MAX_QUEUED).
         max_running: Studies of one user that run at a time (TUNER_MAX_RUNNING).
         slots: Studies that one runner has at a time (TUNER_SLOTS).
@@ -46,6 +54,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".tuner")
     database_url: str | None = None
+    secret_key: str | None = None
     mlflow_tracking_uri: str | None = Field(default=None, validation_alias="mlflow_tracking_uri")
     ray_address: str | None = Field(default=None, validation_alias="ray_address")
     artifacts: str | None = None
@@ -56,6 +65,7 @@ class Settings(BaseSettings):
     max_queued: int = 100
     max_running: int = 2
     slots: int = 1
+    max_seconds: float = 3600.0
     rate_limit: str = "50/second"
     allowed_sources: str = ""
     allowed_webhooks: str = ""
@@ -65,8 +75,28 @@ class Settings(BaseSettings):
     def folder(self) -> Path:
         """The home folder as an absolute path, made if it is not there."""
         path = self.home.expanduser().resolve()
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # others on this machine are strangers
         return path
+
+    @property
+    def sealing_key(self) -> str:
+        """What secrets in the database are sealed with: the same for all services that share it."""
+        if self.secret_key or self.database_url:
+            return str(self.secret_key or self.database_url)
+        path = self.folder / "secret-key"
+        if path.exists():
+            return path.read_text()
+        with suppress(FileExistsError):
+            aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+            with os.fdopen(
+                os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+            ) as file:
+                file.write(secrets.token_hex(32))
+            try:
+                path.hardlink_to(aside)  # of two that start at once, one makes it
+            finally:
+                aside.unlink()
+        return path.read_text()
 
     @property
     def store_url(self) -> str:
@@ -92,6 +122,17 @@ class Settings(BaseSettings):
         path = Path(self.kept_uploads or "") if is_folder else self.folder / "uploads"
         path.mkdir(parents=True, exist_ok=True)
         return path.resolve()
+
+    @property
+    def sources(self) -> Reach:
+        """Where the data of submitted studies may be read from."""
+        kept = self.kept_uploads if self.kept_uploads and is_uri(self.kept_uploads) else ""
+        return Reach.of(f"{self.allowed_sources},{kept}")
+
+    @property
+    def webhooks(self) -> Reach:
+        """Whom a service may tell that a study ended."""
+        return Reach.of(self.allowed_webhooks)
 
     def checkpoints(self, study: str) -> str | None:
         """Where the unfinished trainings of a study are kept, if anywhere."""

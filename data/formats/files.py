@@ -10,6 +10,7 @@ from tuner.data.formats.arrays.npz import NpzArchive
 from tuner.data.formats.arrays.safetensors import Safetensors
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.foreign import conversion
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.reading import OnStep, Reading, Source, silent
 from tuner.data.formats.shards import data_name, files_of, is_pattern, parts_of
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
@@ -99,6 +100,7 @@ def open_data(
     options: DataOptions,
     max_bytes: int,
     alone: bool = False,
+    reach: Reach | None = None,
     on_step: OnStep = silent,
 ) -> Iterator[DataFile]:
     """Open the data set at a path or URI.
@@ -109,6 +111,7 @@ def open_data(
         options: How arrays are read.
         max_bytes: Limit on what is downloaded and unpacked.
         alone: Whether it has to be one file by itself, that leads to no others.
+        reach: Where it may be downloaded from; None for anywhere.
         on_step: Told what is being read, in words.
 
     Raises:
@@ -123,7 +126,7 @@ def open_data(
         check_exists(location, findings)
     files = _files(location, options, findings)
     suffix = _checked_suffix(files[0], UPLOADS if alone else tuple(FORMATS), findings)
-    with local_files(files, findings, max_bytes=max_bytes) as paths:
+    with local_files(files, findings, max_bytes=max_bytes, reach=reach) as paths:
         reading = Reading(
             findings=findings,
             options=options,

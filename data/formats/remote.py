@@ -6,6 +6,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
+from tuner.data.formats.reach import ReachError
+
 _BY_STATUS = {
     401: "the server wants to know who asks (401). Use an address that is signed, or download the "
     "file with your credentials and name its path.",
@@ -18,15 +20,19 @@ _BY_STATUS = {
 _GENERIC = "cannot be downloaded: {reason}. Check the address and your rights to read it."
 
 
-def explain(error: BaseException) -> str:
+def explain(error: BaseException, generic: str = _GENERIC) -> str:
     """Say what happened and what to do next.
 
     File systems hide the cause: fsspec, for one, has any failure of HTTP be a missing file.
 
     Args:
         error: What opening or reading a URI raised.
+        generic: What to say of what is not known, with `{reason}` where that belongs.
     """
     causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ReachError):
+            return str(cause)
     for cause in causes:
         if status := _status(cause):
             return _of_status(status, cause)
@@ -37,7 +43,7 @@ def explain(error: BaseException) -> str:
         return "does not exist. Check the address."
     if isinstance(error, PermissionError):
         return "access was refused. Check your credentials, and whether they may read this address."
-    return _GENERIC.format(reason=str(error) or type(error).__name__)
+    return generic.format(reason=str(error) or type(error).__name__)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

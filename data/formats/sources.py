@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from tuner.data.errors import DataError
 from tuner.data.formats.examples import EXAMPLES
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.remote import explain
 from tuner.data.memory.scratch import scratch
 from tuner.data.validation.findings import Findings
@@ -62,9 +63,15 @@ def _broken_link(path: Path) -> Path | None:
 
 @contextmanager
 def local_files(
-    sources: Sequence[str], findings: Findings, *, max_bytes: int
+    sources: Sequence[str], findings: Findings, *, max_bytes: int, reach: Reach | None = None
 ) -> Iterator[list[Path]]:
     """Yield paths, and copies on this machine of what is at URIs, which go at the end.
+
+    Args:
+        sources: Paths and URIs.
+        findings: Where faults are noted.
+        max_bytes: Limit on all copies together.
+        reach: Where copies may be made from; None for anywhere.
 
     Raises:
         DataError: If one cannot be copied, or all together are larger than the limit.
@@ -81,7 +88,7 @@ def local_files(
                 path = Path(folder) / f"{number}" / file_name(source)
                 path.parent.mkdir()
                 with path.open("xb") as copy:
-                    _download(source, copy, findings, left, max_bytes)
+                    _download(source, copy, findings, left, max_bytes, reach)
                     left -= copy.tell()
             paths.append(path)
         yield paths
@@ -112,26 +119,33 @@ def _suggestion(path: Path) -> str:
     return f" Check the path; shipped examples are {', '.join(EXAMPLES)}."
 
 
-def _patience(source: str) -> dict[str, Any]:
-    """How long to wait for a web server: for a sign of life, not for the whole of a large file."""
+def _web_options(source: str, reach: Reach | None) -> dict[str, Any]:
+    """How a web server is asked: with patience for a sign of life, within reach after redirects."""
     if not source.startswith(("http://", "https://")):
         return {}
     from aiohttp import ClientTimeout
 
-    return {
-        "client_kwargs": {
-            "timeout": ClientTimeout(
-                total=None, sock_connect=SECONDS_WITHOUT_A_SIGN, sock_read=SECONDS_WITHOUT_A_SIGN
-            )
-        }
-    }
+    timeout = ClientTimeout(
+        total=None, sock_connect=SECONDS_WITHOUT_A_SIGN, sock_read=SECONDS_WITHOUT_A_SIGN
+    )
+    if reach is None:
+        return {"client_kwargs": {"timeout": timeout}}
+
+    async def client(**_: Any) -> Any:  # called in fsspec's own loop
+        return reach.client(timeout=timeout)
+
+    return {"get_client": client, "skip_instance_cache": True}
 
 
-def _download(source: str, copy: IO[bytes], findings: Findings, left: int, max_bytes: int) -> None:
+def _download(
+    source: str, copy: IO[bytes], findings: Findings, left: int, max_bytes: int, reach: Reach | None
+) -> None:
     import fsspec
 
     try:
-        with fsspec.open(source, "rb", **_patience(source)) as remote:
+        if reach is not None:
+            reach.check(source)
+        with fsspec.open(source, "rb", **_web_options(source, reach)) as remote:
             while copy.tell() <= left and (chunk := remote.read(CHUNK_BYTES)):
                 copy.write(chunk)
     except ImportError as error:

@@ -32,6 +32,7 @@ from tuner.report.wording import (
     nuisance_words,
 )
 from tuner.settings import Settings
+from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import (
@@ -55,7 +56,8 @@ def run(
     source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
-    return _answer(_read(source, spec, settings), source, settings, workers, time_budget)
+    study = _read(source, spec, settings).within(Budget(seconds=time_budget))
+    return _answer(study, source, settings, workers)
 
 
 def plan(source: str, spec: StudySpec, settings: Settings) -> Forecast:
@@ -108,13 +110,7 @@ def extend(
     return _answer(study, source, settings, workers)
 
 
-def _answer(
-    study: Study,
-    source: str,
-    settings: Settings,
-    workers: int | None,
-    time_budget: float | None = None,
-) -> StudyResult:
+def _answer(study: Study, source: str, settings: Settings, workers: int | None) -> StudyResult:
     from tuner.orchestrator import run_study
 
     dataset = study.dataset
@@ -137,7 +133,6 @@ def _answer(
             study,
             settings,
             workers=workers,
-            time_budget=time_budget,
             on_progress=report,
             source=source,
         )

@@ -16,8 +16,8 @@ def serve(
 ) -> None:
     """Serve the REST API and the web page, and run what is submitted.
 
-    The first start writes a key to TUNER_HOME/api-key. Studies go on when the service stops, and
-    are taken up again where their own process died.
+    The first start writes a key of the user `admin` to TUNER_HOME/api-key. Studies go on when the
+    service stops, and are taken up again where their own process died.
     """
     from tuner.service.serve import first_key, serve
 

@@ -3,16 +3,20 @@
 import gc
 import logging
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from tuner.errors import PutOffError
+from tuner.execution.room import available_cpus
 from tuner.study.spec import StudySpec
 
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",  # it takes SIGTERM for a crash, and aborts
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C belongs to us: what is finished is written down
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # our store is the truth, not Tune's state
@@ -21,6 +25,14 @@ _QUIET = {
 _NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
 
 
+_PAUSES = (2.0, 10.0)  # seconds between attempts to start Ray
+_NOT_STARTED = (
+    "Ray did not start in time, most likely because this machine is busy; what is finished is "
+    "safe, and the study goes on when it is tried again",
+    "the Ray cluster does not answer; what is finished is safe, and the study goes on when it is "
+    "tried again (see RAY_ADDRESS)",
+)
+_log = logging.getLogger(__name__)
 _ENOUGH = 64  # more than a plan ever asks for at a time, unless its batches are huge
 
 
@@ -74,9 +86,7 @@ def default_workers(address: str | None, spec: StudySpec) -> int:
     """
     if address is not None:
         return _ENOUGH
-    known = hasattr(os, "sched_getaffinity")
-    cpus = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return max(1, cpus // (spec.cpus * spec.ranks))
+    return max(1, available_cpus() // (spec.cpus * spec.ranks))
 
 
 def _end() -> None:
@@ -89,6 +99,29 @@ def _end() -> None:
 
 
 def _start(address: str | None, cpus: int) -> None:
+    """Start Ray or connect to it; again where it took too long, as it does on a busy machine.
+
+    Raises:
+        PutOffError: If that was in vain.
+    """
+    import ray
+
+    for pause in (*_PAUSES, None):
+        try:
+            _init(address, cpus)
+        except (ValueError, TypeError, ImportError):  # not a matter of time
+            raise
+        except Exception as fault:
+            ray.shutdown()
+            _log.warning("Ray did not start: %s", fault)
+            if pause is None:
+                raise PutOffError(_NOT_STARTED[address is not None]) from fault
+            time.sleep(pause)
+        else:
+            return
+
+
+def _init(address: str | None, cpus: int) -> None:
     import ray
     from ray.job_config import JobConfig
 

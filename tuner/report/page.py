@@ -90,6 +90,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
     return {
         "result": result,
         "spec": study.spec,
+        "tried": _tried(study, finished),
         "metric": metric_words(result),
         "headline": headline(result),
         "advice": _advice(result),
@@ -113,6 +114,13 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         "command": command(study.spec),
         "spec_json": study.spec.model_dump_json(indent=2),
     }
+
+
+def _tried(study: Study, finished: Sequence[FinishedTrial]) -> str:
+    """Say how many λs were tried: what was done, not what was asked."""
+    tried = sum(trial.request.phase == "search" for trial in finished)
+    asked = study.spec.trials
+    return f"{tried} of the {asked} asked" if tried < asked else f"{tried}"
 
 
 def _advice(result: StudyResult) -> list[dict[str, str | None]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -11,10 +11,11 @@ import anyio
 from pydantic import ValidationError
 
 from tuner.data.formats.examples import EXAMPLES
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import ConflictError, SubmissionError, TooManyError
 from tuner.service.schemas import RUN_OPTIONS, SubmitOptions
-from tuner.service.uploads import Checker, discard_unused, is_under, keep
+from tuner.service.uploads import Checker, discard_unused, is_plain, keep
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 from tuner.storage.submissions import CheckedSubmission, Submission, Submissions
@@ -104,7 +105,7 @@ class Intake:
             raise
 
     async def inspect(
-        self, source: str, options: dict[str, Any], name: str | None
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int
     ) -> dict[str, Any]:
         """Say what is in a data set and how it is read; nothing of it is kept.
 
@@ -112,20 +113,23 @@ class Intake:
             source: Path of an uploaded file, or else a URI or the name of an example.
             options: Those of `SubmitOptions`, as `read_options` gives them.
             name: What the data are called, if they say so.
+            user: Who asks.
 
         Raises:
             SubmissionError: If they break what reads them.
         """
-        return await self._checker.inspect(source, _of_the_spec(options), name)
+        return await self._checker.inspect(source, _of_the_spec(options), name, user=user)
 
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
         """Return what the study would be: see `Checker.check`."""
-        options = _of_the_spec(submission.options)
+        options = {n: v for n, v in submission.options.items() if n != "workers"}
         earlier = await _in_thread(self._earlier, submission)
         if earlier is not None and earlier.result is not None:
             interval = earlier.result["joint"]["interval"]
             options["warm_start"] = {"study": earlier.study, "interval": interval}
-        study = await self._checker.check(submission.source, options, submission.name)
+        study = await self._checker.check(
+            submission.source, options, submission.name, user=submission.user
+        )
         if earlier is not None and earlier.fingerprint != study["fingerprint"]:
             raise SubmissionError(f"warm_start: {earlier.id} was a study of other data")
         return study
@@ -155,10 +159,15 @@ def read_options(spec: str) -> dict[str, Any]:
     """
     try:
         options = json.loads(spec)
+        is_clean = all(map(is_plain, _texts(options)))
     except ValueError as error:
         raise SubmissionError(f"spec: is no JSON: {error}") from None
+    except RecursionError:
+        raise SubmissionError("spec: lists and objects lie too deep in each other") from None
     if not isinstance(options, dict):
         raise SubmissionError("spec: has to be a JSON object")
+    if not is_clean:
+        raise SubmissionError("spec: a text has a control character, or half of a character")
     try:
         SubmitOptions.model_validate(options)
     except ValidationError as error:
@@ -168,6 +177,18 @@ def read_options(spec: str) -> dict[str, Any]:
         if ":" in str(options.get(name, "")):
             raise SubmissionError(f"{name}: a service runs built-in encoders only")
     return options
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield every text of a JSON value, names too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in (*value, *value.values()):
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
 
 
 def _of_the_spec(options: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +201,9 @@ def check_webhook(url: str | None, settings: Settings) -> None:
     Raises:
         SubmissionError: If it may not.
     """
-    if url is not None and not is_under(url, settings.allowed_webhooks):
+    if url is None:
+        return
+    if not url.startswith(("http://", "https://")) or not settings.webhooks.allows(url):
         allowed = settings.allowed_webhooks or "none (TUNER_ALLOWED_WEBHOOKS)"
         raise SubmissionError(f"webhook: this service calls URLs that begin with: {allowed}")
 
@@ -191,7 +214,9 @@ def check_source(data: str, settings: Settings) -> None:
     Raises:
         SubmissionError: If they are neither an example nor at an allowed URI.
     """
-    if data not in EXAMPLES and not (is_uri(data) and is_under(data, settings.allowed_sources)):
+    if data not in EXAMPLES and not (
+        is_uri(data) and Reach.of(settings.allowed_sources).allows(data)
+    ):
         allowed = settings.allowed_sources or "none"
         raise SubmissionError(
             f"data: this service reads the examples {', '.join(EXAMPLES)} and URIs that begin "

@@ -1,5 +1,7 @@
 """Prometheus metrics of the service."""
 
+from collections.abc import Mapping
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -27,14 +29,33 @@ _trained = Gauge(
 )
 
 
+_tasks = Gauge("tuner_task_up", "Whether a task of the service works", ["task"], registry=_registry)
+_failures = Counter(
+    "tuner_task_failures", "Rounds of a task that failed", ["task"], registry=_registry
+)
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
 def observe(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request."""
-    _requests.labels(method, route, str(status)).inc()
+    """Count a request; a method that is none of HTTP's is `other`, as each label is kept."""
+    _requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
     _seconds.labels(route).observe(seconds)
 
 
-def exposition(store: StudyStore) -> tuple[bytes, str]:
-    """Return all metrics in Prometheus' text format, and its media type."""
+def note_failure(task: str) -> None:
+    """Count a round of a task that failed."""
+    _failures.labels(task).inc()
+
+
+def exposition(store: StudyStore, tasks: Mapping[str, bool]) -> tuple[bytes, str]:
+    """Return all metrics in Prometheus' text format, and its media type.
+
+    Args:
+        store: The studies.
+        tasks: What the service does besides answering, and whether each does its work.
+    """
+    for task, works in tasks.items():
+        _tasks.labels(task).set(works)
     counts = store.counts()
     for status in ("queued", "running", "done", "failed", "cancelled"):
         _studies.labels(status).set(counts.studies.get(status, 0))

@@ -5,7 +5,6 @@ on from its finished trials.
 """
 
 import logging
-import threading
 import time
 from dataclasses import dataclass, field
 
@@ -18,7 +17,6 @@ from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
 
 _log = logging.getLogger(__name__)
-_TICK = 0.5  # seconds
 _LAPSED = 15.0  # seconds without its lease after which a driver that had it is given up
 _BEGINS = 3600.0  # seconds after which one is that never had it: large data take minutes to read
 
@@ -34,6 +32,7 @@ class _Watched:
     driver: RunningDriver
     launched: float = field(default_factory=lambda: time.monotonic())
     has_begun: bool = False
+    is_put_off: bool = False
     silent_since: float | None = None
 
     def is_over(self, *, holds: bool) -> bool:
@@ -52,9 +51,9 @@ class _Watched:
 
 
 class Runner:
-    """Runs studies, up to `settings.slots` at a time, until it is stopped.
+    """Runs studies, up to `settings.slots` at a time: somebody has to call `tick` over and over.
 
-    Studies that run go on when it stops: their drivers are processes or jobs of their own.
+    Studies that run go on without it: their drivers are processes or jobs of their own.
 
     Args:
         database: Where the studies are.
@@ -67,17 +66,6 @@ class Runner:
         self._weights = WeightStore(database, settings.weights)
         self._launch = launcher(settings)
         self._drivers: dict[str, _Watched] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="runner")
-
-    def start(self) -> None:
-        """Begin to work in the background."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Start no further study."""
-        self._stopped.set()
-        self._thread.join(timeout=10)
 
     def tick(self) -> None:
         """Look once at what has ended and what is to be started."""
@@ -87,21 +75,38 @@ class Runner:
             discard_unused(self._store, fingerprint, self._settings)
         if deleted:
             self._weights.sweep()
-        while len(self._drivers) < self._settings.slots:
+        while self._has_slot():
             study = self._queue.claim(max_running=self._settings.max_running)
             if study is None:
                 return
             self._start(study)
 
+    def _has_slot(self) -> bool:
+        """Whether one more may be started: those that wait for room on a cluster hold no slot.
+
+        They are drivers all the same: where they are many, the first one gives way.
+        """
+        waiting = self._queue.waiting_for_room(list(self._drivers))
+        slots = self._settings.slots
+        if len(self._drivers) - len(waiting) >= slots:
+            return False
+        if len(self._drivers) < 2 * slots:
+            return True
+        study, watched = next(each for each in self._drivers.items() if each[0] in waiting)
+        _log.info("study %s: waits for room, and gives way", study)
+        watched.is_put_off = True
+        watched.driver.terminate()
+        return False
+
     def _look_after_drivers(self) -> None:
         held = self._queue.held(list(self._drivers))
         over = [s for s, watched in self._drivers.items() if watched.is_over(holds=s in held)]
         for study in over:
-            driver = self._drivers.pop(study).driver
-            if driver.poll() is None:
+            watched = self._drivers.pop(study)
+            if watched.driver.poll() is None:
                 _log.warning("study %s: its driver fell silent, another is started", study)
-                driver.terminate()
-            self._queue.release(study)
+                watched.driver.terminate()
+            self._queue.release(study, is_put_off=watched.is_put_off)
         if self._drivers:
             self._queue.keep(list(self._drivers))
 
@@ -112,11 +117,3 @@ class Runner:
         except Exception:  # it was not the study's fault
             self._queue.release(study, was_started=False)
             raise
-
-    def _work(self) -> None:
-        while not self._stopped.wait(_TICK):
-            try:
-                self.tick()
-            except Exception:  # noqa: BLE001  # told, and tried again: a runner outlives a database
-                _log.exception("the runner could not look after the studies, it will try again")
-                time.sleep(_TICK)

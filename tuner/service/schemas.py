@@ -12,7 +12,7 @@ from tuner.study.spec import StudySpec
 
 
 class _RunOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     workers: Annotated[int | None, Field(ge=1, le=1024, description="trials at a time")] = None
     time_budget: Annotated[
@@ -64,6 +64,7 @@ class StudyView(BaseModel):
                 "trials": 3,
                 "lambda": None,
                 "verdict": None,
+                "webhook_error": None,
                 "created": "2026-01-01T12:00:00Z",
             }
         }
@@ -86,6 +87,10 @@ class StudyView(BaseModel):
         float | None, Field(serialization_alias="lambda", description="joint λ*, if done")
     ]
     verdict: str | None
+    webhook_error: Annotated[
+        str | None,
+        Field(description="why your webhook was not told, the last time that it was due"),
+    ] = None
     created: datetime
 
     @classmethod
@@ -106,6 +111,7 @@ class StudyView(BaseModel):
             trials=submission.trials,
             strength=None if joint is None else joint["lambda"],
             verdict=None if joint is None else verdict_of_today(joint["verdict"]),
+            webhook_error=submission.webhook_error,
             created=submission.created,
         )
 
@@ -169,7 +175,12 @@ class WebhookSecret(BaseModel):
 class Health(BaseModel):
     """Whether the service can work."""
 
-    status: Literal["ok"]
+    status: Annotated[
+        Literal["ok", "degraded"], Field(description="degraded: it answers, but see `tasks`")
+    ]
+    tasks: Annotated[
+        dict[str, str], Field(description="what is wrong with what it does besides answering")
+    ] = {}
 
 
 class Problem(BaseModel):

@@ -8,8 +8,9 @@ from pathlib import Path
 import uvicorn
 
 from tuner.service.app import create_app
+from tuner.service.guard.connections import BACKLOG, BoundedProtocol
 from tuner.settings import Settings
-from tuner.storage.accounts import create_key, keys
+from tuner.storage.accounts import add_key, keys, new_token
 from tuner.storage.database import Database
 
 FIRST_USER = "admin"
@@ -20,11 +21,14 @@ _EXTRA = ("request", "method", "path", "status", "seconds", "study")
 def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True) -> None:
     """Serve until the process is told to stop; studies that run go on."""
     _log_as_json()
+    _close_home(settings)
     app = create_app(settings, run_studies=run_studies)
     uvicorn.run(
         app,
         host=host,
         port=port,
+        http=BoundedProtocol,
+        backlog=BACKLOG,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -33,20 +37,31 @@ def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True)
 
 
 def first_key(settings: Settings) -> Path | None:
-    """Make the first key of a new service and write it to a file that its owner alone may read.
+    """Make the key of a new service and write it to a file that its owner alone may read.
+
+    New is a service whose first user never had a key, whoever else has one. The file is written
+    before the key counts: a start that was cut short is made good by the next.
 
     Returns:
-        The file; None if there are keys already.
+        The file; None if that user had a key before.
     """
     path = settings.folder / "api-key"
     with Database(settings.store_url) as database:
-        if keys(database):
+        if any(user == FIRST_USER for _, user in keys(database)):
             return None
-        token = create_key(database, FIRST_USER)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(token + "\n")
+        token = new_token()
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(token + "\n")
+        add_key(database, FIRST_USER, token)
     return path
+
+
+def _close_home(settings: Settings) -> None:
+    """Let nobody else of this machine look into a home that version 0.1.0 made."""
+    home = settings.folder
+    if home.stat().st_uid == os.geteuid():
+        home.chmod(0o700)
 
 
 class _Json(logging.Formatter):

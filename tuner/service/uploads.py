@@ -1,29 +1,38 @@
 """Data sets that come in: streamed to disk, checked before they are accepted, kept by content."""
 
 import asyncio
+import fcntl
+import hashlib
 import json
 import os
 import re
 import sys
 import tempfile
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import IO, Any
 
 import anyio
 import fsspec
 from fastapi import UploadFile
 
 from tuner.data.formats.files import UPLOADS
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
+from tuner.data.memory.spool import memory
 from tuner.errors import SubmissionError
+from tuner.service.guard.turns import FairQueue
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 
+_INCOMING = "incoming-"
 _CHUNK = 2**20
+_CHECKS = 3  # at a time
 _CHECK_SECONDS = 600.0
+_CHECK_MEMORY = 1536 * 2**20  # bytes that a check may have, whatever the size of the data
+_MEMORY_A_BYTE = 3  # of data, for what is large
 
 
 @asynccontextmanager
@@ -36,45 +45,79 @@ async def received(file: UploadFile, settings: Settings) -> AsyncIterator[Path]:
     suffix = Path(file.filename or "").suffix.lower()
     if suffix not in UPLOADS:
         raise SubmissionError(f"file: its name has to end in {', '.join(UPLOADS)}")
-    handle, name = tempfile.mkstemp(prefix="incoming-", suffix=suffix, dir=settings.uploads)
-    os.close(handle)
+    handle, name = tempfile.mkstemp(prefix=_INCOMING, suffix=suffix, dir=settings.uploads)
     path = Path(name)
     try:
+        fcntl.flock(handle, fcntl.LOCK_SH)  # `clear_incoming` of another service leaves it alone
         async with await anyio.open_file(path, "wb") as copy:
             while chunk := await file.read(_CHUNK):
                 await copy.write(chunk)
         yield path
     finally:
         path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def clear_incoming(settings: Settings) -> None:
+    """Remove what services that were killed had not received to its end."""
+    for path in settings.uploads.glob(f"{_INCOMING}*"):
+        with suppress(OSError), path.open("rb") as file:  # else it is another's, at work
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
 
 
 def keep(path: Path, fingerprint: str, settings: Settings) -> str:
-    """Move a checked upload to where its content is kept, once for all who send it.
+    """Move a checked upload to where its content is kept, once for all who send the same file.
+
+    Files of one fingerprint may differ all the same, in the names of their arrays or in arrays
+    that are not used: the first has the fingerprint's name, the others one of their own. What is
+    kept is never written again: a study may be reading it.
 
     Returns:
         Path or URI of it.
     """
-    name = f"{fingerprint}{path.suffix}"
-    if settings.kept_uploads is None or not is_uri(settings.kept_uploads):
-        place = settings.uploads / name
-        path.replace(place)
+    folder = settings.kept_uploads
+    if folder is None or not is_uri(folder):
+        return _keep_here(path, settings.uploads, fingerprint)
+    files, root = fsspec.url_to_fs(folder)
+    digest, name = _digest(path.open("rb")), f"{fingerprint}{path.suffix}"
+    if files.exists(f"{root}/{name}") and _digest(files.open(f"{root}/{name}", "rb")) != digest:
+        name = f"{fingerprint}-{digest[:16]}{path.suffix}"
+    if not files.exists(f"{root}/{name}"):
+        files.put_file(str(path), f"{root}/{name}")
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _keep_here(path: Path, folder: Path, fingerprint: str) -> str:
+    digest = _digest(path.open("rb"))
+    for name in (fingerprint, f"{fingerprint}-{digest[:16]}"):
+        place = folder / f"{name}{path.suffix}"
+        try:
+            place.hardlink_to(path)  # fails if there is one: `replace` would take its place
+        except FileExistsError:
+            if _digest(place.open("rb")) != digest:
+                continue
         return str(place)
-    files, folder = fsspec.url_to_fs(settings.kept_uploads)
-    files.put_file(str(path), f"{folder}/{name}")
-    return f"{settings.kept_uploads.rstrip('/')}/{name}"
+    raise FileExistsError(f"{place} holds another file than its name says")
+
+
+def _digest(file: IO[bytes]) -> str:
+    with file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def discard_unused(store: StudyStore, fingerprint: str, settings: Settings) -> None:
     """Remove an uploaded data set that no study is about."""
     if store.uses(fingerprint):
         return
-    for path in settings.uploads.glob(f"{fingerprint}.*"):
+    for path in settings.uploads.glob(f"{fingerprint}[.-]*"):
         path.unlink(missing_ok=True)
     if settings.kept_uploads is not None and is_uri(settings.kept_uploads):
         files, folder = fsspec.url_to_fs(settings.kept_uploads)
-        for suffix in UPLOADS:
+        files.invalidate_cache(folder)
+        for place in files.glob(f"{folder}/{fingerprint}[.-]*"):
             with suppress(FileNotFoundError):
-                files.rm_file(f"{folder}/{fingerprint}{suffix}")
+                files.rm_file(place)
 
 
 def stem(name: str | None) -> str | None:
@@ -83,48 +126,63 @@ def stem(name: str | None) -> str | None:
     return safe or None
 
 
-def is_under(uri: str, prefixes: str) -> bool:
-    """Whether a URI lies under one of some prefixes, separated by commas, and stays there.
+def is_plain(text: str) -> bool:
+    """Whether a text has no control character, and no half of a character (a lone surrogate)."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
 
-    `s3://data` allows `s3://data/x`, but neither `s3://data-of-others/x` nor `s3://data/../x`.
-    """
-    plain = unquote(unquote(uri)).replace("\\", "/")
-    if ".." in plain.split("/") or "@" in plain.partition("://")[2].partition("/")[0]:
-        return False
-    allowed = (prefix.strip().rstrip("/") for prefix in prefixes.split(","))
-    return any(prefix and uri.startswith(f"{prefix}/") for prefix in allowed)
+
+def is_under(uri: str, prefixes: str) -> bool:
+    """Whether a URI lies under one of some prefixes, separated by commas, and stays there."""
+    return Reach.of(prefixes).allows(uri)
 
 
 class Checker:
-    """Looks at data in processes of their own, a few at a time.
+    """Looks at data in processes of their own, a few at a time, users in turns.
 
     Args:
         at_a_time: How many.
     """
 
-    def __init__(self, at_a_time: int = 2) -> None:
-        self._free = asyncio.Semaphore(at_a_time)
+    def __init__(self, at_a_time: int = _CHECKS) -> None:
+        self._queue = FairQueue(at_a_time)
+        self._most_memory = memory() // at_a_time
 
-    async def check(self, source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+    async def check(
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
+    ) -> dict[str, Any]:
         """Return what the study would be, with the keys that `processes.check` writes.
+
+        Args:
+            source: Path or URI of the data, or a shipped example.
+            options: Of the spec and of the budget.
+            name: What the data are called, if they say so.
+            user: Who asks.
 
         Raises:
             SubmissionError: With all that is wrong.
         """
-        study = await self._answer("check", source, options, name)
+        async with self._queue.place(user):
+            study = await self._answer("check", source, options, name)
         if "errors" in study:
             raise SubmissionError("the submission cannot be accepted", study["errors"])
         return study
 
     async def inspect(
-        self, source: str, options: dict[str, Any], name: str | None
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
     ) -> dict[str, Any]:
         """Return what is in the data: what is wrong with them is a part of that.
+
+        Args:
+            source: As of `check`.
+            options: As of `check`.
+            name: As of `check`.
+            user: As of `check`.
 
         Raises:
             SubmissionError: If the options are wrong, or the data break what reads them.
         """
-        found = await self._answer("inspect", source, options, name)
+        async with self._queue.place(user):
+            found = await self._answer("inspect", source, options, name)
         if "arrays" not in found:
             raise SubmissionError("the data set cannot be inspected", found["errors"])
         return found
@@ -133,26 +191,32 @@ class Checker:
         self, task: str, source: str, options: dict[str, Any], name: str | None
     ) -> dict[str, Any]:
         request = {"task": task, "source": source, "options": options, "name": name}
-        async with self._free:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # else a file of ours may be one of the same name in the working directory
-                "-m",
-                "tuner.service.processes.check",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-            )
-            try:
-                response = process.communicate(json.dumps(request).encode())
-                output, _ = await asyncio.wait_for(response, _CHECK_SECONDS)
-            except TimeoutError:
-                raise SubmissionError("the data set could not be checked in time") from None
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # else a file of ours may be one of the same name in the working directory
+            "-m",
+            "tuner.service.processes.check",
+            str(self._memory(source)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            response = process.communicate(json.dumps(request).encode())
+            output, _ = await asyncio.wait_for(response, _CHECK_SECONDS)
+        except TimeoutError:
+            raise SubmissionError("the data set could not be checked in time") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode != 0:
             raise SubmissionError("the data set could not be read: the file breaks its reader")
         found: dict[str, Any] = json.loads(output)
         return found
+
+    def _memory(self, source: str) -> int:
+        """Bytes that the check of a source may have: most of it works on parts of the data."""
+        path = Path(source)
+        size = path.stat().st_size if path.is_file() else 0
+        return min(self._most_memory, max(_CHECK_MEMORY, _MEMORY_A_BYTE * size))

@@ -4,8 +4,10 @@ Only this room imports SQLAlchemy: what others need of it has names of ours here
 """
 
 import logging
+import os
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,6 +28,7 @@ _PATIENCE = 300.0  # seconds that a database server may be away in the middle of
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
 _DATABASES = ("sqlite:", "postgresql:", "postgresql+")
 
+LAST_NUMBER = 2**31 - 1  # the largest that a row can have in every database
 DatabaseError = SQLAlchemyError  # what goes wrong with a database: ours, Optuna's or MLflow's
 DatabaseAwayError = OperationalError  # it does not answer, or not now
 
@@ -47,6 +50,8 @@ class Database:
 
     def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
         self.url, self._patience = url, patience
+        if (file := sqlite_file(url)) is not None:
+            make_private(file)
         self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         if self._is_a_file:
             event.listen(self._engine, "connect", _durable_sqlite)
@@ -127,6 +132,22 @@ def alone(url: str) -> Iterator[None]:
             yield
     finally:
         engine.dispose()
+
+
+def make_private(file: Path) -> None:
+    """Let nobody else of this machine read a database, which is made if it is not there.
+
+    One that is there is not opened: closing it would end the locks that connections of this
+    process hold, all of them, and another process would take it for its own.
+    """
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+            with suppress(PermissionError):  # it is another's
+                file.chmod(0o600)
+    except OSError as error:
+        _log.debug("%s: %s", file, error)  # SQLite says what is wrong
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -1,5 +1,6 @@
 """The webhooks that are to be called, and when."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import or_, select, update
@@ -44,16 +45,21 @@ class WebhookOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self) -> Message | None:
-        """Take a message that is due, so that no other service sends it; None if there is none."""
-        return self._database.run(_claim)
+    def claim(self, *, but: Collection[int] = ()) -> Message | None:
+        """Take a message that is due, so that no other service sends it; None if there is none.
 
-    def plan(self, message: Message, pause: float | None) -> None:
+        Args:
+            but: Users whose messages wait.
+        """
+        return self._database.run(lambda session: _claim(session, but))
+
+    def plan(self, message: Message, pause: float | None, error: str | None = None) -> None:
         """Count an attempt, and write down when a message is due again.
 
         Args:
             message: It.
             pause: Seconds until then; None if it need not be sent again.
+            error: Why it did not arrive; its owner is shown it.
         """
 
         def work(session: Session) -> None:
@@ -61,19 +67,21 @@ class WebhookOutbox:
             session.execute(
                 update(SubmissionRow)
                 .where(SubmissionRow.id == message.submission)
-                .values(webhook_due=due, webhook_attempts=message.attempts + 1)
+                .values(webhook_due=due, webhook_attempts=message.attempts + 1, webhook_error=error)
             )
 
         self._database.run(work)
 
 
-def _claim(session: Session) -> Message | None:
+def _claim(session: Session, but: Collection[int]) -> Message | None:
     now = float(session.scalar(select(clock(session))) or 0.0)
     is_due = SubmissionRow.webhook_due <= now
     row = session.scalar(
         select(SubmissionRow)
         .join(StudyRow)
         .where(is_due, or_(StudyRow.status.in_(ENDED), SubmissionRow.cancelled))
+        .where(SubmissionRow.user_id.not_in(but))
+        .order_by(SubmissionRow.webhook_due, SubmissionRow.number)
         .limit(1)
     )
     if row is None:

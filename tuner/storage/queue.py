@@ -12,6 +12,7 @@ from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
 
 _STARTING = 60.0  # seconds that a driver has to take its study's lease
 _KEPT = 10.0  # seconds that a study is kept for a driver that runs
+_PUT_OFF = 60.0  # seconds after which a study that could not begin is tried again
 _PATIENCE = 5  # starts without a single finished trial more
 
 
@@ -61,17 +62,36 @@ class StudyQueue:
 
         self._database.run(work)
 
-    def release(self, study: str, *, was_started: bool = True) -> None:
-        """Let a study be claimed at once, should it have to be: no driver is starting any more.
+    def release(self, study: str, *, was_started: bool = True, is_put_off: bool = False) -> None:
+        """Let a study be claimed, should it have to be: no driver is starting any more.
+
+        At once, unless it was put off: then a minute later. That is so, too, where its driver has
+        said what it waits for.
 
         Args:
             study: The study.
             was_started: Whether a driver was: an attempt that was none does not count.
+            is_put_off: Whether it gives way to others.
         """
-        attempts = StudyRow.attempts if was_started else StudyRow.attempts - 1
-        released = update(StudyRow).where(StudyRow.id == study)
-        values = {"starting_until": 0.0, "attempts": attempts}
-        self._database.run(lambda session: session.execute(released.values(values)))
+
+        def work(session: Session) -> None:
+            row = session.get(StudyRow, study)
+            if row is None:
+                return
+            waits = is_put_off or _waits_for_room(row)
+            row.starting_until = _now(session) + _PUT_OFF if waits else 0.0
+            row.attempts -= 0 if was_started and not waits else 1
+
+        self._database.run(work)
+
+    def waiting_for_room(self, studies: list[str]) -> set[str]:
+        """Return those of some studies whose drivers wait for what a cluster does not have."""
+
+        def work(session: Session) -> set[str]:
+            rows = session.scalars(select(StudyRow).where(StudyRow.id.in_(studies)))
+            return {row.id for row in rows if _waits_for_room(row)}
+
+        return self._database.run(work)
 
     def held(self, studies: list[str]) -> set[str]:
         """Return those of some studies that a driver works on."""
@@ -91,6 +111,10 @@ class StudyQueue:
         return self._database.run(work)
 
 
+def _waits_for_room(row: StudyRow) -> bool:
+    return row.status == "queued" and row.error is not None
+
+
 def _now(session: Session) -> float:
     return float(session.scalar(select(clock(session))) or 0.0)
 
@@ -107,7 +131,8 @@ def _waiting(session: Session, now: float, max_running: int) -> list[str]:
         )
     ):
         submissions[study].append((user, number))
-    running = Counter(user for study in busy for user, _ in submissions[study][:1])
+    begun = busy - {s.id for s in live if _waits_for_room(s)}
+    running = Counter(user for study in begun for user, _ in submissions[study][:1])
     waiting = sorted(
         (running[user], number, study)
         for study, users in submissions.items()

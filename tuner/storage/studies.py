@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from tuner.errors import SpecError
 from tuner.storage.database import Database
 from tuner.storage.tables import EventRow, StudyRow, TrialRow, WeightsRow
+from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import WarmStart
 from tuner.study.trial import FinishedTrial, TrialRequest
@@ -71,6 +72,7 @@ class StudyStore:
         spec: dict[str, Any],
         data: str | None = None,
         shorter: Sequence[str] = (),
+        budget: Budget = NO_BUDGET,
     ) -> StudyRow:
         """Return the study, written down first if it is new.
 
@@ -82,12 +84,14 @@ class StudyStore:
             data: Path or URI of its data, for who wants them again; the last one is kept.
             shorter: Studies of the same question with fewer seeds: one that has no trial yet
                 begins with those of the first of these that there is.
+            budget: What its search may cost.
         """
 
         def work(session: Session) -> StudyRow:
             row = session.get(StudyRow, study)
             if row is None:
                 row = StudyRow(id=study, name=name, fingerprint=fingerprint, spec=spec)
+                row.options = budget.options
                 session.add(row)
                 session.flush()
             _begin_with(session, shorter, row)

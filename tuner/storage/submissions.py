@@ -32,9 +32,10 @@ class Submission:
         answered: Whether the study had an answer when it was submitted.
         fingerprint: Of the data.
         spec: What is asked.
-        options: How it is run.
+        options: How its user wants it run.
         trials: Finished trials.
         result: The answer, if there is one.
+        webhook_error: Why its webhook could not be told, the last time.
         created: When it was submitted.
     """
 
@@ -51,6 +52,7 @@ class Submission:
     options: dict[str, Any]
     trials: int
     result: dict[str, Any] | None
+    webhook_error: str | None
     created: datetime
 
 
@@ -263,6 +265,7 @@ class Submissions:
                 f"you have {self._max_queued} unfinished studies: wait for one, or cancel it"
             )
         study = session.get(StudyRow, submission.study)
+        is_new = study is None or study.source is None
         if study is None:
             study = StudyRow(
                 id=submission.study,
@@ -272,11 +275,11 @@ class Submissions:
             )
             session.add(study)
             session.flush()
-        if study.status == "done" and study.result is None:
-            study.status = "queued"
-        if study.status in ("failed", "cancelled") or study.cancel_requested:
+        is_unanswered = study.status == "done" and study.result is None
+        if is_unanswered or study.status in ("failed", "cancelled") or study.cancel_requested:
             study.status, study.error, study.cancel_requested = "queued", None, False
-        if study.status == "queued":
+            is_new = True
+        if is_new:  # else it is somebody's who waits for it: what they asked stays as it is
             study.source, study.options, study.attempts = submission.source, submission.options, 0
         session.flush()
         row = SubmissionRow(
@@ -285,6 +288,7 @@ class Submissions:
             study_id=study.id,
             name=submission.name,
             idempotency_key=submission.idempotency_key,
+            options=submission.options,
             request=submission.request,
             answered=study.status == "done",
             webhook=submission.webhook,
@@ -351,8 +355,9 @@ def _submission(row: SubmissionRow, study: StudyRow, owner: str, trials: int) ->
         answered=row.answered,
         fingerprint=study.fingerprint,
         spec=study.spec,
-        options=study.options,
+        options=study.options if row.options is None else row.options,
         trials=trials,
         result=study.result if status == "done" else None,
+        webhook_error=row.webhook_error,
         created=created,
     )

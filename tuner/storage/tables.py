@@ -39,7 +39,7 @@ class StudyRow(Base):
         run_id: Of MLflow.
         source: Path or URI of its data, where a service runs it.
         options: What a service runs it with that does not identify it: workers, budgets. Of a
-            study that no service runs: `data`, the path or URI of its data.
+            study that no service runs: its budget, and `data`, the path or URI of its data.
         attempts: How often a driver was started.
         starting_until: Seconds since 1970 until which a runner may be starting a driver.
         cancel_requested: Its driver is to stop.
@@ -156,7 +156,8 @@ class UserRow(Base):
     """Someone who submits studies.
 
     Attributes:
-        webhook_secret: What the webhooks of this user are signed with, once it was asked for.
+        webhook_secret: What the webhooks of this user are signed with, as version 0.1.0 kept it.
+        sealed_secret: The same, so that only a service can read it: see `tuner.storage.secret`.
     """
 
     __tablename__ = "tuner_users"
@@ -164,6 +165,7 @@ class UserRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     webhook_secret: Mapped[str | None] = mapped_column(String(64), default=None)
+    sealed_secret: Mapped[str | None] = mapped_column(String(255), default=None)
     created: Mapped[datetime] = mapped_column(default=_now)
 
 
@@ -186,6 +188,22 @@ class KeyRow(Base):
     created: Mapped[datetime] = mapped_column(default=_now)
 
 
+class SessionRow(Base):
+    """A browser that has logged in with a key, whose rights it has until it logs out.
+
+    Attributes:
+        digest: SHA-256 of the session's token: 256 random bits need no slow hash.
+        key_id: The key; once that is revoked, the session is over.
+        expires: Seconds since 1970 by the clock of the database.
+    """
+
+    __tablename__ = "tuner_sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("tuner_keys.id", ondelete="CASCADE"), index=True)
+    expires: Mapped[float]
+
+
 class SubmissionRow(Base):
     """A user's request for a study; equal questions of many users are one study.
 
@@ -193,12 +211,15 @@ class SubmissionRow(Base):
         number: Order of arrival.
         id: What the user knows it by.
         idempotency_key: Of the request, unique for a user.
+        options: What its user wants it run with: workers, budgets; that of its study, which others
+            may have asked for before, if None (written by version 0.1.0).
         request: SHA-256 of the request: the same key with another request is an error.
         answered: Whether the study had an answer already.
         cancelled: Whether the user wants it no more.
         webhook: URL that is told of its end.
         webhook_due: Seconds since 1970 before which it is not told; None if it need not be.
         webhook_attempts: How often that was tried.
+        webhook_error: Why it did not arrive, the last time.
     """
 
     __tablename__ = "tuner_submissions"
@@ -214,12 +235,14 @@ class SubmissionRow(Base):
     )
     name: Mapped[str] = mapped_column(String(255))
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    options: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
     request: Mapped[str] = mapped_column(String(64))
     answered: Mapped[bool]
     cancelled: Mapped[bool] = mapped_column(default=False)
     webhook: Mapped[str | None] = mapped_column(String(2048), default=None)
     webhook_due: Mapped[float | None] = mapped_column(default=None, index=True)
     webhook_attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    webhook_error: Mapped[str | None] = mapped_column(default=None)
     created: Mapped[datetime] = mapped_column(default=_now)
 
 

@@ -28,7 +28,7 @@ class WarmStart(BaseModel):
         interval: Its 95 % interval of the best λ: the first λs tried are denser there.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     study: str
     interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
@@ -41,6 +41,8 @@ class StudySpec(DataOptions):
     answer: whatever does not change the answer (number of workers, time budget) is not in here.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     metric: Annotated[
         MetricName,
         Field(description="what is measured; auto is accuracy, or the mean absolute error"),
@@ -49,7 +51,6 @@ class StudySpec(DataOptions):
         float | None,
         Field(
             gt=0,
-            allow_inf_nan=False,
             description="the smallest gain worth having, in units of the metric; by default .01, "
             "or of an error 2 % of the baseline's",
             exclude_if=lambda smallest: smallest is None,  # as before it could be said
@@ -71,9 +72,7 @@ class StudySpec(DataOptions):
     batch: Annotated[
         int, Field(ge=1, description="λs proposed at a time, the first time laid out")
     ] = 4
-    max_lambda: Annotated[
-        float, Field(gt=0, allow_inf_nan=False, description="the largest λ to try")
-    ] = 4.0
+    max_lambda: Annotated[float, Field(gt=0, description="the largest λ to try")] = 4.0
     sampler: Annotated[
         Sampler, Field(description="what proposes λs after the first batch; grid lays all out")
     ] = "gp"

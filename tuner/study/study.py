@@ -1,12 +1,15 @@
 """A study: one spec about one data set, with all that is derived from the two."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tuner.data import Modality, PairedDataset, Split, read
 from tuner.data.formats.arrays.npz import MAX_BYTES
+from tuner.data.formats.reach import Reach
 from tuner.data.formats.reading import OnStep, silent
 from tuner.data.standardize import are_ids
 from tuner.models.config import TrainingConfig
@@ -16,6 +19,7 @@ from tuner.models.encoders.tokenizer import Tokenizer, tokenizers_of
 from tuner.models.errors import UnsupportedShapeError
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.rows import Rows, TrainingData
+from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.scores import Scorer, metric_of
 from tuner.study.spec import StudySpec
 
@@ -45,6 +49,7 @@ class Study:
         inputs: The data set as encoders take it: ids of tokens for text that a tokenizer reads.
         tokenizers: By modality, what made these.
         shorter: Identifiers of the studies that this one adds seeds to, the last first.
+        budget: What the search may cost.
     """
 
     id: str
@@ -59,6 +64,7 @@ class Study:
     inputs: PairedDataset
     tokenizers: Mapping[str, Tokenizer]
     shorter: tuple[str, ...] = ()
+    budget: Budget = NO_BUDGET
 
     @classmethod
     def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Study":
@@ -95,6 +101,26 @@ class Study:
             shorter=tuple(s.study_id(dataset.fingerprint, *beside) for s in spec.shorter),
         )
 
+    def within(self, budget: Budget) -> "Study":
+        """Return this study with a budget that ends its search, which makes it another question.
+
+        An answer to a search that was cut short is none to the whole question, nor to one with
+        more to spend.
+        """
+        if budget in (self.budget, NO_BUDGET):
+            return self
+        own, *shorter = (_within(study, budget) for study in (self.id, *self.shorter))
+        return replace(self, id=own, budget=budget, shorter=tuple(shorter))
+
+    def stored_as(self, study_id: str, budget: Budget) -> "Study | None":
+        """Return this study within a budget under the id that a store has; None if it is another.
+
+        Version 0.1.0 kept a study within a budget under the id of the study without one.
+        """
+        bounded = self.within(budget)
+        known = (self.id, bounded.id)
+        return replace(bounded, id=study_id, budget=budget) if study_id in known else None
+
     def check_encoders(self) -> None:
         """Try users' own encoders on rows of the data; seconds, where there are any.
 
@@ -125,6 +151,12 @@ class Study:
         return self.spec.name or self.dataset.name
 
 
+def _within(study_id: str, budget: Budget) -> str:
+    """The id of a study that a budget ends."""
+    question = f"{study_id}\n{json.dumps(budget.options, sort_keys=True)}"
+    return hashlib.sha256(question.encode()).hexdigest()[:16]
+
+
 def read_dataset(
     spec: StudySpec,
     source: str,
@@ -132,6 +164,7 @@ def read_dataset(
     *,
     max_bytes: int = MAX_BYTES,
     alone: bool = False,
+    reach: Reach | None = None,
     on_step: OnStep = silent,
 ) -> PairedDataset:
     """Read the data set that a spec is about.
@@ -142,6 +175,7 @@ def read_dataset(
         name: What to call them if the spec does not say; from the file's name if not given.
         max_bytes: Limit on their size, as in `tuner.data.read`.
         alone: Whether they have to be one file that leads to no others, as in `tuner.data.read`.
+        reach: Where they may be downloaded from, as in `tuner.data.read`.
         on_step: Told what is being read and checked, in words.
 
     Raises:
@@ -149,7 +183,13 @@ def read_dataset(
     """
     options = spec.data_options | {"name": spec.name or name}
     return read(
-        source, seed=spec.seed, max_bytes=max_bytes, alone=alone, on_step=on_step, **options
+        source,
+        seed=spec.seed,
+        max_bytes=max_bytes,
+        alone=alone,
+        reach=reach,
+        on_step=on_step,
+        **options,
     )
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from tuner.errors import TrackingError
-from tuner.storage.database import DatabaseError, alone, sqlite_file
+from tuner.storage.database import DatabaseError, alone, make_private, sqlite_file
 
 TAG_STUDY = "tuner.study"
 TAG_FINGERPRINT = "tuner.fingerprint"
@@ -64,6 +64,7 @@ def _build(tracking_uri: str, client: Any) -> None:
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         aside = Path(folder, path.name)
         client(tracking_uri=f"sqlite:///{aside}")
+        make_private(aside)
         aside.replace(path)
 
 

@@ -76,6 +76,8 @@ class TableSource:
                 raise
             except ColumnError as error:
                 findings.error(f"array {name!r} cannot be read: {error}")
+            except MemoryError:  # of Arrow, too: the data are whole
+                raise
             except (pa.ArrowException, OSError, ValueError, LookupError) as error:
                 findings.error(
                     f"array {name!r} is damaged ({first_line(error)}). Copy the file or save it "

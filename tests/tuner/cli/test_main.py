@@ -238,6 +238,20 @@ def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
     assert copied == len([phase for _, phase, _, _ in stopped if phase == "search"])
 
 
+def test_a_study_told_to_end_while_ray_runs_ends_in_a_sentence(new_home, tmp_path, data):
+    """Ray takes the signal for a crash of its own, unless it is told not to."""
+    home = new_home(tmp_path)
+    words = command("run", str(data), *SMALL, "--json")
+    process = subprocess.Popen(words, **surroundings(home))
+    wait_for_trials(home, 1)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.strip().splitlines()[-1].startswith("Interrupted. The same command goes on")
+    assert "SIGTERM" not in err
+    assert "Traceback" not in err
+
+
 def test_one_worker_that_is_killed_gives_the_answer_of_two(new_home, tmp_path, data, undisturbed):
     home = new_home(tmp_path)
     words = command("run", str(data), *SMALL, "--json", "--workers", "1")

@@ -75,3 +75,23 @@ def test_each_study_runs_once_and_is_its_users_alone(tmp_path, data, postgres_ur
         spec = spec_from_options(QUICK | {"seed": seed})
         expected = answer_in_process(spec, read_dataset(spec, str(path)))
         assert (results[seed].joint, results[seed].curve) == (expected.joint, expected.curve)
+
+
+@pytest.mark.soak
+def test_a_study_that_waits_for_gpus_says_so_and_lets_others_run(tmp_path, data):
+    with (
+        ray_head(tmp_path, 2) as ray,
+        serving(tmp_path / "home", **ray, TUNER_SLOTS="1") as (_, url),
+        Client(url, (tmp_path / "home" / "api-key").read_text().strip()) as client,
+    ):
+        big = client.submit(data(), **QUICK, gpus=4)["id"]
+        started = time.monotonic()
+        while client.status(big)["error"] is None:
+            time.sleep(0.5)
+        assert time.monotonic() - started < 60
+        now = client.status(big)
+        assert (now["status"], now["error"]) == ("queued", "waits for 4 GPUs; the cluster has 0")
+        small = client.submit(data(), **QUICK, workers=1)
+        assert client.result(small["id"], wait=True).status == "done"
+        assert client.status(big)["status"] == "queued"
+        client.cancel(big)

@@ -196,3 +196,41 @@ def test_a_driver_that_fell_silent_is_given_up_though_it_is_said_to_run(
     work.tick()
     assert silent.code == -15
     assert started["s1"] is not silent
+
+
+def test_who_waits_for_room_holds_no_slot_and_no_turn_of_its_user(store, runner, started):
+    submit(store, ada=["big1", "big2", "small1"], grace=["g1"])
+    work = runner(slots=1, max_running=1)
+    work.tick()
+    assert list(started) == ["big1"]
+    with Lease(store.database, "big1"):
+        store.set_status("big1", "queued", "waits for 4 GPUs; the cluster has 1")
+        work.tick()
+        assert list(started) == ["big1", "big2"]
+        store.set_status("big2", "queued", "waits for 4 GPUs; the cluster has 1")
+        work.tick()  # two drivers are as many as one slot bears: the first gives way
+        assert started["big1"].code == -15
+    work.tick()
+    assert list(started) == ["big1", "big2", "small1"]
+    assert store.get("big1").attempts == 0
+    assert store.get("big1").status == "queued"
+
+
+def test_who_was_put_off_is_tried_again_later_and_never_fails(store, runner, started, monkeypatch):
+    submit(store, ada=["s1"])
+    work = runner()
+    monkeypatch.setattr("tuner.storage.queue._PUT_OFF", 0.0)
+    for _ in range(9):
+        work.tick()
+        store.set_status("s1", "queued", "Ray did not start in time")
+        started["s1"].code = 0
+        work.tick()
+    row = store.get("s1")
+    assert (row.status, row.error) == ("queued", "Ray did not start in time")
+    assert row.attempts <= 1
+    monkeypatch.setattr("tuner.storage.queue._PUT_OFF", 100.0)
+    started["s1"].code = 0
+    work.tick()
+    drivers = len(started), started["s1"]
+    work.tick()
+    assert (len(started), started["s1"]) == drivers

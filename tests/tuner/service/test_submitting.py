@@ -3,6 +3,7 @@
 import resource
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,47 @@ def test_the_same_content_is_kept_once(service, data):
         second = client.submit(data("two.npz"), trials=5)
     assert first["fingerprint"] == second["fingerprint"]
     assert len(uploads(service)) == 1
+
+
+def test_a_file_that_is_kept_is_never_another(service, data, tmp_path):
+    """Files of the same values: under other names, in another format, with an array more."""
+    values = arrays()
+    np.savez(tmp_path / "renamed.npz", p=values["a"], q=values["b"], label=values["y"])
+    np.savez(tmp_path / "more.npz", **values, z=np.arange(150))
+    names = {"a": "p", "b": "q", "y": "label"}
+    with service.client("ada") as ada, service.client("grace") as grace:
+        mine = ada.submit(data("mine.npz"), **QUICK)
+        source = Path(service.store.get(mine["study"]).source)
+        before = source.read_bytes()
+        theirs = [
+            grace.submit(tmp_path / "renamed.npz", **QUICK, **names),
+            grace.submit(tmp_path / "more.npz", **QUICK, seed=1),
+            grace.submit(data("mine-again.npz"), **QUICK, seed=2),
+        ]
+        assert {each["fingerprint"] for each in theirs} == {mine["fingerprint"]}
+        assert source.read_bytes() == before
+        kept = [Path(service.store.get(each["study"]).source) for each in theirs]
+        with np.load(kept[0]) as file:
+            assert set(file) == {"p", "q", "label"}
+        assert len({source, *kept}) == len(uploads(service)) == 3
+        for client, study in ((ada, mine), *((grace, each) for each in theirs)):
+            client.delete(study["id"])
+    assert uploads(service) == []
+
+
+def test_a_budget_is_a_part_of_the_question(service):
+    """Whoever asks for less gets an answer of their own; workers change no answer."""
+    with service.client("ada") as ada, service.client("grace") as grace:
+        whole = ada.submit("mfeat", workers=1)
+        bounded = [
+            grace.submit("mfeat", step_budget=10),
+            grace.submit("mfeat", step_budget=11),
+            grace.submit("mfeat", time_budget=10),
+            grace.submit("mfeat", time_budget=10, step_budget=10),
+        ]
+        assert len({whole["study"], *(each["study"] for each in bounded)}) == 5
+        assert grace.submit("mfeat", workers=2)["study"] == whole["study"]
+        assert ada.submit("mfeat", time_budget=10.0)["study"] == bounded[2]["study"]
 
 
 def test_a_shipped_example_needs_no_file(service):
@@ -127,6 +169,9 @@ def test_an_earlier_answer_warms_a_search(service, data):
         ({"encoder_a": "cnn"}, "the cnn encoder takes images"),
         ({"metric": "r2"}, "metric r2 is for regression"),
         ({"a": "missing"}, "array 'missing' is missing; there are"),
+        ({"gpus": 64}, "waits for 64 GPUs; this machine has"),
+        ({"cpus": 4096}, "waits for 4096 CPUs; this machine has"),
+        ({"ranks": 4096}, "waits for 4096 CPUs; this machine has"),
         ({"time_budget": -1}, "time_budget: Input should be greater than 0"),
         ({"max_lambda": float("nan")}, "max_lambda: Input should be"),
     ],

@@ -1,14 +1,21 @@
 """What comes in is kept by its content, and checked by this program's own code alone."""
 
 import asyncio
+import io
+import resource
+from contextlib import suppress
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from fastapi import UploadFile
 
 from tests.tuner.service.conftest import QUICK, arrays
 from tuner.data import from_arrays
 from tuner.errors import SubmissionError
 from tuner.service.launcher import launcher
-from tuner.service.uploads import Checker, is_under
+from tuner.service.uploads import Checker, clear_incoming, is_under, received
 from tuner.settings import Settings
 
 
@@ -70,3 +77,38 @@ def test_all_that_is_wrong_comes_with_the_error(data):
 def test_only_what_lies_under_a_prefix_is_allowed(uri: str, allowed: bool) -> None:
     assert is_under(uri, "s3://data, https://hooks.example/tuner/") is allowed
     assert not is_under(uri, "")
+
+
+@pytest.mark.integration
+def test_a_small_file_that_grows_is_bounded_in_memory(tmp_path):
+    """One row of 60 million values, which compress to a kilobyte: 6 GB once it is read."""
+    values = pa.array(np.zeros(60_000_000))
+    row = pa.LargeListArray.from_arrays(pa.array([0, len(values)], pa.int64()), values)
+    table = pa.table({"a": row, "b": pa.array([[1.0, 2.0]]), "y": pa.array([1])})
+    path = tmp_path / "row.parquet"
+    pq.write_table(table, path, compression="zstd")
+    del values, row, table
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    for look in (Checker().check, Checker().inspect):
+        with suppress(SubmissionError):
+            asyncio.run(look(str(path), {}, "row"))
+    grown = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before
+    assert grown < 2 * 2**20  # KiB
+
+
+@pytest.mark.integration
+def test_what_a_killed_service_was_receiving_is_removed_and_what_another_is_stays(tmp_path):
+    settings = Settings(home=tmp_path)
+    left = settings.uploads / "incoming-left.npz"
+    left.write_bytes(b"half")
+    kept = settings.uploads / f"{'f' * 64}.npz"
+    kept.write_bytes(b"whole")
+
+    async def scene():
+        sent = UploadFile(io.BytesIO(b"part"), filename="x.npz")
+        async with received(sent, settings) as path:
+            clear_incoming(settings)
+            return path.read_bytes()
+
+    assert asyncio.run(scene()) == b"part"
+    assert list(settings.uploads.iterdir()) == [kept]

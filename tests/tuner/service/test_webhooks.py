@@ -1,7 +1,11 @@
 """A receiver of its own hears, once and signed, that a study has ended."""
 
+import json
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -114,12 +118,84 @@ def test_a_receiver_that_is_gone_is_given_up_in_the_end(store, user):
     assert row(store).webhook_attempts == 7
 
 
+class Dripper:
+    """A receiver that answers without an end, a byte at a time."""
+
+    def __init__(self, beginning):
+        self._beginning, self._socket = beginning, socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/hook"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                threading.Thread(target=self._drip, args=(connection,), daemon=True).start()
+
+    def _drip(self, connection):
+        with suppress(OSError), connection:
+            connection.sendall(self._beginning)
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+
+    def close(self):
+        self._socket.close()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_nobody_waits_for_the_receivers_of_others(store, receiver, monkeypatch, beginning):
+    monkeypatch.setattr("tuner.service.webhooks._TIMEOUT", 1.0)
+    dripper = Dripper(beginning)
+    bad, good = (caller_of(store.database, create_key(store.database, n)).user for n in "bg")
+    for n in range(30):
+        submit(store, bad, dripper.url, f"bad{n}")
+    submit(store, good, receiver.url, "good")
+    for study in ("good", *(f"bad{n}" for n in range(30))):
+        store.set_status(study, "failed", "planted")
+    monkeypatch.setattr("tuner.service.webhooks._ROUND", 0.5)
+    started = time.monotonic()
+    send_due(store.database)
+    assert time.monotonic() - started < 5
+    (heard,) = receiver.heard
+    assert json.loads(heard[1])["data"]["study"] == "good"
+    dripper.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:9/hook", "the connection was refused"),
+        ("http://127.0.0.1:99999/hook", "cannot be called"),
+        ("http://127.0.0.1:9/\x01", "refused"),
+        ("no url", "cannot be called"),
+    ],
+)
+def test_the_owner_is_told_what_became_of_a_bad_one(store, user, receiver, url, words):
+    submissions = Submissions(store.database, max_queued=99)
+    mine = submit(store, user, url)
+    other = submit(store, user, receiver.url, "s2")
+    for study in ("s1", "s2"):
+        store.set_status(study, "failed", "planted")
+    assert send_due(store.database) == 1
+    assert len(receiver.heard) == 1
+    told = submissions.get(user, mine.id).webhook_error
+    assert told.startswith("The webhook's URL: ")
+    assert words in told
+    assert told.endswith("Tried 1 times.")
+    assert submissions.get(user, other.id).webhook_error is None
+
+
 @pytest.mark.integration
 def test_the_service_tells_only_whom_it_may(tmp_path, receiver):
     service = Service(Settings(home=tmp_path, allowed_webhooks=receiver.url.replace("/hook", "/")))
     try:
         with service.client() as client:
-            told = refused(lambda: client.submit("mfeat", webhook="http://10.0.0.1/x"), 422)
+            for url in (
+                *("http://10.0.0.1/x", "http://", "ftp://127.0.0.1/x", "x"),
+                *(f"{receiver.url}{end}" for end in ("/\x01", "\x7f", "\n", "/ ", "/../..")),
+            ):
+                told = refused(lambda url=url: client.submit("mfeat", webhook=url), 422)
             assert "webhook: this service calls URLs that begin with: http://127.0.0.1" in told
             study = client.submit("mfeat", webhook=receiver.url)
             client.cancel(study["id"])

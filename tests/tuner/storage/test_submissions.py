@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_a_question_that_was_answered_is_answered_at_once(submissions, store, us
     store.update("s1", status="done", result={"joint": {}})
     again = submissions.submit(checked(users[1]))
     assert (again.status, again.answered, again.result) == ("done", True, {"joint": {}})
+
+
+def test_what_a_waiting_study_was_asked_stays_as_it_is(submissions, store, users):
+    mine = submissions.submit(checked(users[0]))
+    again = replace(checked(users[1]), source="/other.npz", options={"workers": 64})
+    theirs = submissions.submit(again)
+    row = store.get("s1")
+    assert (row.source, row.options) == ("/data.npz", {"workers": 2})
+    assert submissions.get(users[0], mine.id).options == {"workers": 2}
+    assert submissions.get(users[1], theirs.id).options == {"workers": 64}
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])

@@ -1,34 +1,43 @@
-"""Looks at data in a process of its own: `python -m tuner.service.processes.check`.
+"""Looks at data in a process of its own: `python -m tuner.service.processes.check BYTES`.
 
 Reads JSON `{task, source, options, name}` from standard input and writes JSON: for the task `check`
 what the study would be, for `inspect` what is in the data, or else all that is wrong. Its memory is
-bounded: a hostile file ends this process, not the service.
+bounded by BYTES: a hostile file ends this process, not the service.
 """
 
 import json
 import resource
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from tuner.data.memory.spool import memory
+if TYPE_CHECKING:
+    from tuner.study.spec import StudySpec
 
 
 def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`."""
+    """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`.
+
+    Args:
+        source: Path or URI of the data, or a shipped example.
+        options: Of the spec and of the budget.
+        name: What the data are called, if they say so.
+    """
+    from pydantic import ValidationError
+
     from tuner.data import DataError
     from tuner.errors import SpecError
     from tuner.models.errors import ModelError
-    from tuner.settings import Settings
+    from tuner.study.budget import Budget
     from tuner.study.spec import option_errors, spec_from_options
     from tuner.study.study import Study, read_dataset
 
+    budget = Budget.of(options)
     try:
-        spec = spec_from_options(options)
-        dataset = read_dataset(spec, source, name, max_bytes=Settings().max_data, alone=True)
+        spec = spec_from_options({n: v for n, v in options.items() if n not in budget.options})
+        dataset = read_dataset(spec, source, name, **_bounds())
         spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
-        study = Study.of(spec, dataset)
+        check_room(spec)
+        study = Study.of(spec, dataset).within(budget)
         study.check_encoders()
     except ValidationError as error:
         return {"errors": [str(fault) for fault in option_errors(error.errors())]}
@@ -45,10 +54,28 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
     }
 
 
+def check_room(spec: "StudySpec") -> None:
+    """Do nothing if a training of a study can begin on this machine, or a cluster is to run it.
+
+    Raises:
+        SpecError: If it never can: more would be started than the machine bears.
+    """
+    from tuner.errors import SpecError
+    from tuner.execution.room import Room
+    from tuner.settings import Settings
+
+    if Settings().ray_address is not None:  # what that will have is seen once the study runs
+        return
+    words = Room.of_this_machine().lacks(spec)
+    if words is not None:
+        raise SpecError(f"gpus, cpus, ranks: the study {words}: ask for less")
+
+
 def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
     """Return what `tuner.data.inspection.Inspection.as_dict` does, or `{errors}` of the options."""
+    from pydantic import ValidationError
+
     from tuner.data.inspection import inspect
-    from tuner.settings import Settings
     from tuner.study.spec import option_errors, spec_from_options
 
     try:
@@ -56,8 +83,16 @@ def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str,
     except ValidationError as error:
         return {"errors": [str(fault) for fault in option_errors(error.errors())]}
     how = spec.data_options | {"name": spec.name or name}
-    found = inspect(source, seed=spec.seed, max_bytes=Settings().max_data, alone=True, **how)
+    found = inspect(source, seed=spec.seed, **_bounds(), **how)
     return found.as_dict()
+
+
+def _bounds() -> dict[str, Any]:
+    """How much of a stranger's data is read, and from where."""
+    from tuner.settings import Settings
+
+    settings = Settings()
+    return {"max_bytes": settings.max_data, "alone": True, "reach": settings.sources}
 
 
 _TASKS = {"check": check, "inspect": inspect}
@@ -65,7 +100,7 @@ _TASKS = {"check": check, "inspect": inspect}
 
 def main() -> None:
     """Do what standard input asks for."""
-    limit = memory() // 2
+    limit = int(sys.argv[1])  # before anything is loaded that plans with the memory there is
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # mapped files do not count
     request = json.load(sys.stdin)
     try:

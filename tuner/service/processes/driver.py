@@ -15,12 +15,13 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from tuner.errors import StudyInUseError
+from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
 from tuner.orchestrator import run_study
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
+from tuner.study.budget import Budget
 from tuner.study.progress import Progress
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
@@ -44,18 +45,24 @@ def run(study_id: str, settings: Settings) -> None:
         try:
             spec = StudySpec.model_validate(row.spec)
             dataset = read_dataset(
-                spec, row.source, row.name, max_bytes=settings.max_data, alone=True
+                spec,
+                row.source,
+                row.name,
+                max_bytes=settings.max_data,
+                alone=True,
+                reach=settings.sources,
             )
+            study = Study.of(spec, dataset).stored_as(study_id, Budget.of(row.options))
+            if study is None:
+                raise ValueError("the data are no longer those that were submitted")  # noqa: TRY301
             run_study(
-                _submitted(study_id, Study.of(spec, dataset)),
+                study,
                 settings,
                 workers=row.options.get("workers"),
-                time_budget=row.options.get("time_budget"),
-                step_budget=row.options.get("step_budget"),
                 on_progress=lambda progress: store.tell(study_id, "progress", _content(progress)),
             )
-        except StudyInUseError as error:
-            _log.info("%s", error)
+        except (StudyInUseError, PutOffError) as error:
+            _log.warning("%s", error)
         except KeyboardInterrupt:
             now = store.get(study_id)
             if now is not None and now.cancel_requested:
@@ -63,12 +70,6 @@ def run(study_id: str, settings: Settings) -> None:
         except Exception as error:
             store.set_status(study_id, "failed", str(error))
             raise
-
-
-def _submitted(study_id: str, study: Study) -> Study:
-    if study.id != study_id:
-        raise ValueError("the data are no longer those that were submitted")
-    return study
 
 
 def _content(progress: Progress) -> dict[str, Any]:

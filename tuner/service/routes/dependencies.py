@@ -1,26 +1,27 @@
 """What routes are given: who asks, which study is meant, and what the service is made of."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Cookie, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi import Path as PathParameter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from tuner.service.guard.supervisor import Supervisor
 from tuner.service.intake import Intake
 from tuner.service.routes.problems import ProblemError
 from tuner.settings import Settings
-from tuner.storage.accounts import Caller, caller_of
+from tuner.storage.accounts import Caller
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.storage.submissions import Submission, Submissions
 from tuner.storage.weights import WeightStore
 
-COOKIE = "tuner_key"
+COOKIE = "tuner_session"
 _bearer = HTTPBearer(auto_error=False)
 
 
@@ -36,6 +37,7 @@ class Parts:
     intake: Intake
     limiter: MovingWindowRateLimiter
     rate: RateLimitItem
+    supervisor: Supervisor
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "Parts":
@@ -51,6 +53,7 @@ class Parts:
             intake=Intake(submissions, studies, settings),
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             rate=parse(settings.rate_limit),
+            supervisor=Supervisor(),
         )
 
 
@@ -87,6 +90,10 @@ async def _weights(parts: _Parts) -> WeightStore:
     return parts.weights
 
 
+async def _supervisor(parts: _Parts) -> Supervisor:
+    return parts.supervisor
+
+
 async def _intake(parts: _Parts) -> Intake:
     return parts.intake
 
@@ -96,26 +103,22 @@ DatabaseOf = Annotated[Database, Depends(_database)]
 Store = Annotated[StudyStore, Depends(_studies)]
 SubmissionsOf = Annotated[Submissions, Depends(_submissions)]
 WeightsOf = Annotated[WeightStore, Depends(_weights)]
+SupervisorOf = Annotated[Supervisor, Depends(_supervisor)]
 IntakeOf = Annotated[Intake, Depends(_intake)]
 
 
-def _caller(
-    parts: _Parts,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    cookie: Annotated[str | None, Cookie(alias=COOKIE, include_in_schema=False)] = None,
+async def _caller(
+    request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    token = bearer.credentials if bearer is not None else cookie
-    caller = caller_of(parts.database, token) if token else None
+    """Give whom the gate has let in: `tuner.service.guard.gate`."""
+    caller: Caller | None = getattr(request.state, "caller", None)
     if caller is None:
-        detail = "a valid key is needed: Authorization: Bearer KEY"
-        raise ProblemError(401, detail)
-    if not parts.limiter.hit(parts.rate, caller.key):
-        raise ProblemError(429, f"more than {parts.rate}: slow down")
+        raise ProblemError(401, "a valid key is needed: Authorization: Bearer KEY")
     return caller
 
 
-def _may(scope: str) -> Callable[..., Caller]:
-    def allowed(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+def _may(scope: str) -> Callable[..., Awaitable[Caller]]:
+    async def allowed(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
         if scope not in caller.scopes:
             raise ProblemError(403, f"this key has no scope {scope!r}")
         return caller

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
+from tuner.data.memory.scratch import scratch
 from tuner.service.routes.dependencies import Mine, SettingsOf
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
 
@@ -43,15 +44,13 @@ async def get_report(settings: SettingsOf, mine: Mine) -> FileResponse:
     response_class=FileResponse,
     responses=OF_A_STUDY | {409: PROBLEMS[409], 200: {"content": {"application/zip": {}}}},
 )
-async def get_encoder(
-    settings: SettingsOf, mine: Mine, modality: Literal["a", "b"]
-) -> FileResponse:
+async def get_encoder(mine: Mine, modality: Literal["a", "b"]) -> FileResponse:
     """Give the registered encoder of a modality: an MLflow model, zipped."""
     side = None if mine.result is None else mine.result["modalities"][modality]
     if side is None or side["model"] is None:
         raise ProblemError(409, f"there is no encoder: the study is {mine.status}")
     model = side["model"]
-    out = settings.uploads / f"outgoing-{uuid.uuid4().hex}.zip"
+    out = scratch().path / f"outgoing-{uuid.uuid4().hex}.zip"
     if not await _fetch("model", model["name"], model["version"], out=out):
         raise ProblemError(503, "the registry could not give the encoder; try again")
     return FileResponse(

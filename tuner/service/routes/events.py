@@ -10,11 +10,14 @@ import anyio
 from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from tuner.service.routes.dependencies import Mine, Reader, SubmissionsOf
+from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, SubmissionsOf
 from tuner.service.routes.problems import OF_A_STUDY
+from tuner.storage.accounts import is_let_in
+from tuner.storage.database import LAST_NUMBER
 from tuner.storage.submissions import ENDED, Submissions
 
 _LOOK = 0.5  # seconds between looks for new events
+_UNREAD = 30.0  # seconds that an event may wait to be read
 router = APIRouter(tags=["studies"])
 
 
@@ -25,20 +28,23 @@ router = APIRouter(tags=["studies"])
 )
 async def get_events(
     submissions: SubmissionsOf,
+    database: DatabaseOf,
     caller: Reader,
     mine: Mine,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
 ) -> EventSourceResponse:
     """Follow a study: `status` and `progress` events, to its end.
 
-    A client that lost its connection sends `Last-Event-ID` and misses nothing.
+    A client that lost its connection sends `Last-Event-ID` and misses nothing. The stream ends
+    when its key is revoked, its session is closed, or the study is shown no more.
     """
-    seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
+    seen = min(after, LAST_NUMBER)
     look = partial(_look, submissions, caller.user, mine.id, mine.study)
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         nonlocal seen
-        while True:
+        while await anyio.to_thread.run_sync(is_let_in, database, caller):
             news, end = await anyio.to_thread.run_sync(look, seen)
             for number, event in news:
                 seen = number
@@ -48,7 +54,7 @@ async def get_events(
                 return
             await asyncio.sleep(_LOOK)
 
-    return EventSourceResponse(events(), ping=15)
+    return EventSourceResponse(events(), ping=15, send_timeout=_UNREAD)
 
 
 def _look(
@@ -56,11 +62,12 @@ def _look(
 ) -> tuple[list[tuple[int, ServerSentEvent]], ServerSentEvent | None]:
     """Return what happened after an event, by number, and the end if there is one."""
     now = submissions.get(user, submission)  # first: what happened before the end is not missed
+    if now is None:
+        return [], ServerSentEvent(json.dumps({"status": "deleted"}), event="end")
     news = [
         (row.id, ServerSentEvent(json.dumps(row.content), event=row.kind, id=str(row.id)))
         for row in submissions.events(study, after=after)
     ]
-    if now is not None and now.status not in ENDED:
+    if now.status not in ENDED:
         return news, None
-    status = "deleted" if now is None else now.status
-    return news, ServerSentEvent(json.dumps({"status": status}), event="end")
+    return news, ServerSentEvent(json.dumps({"status": now.status}), event="end")

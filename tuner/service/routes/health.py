@@ -3,28 +3,34 @@
 from fastapi import APIRouter, Response
 
 from tuner.service import metrics
-from tuner.service.routes.dependencies import DatabaseOf, Store
+from tuner.service.routes.dependencies import DatabaseOf, Store, SupervisorOf
 from tuner.service.routes.problems import PROBLEMS
 from tuner.service.schemas import Health
 
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/health/live", response_model=Health)
+@router.get("/health/live", response_model=Health, response_model_exclude_defaults=True)
 def live() -> Health:
     """Tell that the process answers."""
     return Health(status="ok")
 
 
-@router.get("/health/ready", response_model=Health, responses={503: PROBLEMS[503]})
-def ready(database: DatabaseOf) -> Health:
-    """Tell whether the database answers, too."""
+@router.get(
+    "/health/ready",
+    response_model=Health,
+    response_model_exclude_defaults=True,
+    responses={503: PROBLEMS[503]},
+)
+def ready(database: DatabaseOf, supervisor: SupervisorOf) -> Health:
+    """Tell whether the database answers, too, and which of the service's tasks are in trouble."""
     database.ping()
-    return Health(status="ok")
+    troubles = supervisor.troubles
+    return Health(status="degraded" if troubles else "ok", tasks=troubles)
 
 
 @router.get("/metrics", response_class=Response)
-def prometheus(store: Store) -> Response:
+def prometheus(store: Store, supervisor: SupervisorOf) -> Response:
     """Give metrics in Prometheus' text format."""
-    content, kind = metrics.exposition(store)
+    content, kind = metrics.exposition(store, supervisor.tasks)
     return Response(content, media_type=kind)

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from tuner.errors import ConflictError, SubmissionError, TooManyError
+from tuner.errors import ConflictError, SealError, SubmissionError, TooManyError
 from tuner.storage.database import DatabaseAwayError
 from tuner.study.spec import option_errors
 
@@ -28,10 +28,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         403: "The key may not do this.",
         404: "There is no such study.",
         409: "It stands otherwise than the request needs.",
+        408: "The body came too slowly.",
         413: "The data set is too large.",
         422: "The data set or the spec is not as it should be: see the findings.",
         429: "Too many requests, or too many unfinished studies.",
-        503: "The database is away.",
+        503: "The database is away, or this took too long.",
     }.items()
 }
 OF_A_STUDY: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (403, 404)}
@@ -41,9 +42,16 @@ _REFUSALS: dict[type[SubmissionError], int] = {ConflictError: 409, TooManyError:
 class ProblemError(Exception):
     """A request cannot be served."""
 
-    def __init__(self, status: int, detail: str, findings: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        findings: Sequence[str] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.findings = status, detail, list(findings)
+        self.headers = headers
 
 
 def problem(
@@ -67,16 +75,27 @@ def problem(
     )
 
 
+def database_away(error: DatabaseAwayError) -> JSONResponse:
+    """Say that the database does not answer."""
+    _log.warning("the database is away: %s", error.orig)
+    return problem(503, "the database is away; try again", headers={"Retry-After": "5"})
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
 
     @app.exception_handler(ProblemError)
     def problematic(_: Request, error: ProblemError) -> JSONResponse:
-        return problem(error.status, error.detail, error.findings)
+        return problem(error.status, error.detail, error.findings, error.headers)
 
     @app.exception_handler(SubmissionError)
     def refused(_: Request, error: SubmissionError) -> JSONResponse:
         return problem(_REFUSALS.get(type(error), 422), str(error), error.findings)
+
+    @app.exception_handler(SealError)
+    def sealed(_: Request, error: SealError) -> JSONResponse:
+        _log.error("%s", error)
+        return problem(503, "webhook secrets cannot be read here: tell who runs the service")
 
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> JSONResponse:
@@ -90,8 +109,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(DatabaseAwayError)
     def away(_: Request, error: DatabaseAwayError) -> JSONResponse:
-        _log.warning("the database is away: %s", error.orig)
-        return problem(503, "the database is away; try again", headers={"Retry-After": "5"})
+        return database_away(error)
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:

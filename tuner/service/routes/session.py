@@ -1,14 +1,14 @@
-"""The session of the web page: its key lies in a cookie that no script can read."""
+"""The session of the web page: a token of its own in a cookie that no script can read."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tuner.data.formats.examples import EXAMPLES
 from tuner.service.routes.dependencies import COOKIE, DatabaseOf, Reader, SettingsOf
 from tuner.service.routes.problems import ProblemError
-from tuner.storage.accounts import caller_of
+from tuner.storage.accounts import SESSION_SECONDS, close_session, open_session
 
 router = APIRouter(tags=["web page"], include_in_schema=False)
 
@@ -16,18 +16,23 @@ router = APIRouter(tags=["web page"], include_in_schema=False)
 class Login(BaseModel):
     """A key for the web page."""
 
-    key: str
+    key: str = Field(max_length=200)
 
 
 @router.post("/session", status_code=204)
 def log_in(request: Request, database: DatabaseOf, login: Login) -> Response:
-    """Keep a key in the cookie."""
-    if caller_of(database, login.key) is None:
+    """Open a session with a key; the cookie has the session's token, which is no key."""
+    token = open_session(database, login.key)
+    if token is None:
         raise ProblemError(401, "this key is unknown, or was revoked")
     response = Response(status_code=204)
-    secure = request.url.scheme == "https"
     response.set_cookie(
-        COOKIE, login.key, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400
+        COOKIE,
+        token,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+        max_age=SESSION_SECONDS,
     )
     return response
 
@@ -39,8 +44,11 @@ def who(settings: SettingsOf, caller: Reader) -> dict[str, Any]:
 
 
 @router.delete("/session", status_code=204)
-def log_out() -> Response:
-    """Forget the key."""
+def log_out(request: Request, database: DatabaseOf) -> Response:
+    """Close the session: its token counts no more, wherever it is kept."""
+    close_session(database, request.cookies.get(COOKIE, ""))
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(
+        COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https"
+    )
     return response

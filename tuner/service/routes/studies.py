@@ -28,6 +28,8 @@ from tuner.service.schemas import Extension, InspectionView, StudyPage, StudyVie
 from tuner.service.uploads import discard_unused, received, stem
 from tuner.settings import Settings
 from tuner.storage.accounts import webhook_secret
+from tuner.storage.database import LAST_NUMBER
+from tuner.storage.seal import Seal
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import StudySpec
 
@@ -102,10 +104,9 @@ async def inspect(
     spec: SpecText = "{}",
 ) -> InspectionView:
     """Tell what is in a data set and how it would be read; nothing of it is kept."""
-    del caller  # whoever may submit
     options = read_options(spec)
     async with _sent(file, data, settings) as (source, name):
-        found = await intake.inspect(source, options, stem(name))
+        found = await intake.inspect(source, options, stem(name), user=caller.user)
     return InspectionView(**found | {"source": name})
 
 
@@ -231,9 +232,9 @@ def delete(
 
 
 @router.get("/webhook-secret", response_model=WebhookSecret, responses={403: PROBLEMS[403]})
-def get_webhook_secret(database: DatabaseOf, caller: Writer) -> WebhookSecret:
+def get_webhook_secret(database: DatabaseOf, settings: SettingsOf, caller: Writer) -> WebhookSecret:
     """Give what your webhooks are signed with (standardwebhooks.com)."""
-    return WebhookSecret(secret=webhook_secret(database, caller.user))
+    return WebhookSecret(secret=webhook_secret(database, caller.user, Seal(settings.sealing_key)))
 
 
 def _encoded(number: int) -> str:
@@ -247,6 +248,6 @@ def _decoded(cursor: str | None) -> int | None:
         number = int(base64.urlsafe_b64decode(cursor.encode()).decode())
     except ValueError:
         number = 0
-    if not 0 < number < 2**31:
+    if not 0 < number <= LAST_NUMBER:
         raise ProblemError(422, "cursor: is none that this service gave")
     return number

@@ -1,0 +1,1 @@
+"""What stands between strangers and the routes: connections, keys, bodies, turns."""
