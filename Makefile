@@ -14,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 setup: $(INSTALLED)  ## Create .venv with everything; the command is .venv/bin/tuner
 
 run: $(INSTALLED)  ## Find the alignment strength of the shipped example
-	$(BIN)/tuner run mfeat
+	$(BIN)/tuner run mfeat-few
 
 test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait for servers to start
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
