@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted.
 """
 
 import atexit
+import errno
 import gc
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ from tuner.study.spec import option_errors
 
 _SERVICE = "Service"
 _BAD_INPUT = (400, 404, 409, 413, 422)  # HTTP statuses
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_MEND = "What is finished is safe: make room or get the rights, and run the command again."
 
 app = typer.Typer(
     name="tuner",
@@ -68,6 +72,11 @@ def exit_codes() -> Iterator[None]:
         raise _exit(2 if error.status in _BAD_INPUT else 1, str(error)) from None
     except TunerError as error:
         raise _exit(1, str(error)) from None
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        raise _exit(1, f"{error.strerror}{where}. {_MEND}") from None
     except ValidationError as error:
         if error.title != Settings.__name__:
             raise

@@ -19,14 +19,16 @@ def serve(
     The first start writes a key of the user `admin` to TUNER_HOME/api-key. Studies go on when the
     service stops, and are taken up again where their own process died.
     """
-    from tuner.service.serve import first_key, serve
+    from tuner.service.serve import first_key, listen, serve
 
     settings = Settings()
+    listener = listen(host, port)
     file = first_key(settings) or settings.folder / "api-key"
     place = f"in {file}" if file.is_file() else "make one with: tuner key create USER"
-    typer.echo(f"web page  http://{host}:{port}", err=True)
+    address = f"[{host}]" if ":" in host else host
+    typer.echo(f"web page  http://{address}:{port}", err=True)
     typer.echo(f"key       {place}", err=True)
-    serve(settings, host, port, run_studies=runner)
+    serve(settings, listener, run_studies=runner)
 
 
 def key_create(

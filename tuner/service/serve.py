@@ -3,10 +3,13 @@
 import json
 import logging
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
 
+from tuner.errors import ServiceError
 from tuner.service.app import create_app
 from tuner.service.guard.connections import BACKLOG, BoundedProtocol
 from tuner.settings import Settings
@@ -18,15 +21,33 @@ _GRACE = 10  # seconds that open requests have when the service is told to stop
 _EXTRA = ("request", "method", "path", "status", "seconds", "study")
 
 
-def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port, before anything else is done.
+
+    Raises:
+        ServiceError: If that cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ServiceError(
+            f"cannot listen at {host}, port {port}: {getattr(error, 'strerror', None) or error}. "
+            "Another program may have the port: choose one with --port, an address with --host."
+        ) from None
+    return listener
+
+
+def serve(settings: Settings, listener: socket.socket, *, run_studies: bool = True) -> None:
     """Serve until the process is told to stop; studies that run go on."""
     _log_as_json()
     _close_home(settings)
     app = create_app(settings, run_studies=run_studies)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=BoundedProtocol,
         backlog=BACKLOG,
         log_config=None,
@@ -34,6 +55,8 @@ def serve(settings: Settings, host: str, port: int, *, run_studies: bool = True)
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
     )
+    with suppress(KeyboardInterrupt):  # the signal that ended it, once more
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def first_key(settings: Settings) -> Path | None:

@@ -3,8 +3,11 @@
 import stat
 
 import pytest
+from typer.testing import CliRunner
 
-from tuner.service.serve import FIRST_USER, first_key
+from tuner.cli.main import app
+from tuner.errors import ServiceError
+from tuner.service.serve import FIRST_USER, first_key, listen
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key, keys, revoke_key
 from tuner.storage.database import Database
@@ -43,3 +46,22 @@ def test_a_start_that_was_cut_short_is_made_good(settings, monkeypatch):
     file = first_key(settings)
     with Database(settings.store_url) as database:
         assert caller_of(database, file.read_text().strip()) is not None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_that_is_taken_is_said_to_be(host):
+    with listen(host, 0) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with pytest.raises(ServiceError, match=f"cannot listen at {host}, port {port}: Address"):
+            listen(host, port)
+    with pytest.raises(ServiceError, match="port 99999"):
+        listen(host, 99_999)
+
+
+def test_a_home_that_cannot_be_made_is_a_sentence(monkeypatch):
+    monkeypatch.setenv("TUNER_HOME", "/sys/no-home")
+    told = CliRunner().invoke(app, ["key", "list"])
+    assert told.exit_code == 1
+    assert told.output.startswith("Error: ")
+    assert "make room or get the rights" in told.output
