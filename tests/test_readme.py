@@ -121,7 +121,7 @@ def test_the_floors_are_those_of_the_contracts(package):
     heading = "room" if package == "tuner" else f"`{package}/`"
     table = CONTRIBUTING.read_text().split(f"| floor | {heading} |")[1].split("\n\n")[0]
     told = {}
-    for floor, names in re.findall(r"^\| (\d) \| (.*?) \|", table, re.MULTILINE):
+    for floor, names in re.findall(r"^\| (\d+) \| (.*?) \|", table, re.MULTILINE):
         found = re.findall(r"`(\w+)(?:/|\.py)`", names)
         told.setdefault(int(floor), set()).update(found)
     assert list(told) == sorted(told, reverse=True)
