@@ -1,6 +1,7 @@
 """Prometheus metrics of the service."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -47,7 +48,9 @@ def note_failure(task: str) -> None:
     _failures.labels(task).inc()
 
 
-def exposition(store: StudyStore, tasks: Mapping[str, bool]) -> tuple[bytes, str]:
+def exposition(
+    store: StudyStore, tasks: Mapping[str, bool] = MappingProxyType({})
+) -> tuple[bytes, str]:
     """Return all metrics in Prometheus' text format, and its media type.
 
     Args:
