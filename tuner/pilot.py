@@ -51,6 +51,10 @@ def pilot(
             "a pilot trains the first λs of the search alone: leave --ranks, --halving and "
             "--nuisance out"
         )
+    if not spec.gpus:
+        from tuner.models.compute.device import hide_gpus
+
+        hide_gpus()  # its λs are part of a curve that workers without one train
     checkpoints = settings.checkpoints(study.id)
     work = train or partial(
         train_in_worker, threads=spec.cpus, checkpoints=checkpoints, path=search_path()

@@ -1,6 +1,7 @@
 """The one place that knows about devices, threads and the allocator."""
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -20,6 +21,11 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def hide_gpus() -> None:
+    """Let this process see no GPU, as a worker that was given none; before anything used one."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def place_of_rows(device: torch.device, size: int) -> torch.device:

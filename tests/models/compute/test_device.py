@@ -1,11 +1,13 @@
 """The one place that knows about devices."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 from tuner.data import from_arrays
-from tuner.models.compute.device import choose_device, mixed_precision
+from tuner.models.compute.device import choose_device, hide_gpus, mixed_precision
 from tuner.models.config import TrainingConfig
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
@@ -54,3 +56,10 @@ def test_mixed_precision_trains_to_about_the_same_losses_with_weights_in_float32
         if "loss" in name:  # as many rows may be right
             assert not np.array_equal(mixed.curves[name], curve)
     assert all(values.dtype == np.float32 for values in mixed.weights["a"].values())
+
+
+def test_a_process_that_was_given_no_gpu_hides_those_that_are_there(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    hide_gpus()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert choose_device() == torch.device("cpu")
