@@ -179,6 +179,6 @@ def test_python_snippets_run(tmp_path):
         text=True,
     )
     assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[-1] == "(3, 11) (600, 64)"
+    assert told.stdout.splitlines()[-1] == "(3, 20) (600, 64)"
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / ".tuner" / "reports").iterdir())) == 1

@@ -8,6 +8,7 @@ than 3 % even where the search would always lean its way.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from tuner.typing import Floats
 
 ERROR = 0.05
 _ADDED = 0.01
-_NODES = 400
+_NODES = 200
 
 
 def level(looks: Sequence[int]) -> float:
@@ -32,17 +33,24 @@ def level(looks: Sequence[int]) -> float:
     Raises:
         ValueError: If they do not rise.
     """
+    return _level(tuple(looks))
+
+
+@lru_cache(maxsize=4096)
+def _level(looks: tuple[int, ...]) -> float:
     from scipy import optimize, special
 
     times = np.array(looks, dtype=float) / looks[0]
     if np.any(np.diff(times) <= 0):
-        raise ValueError(f"each look has more seeds than the one before, not {tuple(looks)}")
+        raise ValueError(f"each look has more seeds than the one before, not {looks}")
     spent = ERROR + _ADDED * (1 - times**-2)
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     edge = -float(special.ndtri(ERROR / 2))
     at, mass = edge * nodes, edge * weights * _density(edge * nodes)
     for step, time, due in zip(np.sqrt(np.diff(times)), times[1:], np.diff(spent), strict=True):
         edge = optimize.brentq(_crossing, 0, 40 * np.sqrt(time), args=(at, mass, step, due))
+        if time == times[-1]:
+            break
         still = _density((edge * nodes[:, None] - at) / step) @ mass / step
         at, mass = edge * nodes, edge * weights * still
     return float(2 * special.ndtr(-edge / np.sqrt(times[-1])))

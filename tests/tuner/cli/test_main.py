@@ -252,6 +252,7 @@ def test_a_study_told_to_end_while_ray_runs_ends_in_a_sentence(new_home, tmp_pat
     assert "Traceback" not in err
 
 
+@pytest.mark.soak
 def test_one_worker_that_is_killed_gives_the_answer_of_two(new_home, tmp_path, data, undisturbed):
     home = new_home(tmp_path)
     words = command("run", str(data), *SMALL, "--json", "--workers", "1")

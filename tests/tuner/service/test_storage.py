@@ -102,7 +102,8 @@ def test_weights_are_kept_there_until_their_study_is_deleted(s3, tmp_path, data)
         service.stop()
 
 
-def test_a_service_reads_data_from_where_it_may(s3, tmp_path, data):
+def test_a_service_reads_data_from_where_it_may(s3, tmp_path, data, monkeypatch):
+    monkeypatch.setenv("TUNER_ALLOWED_SOURCES", "s3://shared/sets")  # for what checks it
     s3.upload_file(str(data("pairs.npz")), "shared", "sets/pairs.npz")
     assert read("s3://shared/sets/pairs.npz").rows == len(arrays()["y"])
     service = Service(Settings(home=tmp_path / "home", allowed_sources="s3://shared/sets"))
