@@ -1,6 +1,6 @@
 """Studies that have their answer: seeds are added to it, or its encoders registered once more."""
 
-from tuner.analysis.needs import deciding_seeds
+from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.reading import OnStep, silent
 from tuner.errors import SpecError
 from tuner.orchestrator import run_study

@@ -106,10 +106,8 @@ def run_study(
     Args:
         study: What is asked.
         settings: Where things are kept; None for what the environment says.
-        workers: Trials at a time; never changes the answer. None for as many as this machine has
-            CPUs for, or as a cluster has room for.
-        time_budget: Seconds after which no further search trial starts; None for the study's own
-            limit, if it has one. With another the study is another: see `Study.within`.
+        workers: Trials at a time, whatever the answer; None for as many as there is room for.
+        time_budget: Seconds after which no further search trial starts: see `Study.within`.
         step_budget: Gradient steps after which none does.
         on_progress: Told of every finished trial.
         train: What a worker does instead of training, for tests.
@@ -124,8 +122,7 @@ def run_study(
     """
     settings = settings or Settings()
     study = study.within(Budget(seconds=time_budget, steps=step_budget))
-    if settings.ray_address is None and study.spec.gpus:
-        _check_gpus(study.spec)
+    check_gpus(study.spec, settings)
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
         finished, row = opened(study, store, source)
@@ -145,12 +142,14 @@ def run_study(
         return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
 
 
-def _check_gpus(spec: StudySpec) -> None:
+def check_gpus(spec: StudySpec, settings: Settings) -> None:
     """Do nothing if this machine has the GPUs of a training; CPUs are shared where they are few.
 
     Raises:
         SpecError: If it has not: Ray would wait for them for ever.
     """
+    if settings.ray_address is not None or not spec.gpus:
+        return
     words = Room.of_this_machine().lacks(spec.model_copy(update={"cpus": 1, "ranks": 1}))
     if words is not None:
         raise SpecError(f"--gpus {spec.gpus:g}: the study {words}. Ask for less, or leave it out.")

@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
-from tuner.analysis.gain import measured_gain
+from tuner.analysis.gains.gain import measured_gain
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.models.compute.device import prepare_process
 from tuner.models.training.loop import train

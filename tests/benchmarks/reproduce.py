@@ -23,7 +23,7 @@ from rich.console import Console
 from scipy import stats
 
 from tests.benchmarks import regimes, spoken_digits
-from tuner.analysis.gain import Gain, measured_gain, paired_gain
+from tuner.analysis.gains.gain import Gain, measured_gain, paired_gain
 from tuner.data import PairedDataset, read
 from tuner.data.synthetic import WorldConfig, make_world
 from tuner.execution.worker import train_request

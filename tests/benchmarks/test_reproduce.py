@@ -19,7 +19,7 @@ from tests.benchmarks.reproduce import (
     page,
     similarities_table,
 )
-from tuner.analysis.gain import Gain
+from tuner.analysis.gains.gain import Gain
 
 UP, FLAT, DOWN = (Gain(value=v, low=v - 0.1, high=v + 0.1) for v in (0.2, 0.0, -0.2))
 

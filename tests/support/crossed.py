@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tuner.analysis.gain import CrossedVariance, Gain, paired_gain
+from tuner.analysis.gains.gain import CrossedVariance, Gain, paired_gain
 from tuner.models.evaluation.resampling import Resamples
 from tuner.typing import Floats, Indices
 

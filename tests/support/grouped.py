@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tuner.analysis.gain import Gain, measured_gain
+from tuner.analysis.gains.gain import Gain, measured_gain
 from tuner.data import PairedDataset, from_arrays
 from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Resamples

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tuner.analysis.decision import Choice, choose
-from tuner.analysis.gain import Gain, paired_gain
+from tuner.analysis.gains.gain import Gain, paired_gain
 from tuner.analysis.observations import Observations
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats

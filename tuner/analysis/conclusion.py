@@ -11,11 +11,11 @@ import numpy as np
 from tuner.analysis.decision import Choice, Decision, choose, decide
 from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
 from tuner.analysis.epochs.learning import StillLearning
-from tuner.analysis.gain import Gain, measured_gain
+from tuner.analysis.gains.gain import Gain, measured_gain
+from tuner.analysis.gains.looks import level
+from tuner.analysis.gains.needs import needs
 from tuner.analysis.guess import guess_of
 from tuner.analysis.headline import headline
-from tuner.analysis.looks import level
-from tuner.analysis.needs import needs
 from tuner.analysis.observations import observe
 from tuner.errors import StudyFailedError
 from tuner.models.evaluation.similarity import calibrations
@@ -74,7 +74,6 @@ def conclude(
     confirmation = _Confirmation.of(study, finished)
     known = {target: confirmation.known(target, choice) for target, choice in choices.items()}
     a, b = confirmation.modality("a", known["a"]), confirmation.modality("b", known["b"])
-    warm_start = study.spec.warm_start
     result = StudyResult(
         study=study.id,
         name=study.name,
@@ -89,7 +88,7 @@ def conclude(
         failures=_failures(finished),
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
-        warm_start=None if warm_start is None else warm_start.study,
+        warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
         cost=_cost(finished, wall_seconds),
         mlflow=None,

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from tuner.analysis.curve import CurveModel
-from tuner.analysis.gain import Gain
+from tuner.analysis.gains.gain import Gain
 from tuner.analysis.observations import Observations
 from tuner.study.result import Reason, Verdict
 from tuner.study.space import LambdaSpace

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tuner.analysis.gain import reach
+from tuner.analysis.gains.gain import reach
 from tuner.data import Split
 from tuner.models.evaluation.metrics import Metric
 from tuner.study.result import Guess, GuessComparison

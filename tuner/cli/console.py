@@ -16,8 +16,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from tuner.analysis.forecast import Forecast
-from tuner.analysis.needs import deciding_seeds
+from tuner.analysis.gains.forecast import Forecast
+from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
 from tuner.errors import SpecError

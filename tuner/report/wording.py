@@ -1,7 +1,7 @@
 """How numbers and verdicts are written for people: in MLflow's pages and in the report."""
 
 from tuner.analysis import headline as headlines
-from tuner.analysis.forecast import Forecast, TargetForecast
+from tuner.analysis.gains.forecast import Forecast, TargetForecast
 from tuner.analysis.headline import metric_name
 from tuner.study.result import InformationSummary, NuisanceSummary, StudyResult
 from tuner.study.scores import Target

@@ -4,7 +4,7 @@ import pytest
 
 from tuner.analysis.candidates import agreed
 from tuner.analysis.decision import Choice, UpperBand
-from tuner.analysis.gain import Gain
+from tuner.analysis.gains.gain import Gain
 
 LAMBDAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 NOTHING = Gain(value=0.0, low=0.0, high=0.0)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from tests.support.noisy_curves import SPACE, flat, hump, observe, rise, search, study
 from tuner.analysis.decision import Choice, UpperBand, choose, decide
-from tuner.analysis.gain import Gain
+from tuner.analysis.gains.gain import Gain
 from tuner.analysis.observations import Observations
 from tuner.study.space import LambdaSpace
 

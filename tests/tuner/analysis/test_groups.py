@@ -10,7 +10,7 @@ from tests.support.grouped import both, gains, predictions, scorer
 from tests.support.in_process import answer_in_process
 from tests.support.simulated import simulate
 from tuner.analysis.decision import choose, decide
-from tuner.analysis.gain import Gain, paired_gain
+from tuner.analysis.gains.gain import Gain, paired_gain
 from tuner.analysis.noise import row_covariance
 from tuner.analysis.observations import Observations
 from tuner.data import Split, from_arrays

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
 
-from tuner.analysis.needs import deciding_seeds
+from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.files import UPLOADS
 from tuner.errors import SpecError, SubmissionError
 from tuner.service.intake import NewSubmission, check_source, check_webhook, read_options

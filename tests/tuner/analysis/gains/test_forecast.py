@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.planted import ROWS, SEEDS, SPACE, plant, rows
-from tuner.analysis.forecast import forecast
+from tuner.analysis.gains.forecast import forecast
 from tuner.report.wording import forecast_words
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study

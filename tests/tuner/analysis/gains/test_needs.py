@@ -5,8 +5,8 @@ import pytest
 
 from tests.support.crossed import MIXTURES, ROWS, SEEDS, gains
 from tuner.analysis.decision import Choice, UpperBand
-from tuner.analysis.gain import CrossedVariance, Gain
-from tuner.analysis.needs import decides, needs
+from tuner.analysis.gains.gain import CrossedVariance, Gain
+from tuner.analysis.gains.needs import decides, needs
 
 
 def variance(mixture: str) -> CrossedVariance:

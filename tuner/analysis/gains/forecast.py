@@ -6,8 +6,8 @@ from dataclasses import fields
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from tuner.analysis.gain import CrossedVariance, measured_gain
-from tuner.analysis.needs import POWER, enough
+from tuner.analysis.gains.gain import CrossedVariance, measured_gain
+from tuner.analysis.gains.needs import POWER, enough
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.scores import TARGETS, Target
 from tuner.study.study import Study

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from tuner.analysis.looks import ERROR
+from tuner.analysis.gains.looks import ERROR
 from tuner.models.evaluation.resampling import Grouping
 from tuner.study.scores import Scorer, Target
 from tuner.typing import Array, Floats
@@ -24,7 +24,7 @@ class CrossedVariance:
         residual: σ²_residual/(Sn).
         seed_freedom: Degrees of freedom of `seeds`.
         row_freedom: The same of `rows`.
-        error: How often an interval misses: see `tuner.analysis.looks.level`.
+        error: How often an interval misses: see `tuner.analysis.gains.looks.level`.
     """
 
     seeds: float

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tuner.analysis.looks import ERROR, level
+from tuner.analysis.gains.looks import ERROR, level
 
 
 def test_the_first_look_has_the_error_of_any_interval():

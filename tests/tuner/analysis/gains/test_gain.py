@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from tests.support.crossed import MIXTURES, counted_twice, gains
-from tuner.analysis.gain import CrossedVariance, Gain, measured_gain, paired_gain
+from tuner.analysis.gains.gain import CrossedVariance, Gain, measured_gain, paired_gain
 from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Resamples
 from tuner.study.scores import TARGETS, Scorer

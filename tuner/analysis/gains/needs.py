@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tuner.analysis.decision import Choice
-from tuner.analysis.gain import CrossedVariance, Gain
-from tuner.analysis.looks import level
+from tuner.analysis.gains.gain import CrossedVariance, Gain
+from tuner.analysis.gains.looks import level
 from tuner.errors import SpecError
 from tuner.study.result import Needs, StudyResult
 
