@@ -20,8 +20,8 @@ from tuner.service.schemas import Problem, SubmitOptions
 from tuner.service.uploads import clear_incoming
 from tuner.service.webhooks import send_due
 from tuner.settings import Settings
+from tuner.storage.accounts import Seal
 from tuner.storage.database import Database
-from tuner.storage.seal import Seal
 
 _WEBHOOKS = 2.0  # seconds between looks for studies that ended
 _STUDIES = 0.5  # seconds between looks for studies to start, and for drivers that ended

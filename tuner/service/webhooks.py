@@ -21,10 +21,9 @@ from standardwebhooks.webhooks import Webhook
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.remote import explain
 from tuner.service.schemas import StudyView
-from tuner.storage.accounts import webhook_secret
+from tuner.storage.accounts import Seal, webhook_secret
 from tuner.storage.database import Database
 from tuner.storage.outbox import Message, WebhookOutbox
-from tuner.storage.seal import Seal
 from tuner.storage.submissions import Submissions
 
 _log = logging.getLogger(__name__)

@@ -1,21 +1,52 @@
-"""Users, their API keys, and the sessions of their browsers."""
+"""Users, their API keys, the sessions of their browsers, and what seals their secrets."""
 
 import base64
 import hashlib
 import secrets
 from dataclasses import dataclass
 
+from cryptography.fernet import Fernet, InvalidToken
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from tuner.errors import SealError
 from tuner.storage.database import Database
 from tuner.storage.leases import clock
-from tuner.storage.seal import Seal
 from tuner.storage.tables import KeyRow, SessionRow, UserRow
 
 SCOPES = ("read", "write")
 SESSION_SECONDS = 30 * 86400  # after which one logs in again
 _PREFIX = 8
+
+
+class Seal:
+    """Seals what the database keeps but must not tell: who reads its tables reads nothing.
+
+    Args:
+        key: Any text that only services know; of much randomness.
+    """
+
+    def __init__(self, key: str) -> None:
+        digest = hashlib.sha256(f"tuner\n{key}".encode()).digest()
+        self._fernet = Fernet(base64.urlsafe_b64encode(digest))
+
+    def close(self, text: str) -> str:
+        """Seal a text; twice the same is sealed differently."""
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        """Return a text that was sealed with the same key.
+
+        Raises:
+            SealError: If it was sealed with another.
+        """
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken:
+            raise SealError(
+                "webhook secrets were sealed with another key: give this service the "
+                "TUNER_SECRET_KEY, the database URL or the file secret-key that it had"
+            ) from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,8 @@ from sqlalchemy import select, text
 
 from tuner.errors import SealError
 from tuner.settings import Settings
-from tuner.storage.accounts import caller_of, create_key, keys, webhook_secret
+from tuner.storage.accounts import Seal, caller_of, create_key, keys, webhook_secret
 from tuner.storage.database import Database
-from tuner.storage.seal import Seal
 from tuner.storage.tables import UserRow
 
 

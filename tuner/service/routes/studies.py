@@ -27,9 +27,8 @@ from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.schemas import Extension, InspectionView, StudyPage, StudyView, WebhookSecret
 from tuner.service.uploads import discard_unused, received, stem
 from tuner.settings import Settings
-from tuner.storage.accounts import webhook_secret
+from tuner.storage.accounts import Seal, webhook_secret
 from tuner.storage.database import LAST_NUMBER
-from tuner.storage.seal import Seal
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import StudySpec
 
