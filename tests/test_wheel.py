@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import mlflow_tables
 from tests.support.servers import answers, free_port
 from tuner.client import Client
 
@@ -57,6 +58,7 @@ def test_the_wheel_owns_one_name(wheel):
     assert len(set(names(wheel))) == len(names(wheel))
     wanted = {"tuner/data/examples/mfeat.npz", "tuner/models/training/loop.py"}
     assert wanted <= set(names(wheel))
+    assert f"tuner/tracking/{mlflow_tables.FILE.name}" in names(wheel)
 
 
 def test_an_archive_of_the_sources_builds_the_same_wheel(wheel, tmp_path):

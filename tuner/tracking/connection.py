@@ -3,8 +3,10 @@
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -61,8 +63,12 @@ def _build(tracking_uri: str, client: Any) -> None:
     path = sqlite_file(tracking_uri)
     if path is None or (path.exists() and path.stat().st_size):
         return
+    tables = Path(__file__).with_name(f"mlflow-{version('mlflow')}.sql")
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         aside = Path(folder, path.name)
+        if tables.exists():  # MLflow itself goes through all its versions, for seconds
+            with closing(sqlite3.connect(aside)) as database:
+                database.executescript(tables.read_text(encoding="utf-8"))
         client(tracking_uri=f"sqlite:///{aside}")
         make_private(aside)
         aside.replace(path)
