@@ -213,12 +213,7 @@ class Orchestrator:
 
     @cached_property
     def _plan(self) -> Plan:
-        study = self.study
-        return Plan(
-            spec=study.spec,
-            validation=study.validation,
-            focus=lambda: study.profile.focus,
-        )
+        return Plan.of(self.study)
 
     def run(self, workers: int, train: "Train | None") -> StudyResult:
         """Work on the study to its end, with so many trials at a time."""

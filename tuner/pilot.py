@@ -57,7 +57,7 @@ def pilot(
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
         finished, _ = opened(study, store, source)
-        plan = Plan(spec=study.spec, validation=study.validation, focus=lambda: study.profile.focus)
+        plan = Plan.of(study)
         while (done := len(trials_of("search", finished))) < _LAMBDAS:
             on_progress(done, _LAMBDAS)
             trial = _trained(plan.next(finished)[0], study, work)

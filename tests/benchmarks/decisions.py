@@ -109,7 +109,7 @@ def answer(curves: tuple[Curve, Curve], world: int, changes: dict, known: Study)
     study = Study.of(spec, known.dataset)
     vars(study)["profile"] = known.profile  # seconds, and the same for all
     train = plant(dict(zip("ab", curves, strict=True)), world)
-    plan = Plan(spec=spec, validation=study.validation)
+    plan = Plan.of(study)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:

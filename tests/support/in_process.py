@@ -16,7 +16,7 @@ def answer_in_process(
 ) -> StudyResult:
     prepare_process()  # as workers do: sums of two threads round differently
     study = Study.of(spec, dataset)
-    plan = Plan(spec=spec, validation=study.validation, focus=lambda: study.profile.focus)
+    plan = Plan.of(study)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:

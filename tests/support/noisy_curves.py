@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tuner.analysis.curves.observations import Observations
 from tuner.analysis.decision import Choice, choose
 from tuner.analysis.gains.gain import Gain, paired_gain
-from tuner.analysis.observations import Observations
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats
 

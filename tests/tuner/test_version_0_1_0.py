@@ -124,7 +124,7 @@ def test_specs_keep_their_ids(options, code, study_id):
 
 def test_the_stored_trials_lead_to_the_stored_answer(store, study):
     finished = store.trials(study.id)
-    plan = Plan(spec=study.spec, validation=study.validation, focus=lambda: study.profile.focus)
+    plan = Plan.of(study)
     assert plan.next(finished) == []
     result = conclude(
         study,

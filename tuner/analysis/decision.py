@@ -13,9 +13,9 @@ from typing import Self
 
 import numpy as np
 
-from tuner.analysis.curve import CurveModel
+from tuner.analysis.curves.model import CurveModel
+from tuner.analysis.curves.observations import Observations
 from tuner.analysis.gains.gain import Gain
-from tuner.analysis.observations import Observations
 from tuner.study.result import Reason, Verdict
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats
@@ -27,6 +27,7 @@ SUPPORT = 0.7
 _NEAR = (
     0.4  # of the gain: beyond, at 3.3 standard errors, the gains that are seen are 5 % too large
 )
+_SURELY = 1.5
 _WITH_POWER = 4 / 3  # of the reach of a simultaneous 95 % band: z.₈ standard errors more
 
 
@@ -66,6 +67,11 @@ class UpperBand:
     def highest(self) -> float:
         """What no λ gains more than."""
         return max(self.gains)
+
+    def is_surely_below(self, smallest: float) -> bool:
+        """Whether every gain is less, with 99.9 %: 1.5 times as far above the mean as the band."""
+        far = np.array(self.means) + _SURELY * (np.array(self.gains) - np.array(self.means))
+        return bool(np.all(far < smallest))
 
     def shrinkage(self, smallest: float, most: float) -> float:
         """By what the variance has to be divided so that a gain of that size is ruled out, ≥ 1.

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tuner.analysis.curve import CurveModel
+from tuner.analysis.curves.model import CurveModel
+from tuner.analysis.curves.observations import observe
 from tuner.analysis.headline import metric_name
-from tuner.analysis.observations import observe
 from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.axes import PALETTES, Palette, add_legend, dress

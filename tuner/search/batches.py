@@ -24,12 +24,15 @@ class Batches(Generic[Point, Result]):
         first: Given a number of points, those that are tried before any result is known.
         propose: Given the batch's number, the results that it may rest on, the points of the
             batch before, whose results may not be known, and a count: the points of the batch.
+        enough: Given the results that a batch may rest on, whether there is to be none any more.
     """
 
     total: int
     size: int
     first: Callable[[int], Sequence[Point]]
     propose: Callable[[int, Sequence[Result], Sequence[Point], int], Sequence[Point]]
+    enough: Callable[[Sequence[Result]], bool] = lambda _: False
+    _ended: bool = field(default=False, init=False, repr=False)
     _made: list[list[Point]] = field(default_factory=list, init=False, repr=False)
 
     def known(self, results: Mapping[int, Result]) -> list[list[Point]]:
@@ -46,6 +49,9 @@ class Batches(Generic[Point, Result]):
             if number == len(self._made):
                 count = min(self.size, self.total - number * self.size)
                 rest_on = [results[n] for n in seen]
+                self._ended = self._ended or self.enough(rest_on)
+                if self._ended:
+                    break
                 pending = batches[-1] if number > 1 else []
                 self._made.append(list(self.propose(number, rest_on, pending, count)))
             batches.append(self._made[number])

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tuner.analysis.candidates import agreed
+from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, choose
-from tuner.analysis.observations import observe
+from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
 from tuner.search.nuisance import NuisanceSearch
 from tuner.search.phase import longest_first, outcomes, trials_of
@@ -28,12 +29,14 @@ class Confirmation:
         spec: The study.
         validation: Scores validation rows.
         nuisance: Chooses the training settings.
+        stopping: Says when more seeds would change no verdict; None if all are to be trained.
     """
 
     name: ClassVar[PhaseName] = "confirm"
     spec: StudySpec
     validation: Scorer
     nuisance: NuisanceSearch
+    stopping: Stopping | None = None
     _chosen: dict[frozenset[int], dict[Target, Choice]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -41,10 +44,13 @@ class Confirmation:
     @property
     def total(self) -> int:
         """λ = 0, and a λ for each modality if they do not agree on one; at every look."""
-        return (1 + len(SIDES)) * (1 + len(self.spec.looks))
+        return (1 + len(SIDES)) * len(self.spec.confirmed_in_parts)
 
     def wanted(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
         """Return all that it asks for, finished or not, the seeds of a look after the other.
+
+        Where the study may stop early the other half of the seeds is asked for once the first is
+        trained, if it may change a verdict.
 
         Raises:
             StudyFailedError: If all λs but a few could not be trained.
@@ -53,10 +59,23 @@ class Confirmation:
         settings = dict.fromkeys(chosen, self.nuisance.settings(finished))
         settings = {0.0: self.nuisance.baseline_settings(finished)} | settings
         requests: list[TrialRequest] = []
-        for seeds in self.spec.confirmed_in_parts:
+        for part, seeds in enumerate(self.spec.confirmed_in_parts):
+            if part and not self._goes_on(requests, finished):
+                break
             numbered = enumerate(settings.items(), start=len(requests))
             requests += longest_first([_request(n, s, seeds, how) for n, (s, how) in numbered])
         return requests
+
+    def _goes_on(self, requests: Sequence[TrialRequest], finished: Sequence[FinishedTrial]) -> bool:
+        """Whether seeds are to be added to those of the requests; not as long as that is open."""
+        if self.stopping is None or self.spec.looks:
+            return True
+        first = {(request.phase, request.number) for request in requests}
+        trained = [t for t in finished if (t.request.phase, t.request.number) in first]
+        if len(trained) < len(first):
+            return False
+        rest = [trial for trial in finished if trial.request.phase != "confirm"]
+        return not self.stopping.confirmation(self.choices(finished), [*rest, *trained])
 
     def baseline(self, finished: Sequence[FinishedTrial]) -> TrialRequest:
         """Return the first request of λ = 0, which needs nothing of the search."""

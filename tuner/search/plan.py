@@ -9,8 +9,10 @@ the same λs.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 from tuner.analysis.decision import Choice
+from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
 from tuner.search.confirmation import FEWEST, Confirmation
 from tuner.search.halving import Halving
@@ -20,6 +22,7 @@ from tuner.search.sampler import Focus
 from tuner.search.strengths import StrengthSearch
 from tuner.study.scores import Scorer, Target
 from tuner.study.spec import StudySpec
+from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 
@@ -32,11 +35,23 @@ class Plan:
         validation: Scores validation rows.
         focus: Says where on the warped unit interval the best λ is expected: the first λs tried
             are denser there. None for anywhere. It is asked once, and may take seconds.
+        stopping: Says when more trainings would change no verdict; None trains all.
     """
 
     spec: StudySpec
     validation: Scorer
     focus: Callable[[], Focus] = lambda: None
+    stopping: Stopping | None = None
+
+    @classmethod
+    def of(cls, study: Study) -> Self:
+        """The plan of a study, whose profile says what to expect."""
+        return cls(
+            spec=study.spec,
+            validation=study.validation,
+            focus=lambda: study.profile.focus,
+            stopping=Stopping(study) if study.spec.stop_early else None,
+        )
 
     def next(
         self,
@@ -149,11 +164,17 @@ class Plan:
             focus=self._expected,
             nuisance=self._nuisance,
             halving=self._halving,
+            stopping=self.stopping,
         )
 
     @cached_property
     def _confirmation(self) -> Confirmation:
-        return Confirmation(spec=self.spec, validation=self.validation, nuisance=self._nuisance)
+        return Confirmation(
+            spec=self.spec,
+            validation=self.validation,
+            nuisance=self._nuisance,
+            stopping=self.stopping,
+        )
 
 
 def _check_baseline(finished: Sequence[FinishedTrial]) -> None:

@@ -58,7 +58,10 @@ def first_strengths(count: int, spec: StudySpec, focus: Focus = None) -> list[fl
 
 
 def strength_batches(
-    spec: StudySpec, validation: Scorer, focus: Callable[[], Focus]
+    spec: StudySpec,
+    validation: Scorer,
+    focus: Callable[[], Focus],
+    enough: Callable[[Sequence[FinishedTrial]], bool] = lambda _: False,
 ) -> Batches[float, FinishedTrial]:
     """Batches of λs: the first laid out, the others proposed from the trials that are finished.
 
@@ -66,6 +69,7 @@ def strength_batches(
         spec: The study; of a `grid` all are laid out.
         validation: Scores validation rows: proposals go by the mean score of A and B.
         focus: See `first_strengths`.
+        enough: Whether trials leave nothing to search for.
     """
 
     def proposed(
@@ -89,6 +93,7 @@ def strength_batches(
         size=spec.trials if spec.sampler == "grid" else spec.batch,
         first=lambda count: first_strengths(count, spec, focus()),
         propose=proposed,
+        enough=enough,
     )
 
 

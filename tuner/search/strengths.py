@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from tuner.analysis.stopping import Stopping
 from tuner.search.batches import Batches
 from tuner.search.halving import Halving
 from tuner.search.nuisance import NuisanceSearch
@@ -25,6 +26,7 @@ class StrengthSearch:
         focus: See `Plan`.
         nuisance: Chooses the training settings of every λ.
         halving: Drops λs before they are trained in full; None if the spec has no halving.
+        stopping: Says when nothing is left to search for; None if all λs are to be tried.
     """
 
     name: ClassVar[PhaseName] = "search"
@@ -33,6 +35,7 @@ class StrengthSearch:
     focus: Callable[[], Focus]
     nuisance: NuisanceSearch
     halving: Halving | None
+    stopping: Stopping | None = None
 
     @property
     def total(self) -> int:
@@ -69,4 +72,5 @@ class StrengthSearch:
 
     @cached_property
     def _batches(self) -> Batches[float, FinishedTrial]:
-        return strength_batches(self.spec, self.validation, self.focus)
+        enough = {} if self.stopping is None else {"enough": self.stopping.search}
+        return strength_batches(self.spec, self.validation, self.focus, **enough)

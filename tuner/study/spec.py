@@ -20,6 +20,9 @@ NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
+_HALVED = 8  # confirming seeds, from which on half of them tell how much they vary
+
+
 class WarmStart(BaseModel):
     """Where an earlier study of the same data under another spec saw the best λ.
 
@@ -69,6 +72,15 @@ class StudySpec(DataOptions):
             exclude_if=lambda looks: not looks,  # as before it could be said
         ),
     ] = ()
+    stop_early: Annotated[
+        bool,
+        Field(
+            description="end the search where no gain worth having is left to be found, and the "
+            "confirmation at half of its seeds where more would hardly change a verdict: for "
+            "trainings that cost much; intervals are wider then",
+            exclude_if=lambda early: not early,  # as before it could be said
+        ),
+    ] = False
     batch: Annotated[
         int, Field(ge=1, description="λs proposed at a time, the first time laid out")
     ] = 4
@@ -162,8 +174,13 @@ class StudySpec(DataOptions):
 
     @property
     def confirmed_in_parts(self) -> tuple[tuple[int, ...], ...]:
-        """The seeds that confirm, by the look that adds them."""
-        seeds, ends = self.seeds("confirm"), (0, self.confirm_replicates, *self.looks)
+        """The seeds that confirm, by the look that adds them.
+
+        Where the study may stop early, those that were planned come in two halves.
+        """
+        planned = self.confirm_replicates
+        halves = (planned // 2, planned) if self.stop_early and planned >= _HALVED else (planned,)
+        seeds, ends = self.seeds("confirm"), (0, *halves, *self.looks)
         return tuple(seeds[start:end] for start, end in pairwise(ends))
 
     def extended(self, seeds: int) -> "StudySpec":

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.support.noisy_curves import SPACE, flat, hump, observe, rise, search, study
+from tuner.analysis.curves.observations import Observations
 from tuner.analysis.decision import Choice, UpperBand, choose, decide
 from tuner.analysis.gains.gain import Gain
-from tuner.analysis.observations import Observations
 from tuner.study.space import LambdaSpace
 
 SMALLEST = 0.01

@@ -9,10 +9,10 @@ from tests.support import worlds
 from tests.support.grouped import both, gains, predictions, scorer
 from tests.support.in_process import answer_in_process
 from tests.support.simulated import simulate
+from tuner.analysis.curves.noise import row_covariance
+from tuner.analysis.curves.observations import Observations
 from tuner.analysis.decision import choose, decide
 from tuner.analysis.gains.gain import Gain, paired_gain
-from tuner.analysis.noise import row_covariance
-from tuner.analysis.observations import Observations
 from tuner.data import Split, from_arrays
 from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.metrics import METRICS

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support import worlds
 from tests.support.simulated import simulate
+from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
 from tuner.search.plan import Plan
 from tuner.search.sampler import apart, first_strengths
@@ -30,7 +31,8 @@ def finish(study, request, failing=()):
 def trained(spec, *, workers=1, order=None, failing=()):
     """Run a plan as a number of workers would that finish in random order."""
     study = Study.of(spec, DATASET)
-    plan = Plan(spec=spec, validation=study.validation)
+    stopping = Stopping(study) if spec.stop_early else None
+    plan = Plan(spec=spec, validation=study.validation, stopping=stopping)
     rng = np.random.default_rng(order)
     finished, running = [], []
     while True:
@@ -50,12 +52,20 @@ def trained(spec, *, workers=1, order=None, failing=()):
     sampler=st.sampled_from(["gp", "tpe", "random", "grid"]),
     nuisance=st.sampled_from(["none", "first", "joint"]),
     halving=st.sampled_from([1, 2]),
+    stop_early=st.booleans(),
 )
 def test_workers_and_the_order_of_finishing_change_nothing(
-    workers, order, sampler, nuisance, halving
+    workers, order, sampler, nuisance, halving, stop_early
 ):
     spec = SPEC.model_copy(
-        update={"sampler": sampler, "nuisance": nuisance, "halving": halving, "nuisance_trials": 9}
+        update={
+            "sampler": sampler,
+            "nuisance": nuisance,
+            "halving": halving,
+            "nuisance_trials": 9,
+            "stop_early": stop_early,
+            "confirm_replicates": 8,
+        }
     )
     alone, _, _ = trained(spec)
     together, _, _ = trained(spec, workers=workers, order=order)

@@ -18,9 +18,9 @@ from typing import Self
 
 import numpy as np
 
-from tuner.analysis.compression import Compression
-from tuner.analysis.noise import row_covariance, seed_covariance
-from tuner.analysis.observations import Observations
+from tuner.analysis.curves.compression import Compression
+from tuner.analysis.curves.noise import row_covariance, seed_covariance
+from tuner.analysis.curves.observations import Observations
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats, Indices
 

@@ -9,10 +9,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from tests.support.noisy_curves import OWN, SPACE, flat, hump, observe, rise, search
-from tuner.analysis.compression import Compression
-from tuner.analysis.curve import CurveModel, GainProcesses
-from tuner.analysis.noise import seed_covariance
-from tuner.analysis.observations import Observations
+from tuner.analysis.curves.compression import Compression
+from tuner.analysis.curves.model import CurveModel, GainProcesses
+from tuner.analysis.curves.noise import seed_covariance
+from tuner.analysis.curves.observations import Observations
 from tuner.study.space import LambdaSpace
 
 LAMBDAS = SPACE.to_lambda(np.linspace(0, 1, 33))

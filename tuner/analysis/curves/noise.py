@@ -6,7 +6,7 @@ and neighbours share more.
 
 import numpy as np
 
-from tuner.analysis.observations import Observations
+from tuner.analysis.curves.observations import Observations
 from tuner.typing import Floats, Mask
 
 _ROUGHNESS = (0.005, 0.05, 0.2)
