@@ -78,7 +78,7 @@ def postgres_server():
 
 @pytest.fixture
 def postgres_url(postgres_server):
-    """An empty database on a real PostgreSQL: the same one, emptied, which takes no copy of files."""
+    """An empty database on a real PostgreSQL: always the same, so that no files are copied."""
     starts("PostgreSQL")  # or uses the one that another test started
     url = sqlalchemy_url(postgres_server, "postgres")
     admin = create_engine(url, isolation_level="AUTOCOMMIT")

@@ -37,6 +37,7 @@ class Confirmation:
     validation: Scorer
     nuisance: NuisanceSearch
     stopping: Stopping | None = None
+    _settled: list[bool] = field(default_factory=list, init=False, repr=False)
     _chosen: dict[frozenset[int], dict[Target, Choice]] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -74,8 +75,11 @@ class Confirmation:
         trained = [t for t in finished if (t.request.phase, t.request.number) in first]
         if len(trained) < len(first):
             return False
-        rest = [trial for trial in finished if trial.request.phase != "confirm"]
-        return not self.stopping.confirmation(self.choices(finished), [*rest, *trained])
+        if not self._settled:  # what it rests on changes no more
+            rest = [trial for trial in finished if trial.request.phase != "confirm"]
+            choices = self.choices(finished)
+            self._settled.append(self.stopping.confirmation(choices, [*rest, *trained]))
+        return not self._settled[0]
 
     def baseline(self, finished: Sequence[FinishedTrial]) -> TrialRequest:
         """Return the first request of λ = 0, which needs nothing of the search."""
