@@ -55,7 +55,8 @@ def write_pairs(file, rows=400, labels=200):
     return images, captions
 
 
-@pytest.mark.parametrize("pretrained", [True, pytest.param(False, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("pretrained", [True, False])
 def test_from_a_file_to_two_encoders(new_home, tmp_path, monkeypatch, pretrained):
     import mlflow.pyfunc
 

@@ -209,25 +209,36 @@ def test_the_same_command_again_answers_from_the_store(data, undisturbed, quiet_
     assert time.monotonic() - started < 120
 
 
+@pytest.mark.parametrize(
+    ("told", "to_all"),  # Ctrl-C goes to all of them
+    [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=pytest.mark.soak)],
+)
 def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
-    new_home, tmp_path, data, undisturbed, quiet_home
+    new_home, tmp_path, data, undisturbed, quiet_home, told, to_all
 ):
-    """Interrupted while it trains, and killed once all is trained but not answered."""
+    """Told to end while it trains, and killed once all is trained but not answered.
+
+    Ray takes SIGTERM for a crash of its own, unless it is told not to.
+    """
     home, whole, stopped = new_home(tmp_path), len(trials_in(quiet_home)), set()
-    stops = ((signal.SIGINT, 4, "2"), (signal.SIGKILL, whole, "1"))
-    for kill, count, workers in stops:
+    stops = (
+        (told, os.killpg if to_all else os.kill, 4, "2"),
+        (signal.SIGKILL, os.killpg, whole, "1"),
+    )
+    for kind, kill, count, workers in stops:
         process = subprocess.Popen(
             command("run", str(data), *SMALL, "--json", "--workers", workers),
             start_new_session=True,
             **surroundings(home),
         )
         finished = wait_for_trials(home, count)
-        os.killpg(process.pid, kill)
+        kill(process.pid, kind)
         out, err = process.communicate(timeout=60)
         assert out == ""
-        if kill == signal.SIGINT:
+        if kind == told:
             assert process.returncode == 130
-            assert "The same command goes on" in err
+            assert err.strip().splitlines()[-1].startswith("Interrupted. The same command goes on")
+            assert "SIGTERM" not in err
             assert "Traceback" not in err
         assert stopped <= finished  # none was trained again: rows are never rewritten
         stopped = finished
@@ -236,20 +247,6 @@ def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
     with sqlite3.connect(home / "studies.db") as database:
         (copied,) = database.execute("select count(*) from trials").fetchone()
     assert copied == len([phase for _, phase, _, _ in stopped if phase == "search"])
-
-
-def test_a_study_told_to_end_while_ray_runs_ends_in_a_sentence(new_home, tmp_path, data):
-    """Ray takes the signal for a crash of its own, unless it is told not to."""
-    home = new_home(tmp_path)
-    words = command("run", str(data), *SMALL, "--json")
-    process = subprocess.Popen(words, **surroundings(home))
-    wait_for_trials(home, 1)
-    process.terminate()
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert err.strip().splitlines()[-1].startswith("Interrupted. The same command goes on")
-    assert "SIGTERM" not in err
-    assert "Traceback" not in err
 
 
 @pytest.mark.soak
@@ -264,7 +261,7 @@ def test_one_worker_that_is_killed_gives_the_answer_of_two(new_home, tmp_path, d
     assert answer_of(done) == undisturbed
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_seeds_added_with_a_kill_in_between_are_as_if_they_had_been_asked_for_at_first(
     tmp_path, data, undisturbed, quiet_home
 ):
