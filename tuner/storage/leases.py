@@ -125,12 +125,10 @@ class Lease:
         return LeaseRow.study_id == self._study, LeaseRow.owner == self._owner
 
 
-def is_held(session: Session, study: str) -> bool:
-    """Whether a process works on a study, as far as can be seen from here."""
-    held = session.get(LeaseRow, study)
-    if held is None or _is_dead(held.owner):
-        return False
-    return bool(session.scalar(select(LeaseRow.expires > clock(session)).filter_by(study_id=study)))
+def held_studies(session: Session) -> set[str]:
+    """Return the studies that a process works on, as far as can be seen from here."""
+    leases = select(LeaseRow.study_id, LeaseRow.owner).where(LeaseRow.expires > clock(session))
+    return {study for study, owner in session.execute(leases) if not _is_dead(owner)}
 
 
 def clock(session: Session):  # type: ignore[no-untyped-def]  # a column expression

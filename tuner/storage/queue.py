@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
-from tuner.storage.leases import clock, is_held
+from tuner.storage.leases import clock, held_studies
 from tuner.storage.submissions import ENDED
 from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
 
@@ -78,7 +78,7 @@ class StudyQueue:
             row = session.get(StudyRow, study)
             if row is None:
                 return
-            waits = is_put_off or _waits_for_room(row)
+            waits = is_put_off or (row.status == "queued" and row.error is not None)
             row.starting_until = _now(session) + _PUT_OFF if waits else 0.0
             row.attempts -= 0 if was_started and not waits else 1
 
@@ -87,15 +87,12 @@ class StudyQueue:
     def waiting_for_room(self, studies: list[str]) -> set[str]:
         """Return those of some studies whose drivers wait for what a cluster does not have."""
 
-        def work(session: Session) -> set[str]:
-            rows = session.scalars(select(StudyRow).where(StudyRow.id.in_(studies)))
-            return {row.id for row in rows if _waits_for_room(row)}
-
-        return self._database.run(work)
+        waiting = select(StudyRow.id).where(StudyRow.id.in_(studies), _waits_for_room())
+        return self._database.run(lambda session: set(session.scalars(waiting)))
 
     def held(self, studies: list[str]) -> set[str]:
         """Return those of some studies that a driver works on."""
-        return self._database.run(lambda session: {s for s in studies if is_held(session, s)})
+        return self._database.run(held_studies) & set(studies)
 
     def end_unwanted(self) -> list[str]:
         """End what was cancelled while no driver was there to hear of it, and delete what ended.
@@ -111,8 +108,8 @@ class StudyQueue:
         return self._database.run(work)
 
 
-def _waits_for_room(row: StudyRow) -> bool:
-    return row.status == "queued" and row.error is not None
+def _waits_for_room() -> ColumnElement[bool]:
+    return (StudyRow.status == "queued") & StudyRow.error.is_not(None)
 
 
 def _now(session: Session) -> float:
@@ -121,17 +118,23 @@ def _now(session: Session) -> float:
 
 def _waiting(session: Session, now: float, max_running: int) -> list[str]:
     """Studies that may be started, the next first."""
-    live = list(session.scalars(select(StudyRow).where(_is_live())))
-    busy = {s.id for s in live if s.starting_until > now or is_held(session, s.id)}
+    busy, off = held_studies(session), set()
     submissions = defaultdict(list)  # (user, number) of each study's
-    for study, user, number in session.execute(
-        select(SubmissionRow.study_id, SubmissionRow.user_id, SubmissionRow.number).where(
-            SubmissionRow.study_id.in_([study.id for study in live]),
-            SubmissionRow.cancelled.is_(False),
+    for study, starting_until, is_off, user, number in session.execute(
+        select(
+            StudyRow.id,
+            StudyRow.starting_until,
+            _waits_for_room(),
+            SubmissionRow.user_id,
+            SubmissionRow.number,
         )
+        .join(SubmissionRow, SubmissionRow.study_id == StudyRow.id)
+        .where(_is_live(), SubmissionRow.cancelled.is_(False))
     ):
         submissions[study].append((user, number))
-    begun = busy - {s.id for s in live if _waits_for_room(s)}
+        busy |= {study} if starting_until > now else set()
+        off |= {study} if is_off else set()
+    begun = (busy & submissions.keys()) - off
     running = Counter(user for study in begun for user, _ in submissions[study][:1])
     waiting = sorted(
         (running[user], number, study)
@@ -169,9 +172,10 @@ def _cancel(session: Session) -> None:
     unwanted = select(StudyRow).where(
         StudyRow.cancel_requested.is_(True), StudyRow.status.in_(("queued", "running"))
     )
-    now = _now(session)
-    for row in session.scalars(unwanted):
-        if not is_held(session, row.id) and (row.starting_until <= now or row.status == "queued"):
+    rows = list(session.scalars(unwanted))
+    held, now = (held_studies(session), _now(session)) if rows else (set(), 0.0)
+    for row in rows:
+        if row.id not in held and (row.starting_until <= now or row.status == "queued"):
             row.status, row.cancel_requested = "cancelled", False
 
 

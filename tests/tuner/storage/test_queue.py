@@ -2,8 +2,10 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
+from sqlalchemy import event
 
 from tests.tuner.storage.test_submissions import checked
 from tuner.storage import queue as module
@@ -132,3 +134,33 @@ def test_what_nobody_has_submitted_any_more_is_deleted_once_it_ended(queue, subm
     assert queue.end_unwanted() == ["f" * 64]
     assert store.get("s1") is None
     assert store.get("own") is not None
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_how_many_studies_there_are_costs_no_statement_more(queue, submit, database, count):
+    studies = [f"s{n}" for n in range(count)]
+    submit("ada", *studies)
+    with ExitStack() as stack:
+        for study in studies[: count // 2]:
+            stack.enter_context(Lease(database, study))
+        with statements(database) as told:
+            assert queue.held(studies) == set(studies[: count // 2])
+            assert queue.waiting_for_room(studies) == set()
+            assert queue.end_unwanted() == []
+            assert queue.claim(max_running=count) == studies[count // 2]
+    assert len(told) <= 11
+
+
+@contextmanager
+def statements(database):
+    """What is asked of a database meanwhile."""
+    told = []
+
+    def note(connection, cursor, statement, *_):
+        told.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield told
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
