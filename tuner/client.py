@@ -123,7 +123,13 @@ class Client:
             return self._json("POST", path, files={"file": (local.name, file)}, **arguments)
 
     def list(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Yield the studies that you may see, the latest first; filters: `status`, `name`."""
+        """Yield the studies that you may see, the latest first.
+
+        Args:
+            filters: `status` and `verdict`, one or several; `name`, a part of it; `tag`;
+                `fingerprint`; `q`, a part of name, note, tags or source; `archived`; and `sort`:
+                `created`, `name`, `ended` or `lambda`, with `-` before it the largest first.
+        """
         cursor: str | None = None
         while True:
             asked = filters | ({"cursor": cursor} if cursor else {})
@@ -151,6 +157,18 @@ class Client:
             for _ in self.watch(study):
                 pass
         return StudyResult.model_validate(self._json("GET", f"/studies/{study}/result"))
+
+    def curve(self, study: str) -> str:
+        """Return the λ-curve of a study as CSV: a row for every λ and target.
+
+        Raises:
+            ServiceError: If there is no answer.
+        """
+        return self._send("GET", f"/studies/{study}/curve.csv").text
+
+    def edit(self, study: str, **changes: Any) -> dict[str, Any]:
+        """Set `name`, `note`, `tags` (all of them) or `archived` of a study of yours."""
+        return self._json("PATCH", f"/studies/{study}", json=changes)
 
     def watch(self, study: str, *, after: int = 0) -> Iterator[Event]:
         """Yield what happens to a study, to its end; a lost connection is taken up again.

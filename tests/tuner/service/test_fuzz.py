@@ -53,6 +53,6 @@ def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
             cwd=tmp_path,
         )
         assert told.returncode == 0, told.stdout[-6000:]
-        assert "18 selected / 18 total" in told.stdout
+        assert "20 selected / 20 total" in told.stdout
     finally:
         service.stop()

@@ -51,3 +51,80 @@ def test_deleting_takes_the_data_along(service, data):
         client.delete(study["id"])
         refused(lambda: client.status(study["id"]), 404)
     assert uploads(service) == []
+
+
+def test_a_study_is_renamed_noted_tagged_and_put_aside(shared_service):
+    with shared_service.client("ada") as ada, shared_service.client("grace") as grace:
+        study = ada.submit("mfeat")
+        before = study["note"], study["tags"], study["archived"], study["source"]
+        assert before == ("", [], False, "mfeat")
+        mine = study["id"]
+        note = "first line\nsecond <b>line</b>"
+        after = ada.edit(mine, name=" digits ", note=note, tags=["b", " a", "b"], archived=True)
+        changed = {"name": "digits", "note": note, "tags": ["b", "a"], "archived": True}
+        assert after == study | changed
+        assert ada.edit(mine, note=None, tags=["a"])["note"] == note
+        assert ada.status(mine) == after | {"tags": ["a"]}
+        assert list(ada.list()) == []
+        assert [each["name"] for each in ada.list(archived=True, q="SECOND", tag="a")] == ["digits"]
+        refused(lambda: grace.edit(mine, name="hers"), 404)
+        ada.share(mine, "grace")
+        refused(lambda: grace.edit(mine, name="hers"), 403)
+        for wrong in (
+            {"name": " "},
+            {"name": "x" * 65},
+            {"name": "two\nlines"},
+            {"note": "x" * 10_001},
+            {"note": "bell \a"},
+            {"tags": ["x" * 41]},
+            {"tags": [""]},
+            {"tags": [str(n) for n in range(21)]},
+            {"status": "done"},
+        ):
+            refused(lambda wrong=wrong: ada.edit(mine, **wrong), 422)
+
+
+def test_lists_are_sorted_filtered_and_paged(shared_service):
+    with shared_service.client("alan") as client:
+        made = [client.submit("mfeat", seed=seed)["id"] for seed in range(5)]
+        for name, study in zip("cabed", made, strict=True):
+            client.edit(study, name=name)
+        client.cancel(made[2])
+        for sort, names in (("name", "abcde"), ("-name", "edcba"), ("created", "cabed")):
+            for limit in (1, 2, 50):
+                listed = [each["name"] for each in client.list(sort=sort, limit=limit)]
+                assert listed == list(names), (sort, limit)
+        assert len(list(client.list(status=["cancelled", "queued"]))) == 5
+        assert len(list(client.list(status=["cancelled", "done"], verdict="align"))) == 0
+        assert len(list(client.list(sort="-lambda", limit=2))) == 5
+        page = client._json("GET", "/studies", params={"sort": "name", "limit": 1})
+        for wrong in ({"sort": "ended"}, {}, {"sort": "name", "cursor": "W10="}):
+            asked = {"cursor": page["next"]} | wrong
+            refused(lambda asked=asked: list(client.list(**asked)), 422)
+
+
+def test_how_far_a_study_is(shared_service):
+    def standing():
+        now = client.status(study["id"])
+        return now["phase"], now["progress"], now["seconds_left"]
+
+    def tell(**content):
+        shared_service.store.tell(study["study"], "progress", content)
+
+    with shared_service.client("emmy") as client:
+        study = client.submit("mfeat", seed=99)
+        assert standing() == ("waits for its turn", None, None)
+        shared_service.store.set_status(study["study"], "running")
+        assert standing() == ("starting workers", None, None)
+        tell(phase="search", done=3, total=8, share=0.25, seconds_left=1000.0)
+        phase, share, left = standing()
+        assert (phase, share) == ("search", 0.25)
+        assert 900 < left <= 1000
+        tell(phase="confirm", done=6, total=8, seconds_left=None)  # as version 0.1.0 did
+        assert standing() == ("confirming", 0.75, None)
+        tell(phase="confirm", done=8, total=8, share=1.0, seconds_left=0.0)
+        assert standing() == ("registering", 1.0, 0.0)
+        (listed,) = client.list()
+        assert listed == client.status(study["id"])
+        shared_service.store.set_status(study["study"], "failed", "planted")
+        assert standing() == (None, None, None)

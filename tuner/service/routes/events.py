@@ -14,7 +14,8 @@ from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, Submissi
 from tuner.service.routes.problems import OF_A_STUDY
 from tuner.storage.accounts import is_let_in
 from tuner.storage.database import LAST_NUMBER
-from tuner.storage.submissions import ENDED, Submissions
+from tuner.storage.submissions import Submissions
+from tuner.study.result import ENDED
 
 _LOOK = 0.5  # seconds between looks for new events
 _UNREAD = 30.0  # seconds that an event may wait to be read
