@@ -1,5 +1,6 @@
 """A client of the service: submit a data set, follow it, come back for the answer."""
 
+import builtins
 import json
 import time
 import uuid
@@ -213,6 +214,28 @@ class Client:
         method = "DELETE" if remove else "PUT"
         path = f"/studies/{study}/shares/{quote(user, safe='')}"
         return tuple(self._json(method, path)["shared_with"])
+
+    def link(self, study: str, days: int = 30) -> dict[str, Any]:
+        """Make a link that shows a study to whoever has it, for so many days.
+
+        Returns:
+            `id`, `url`, `token` (told only now) and `expires`.
+        """
+        return self._json("POST", f"/studies/{study}/links", json={"days": days})
+
+    def links(self, study: str) -> "builtins.list[dict[str, Any]]":
+        """Return the links to a study that open it: `id`, `created` and `expires`."""
+        links: builtins.list[dict[str, Any]] = self._json("GET", f"/studies/{study}/links")["links"]
+        return links
+
+    def revoke_link(self, study: str, link: str) -> None:
+        """Let a link open a study no more.
+
+        Args:
+            study: Its id.
+            link: The link's id.
+        """
+        self._send("DELETE", f"/studies/{study}/links/{link}")
 
     def webhook_secret(self) -> str:
         """Return what your webhooks are signed with, after standardwebhooks.com."""

@@ -2,7 +2,7 @@
 
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
@@ -214,6 +214,60 @@ class StudyEdit(BaseModel):
     def changes(self) -> dict[str, Any]:
         """What is to be set, by name."""
         return self.model_dump(exclude_none=True)
+
+
+_OF_ITS_OWNER = {
+    *("owner", "options", "note", "tags", "archived"),
+    *("answered_from_store", "webhook_error", "email_error"),
+}
+
+
+class _SharedBase(BaseModel):
+    @classmethod
+    def of(cls, submission: Submission) -> Self:
+        """Show a submission to whoever has a link to it."""
+        return cls(**StudyView.of(submission).model_dump(exclude=_OF_ITS_OWNER))
+
+
+SharedView = create_model(  # a study as a link shows it
+    "SharedView",
+    __base__=_SharedBase,
+    __doc__="A study as it is shown to whoever has a link to it.",
+    **{  # type: ignore[call-overload]  # fields by name
+        name: (field.annotation, field)
+        for name, field in StudyView.model_fields.items()
+        if name not in _OF_ITS_OWNER
+    },
+)
+
+
+class LinkRequest(BaseModel):
+    """For how long a link is to show a study."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: Annotated[int, Field(ge=1, le=365)] = 30
+
+
+class LinkView(BaseModel):
+    """A link to a study; its token is not kept."""
+
+    id: str
+    expires: datetime
+    created: datetime
+
+
+class NewLinkView(LinkView):
+    """A link that was just made."""
+
+    token: Annotated[str, Field(description="opens `/api/v1/shared/TOKEN`; told only once")]
+    url: Annotated[str, Field(description="of the web page that shows the study")]
+
+
+class LinkList(BaseModel):
+    """The links to a study that open it."""
+
+    links: list[LinkView]
 
 
 class StudyPage(BaseModel):

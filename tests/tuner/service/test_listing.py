@@ -1,8 +1,14 @@
 """Whose studies are listed, shown to others and deleted."""
 
+import io
+import json
+
+import httpx2
+import pandas as pd
 import pytest
 
 from tests.tuner.service.conftest import refused, uploads
+from tuner.storage.tables import LinkRow
 
 pytestmark = pytest.mark.integration
 
@@ -128,3 +134,69 @@ def test_how_far_a_study_is(shared_service):
         assert listed == client.status(study["id"])
         shared_service.store.set_status(study["study"], "failed", "planted")
         assert standing() == (None, None, None)
+
+
+def test_a_link_shows_one_study_and_nothing_else(shared_service, classification):
+    service, version = shared_service, "/api/v1"
+    with service.client("maria") as maria, httpx2.Client(base_url=service.url) as stranger:
+        study = maria.submit("mfeat", seed=77)
+        other = maria.submit("mfeat", seed=78)
+        link, second = maria.link(study["id"], days=1), maria.link(study["id"])
+        assert link["url"] == f"{service.url}/#/shared/{link['token']}"
+        assert {each["id"] for each in maria.links(study["id"])} == {link["id"], second["id"]}
+        assert link["token"] not in json.dumps(maria.links(study["id"]))
+        place = f"{version}/shared/{link['token']}"
+
+        def get(path=""):
+            return stranger.get(place + path)
+
+        seen = get().json()
+        kept = ("owner", "options", "note", "tags", "archived", "webhook_error", "email_error")
+        assert not set(seen) & {*kept, "answered_from_store"}
+        assert seen.items() <= study.items()
+        assert get("/result").status_code == 409
+        told = classification.result.model_copy(update={"study": study["study"]})
+        service.store.update(study["study"], status="done", result=told.model_dump(mode="json"))
+        assert get().json()["verdict"] == "undecided"
+        assert get("/result").json() == maria.result(study["id"]).model_dump(mode="json")
+        assert get("/report").status_code == 409  # MLflow has none
+        assert "event: end" in get("/events").text
+        table = pd.read_csv(io.StringIO(get("/curve.csv").text))
+        assert maria.curve(study["id"]) == get("/curve.csv").text
+        points = [
+            (p.strength, target, getattr(p, target).mean, getattr(p, target).sem, p.replicates)
+            for p in told.curve
+            for target in ("a", "b", "joint")
+        ]
+        assert list(table.itertuples(index=False, name=None)) == points
+
+        assert get("/encoders/a").status_code == 404
+        for method in ("POST", "DELETE", "PATCH"):
+            assert stranger.request(method, place).status_code == 405
+        bearer = {"Authorization": f"Bearer {link['token']}"}
+        for path in ("/studies", f"/studies/{study['id']}", f"/studies/{study['id']}/result"):
+            assert stranger.get(version + path, headers=bearer).status_code == 401
+            assert stranger.get(version + path).status_code == 401
+        with service.client("nina") as nina:
+            for call in (nina.link, nina.links, lambda id_: nina.revoke_link(id_, link["id"])):
+                refused(lambda call=call: call(study["id"]), 404)
+            maria.share(study["id"], "nina")
+            refused(lambda: nina.link(study["id"]), 403)
+            refused(lambda: nina.links(study["id"]), 403)
+        refused(lambda: maria.revoke_link(other["id"], link["id"]), 404)
+        for days in (0, 366):
+            refused(lambda days=days: maria.link(study["id"], days=days), 422)
+
+        nothing = stranger.get(f"{version}/shared/tl_unknown")
+        maria.revoke_link(study["id"], link["id"])
+        refused(lambda: maria.revoke_link(study["id"], link["id"]), 404)
+        with service.database.session() as session:
+            expired = session.get(LinkRow, second["id"])
+            expired.expires = 0.0
+        third = maria.link(study["id"])
+        assert [each["id"] for each in maria.links(study["id"])] == [third["id"]]
+        maria.delete(study["id"])
+        for gone in (link, second, third):
+            for path in ("", "/result", "/events"):
+                answer = stranger.get(f"{version}/shared/{gone['token']}{path}")
+                assert (answer.status_code, answer.json()) == (404, nothing.json())
