@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
 from tuner.storage.leases import clock, held_studies
-from tuner.storage.submissions import ENDED
 from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
+from tuner.study.result import ENDED
 
 _STARTING = 60.0  # seconds that a driver has to take its study's lease
 _KEPT = 10.0  # seconds that a study is kept for a driver that runs
@@ -86,7 +86,6 @@ class StudyQueue:
 
     def waiting_for_room(self, studies: list[str]) -> set[str]:
         """Return those of some studies whose drivers wait for what a cluster does not have."""
-
         waiting = select(StudyRow.id).where(StudyRow.id.in_(studies), _waits_for_room())
         return self._database.run(lambda session: set(session.scalars(waiting)))
 
@@ -176,12 +175,13 @@ def _cancel(session: Session) -> None:
     held, now = (held_studies(session), _now(session)) if rows else (set(), 0.0)
     for row in rows:
         if row.id not in held and (row.starting_until <= now or row.status == "queued"):
-            row.status, row.cancel_requested = "cancelled", False
+            row.status = "cancelled"
 
 
 def _delete(session: Session) -> list[str]:
     """Delete submitted studies that ended without a submission left; their data's fingerprints."""
     forgotten = select(StudyRow).where(
+        StudyRow.cancel_requested.is_(True),  # else it was deleted with its last submission
         StudyRow.status.in_(ENDED),
         StudyRow.source.is_not(None),
         ~select(SubmissionRow.id).where(SubmissionRow.study_id == StudyRow.id).exists(),

@@ -130,7 +130,7 @@ def test_what_nobody_has_submitted_any_more_is_deleted_once_it_ended(queue, subm
     store.set_status("own", "done")
     store.set_status("s1", "running")
     submit.submissions.delete(user, ids["s1"])
-    store.update("s1", status="done", cancel_requested=False)
+    store.update("s1", status="done")
     assert queue.end_unwanted() == ["f" * 64]
     assert store.get("s1") is None
     assert store.get("own") is not None

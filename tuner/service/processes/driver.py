@@ -66,7 +66,7 @@ def run(study_id: str, settings: Settings) -> None:
         except KeyboardInterrupt:
             now = store.get(study_id)
             if now is not None and now.cancel_requested:
-                store.update(study_id, status="cancelled", cancel_requested=False)
+                store.update(study_id, status="cancelled")
         except Exception as error:
             store.set_status(study_id, "failed", str(error))
             raise
