@@ -162,7 +162,7 @@ def test_what_was_deleted_while_it_ran_is_gone_once_it_stopped(store, runner, st
     work.tick()
     assert data.exists()
     assert file.exists()
-    store.update("s1", status=ended, cancel_requested=False)
+    store.update("s1", status=ended)
     started["s1"].code = 0
     work.tick()
     assert store.get("s1") is None
