@@ -9,7 +9,14 @@ from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.files import UPLOADS
 from tuner.errors import SpecError, SubmissionError
-from tuner.service.intake import NewSubmission, check_source, check_webhook, read_options
+from tuner.service.intake import (
+    NewSubmission,
+    WebhookFormat,
+    check_email,
+    check_source,
+    check_webhook,
+    read_options,
+)
 from tuner.service.routes.dependencies import (
     DatabaseOf,
     IntakeOf,
@@ -34,6 +41,7 @@ from tuner.service.schemas import (
     WebhookSecret,
 )
 from tuner.service.uploads import discard_unused, received, shown_name, stem
+from tuner.service.words import Words, all_said, said
 from tuner.settings import Settings
 from tuner.storage.accounts import Seal, webhook_secret
 from tuner.study.result import StudyResult
@@ -61,6 +69,11 @@ WebhookUrl = Annotated[
 ]
 
 
+WordsOf = Annotated[
+    Words, Query(description="whose words findings are told in: of this API, or of the web page")
+]
+
+
 @router.post(
     "/studies",
     status_code=201,
@@ -75,6 +88,14 @@ async def submit(
     data: DataName = None,
     spec: SpecText = "{}",
     webhook: WebhookUrl = None,
+    webhook_format: Annotated[
+        WebhookFormat | None, Form(description="slack: a sentence, as Slack and its like take it")
+    ] = None,
+    email: Annotated[
+        str | None,
+        Form(max_length=254, description="address that is told, too, if this service sends e-mail"),
+    ] = None,
+    words: WordsOf = "rest",  # noqa: ARG001  # of what is refused: see `problems`
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> StudyView:
     """Submit a data set: it is checked before this answers, with all that is wrong with it.
@@ -83,6 +104,7 @@ async def submit(
     """
     options = read_options(spec)
     check_webhook(webhook, settings)
+    check_email(email, settings)
     async with _sent(file, data, settings) as (source, name):
         submission = NewSubmission(
             user=caller.user,
@@ -92,6 +114,8 @@ async def submit(
             is_upload=file is not None,
             options=options,
             webhook=webhook,
+            webhook_format=webhook_format,
+            email=email,
             idempotency_key=idempotency_key,
         )
         return StudyView.of(await intake.accept(submission))
@@ -109,12 +133,23 @@ async def inspect(
     file: DataFile = None,
     data: DataName = None,
     spec: SpecText = "{}",
+    words: WordsOf = "rest",
 ) -> InspectionView:
-    """Tell what is in a data set and how it would be read; nothing of it is kept."""
+    """Tell what is in a data set, how it would be read and what a study of it would take.
+
+    Nothing of it is kept.
+    """
     options = read_options(spec)
     async with _sent(file, data, settings) as (source, name):
         found = await intake.inspect(source, options, stem(name), user=caller.user)
-    return InspectionView(**found | {"source": name})
+    found |= {
+        "source": name,
+        "errors": all_said(found["errors"], words),
+        "warnings": all_said(found["warnings"], words),
+        "reading": {part: said(text, words) for part, text in found["reading"].items()},
+        "findings": [each | {"text": said(each["text"], words)} for each in found["findings"]],
+    }
+    return InspectionView(**found)
 
 
 @asynccontextmanager
