@@ -1,7 +1,8 @@
 """The service under load: `python -m tests.benchmarks.service [STUDIES] [UPLOAD_MIB]`.
 
 Puts many studies into a store, asks a real server for lists, states and events from several
-clients at once, and sends it one large file while watching its memory.
+clients at once, alone and beside many who follow studies of which there is no news, and sends it
+one large file while watching its memory.
 """
 
 import secrets
@@ -10,7 +11,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -27,6 +30,7 @@ from tuner.storage.tables import EventRow, StudyRow, SubmissionRow, TrialRow
 
 _CLIENTS = 4
 _SECONDS = 5.0
+_FOLLOWERS, _OF_A_USER = 300, 30
 
 
 def main() -> None:
@@ -52,6 +56,14 @@ def main() -> None:
                     f"{1000 * statistics.median(taken):.1f}",
                     f"{1000 * np.quantile(taken, 0.99):.1f}",
                 )
+            with followers(url, home):
+                taken = load(f"{url}/api/v1/studies", token)
+            table.add_row(
+                f"list, beside {_FOLLOWERS} who follow",
+                f"{len(taken) / _SECONDS:.0f}",
+                f"{1000 * statistics.median(taken):.1f}",
+                f"{1000 * np.quantile(taken, 0.99):.1f}",
+            )
             Console().print(table)
             most, seconds, status = upload(f"{url}/api/v1", token, process.pid, mebibytes, folder)
             Console().print(
@@ -99,6 +111,29 @@ def fill(home: Path, studies: int) -> tuple[str, str]:
                     )
                 )
     return token, ids[studies // 2]
+
+
+@contextmanager
+def followers(url: str, home: Path) -> Iterator[None]:
+    """Have many users follow a study each that waits."""
+    with Database(Settings(home=home).store_url) as database, ExitStack() as stack:
+        for number in range(_FOLLOWERS // _OF_A_USER):
+            token = create_key(database, f"follower-{number}")
+            study = secrets.token_hex(8)
+            row = {"name": "waits", "fingerprint": study * 4, "spec": {}, "status": "queued"}
+            with database.session() as session:
+                session.add(StudyRow(id=study, starting_until=2**40, **row))
+                session.flush()
+                user = caller_of(database, token).user
+                asked = {"name": "waits", "request": "", "answered": False}
+                session.add(SubmissionRow(id=study, user_id=user, study_id=study, **asked))
+            client = stack.enter_context(
+                httpx2.Client(headers={"Authorization": f"Bearer {token}"}, timeout=60)
+            )
+            for _ in range(_OF_A_USER):
+                stream = client.stream("GET", f"{url}/api/v1/studies/{study}/events")
+                stack.enter_context(stream).raise_for_status()
+        yield
 
 
 def load(url: str, token: str) -> list[float]:

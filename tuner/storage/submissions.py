@@ -293,6 +293,18 @@ class Submissions:
         )
         return self._database.run(lambda session: list(session.scalars(names)))
 
+    def news(self, after: int) -> dict[str, int]:
+        """Return the latest event of every study that has one after this; of none if after 0.
+
+        What happened before anybody looked is no news.
+        """
+        latest = func.max(EventRow.id)
+        query = select(EventRow.study_id, latest).group_by(EventRow.study_id)
+        query = query.where(EventRow.id > after)
+        if after == 0:
+            query = query.where(EventRow.id == select(latest).scalar_subquery())
+        return self._database.run(lambda session: dict(session.execute(query).tuples().all()))
+
     def events(self, study: str, *, after: int, limit: int = 500) -> list[EventRow]:
         """Return what happened to a study after an event."""
         query = (

@@ -52,6 +52,7 @@ class Service:
         url: Where it is.
         settings: Its settings.
         database: Its database.
+        app_database: The same one, over its own connections.
         store: The studies in it.
     """
 
@@ -61,9 +62,9 @@ class Service:
         self.store = StudyStore(self.database)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        config = uvicorn.Config(
-            create_app(settings, run_studies=False), port=port, log_config=None, lifespan="on"
-        )
+        app = create_app(settings, run_studies=False)
+        self.app_database = app.state.parts.database
+        config = uvicorn.Config(app, port=port, log_config=None, lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

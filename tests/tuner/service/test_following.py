@@ -2,10 +2,12 @@
 
 import threading
 import time
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.support.statements import statements
 from tests.tuner.service.conftest import refused
 from tuner.client import Client
 
@@ -34,6 +36,22 @@ def test_events_are_taken_up_where_they_were_left(service):
         later = list(client.watch(study["id"], after=seen[1].number))
         assert [e.content for e in later[:1]] == [{"done": 2}]
         assert "the study is failed: planted" in refused(lambda: client.result(study["id"]), 409)
+
+
+def test_many_who_follow_what_is_silent_are_looked_after_together(service):
+    with service.client() as client, service.http() as http, ExitStack() as stack:
+        study = client.submit("mfeat")
+        streams = [
+            stack.enter_context(http.stream("GET", f"/studies/{study['id']}/events"))
+            for _ in range(30)
+        ]
+        time.sleep(1)
+        with statements(service.app_database) as told:
+            time.sleep(1.6)
+        # One look each for the right to follow, in seconds; not three for news and that.
+        assert 0 < len(told) < 30 * 4
+        service.store.tell(study["study"], "progress", {"said": "news"})
+        assert all(any("news" in line for line in stream.iter_lines()) for stream in streams)
 
 
 def test_a_study_that_was_silent_for_long_is_followed_through_a_lost_connection():

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
-from sqlalchemy import event
 
+from tests.support.statements import statements
 from tests.tuner.storage.test_submissions import checked
 from tuner.storage import queue as module
 from tuner.storage.accounts import caller_of, create_key
@@ -149,18 +149,3 @@ def test_how_many_studies_there_are_costs_no_statement_more(queue, submit, datab
             assert queue.end_unwanted() == []
             assert queue.claim(max_running=count) == studies[count // 2]
     assert len(told) <= 11
-
-
-@contextmanager
-def statements(database):
-    """What is asked of a database meanwhile."""
-    told = []
-
-    def note(connection, cursor, statement, *_):
-        told.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield told
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)

@@ -27,7 +27,7 @@ _SHARED = f"{_API}/shared/"
 _OPEN = {f"{_API}{path}" for path in ("/health/live", "/health/ready", "/metrics")}
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _REQUESTS, _STREAMS = 64, 32  # of one user, under way
-_ALL_REQUESTS, _ALL_STREAMS, _ALL_LOGINS = 512, 256, 32
+_ALL_REQUESTS, _ALL_STREAMS, _ALL_LOGINS = 512, 512, 32
 _UPLOADS = 8  # that are received and checked at a time; the others wait, unread
 
 

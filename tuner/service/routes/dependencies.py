@@ -12,6 +12,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from tuner.service.guard.supervisor import Supervisor
+from tuner.service.guard.watch import Watch
 from tuner.service.intake import Intake
 from tuner.service.routes.problems import ProblemError
 from tuner.settings import Settings
@@ -38,6 +39,7 @@ class Parts:
     limiter: MovingWindowRateLimiter
     rate: RateLimitItem
     supervisor: Supervisor
+    watch: Watch
 
     @classmethod
     def of(cls, settings: Settings, database: Database) -> "Parts":
@@ -54,6 +56,7 @@ class Parts:
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             rate=parse(settings.rate_limit),
             supervisor=Supervisor(),
+            watch=Watch(submissions),
         )
 
 
@@ -98,6 +101,10 @@ async def _intake(parts: _Parts) -> Intake:
     return parts.intake
 
 
+async def _watch(parts: _Parts) -> Watch:
+    return parts.watch
+
+
 SettingsOf = Annotated[Settings, Depends(_settings)]
 DatabaseOf = Annotated[Database, Depends(_database)]
 Store = Annotated[StudyStore, Depends(_studies)]
@@ -105,6 +112,7 @@ SubmissionsOf = Annotated[Submissions, Depends(_submissions)]
 WeightsOf = Annotated[WeightStore, Depends(_weights)]
 SupervisorOf = Annotated[Supervisor, Depends(_supervisor)]
 IntakeOf = Annotated[Intake, Depends(_intake)]
+WatchOf = Annotated[Watch, Depends(_watch)]
 
 
 async def _caller(

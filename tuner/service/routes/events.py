@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Annotated
 
@@ -10,15 +11,17 @@ import anyio
 from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, SubmissionsOf
+from tuner.service.guard.watch import LOOK
+from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, SubmissionsOf, WatchOf
 from tuner.service.routes.problems import OF_A_STUDY
 from tuner.storage.accounts import is_let_in
 from tuner.storage.database import LAST_NUMBER
 from tuner.storage.submissions import Submissions
 from tuner.study.result import ENDED
 
-_LOOK = 0.5  # seconds between looks for new events
+_RIGHT = 3.0  # seconds between looks for the rest: the end of the right to look, a deletion
 _UNREAD = 30.0  # seconds that an event may wait to be read
+News = Callable[[int], Awaitable[bool]]
 Look = Callable[[int], tuple[list[tuple[int, ServerSentEvent]], ServerSentEvent | None]]
 router = APIRouter(tags=["studies"])
 
@@ -31,6 +34,7 @@ router = APIRouter(tags=["studies"])
 async def get_events(
     submissions: SubmissionsOf,
     database: DatabaseOf,
+    watch: WatchOf,
     caller: Reader,
     mine: Mine,
     last_event_id: Annotated[str | None, Header(max_length=20)] = None,
@@ -41,16 +45,20 @@ async def get_events(
     when its key is revoked, its session is closed, or the study is shown no more.
     """
     look = partial(look_at, submissions, caller.user, mine.id, mine.study)
-    return followed(look, partial(is_let_in, database, caller), last_event_id)
+    news = partial(watch.has_news, mine.study)
+    return followed(look, news, partial(is_let_in, database, caller), last_event_id)
 
 
 def followed(
-    look: Look, may_look: Callable[[], bool], last_event_id: str | None
+    look: Look, has_news: News, may_look: Callable[[], bool], last_event_id: str | None
 ) -> EventSourceResponse:
     """Answer with what happens to a study, to its end or that of the right to see it.
 
+    Nothing is told to whoever has lost that right; the stream ends within seconds.
+
     Args:
         look: Returns what happened after an event, by number, and the end if there is one.
+        has_news: Whether anything did, as far as can be said without a look.
         may_look: Whether whoever follows may go on.
         last_event_id: What they have seen.
     """
@@ -59,6 +67,7 @@ def followed(
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         nonlocal seen
+        await has_news(seen)  # what happens from here on is news
         while await anyio.to_thread.run_sync(may_look):
             news, end = await anyio.to_thread.run_sync(look, seen)
             for number, event in news:
@@ -67,7 +76,10 @@ def followed(
             if end is not None:
                 yield end
                 return
-            await asyncio.sleep(_LOOK)
+            rest = time.monotonic() + _RIGHT
+            await asyncio.sleep(LOOK)
+            while time.monotonic() < rest and not await has_news(seen):
+                await asyncio.sleep(LOOK)
 
     return EventSourceResponse(events(), ping=15, send_timeout=_UNREAD)
 

@@ -7,7 +7,14 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
-from tuner.service.routes.dependencies import DatabaseOf, Own, SettingsOf, SubmissionsOf, Writer
+from tuner.service.routes.dependencies import (
+    DatabaseOf,
+    Own,
+    SettingsOf,
+    SubmissionsOf,
+    WatchOf,
+    Writer,
+)
 from tuner.service.routes.downloads import answer_of, curve_of, report_of
 from tuner.service.routes.events import followed, look_at
 from tuner.service.routes.problems import NO_LINK, OF_A_STUDY, PROBLEMS, ProblemError
@@ -117,6 +124,7 @@ async def get_shared_report(settings: SettingsOf, shown: Shown) -> FileResponse:
 async def get_shared_events(
     submissions: SubmissionsOf,
     database: DatabaseOf,
+    watch: WatchOf,
     token: Token,
     link: LinkOf,
     shown: Shown,
@@ -124,7 +132,8 @@ async def get_shared_events(
 ) -> EventSourceResponse:
     """Follow the study of a link, to its end or that of the link."""
     look = partial(look_at, submissions, link.user, link.submission, shown.study)
-    return followed(look, lambda: Links(database).opened(token) is not None, last_event_id)
+    news = partial(watch.has_news, shown.study)
+    return followed(look, news, lambda: Links(database).opened(token) is not None, last_event_id)
 
 
 @router.get(

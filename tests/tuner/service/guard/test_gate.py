@@ -120,7 +120,7 @@ def test_a_request_ends_in_time(tmp_path, data):
 
 def test_another_page_changes_nothing(service):
     key = service.key("ada")
-    with httpx2.Client(base_url=f"{service.url}/api/v1") as browser:
+    with httpx2.Client(base_url=f"{service.url}/api/v1", timeout=60) as browser:
         assert browser.post("/session", json={"key": key}, headers=EVIL).status_code == 403
         browser.post("/session", json={"key": key}, headers={"Origin": service.url})
         own = [{}, {"Origin": service.url}, {"Sec-Fetch-Site": "same-origin"}]
