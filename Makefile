@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup run test test-fast soak check format bench reproduce clean
+.PHONY: setup run test test-fast test-system soak check format bench reproduce clean
 .DEFAULT_GOAL := setup
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -21,6 +21,9 @@ test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait fo
 
 test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server and compute for a moment only
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not slow and not soak"
+
+test-system: $(INSTALLED)  ## Pass those that take half a minute each: whole studies, with kills and browsers
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "system and not soak"
 
 soak: $(INSTALLED)  ## Pass the tests that take minutes each: many users, many faults (SOAK=0.1: a tenth)
 	$(BIN)/pytest -m soak

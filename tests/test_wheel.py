@@ -69,6 +69,7 @@ def test_an_archive_of_the_sources_builds_the_same_wheel(wheel, tmp_path):
     assert names(build("wheel", tree, tmp_path / "again")) == names(wheel)
 
 
+@pytest.mark.system
 def test_it_runs_from_the_root_folder(installed):
     where = subprocess.run(
         [sys.executable, "-P", "-c", "import tuner.data; print(tuner.data.__file__)"],

@@ -110,7 +110,7 @@ def hash_quickly(database, user, password):
         assert connection.execute(words, (hashed, user)).rowcount == 1
 
 
-@pytest.mark.soak
+@pytest.mark.system
 def test_mlflow_started_as_in_the_compose_file_opens_to_its_users_alone(tmp_path, compose):
     script = tmp_path / "secrets.sh"
     script.write_text((DEPLOY / "secrets.sh").read_text())

@@ -1,6 +1,6 @@
 """Rules that hold for every test; `tests/conftest.py` hands them to pytest.
 
-A test without the mark `integration` or `soak` starts no process and no server, so that
+A test without the mark `integration`, `system` or `soak` starts no process and no server, so that
 `make test-fast` is one process that computes. Where CI=true nothing is skipped: a test that lacks
 what it needs fails.
 """
@@ -99,4 +99,4 @@ sys.addaudithook(_watch)
 
 
 def _is_marked(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("integration", "soak"))
+    return any(item.get_closest_marker(name) for name in ("integration", "system", "soak"))

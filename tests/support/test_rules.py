@@ -73,7 +73,7 @@ def run(pytester, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makeconftest("from tests.support.rules import *")
-    pytester.makeini("[pytest]\nmarkers = integration\n soak\n")
+    pytester.makeini("[pytest]\nmarkers = integration\n system\n soak\n")
 
     def run(source):
         pytester.makepyfile(source)

@@ -127,7 +127,7 @@ def test_python_m_takes_a_pretrained_folder_and_lazy_layers_from_here(folder):
     assert_answers(folder, sys.executable, "-m", "tuner", *words)
 
 
-@pytest.mark.soak
+@pytest.mark.system
 def test_a_script_runs_a_study_and_submits_one_to_a_service_started_here(folder):
     url = f"http://127.0.0.1:{(port := free_port())}"
     home = folder / "home"

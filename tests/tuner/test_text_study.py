@@ -55,8 +55,13 @@ def write_pairs(file, rows=400, labels=200):
     return images, captions
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("pretrained", [True, False])
+@pytest.mark.parametrize(
+    "pretrained",
+    [
+        pytest.param(True, marks=pytest.mark.system),
+        pytest.param(False, marks=pytest.mark.soak),
+    ],
+)
 def test_from_a_file_to_two_encoders(new_home, tmp_path, monkeypatch, pretrained):
     import mlflow.pyfunc
 

@@ -261,7 +261,7 @@ def test_one_worker_that_is_killed_gives_the_answer_of_two(new_home, tmp_path, d
     assert answer_of(done) == undisturbed
 
 
-@pytest.mark.soak
+@pytest.mark.system
 def test_seeds_added_with_a_kill_in_between_are_as_if_they_had_been_asked_for_at_first(
     tmp_path, data, undisturbed, quiet_home
 ):
@@ -353,6 +353,7 @@ def extreme(extreme_home, data) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.system
 def test_a_lambda_that_diverges_fails_with_its_reason_and_the_study_goes_on(extreme, extreme_home):
     result = extreme
     assert result["status"] == "done"
@@ -402,6 +403,7 @@ def worker_of(home: Path) -> int:
     raise AssertionError("no worker is running")
 
 
+@pytest.mark.system
 def test_weights_of_a_large_encoder_are_not_in_the_database_and_go_with_the_study(
     tmp_path, extreme, extreme_home
 ):

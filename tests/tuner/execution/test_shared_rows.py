@@ -121,9 +121,14 @@ def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does(alone):
         np.testing.assert_array_equal(mapped.curves[name], curve)
 
 
-@pytest.mark.soak
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("asked", [MAPPED, HELD], ids=["mapped", "held"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(MAPPED, id="mapped", marks=pytest.mark.system),
+        pytest.param(HELD, id="held", marks=pytest.mark.soak),
+    ],
+)
 def test_two_ray_train_workers_give_the_trial_of_one(asked, alone):
     resources = Resources(ranks=2)
     together = run(asked, partial(train_together, resources=resources), resources)

@@ -104,9 +104,11 @@ class World:
 
 @pytest.mark.parametrize(
     ("count", "apart"),  # faults, and seconds between them at most
-    [(len(FAULTS), 12), (soaked(20), 12)],
+    [
+        pytest.param(3, 4, marks=pytest.mark.system),
+        *(pytest.param(n, 12, marks=pytest.mark.soak) for n in (len(FAULTS), soaked(20))),
+    ],
 )
-@pytest.mark.soak
 @pytest.mark.timeout(3000)
 def test_every_study_ends_with_the_answer_of_an_undisturbed_one(
     new_home, tmp_path, data, count, apart
@@ -144,6 +146,7 @@ def test_every_study_ends_with_the_answer_of_an_undisturbed_one(
         assert result.modalities.a.model is not None
 
 
+@pytest.mark.system
 def test_a_cancelled_study_stops_within_seconds_and_keeps_its_trials(new_home, tmp_path, data):
     home = new_home(tmp_path / "home")
     with serving(home) as (_, url), client_of(home, url) as client:

@@ -199,7 +199,7 @@ def trained(dataset, epochs, strengths):
     return outcomes, scores
 
 
-@pytest.mark.soak
+@pytest.mark.system
 def test_on_digits_slow_learning_is_told_from_harm(digits):
     """After 20 epochs accuracy falls along λ; with as many as are named it does not."""
     outcomes, scores = trained(digits, 20, (0.0, 1.3))
