@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +23,7 @@ from tuner.data.formats.sources import is_uri
 from tuner.data.memory.spool import memory
 from tuner.errors import SubmissionError
 from tuner.service.guard.turns import FairQueue
+from tuner.service.processes.zygote import Zygote
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 
@@ -151,6 +151,7 @@ class Checker:
     def __init__(self, at_a_time: int = _CHECKS) -> None:
         self._queue = FairQueue(at_a_time)
         self._most_memory = memory() // at_a_time
+        self._zygote = Zygote("tuner.service.processes.check")
 
     async def check(
         self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
@@ -196,28 +197,16 @@ class Checker:
         self, task: str, source: str, options: dict[str, Any], name: str | None
     ) -> dict[str, Any]:
         request = {"task": task, "source": source, "options": options, "name": name}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # else a file of ours may be one of the same name in the working directory
-            "-m",
-            "tuner.service.processes.check",
-            str(self._memory(source)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
         try:
-            response = process.communicate(json.dumps(request).encode())
-            output, _ = await asyncio.wait_for(response, _CHECK_SECONDS)
+            asked = json.dumps(request | {"memory": self._memory(source)}).encode()
+            answer = self._zygote.answer(asked)
+            found: dict[str, Any] = json.loads(await asyncio.wait_for(answer, _CHECK_SECONDS))
         except TimeoutError:
             raise SubmissionError("the data set could not be checked in time") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode != 0:
-            raise SubmissionError("the data set could not be read: the file breaks its reader")
-        found: dict[str, Any] = json.loads(output)
+        except ValueError:  # it died before it had answered
+            raise SubmissionError(
+                "the data set could not be read: the file breaks its reader"
+            ) from None
         return found
 
     def _memory(self, source: str) -> int:

@@ -1,8 +1,8 @@
-"""Looks at data in a process of its own: `python -m tuner.service.processes.check BYTES`.
+"""Looks at data in processes of their own: what `tuner.service.processes.zygote` starts.
 
-Reads JSON `{task, source, options, name}` from standard input and writes JSON: for the task `check`
-what the study would be, for `inspect` what is in the data, or else all that is wrong. Its memory is
-bounded by BYTES: a hostile file ends this process, not the service.
+A request is JSON `{task, source, options, name, memory}`. The answer is, too: for the task `check`
+what the study would be, for `inspect` what is in the data, or else all that is wrong. A process may
+have so many bytes of memory: a hostile file ends it, not the service.
 """
 
 import json
@@ -10,6 +10,8 @@ import resource
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from tuner.service.processes.zygote import serve
 
 if TYPE_CHECKING:
     from tuner.data.inspection import Inspection
@@ -139,17 +141,27 @@ def _bounds() -> dict[str, Any]:
 _TASKS = {"check": check, "inspect": inspect}
 
 
-def main() -> None:
-    """Do what standard input asks for."""
-    limit = int(sys.argv[1])  # before anything is loaded that plans with the memory there is
+def answered(message: bytes) -> bytes:
+    """Do what a request asks for."""
+    request = json.loads(message)
+    limit = request["memory"]
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # mapped files do not count
-    request = json.load(sys.stdin)
     try:
         look = _TASKS[request["task"]]
         found = look(request["source"], request["options"], request["name"])
     except MemoryError:
         found = {"errors": ["takes more memory than the service gives to a data set."]}
-    json.dump(found, sys.stdout)
+    return json.dumps(found).encode()
+
+
+def main() -> None:
+    """Load what every check needs, by one of them, and look at what the service sends."""
+    import tuner.data.inspection
+    import tuner.models.training.loop
+    import tuner.search.cost  # noqa: F401
+
+    check("mfeat", {}, None)
+    serve(int(sys.argv[1]), answered)
 
 
 if __name__ == "__main__":
