@@ -20,6 +20,7 @@ from torch.nn import functional
 from tuner.models.alignment import symmetric_info_nce
 from tuner.models.compute.device import choose_device, full_precision, mixed_precision
 from tuner.models.compute.randomness import random_state, seeded, set_random_state
+from tuner.models.compute.ranks import Ranks
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.errors import TrainingDivergedError
@@ -41,7 +42,6 @@ from tuner.models.rows import Rows, TrainingData
 from tuner.models.training.checkpoint import Checkpoint
 from tuner.models.training.kept import Keeper, Validation
 from tuner.models.training.optimizer import StackedAdamW
-from tuner.models.training.ranks import Ranks
 from tuner.models.training.stacks import random_streams, stack_size
 from tuner.models.training.tensors import RowTensors
 from tuner.models.typing import Floats
@@ -239,9 +239,11 @@ class _StackTraining:
             with self._mixed():
                 projections = self._pair.a.project(embedding_a), self._pair.b.project(embedding_b)
             alignment = symmetric_info_nce(
-                *(self._ranks.gather(part.to(total.dtype), size) for part in projections),
+                *(part.to(total.dtype) for part in projections),
                 temperature=self._config.temperature,
                 same=None if self._same is None else self._same[order].to(self._device),
+                ranks=self._ranks,
+                batch=size,
             )
             total = total + self._strength * alignment
         total.sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it

@@ -39,7 +39,7 @@ def train_together(
 ) -> TrainingOutcome:
     """Train what was asked for on several ranks, as `train_in_worker` does on one.
 
-    See `tuner.models.training.ranks`.
+    See `tuner.models.compute.ranks`.
 
     Raises:
         RuntimeError: If a rank fails.
