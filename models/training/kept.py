@@ -117,7 +117,10 @@ class BestWeights:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.best.load_state_dict(state["best"])
-        self.tensors, self._extra = state["tensors"], state["extra"]
+        self.tensors = {
+            name: state["tensors"][name].to(value.device) for name, value in self.tensors.items()
+        }
+        self._extra = state["extra"]
 
 
 class CrossedAnswers:

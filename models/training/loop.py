@@ -1,9 +1,4 @@
-"""Training of stacked replicates at one alignment strength λ.
-
-L = L_task,A + L_task,B + λ·L_align (Fang et al., arXiv 2511.12121). At λ = 0 the alignment term
-is not computed at all. Pairs without a label take part in L_align only, which the paper does not
-have.
-"""
+"""Training of stacked replicates at one alignment strength λ: see `objective`."""
 
 import time
 from collections.abc import Sequence
@@ -15,10 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tuner.models.alignment import symmetric_info_nce
-from tuner.models.compute.device import choose_device, full_precision, mixed_precision
+from tuner.models.compute.device import choose_device, described, deterministic
 from tuner.models.compute.randomness import random_state, seeded, set_random_state
 from tuner.models.compute.ranks import Ranks
 from tuner.models.config import TrainingConfig
@@ -41,6 +34,8 @@ from tuner.models.outcome import (
 from tuner.models.rows import Rows, TrainingData
 from tuner.models.training.checkpoint import Checkpoint
 from tuner.models.training.kept import Keeper, Validation
+from tuner.models.training.memory import Portion, in_portions, replicates_that_fit
+from tuner.models.training.objective import Objective
 from tuner.models.training.optimizer import StackedAdamW
 from tuner.models.training.stacks import random_streams, stack_size
 from tuner.models.training.tensors import RowTensors
@@ -66,7 +61,8 @@ def train(
 ) -> TrainingOutcome:
     """Train one encoder pair per seed at λ = `strength`.
 
-    The result does not depend on `stack` but for rounding: replicates never mix.
+    The result does not depend on `stack` but for rounding: replicates never mix. Where memory runs
+    out, smaller stacks are trained, then one replicate with a part of its batch at a time.
 
     Args:
         data: Standardised rows.
@@ -77,25 +73,41 @@ def train(
             every λ.
         test: If given, also return the weights and the predictions for these rows, and in
             classification what the best validation accuracy keeps besides the least loss.
-        stack: Replicates that share one optimizer step; None chooses by shape and device.
+        stack: Replicates that share one optimizer step, at most; None chooses by shape and by what
+            fits on the device.
         device: `auto`, or a torch device.
         checkpoint: Where to go on from, and to keep what is not finished; it gives the same result.
 
     Raises:
         TrainingDivergedError: If a loss of any replicate is NaN or infinite.
+        NoMemoryError: If memory runs out for the least that can be trained at a time.
+        DeviceError: If the GPU is lost, or lacks the precision that is asked for.
         UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
         ValueError: If an encoder is still `auto`.
     """
     place = choose_device(device)
-    size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
     started = time.perf_counter()
-    parts = (
-        _StackTraining(
-            data, config, strength, seeds[first : first + size], place, test, null_seed=seeds[0]
-        ).run(checkpoint, first)
-        for first in range(0, len(seeds), size)
+    size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
+
+    def stack_of(own: Sequence[int], rows: int | None = None) -> _StackTraining:
+        return _StackTraining(
+            data, config, strength, own, place, test, null_seed=seeds[0], rows=rows
+        )
+
+    def trained(first: int, portion: Portion) -> TrainingOutcome:
+        own = seeds[first : first + portion.replicates]
+        return stack_of(own, portion.rows).run(checkpoint, first)
+
+    with deterministic(place) as nondeterministic:
+        if stack is None:
+            size = replicates_that_fit(size, lambda: stack_of(seeds[:1]).rehearse(), place)
+        whole = Portion(replicates=size)
+        outcome = reduce(joined, in_portions(trained, whole, len(seeds), config.batch_size, place))
+    return replace(
+        outcome,
+        seconds=time.perf_counter() - started,
+        environment=described(place, config.precision, nondeterministic),
     )
-    return replace(reduce(joined, parts), seconds=time.perf_counter() - started)
 
 
 class _StackTraining:
@@ -111,11 +123,13 @@ class _StackTraining:
         test: Rows | None = None,
         *,
         null_seed: int = 0,
+        rows: int | None = None,
     ) -> None:
         self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
         self._null_seed = null_seed
         self._data, self._test, self._ranks = data, test, Ranks()
-        self._at_a_time = _EVALUATED * config.batch_size
+        self._rows = rows
+        self._at_a_time = rows or _EVALUATED * config.batch_size
         self._train = self._tensors(data.train)
         same = data.train.same
         self._same = None if same is None else torch.from_numpy(same).to(self._train.place)
@@ -132,6 +146,15 @@ class _StackTraining:
         self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
         self._active = torch.arange(len(seeds))
         self._classifies = data.task == "classification"
+        self._objective = Objective(
+            self._pair,
+            config,
+            strength=strength,
+            classifies=self._classifies,
+            device=device,
+            ranks=self._ranks,
+            rows=None if self._pair.mixes_rows else rows,
+        )
         self._both = self._classifies and test is not None
         self._kept = {
             m: Keeper(branch, len(seeds), self._validation.count, both=self._both)
@@ -144,14 +167,17 @@ class _StackTraining:
         }
         self._steps = 0
 
+    @property
+    def _own_seeds(self) -> list[int]:
+        return [int(seed) for seed in self._seeds]
+
     def run(self, checkpoint: Checkpoint | None = None, part: int = 0) -> TrainingOutcome:
         with seeded(self._seeds[0]):  # for what a user's own encoder draws while it trains
             return self._run(checkpoint, part)
 
     def _run(self, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
         state = None if checkpoint is None else checkpoint.load(part)
-        # An earlier program kept less: its state is no beginning.
-        epoch = self._restore(state) if state is not None and "kept" in state else 0
+        epoch = self._restore(state) if state is not None and self._is_ours(state) else 0
         while epoch < self._config.epochs and len(self._active):
             self._record(epoch, self._train_epoch())
             self._record(epoch, self._validate(epoch))
@@ -161,10 +187,19 @@ class _StackTraining:
                 checkpoint.save(part, self._state(epoch))
         return self._outcome()
 
+    def _is_ours(self, state: dict[str, Any]) -> bool:
+        """Whether training goes on from a state, or has to begin.
+
+        An earlier program kept less, and a stack of other size, for which memory ran out or did not
+        yet, has other seeds.
+        """
+        return "kept" in state and state.get("seeds", self._own_seeds) == self._own_seeds
+
     def _state(self, epoch: int) -> dict[str, Any]:
         """Return all that training goes on from: every tensor, and every source of randomness."""
         return {
             "epoch": epoch,
+            "seeds": self._own_seeds,
             "steps": self._steps,
             "tensors": {
                 modality: {name: value.detach() for name, value in branch.tensors().items()}
@@ -229,28 +264,24 @@ class _StackTraining:
         replicates, size = order.shape
         labelled = self._train.labelled[order].sum(-1).to(self._device)
         batch = self._train.take(self._own(order), replicates)
-        embedding_a, output_a = self._apply("a", batch)
-        embedding_b, output_b = self._apply("b", batch)
-        task_a = self._task_loss(output_a, batch, labelled)
-        task_b = self._task_loss(output_b, batch, labelled)
-        total = task_a + task_b
-        alignment = torch.zeros_like(task_a)
-        if self._strength > 0:
-            with self._mixed():
-                projections = self._pair.a.project(embedding_a), self._pair.b.project(embedding_b)
-            alignment = symmetric_info_nce(
-                *(part.to(total.dtype) for part in projections),
-                temperature=self._config.temperature,
-                same=None if self._same is None else self._same[order].to(self._device),
-                ranks=self._ranks,
-                batch=size,
-            )
-            total = total + self._strength * alignment
-        total.sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+        losses = self._objective.backward(
+            batch,
+            labelled,
+            size=size,
+            same=None if self._same is None else self._same[order].to(self._device),
+        )
         self._ranks.sum_gradients(self._pair.parameters())
         self._optimizer.step()
-        tasks = self._ranks.sum(torch.stack([task_a.detach(), task_b.detach()]))
-        return torch.cat([tasks, alignment.detach()[None]])
+        return torch.cat([self._ranks.sum(losses[:2]), losses[2:]])
+
+    def rehearse(self) -> int:
+        """Do what training does once; return the bytes of the rows, for all replicates the same."""
+        with seeded(self._seeds[0]):
+            self._pair.train()
+            batch = torch.arange(min(self._config.batch_size, self._train.count))
+            self._step(batch.to(self._train.place).expand(len(self._active), -1))
+            self._validated(once=True)
+        return self._train.device_bytes + self._validation.device_bytes
 
     def _tensors(self, rows: Rows) -> RowTensors:
         return RowTensors.of(rows, self._device)
@@ -258,32 +289,6 @@ class _StackTraining:
     def _own(self, order: Tensor) -> Tensor:
         """Return what this rank takes of a batch, one replicate after another."""
         return order[:, self._ranks.share(order.shape[1])].reshape(-1)
-
-    def _mixed(self) -> torch.autocast:
-        return mixed_precision(self._device, self._config.precision)
-
-    def _apply(
-        self, modality: str, rows: RowTensors, *, exact: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Embed and predict; the answers are float32, whatever the products were in.
-
-        With `exact` these are float32, too: what is measured is what a registered encoder answers.
-        """
-        with full_precision(self._device) if exact else self._mixed():
-            embedding, output = self._branches[modality](*rows.of_modality(modality))
-        return embedding.to(rows.labelled.dtype), output.to(rows.labelled.dtype)
-
-    def _task_loss(self, output: Tensor, rows: RowTensors, labelled: Tensor) -> Tensor:
-        """Return the loss of each replicate's rows over so many labelled ones, (replicates,)."""
-        return self._row_losses(output, rows).sum(-1) / labelled.clamp(min=1)
-
-    def _row_losses(self, output: Tensor, rows: RowTensors) -> Tensor:
-        """Return the loss of each row, 0 where it has no label, (replicates, rows)."""
-        if self._classifies:
-            return functional.cross_entropy(  # several times as fast as along the last axis
-                output.mT, rows.y, reduction="none", ignore_index=-1
-            )
-        return (output.squeeze(-1) - rows.y).abs() * rows.labelled
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, Tensor]:
@@ -295,8 +300,9 @@ class _StackTraining:
                 curves[f"validation_accuracy_{modality}"] = seen.accuracy
         return curves
 
-    def _validated(self) -> dict[str, Validation]:
-        """Return what validation rows say of each modality."""
+    @torch.no_grad()
+    def _validated(self, *, once: bool = False) -> dict[str, Validation]:
+        """Return what validation rows, or only the first that are looked at, say of each side."""
         self._pair.eval()
         replicates, rows = len(self._active), self._validation
         labelled = rows.labelled.sum().to(self._device)
@@ -304,8 +310,8 @@ class _StackTraining:
         each: dict[str, list[tuple[Tensor, ...]]] = {m: [] for m in self._branches}
         for part in rows.parts(self._at_a_time, replicates):
             for modality in self._branches:
-                _, output = self._apply(modality, part)
-                losses = self._row_losses(output, part)
+                _, output = self._objective.apply(modality, part)
+                losses = self._objective.row_losses(output, part)
                 sums[modality][0] += losses.sum(-1) / labelled.clamp(min=1)
                 if not self._classifies:
                     continue
@@ -314,6 +320,8 @@ class _StackTraining:
                 sums[modality][1] += right.sum(-1) / labelled.clamp(min=1)
                 if self._both:
                     each[modality].append((losses, codes.int(), right))
+            if once:
+                break
         return {m: self._validation_of(sums[m], each[m]) for m in self._branches}
 
     def _validation_of(self, sums: Tensor, each: list[tuple[Tensor, ...]]) -> Validation:
@@ -403,10 +411,14 @@ class _StackTraining:
         rows = self._tensors(self._data.validation)
         index = torch.from_numpy(spread_rows(rows.count)).to(rows.place)
         rows = rows.take(index, 1).stacked(len(self._seeds))
-        a, b = (self._apply(m, rows, exact=True)[0].cpu().numpy() for m in self._branches)
+        parts = list(rows.split(self._rows or rows.count))
+        a, b = (
+            torch.cat([self._objective.apply(m, part, exact=True)[0].cpu() for part in parts], 1)
+            for m in self._branches
+        )
         compared = [
             similarities_and_null(one, other, seed=self._null_seed)
-            for one, other in zip(a, b, strict=True)
+            for one, other in zip(a.numpy(), b.numpy(), strict=True)
         ]
         names = compared[0][0]
         return {
@@ -422,7 +434,7 @@ class _StackTraining:
     def _predict(self, rows: RowTensors) -> dict[str, NDArray[np.generic]]:
         parts = [
             [
-                self._data.decode(self._apply(m, part, exact=True)[1].cpu().numpy())
+                self._data.decode(self._objective.apply(m, part, exact=True)[1].cpu().numpy())
                 for m in self._branches
             ]
             for part in rows.parts(self._at_a_time, len(self._seeds))

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,19 @@ class RowTensors:
                 .to(self.device, non_blocking=True)
             )
         )
+
+    @property
+    def device_bytes(self) -> int:
+        """What these rows take of a device, if they lie there; 0 where they are in memory."""
+        if self.place.type == "cpu":
+            return 0
+        return sum(each.nbytes for each in vars(self).values() if isinstance(each, Tensor))
+
+    def split(self, size: int) -> Iterator["RowTensors"]:
+        """Yield a batch, (replicates, rows, …), at most `size` rows at a time."""
+        for start in range(0, self.count, size):
+            part = slice(start, start + size)
+            yield self._each(itemgetter((slice(None), part)))
 
     def parts(self, size: int, replicates: int) -> Iterator["RowTensors"]:
         """Yield all rows, at most `size` at a time; every replicate sees the same ones."""
