@@ -59,12 +59,12 @@ def given_device(gpus: float) -> torch.device:
         hide_gpus()
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise DeviceError(f"--gpus {gpus:g}: {_why_no_gpu()}")
+        raise DeviceError(f"--gpus {gpus:g}: {why_no_gpu()}")
     torch.cuda.set_per_process_memory_fraction(float(min(gpus, 1.0)))
     return torch.device("cuda")
 
 
-def _why_no_gpu() -> str:
+def why_no_gpu() -> str:
     """Say why torch sees no GPU, and what to do."""
     driver = _driver()
     if torch.backends.mps.is_built() and torch.backends.mps.is_available():
@@ -280,6 +280,16 @@ def full_precision(device: torch.device) -> Iterator[None]:
     kept = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
     with torch.autocast(device.type, enabled=False), cudnn.flags(**kept, allow_tf32=False):
         yield
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Copy values to a device; from memory to a GPU while the next are made ready.
+
+    Only from pinned memory does the copy not wait, and what computes with it waits on the GPU.
+    """
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def prepare_process(threads: int = 1) -> None:

@@ -352,7 +352,7 @@ class _StackTraining:
         if bool(going_on.all()):
             return
         self._active = self._active[going_on]
-        select = going_on.to(self._device)
+        select = going_on.nonzero().squeeze(1).to(self._device)  # see `BestWeights.keep`
         self._optimizer.select(select)
         others = [one for one in self._pair.parameters() if not one.requires_grad]
         for value in (*others, *self._pair.buffers()):

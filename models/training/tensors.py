@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tuner.data.memory.spool import will_read
-from tuner.models.compute.device import place_of_rows
+from tuner.models.compute.device import place_of_rows, send
 from tuner.models.rows import Rows
 from tuner.models.typing import Array
 
@@ -89,10 +89,8 @@ class RowTensors:
     def take(self, index: Tensor, replicates: int) -> "RowTensors":
         """Gather each replicate's batch: `index` is (replicates · batch,)."""
         return self._each(
-            lambda values: (
-                values.index_select(0, index)
-                .view(replicates, -1, *values.shape[1:])
-                .to(self.device, non_blocking=True)
+            lambda values: send(
+                values.index_select(0, index).view(replicates, -1, *values.shape[1:]), self.device
             )
         )
 

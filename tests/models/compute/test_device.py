@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tuner.models.compute.device import (
     deterministic,
     given_device,
     mixed_precision,
+    send,
 )
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
@@ -189,6 +191,14 @@ def test_a_gpu_computes_by_deterministic_algorithms_and_says_what_has_none(monke
         torch.are_deterministic_algorithms_enabled(),
         torch.backends.cudnn.allow_tf32,
     )
+
+
+def test_batches_from_memory_go_to_a_gpu_from_pinned_memory():
+    """Of which a copy does not wait; a stand-in, because there is no GPU."""
+    values = MagicMock(device=CPU)
+    assert send(values, GPU) is values.pin_memory().to(GPU, non_blocking=True)
+    there = torch.ones(2)
+    assert send(there, CPU) is there
 
 
 def test_a_cpu_needs_no_other_algorithms():
