@@ -1,6 +1,7 @@
 """The answer of a study, from its finished trials."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -91,6 +92,7 @@ def conclude(
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
         cost=_cost(finished, wall_seconds),
+        environments=_environments(finished),
         mlflow=None,
     )
     tested: dict[Target, dict[str, np.ndarray]] = {
@@ -401,6 +403,16 @@ def _calibrated(outcome: TrainingOutcome) -> CalibratedSimilarity | None:
     beyond = calibrations(outcome.similarity, outcome.similarity_null)
     parts = {name: Calibrated(**vars(one)) for name, one in beyond.items()}
     return CalibratedSimilarity(**parts) if parts else None
+
+
+def _environments(finished: Sequence[FinishedTrial]) -> tuple[dict[str, str], ...]:
+    """Where and how trials were trained, the commonest first; of old ones it is not known."""
+    counts = Counter(
+        tuple(trial.outcome.environment.items())
+        for trial in finished
+        if trial.outcome is not None and trial.outcome.environment
+    )
+    return tuple(dict(words) for words, _ in counts.most_common())
 
 
 def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:

@@ -22,6 +22,7 @@ from tuner.tracking.run_content import (
     answer_points,
     answer_tags,
     dataset_fields,
+    environment_tags,
     progress_points,
     study_params,
     study_tags,
@@ -208,7 +209,11 @@ class RunMirror:
             reason = str(trial.reason)
             log(client, run_id, params=params, tags={_REASON: reason, _NOTE: reason})
         else:
-            log(client, run_id, points=trial_points(study, outcome, ended), params=params)
+            tags, points = (
+                environment_tags(outcome.environment),
+                trial_points(study, outcome, ended),
+            )
+            log(client, run_id, points=points, params=params, tags=tags)
             if request.phase == "search":
                 log(client, parent, points=progress_points(study, request, outcome, ended))
         client.set_terminated(run_id, "FAILED" if outcome is None else "FINISHED", ended)

@@ -102,6 +102,9 @@ def test_a_trial_shows_what_was_asked_and_measured(tracker, client, classificati
     assert told["p"] == pytest.approx((1 + (null >= similarity.mean()).sum()) / 201)
     assert run.data.metrics["similarity_svcca_null_quantile"] == pytest.approx(np.sort(null)[190])
     assert run.data.metrics["steps"] == trial.outcome.steps
+    assert trial.outcome.environment["device"] == "cpu"
+    for name, words in trial.outcome.environment.items():
+        assert run.data.tags[f"tuner.{name}"] == words
 
 
 def test_curves_are_complete(tracker, client, classification):
@@ -212,14 +215,17 @@ def test_the_answer_is_logged(tracker, client, classification, tmp_path):
     folder.mkdir()
     (folder / "report.html").write_text("<p>report</p>")
     (folder / "lambda_curve.png").write_bytes(b"png")
-    links = tracker.finish(classification.result, folder)
-    assert tracker.finish(classification.result, folder) == links
+    environments = ({"device": "cuda", "gpu": "NVIDIA T4"}, {"device": "cuda", "gpu": "another"})
+    result = classification.result.model_copy(update={"environments": environments})
+    links = tracker.finish(result, folder)
+    assert tracker.finish(result, folder) == links
     run = client.get_run(links.run_id)
     assert run.info.status == "FINISHED"
     names = {file.path for file in client.list_artifacts(links.run_id)}
     assert names == {"spec.json", "result.json", "report.html", "lambda_curve.png"}
     assert run.data.tags["tuner.verdict.b"] == "do not align"
     assert run.data.tags["tuner.lambda.a"] == "0.4"
+    assert run.data.tags["tuner.gpu"] == "NVIDIA T4"
     note = run.data.tags["mlflow.note.content"]
     assert "| Modality A | align | 0.4 | 0.05 to 1.5 |" in note
     assert len(client.get_metric_history(links.run_id, "lambda_a")) == 1
