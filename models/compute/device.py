@@ -134,8 +134,9 @@ def memory_size(device: torch.device) -> int | None:
     """Bytes that this process may take of a device: its part of a GPU; None for a CPU."""
     if device.type != "cuda":
         return None
-    part = torch.cuda.get_per_process_memory_fraction(device)
-    return int(part * torch.cuda.get_device_properties(device).total_memory)
+    number = torch.cuda.current_device() if device.index is None else device.index
+    part = torch.cuda.get_per_process_memory_fraction(number)  # which wants a number
+    return int(part * torch.cuda.get_device_properties(number).total_memory)
 
 
 def peak_memory(device: torch.device, work: Callable[[], object]) -> int:
@@ -223,9 +224,11 @@ def described(
 def place_of_rows(device: torch.device, size: int) -> torch.device:
     """Return where rows of so many bytes lie for training on a device: there, or else in memory.
 
-    Half of a GPU's free memory is left to parameters and activations.
+    Half of a GPU's free memory, or of this process's part of it, is left to parameters and
+    activations.
     """
-    if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] // 2:
+    part = memory_size(device)
+    if part is not None and size > min(part, torch.cuda.mem_get_info(device)[0]) // 2:
         return torch.device("cpu")
     return device
 

@@ -209,7 +209,7 @@ class _StackTraining:
             "optimizer": self._optimizer.state_dict(),
             "orders": [order.get_state() for order in self._orders],
             "random": random_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
+            "random_cuda": [torch.cuda.get_rng_state()] if self._device.type == "cuda" else [],
             "kept": {m: keeper.state_dict() for m, keeper in self._kept.items()},
             **{name: getattr(self, f"_{name}") for name in _PROGRESS},
         }
@@ -228,7 +228,7 @@ class _StackTraining:
             order.set_state(value)
         set_random_state(state["random"])
         if state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+            torch.cuda.set_rng_state(state["random_cuda"][0])
         for modality, keeper in self._kept.items():
             keeper.load_state_dict(state["kept"][modality])
         for name in _PROGRESS:

@@ -40,11 +40,7 @@ class Portion:
         Raises:
             NoMemoryError: If this is one row of one replicate, or there are other processes.
         """
-        if Ranks().count > 1:
-            raise NoMemoryError(
-                "memory ran out in one of the processes that train together (--ranks), and the "
-                "others cannot know: use more of them, a smaller --batch-size or a smaller encoder"
-            )
+        _check_alone()
         if self.replicates > 1:
             return replace(self, replicates=self.replicates // 2)
         rows = self.rows or batch
@@ -90,6 +86,14 @@ def in_portions(
     return results
 
 
+def _check_alone() -> None:
+    if Ranks().count > 1:
+        raise NoMemoryError(
+            "memory ran out in one of the processes that train together (--ranks), and the others "
+            "cannot know: use more of them, a smaller --batch-size or a smaller encoder"
+        )
+
+
 def attempt(work: Callable[[], _Result], device: torch.device) -> _Result | None:
     """Do something; None if memory ran out, which is given back then.
 
@@ -115,6 +119,9 @@ def replicates_that_fit(most: int, rehearse: Callable[[], int], device: torch.de
         rehearse: Does with one replicate what training does, and returns the bytes of its rows,
             which all replicates share.
         device: Where they are trained; a CPU's memory sets no bound.
+
+    Raises:
+        NoMemoryError: If memory runs out even so in one of several processes.
     """
     size = memory_size(device)
     if size is None or most == 1:
@@ -127,7 +134,9 @@ def replicates_that_fit(most: int, rehearse: Callable[[], int], device: torch.de
 
     peak = attempt(lambda: peak_memory(device, rehearsed), device)
     fitting = 1
-    if peak is not None:
+    if peak is None:
+        _check_alone()
+    else:
         release_memory(device)
         fitting = int(_USED * size - shared) // max(1, peak - shared)
     return Ranks().least(max(1, min(most, fitting)), device)

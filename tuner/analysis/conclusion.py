@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -72,7 +72,7 @@ def conclude(
     Raises:
         StudyFailedError: If the baseline could not be trained with fresh seeds.
     """
-    confirmation = _Confirmation.of(study, finished)
+    confirmation, environments = _Confirmation.of(study, finished), _environments(finished)
     known = {target: confirmation.known(target, choice) for target, choice in choices.items()}
     a, b = confirmation.modality("a", known["a"]), confirmation.modality("b", known["b"])
     result = StudyResult(
@@ -92,14 +92,15 @@ def conclude(
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
         cost=_cost(finished, wall_seconds),
-        environments=_environments(finished),
+        environments=environments,
         mlflow=None,
     )
     tested: dict[Target, dict[str, np.ndarray]] = {
         "a": confirmation.tested(result.registered_strength("a")),
         "b": confirmation.tested(result.registered_strength("b")),
     }
-    update = {"headline": headline(result), "guess": guess_of(study, tested)}
+    warnings = (*result.warnings, *_of_precision(environments))  # no headline depends on these
+    update = {"headline": headline(result), "guess": guess_of(study, tested), "warnings": warnings}
     return result.model_copy(update=update)
 
 
@@ -413,6 +414,17 @@ def _environments(finished: Sequence[FinishedTrial]) -> tuple[dict[str, str], ..
         if trial.outcome is not None and trial.outcome.environment
     )
     return tuple(dict(words) for words, _ in counts.most_common())
+
+
+def _of_precision(environments: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Warn of trials that were not all trained in the same precision, as GPUs of two kinds do."""
+    used = sorted({words.get("precision", "") for words in environments})
+    if len(used) < 2:
+        return ()
+    return (
+        f"Some trials were trained in {' and others in '.join(used)}, as their GPUs differ: train "
+        "with --precision float32, or on GPUs of one kind.",
+    )
 
 
 def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:

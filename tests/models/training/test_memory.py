@@ -237,6 +237,20 @@ def test_a_rank_cannot_train_less_alone(monkeypatch):
         Portion(replicates=4).halved(128)
 
 
+def test_a_rank_without_memory_for_a_rehearsal_does_not_keep_the_others_waiting(monkeypatch):
+    ranks = Ranks()
+    ranks.count = 2
+    monkeypatch.setattr(memory, "Ranks", lambda: ranks)
+    monkeypatch.setattr(memory, "memory_size", lambda device: 1000)
+    monkeypatch.setattr(memory, "peak_memory", lambda device, work: work())
+
+    def rehearse():
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(NoMemoryError, match="train together"):
+        replicates_that_fit(4, rehearse, CPU)
+
+
 def test_a_state_of_a_larger_stack_is_no_beginning_of_a_smaller_one(monkeypatch, tmp_path):
     expected = trained(stack=2)
     out_of_memory_beyond(monkeypatch, "predictions", 2)  # after all epochs were trained
@@ -290,6 +304,9 @@ def test_a_cpu_has_no_bound_and_a_gpu_its_part(monkeypatch):
     class Card:
         total_memory = 1000
 
-    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 0.25)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Card)
-    assert devices.memory_size(torch.device("cuda")) == 250
+    parts = {0: 0.25, 1: 0.5}
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda number: parts[number])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: Card)
+    assert devices.memory_size(torch.device("cuda", 0)) == 250
+    assert devices.memory_size(torch.device("cuda")) == 500

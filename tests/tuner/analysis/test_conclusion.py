@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tuner.analysis.conclusion import _environments, curve, curve_point
+from tuner.analysis.conclusion import _environments, _of_precision, curve, curve_point
 from tuner.study.result import CurvePoint
 
 
@@ -53,3 +53,11 @@ def test_an_answer_says_where_its_trials_were_trained_the_commonest_first(classi
     assert _environments(finished) == ({"gpu": "H100"}, {"gpu": "T4"})
     assert _environments([failed, on()]) == ()
     assert _environments(classification.finished) == (dict(trial.outcome.environment),)
+
+
+def test_an_answer_from_two_precisions_says_so():
+    half, full = {"precision": "bfloat16"}, {"precision": "float32"}
+    assert _of_precision([half, half | {"gpu": "H100"}]) == ()
+    assert _of_precision([]) == ()
+    (words,) = _of_precision([full, half])
+    assert words.startswith("Some trials were trained in bfloat16 and others in float32")
