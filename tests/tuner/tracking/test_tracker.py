@@ -15,6 +15,7 @@ from sqlalchemy import update
 
 from tuner.errors import TrackingError
 from tuner.storage.tables import TrialRow
+from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
 from tuner.tracking.connection import TAG_FINGERPRINT, connect, redacted
 from tuner.tracking.run_content import trial_points
 from tuner.tracking.tracker import StudyTracker
@@ -142,6 +143,23 @@ def test_a_failed_trial_says_why(tracker, client, classification):
     reason = next(t.reason for t in classification.finished if t.reason)
     assert [run.data.tags["tuner.reason"] for run in failed] == [reason]
     assert failed[0].data.tags["mlflow.note.content"] == reason
+
+
+def test_a_trial_that_the_machine_failed_has_another_run_once_it_is_trained(
+    tracker, client, classification, store
+):
+    study = classification.study
+    trial = next(t for t in classification.finished if t.request.phase == "search" and t.outcome)
+    request = replace(trial.request, number=99)
+    for number, outcome in ((1, None), (2, trial.outcome)):
+        reason = None if outcome else "NoMemoryError: memory ran out"
+        store.record(study.id, FinishedTrial(request=request, outcome=outcome, reason=reason))
+        tracker.sync()
+        tracker._mirror.forget()  # as another process does
+        store.forget_failed(study.id, OF_THE_MACHINE)
+        own = [run for run in runs(client, study)[1] if run.data.tags["tuner.number"] == "99"]
+        assert len(own) == number
+    assert {run.info.status for run in own} == {"FAILED", "FINISHED"}
 
 
 def test_the_study_shows_its_data_and_spec(tracker, client, classification):
