@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -66,15 +66,13 @@ def train(
 
     Args:
         data: Standardised rows.
-        config: How to build and train, with encoders that are named: see
-            `tuner.models.encoders.kinds.resolve`.
+        config: How to build and train, with encoders that are named: see `encoders.kinds.resolve`.
         strength: λ, at least 0.
         seeds: One per replicate. The same seed means the same initial weights and batch order at
             every λ.
         test: If given, also return the weights and the predictions for these rows, and in
             classification what the best validation accuracy keeps besides the least loss.
-        stack: Replicates that share one optimizer step, at most; None chooses by shape and by what
-            fits on the device.
+        stack: Replicates that share a step, at most; None chooses by shape and by memory.
         device: `auto`, or a torch device.
         checkpoint: Where to go on from, and to keep what is not finished; it gives the same result.
 
@@ -85,29 +83,57 @@ def train(
         UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
         ValueError: If an encoder is still `auto`.
     """
-    place = choose_device(device)
-    started = time.perf_counter()
-    size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
+    place, started = choose_device(device), time.perf_counter()
+    stacks = _Stacks(data, config, strength, seeds, place, test, checkpoint)
+    with deterministic(place) as nondeterministic:
+        outcome = stacks.train(stack)
+    how = described(place, config.precision, nondeterministic)
+    return replace(outcome, seconds=time.perf_counter() - started, environment=how)
 
-    def stack_of(own: Sequence[int], rows: int | None = None) -> _StackTraining:
-        return _StackTraining(
-            data, config, strength, own, place, test, null_seed=seeds[0], rows=rows
+
+@dataclass(frozen=True, eq=False)
+class _Stacks:
+    """What `train` is asked for, as one stack of replicates after another."""
+
+    data: TrainingData
+    config: TrainingConfig
+    strength: float
+    seeds: Sequence[int]
+    device: torch.device
+    test: Rows | None
+    checkpoint: Checkpoint | None
+
+    def train(self, most: int | None) -> TrainingOutcome:
+        """Train stacks of `most` replicates, or of as many as are fast and fit in memory."""
+        count, config = len(self.seeds), self.config
+        size = most or stack_size(
+            config, rows=self.data.train.count, replicates=count, device=self.device
+        )
+        if most is None:
+            size = replicates_that_fit(size, self._rehearse, self.device)
+        whole = Portion(replicates=size)
+        return reduce(
+            joined, in_portions(self._trained, whole, count, config.batch_size, self.device)
         )
 
-    def trained(first: int, portion: Portion) -> TrainingOutcome:
-        own = seeds[first : first + portion.replicates]
-        return stack_of(own, portion.rows).run(checkpoint, first)
+    def _rehearse(self) -> int:
+        return self._stack(self.seeds[:1]).rehearse()
 
-    with deterministic(place) as nondeterministic:
-        if stack is None:
-            size = replicates_that_fit(size, lambda: stack_of(seeds[:1]).rehearse(), place)
-        whole = Portion(replicates=size)
-        outcome = reduce(joined, in_portions(trained, whole, len(seeds), config.batch_size, place))
-    return replace(
-        outcome,
-        seconds=time.perf_counter() - started,
-        environment=described(place, config.precision, nondeterministic),
-    )
+    def _trained(self, first: int, portion: Portion) -> TrainingOutcome:
+        own = self.seeds[first : first + portion.replicates]
+        return self._stack(own, portion.rows).run(self.checkpoint, first)
+
+    def _stack(self, own: Sequence[int], rows: int | None = None) -> "_StackTraining":
+        return _StackTraining(
+            self.data,
+            self.config,
+            self.strength,
+            own,
+            self.device,
+            self.test,
+            null_seed=self.seeds[0],
+            rows=rows,
+        )
 
 
 class _StackTraining:
@@ -146,15 +172,7 @@ class _StackTraining:
         self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
         self._active = torch.arange(len(seeds))
         self._classifies = data.task == "classification"
-        self._objective = Objective(
-            self._pair,
-            config,
-            strength=strength,
-            classifies=self._classifies,
-            device=device,
-            ranks=self._ranks,
-            rows=None if self._pair.mixes_rows else rows,
-        )
+        self._objective = self._objective_of(rows)
         self._both = self._classifies and test is not None
         self._kept = {
             m: Keeper(branch, len(seeds), self._validation.count, both=self._both)
@@ -166,6 +184,17 @@ class _StackTraining:
             for name in curve_names(data.task)
         }
         self._steps = 0
+
+    def _objective_of(self, rows: int | None) -> Objective:
+        return Objective(
+            self._pair,
+            self._config,
+            strength=self._strength,
+            classifies=self._classifies,
+            device=self._device,
+            ranks=self._ranks,
+            rows=None if self._pair.mixes_rows else rows,
+        )
 
     @property
     def _own_seeds(self) -> list[int]:

@@ -52,6 +52,10 @@ KINDS = {
     "transformer": ((32, 16), (24, 12)),
     "cnn": ((3, 32, 32), (1, 28, 28)),
     "vit": ((3, 32, 32), (3, 32, 32)),
+    "logmel-transformer": ((4000, 1), (3000, 1)),
+    "logmel-cnn": ((4000, 1), (3000, 1)),
+    "tokens": ((12,), (8,)),  # ids
+    "text": ((12,), (8,)),  # words
 }
 STUDY = ("--trials", "4", "--replicates", "2", "--confirm-replicates", "2", "--epochs", "3")
 
@@ -125,20 +129,21 @@ def needs_gpu() -> None:
         raise Unmet("SKIP", "needs a GPU")
 
 
-def world(
-    shapes: tuple[tuple[int, ...], tuple[int, ...]] = KINDS["mlp"], rows: int = 1200
-) -> TrainingData:
-    """Two views of ten classes, in noise."""
+def world(kind: str = "mlp", rows: int = 1200) -> TrainingData:
+    """Two views of ten classes, in noise, for a kind of encoder."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 10, rows)
 
     def side(shape: tuple[int, ...]) -> np.ndarray:
+        if kind in ("tokens", "text"):
+            ids = y[:, None] * 5 + rng.integers(0, 20, (rows, *shape))
+            return ids if kind == "tokens" else np.array([" ".join(map(str, row)) for row in ids])
         centres = rng.normal(size=(10, *shape))
         return (0.5 * centres[y] + rng.normal(size=(rows, *shape))).astype(np.float32)
 
-    return TrainingData.of(
-        from_arrays({"a": side(shapes[0]), "b": side(shapes[1]), "y": y}, name="w")
-    )
+    a, b = map(side, KINDS[kind])
+    dataset = from_arrays({"a": a, "b": b, "y": y}, name="w")
+    return TrainingData.of(dataset, ids=(kind == "tokens", kind == "tokens"))
 
 
 def trained(
@@ -173,7 +178,7 @@ def of_kind(kind: str) -> tuple[TrainingData, TrainingConfig]:
     """Rows and configuration of a kind of encoder: few where there is no GPU."""
     epochs, rows = (2, 1200) if device().type == "cuda" else (1, 300)
     update = {"encoder_a": kind, "encoder_b": kind, "epochs": epochs, "precision": "auto"}
-    return world(KINDS[kind], rows), SMALL.model_copy(update=update)
+    return world(kind, rows), SMALL.model_copy(update=update)
 
 
 # The checks

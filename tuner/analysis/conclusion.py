@@ -72,7 +72,7 @@ def conclude(
     Raises:
         StudyFailedError: If the baseline could not be trained with fresh seeds.
     """
-    confirmation, environments = _Confirmation.of(study, finished), _environments(finished)
+    confirmation = _Confirmation.of(study, finished)
     known = {target: confirmation.known(target, choice) for target, choice in choices.items()}
     a, b = confirmation.modality("a", known["a"]), confirmation.modality("b", known["b"])
     result = StudyResult(
@@ -92,16 +92,14 @@ def conclude(
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
         cost=_cost(finished, wall_seconds),
-        environments=environments,
         mlflow=None,
     )
     tested: dict[Target, dict[str, np.ndarray]] = {
         "a": confirmation.tested(result.registered_strength("a")),
         "b": confirmation.tested(result.registered_strength("b")),
     }
-    warnings = (*result.warnings, *_of_precision(environments))  # no headline depends on these
-    update = {"headline": headline(result), "guess": guess_of(study, tested), "warnings": warnings}
-    return result.model_copy(update=update)
+    update: dict[str, Any] = {"headline": headline(result), "guess": guess_of(study, tested)}
+    return result.model_copy(update=update | _where_trained(result, finished))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -404,6 +402,12 @@ def _calibrated(outcome: TrainingOutcome) -> CalibratedSimilarity | None:
     beyond = calibrations(outcome.similarity, outcome.similarity_null)
     parts = {name: Calibrated(**vars(one)) for name, one in beyond.items()}
     return CalibratedSimilarity(**parts) if parts else None
+
+
+def _where_trained(result: StudyResult, finished: Sequence[FinishedTrial]) -> dict[str, Any]:
+    environments = _environments(finished)
+    warnings = (*result.warnings, *_of_precision(environments))
+    return {"environments": environments, "warnings": warnings}
 
 
 def _environments(finished: Sequence[FinishedTrial]) -> tuple[dict[str, str], ...]:
