@@ -36,7 +36,7 @@ _ARRAYS = (
     "similarity",
     "similarity_null",
 )
-_SCALARS = ("strength", "steps", "seconds")
+_SCALARS = ("strength", "steps", "seconds", "environment")
 
 
 def curve_names(task: str) -> tuple[str, ...]:
@@ -95,6 +95,9 @@ class TrainingOutcome:
             given.
         by_accuracy: What another rule keeps; None for regression, where there is no other, and
             unless test rows were given.
+        environment: Where and how it was computed: `device`, `precision`, `torch` (its version),
+            `deterministic` (yes, or why not), and on a GPU `gpu` (its name), `cuda` and `tf32`.
+            Empty where it was trained before this was written down.
         rules: Per modality, what all of these were kept by: see `kept_by`.
     """
 
@@ -110,6 +113,7 @@ class TrainingOutcome:
     weights: dict[str, dict[str, Floats]] | None
     similarity_null: dict[str, Floats] = field(default_factory=dict)
     by_accuracy: KeptByAccuracy | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, Rule] = field(default_factory=_all_by_loss)
 
     def kept_by(self, rules: Mapping[str, Rule]) -> "TrainingOutcome":
@@ -157,7 +161,9 @@ class TrainingOutcome:
         for modality, state in (self.weights or {}).items():
             for name, values in state.items():
                 arrays[f"weights/{modality}/{name}"] = values
-        scalars = {name: getattr(self, name) for name in _SCALARS}
+        scalars = {name: getattr(self, name) for name in _SCALARS} | {
+            "environment": dict(self.environment)
+        }
         arrays["scalars"] = np.frombuffer(json.dumps(scalars).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
         with ZipFile(buffer, "w") as archive:

@@ -19,7 +19,7 @@ from tuner.data.formats.sources import is_uri
 from tuner.errors import PutOffError, SpecError, StudyInUseError
 from tuner.execution.cluster import default_workers, ray_cluster
 from tuner.execution.interrupts import interrupts_wait
-from tuner.execution.room import Room
+from tuner.execution.room import Room, check_sharing
 from tuner.models.encoders.source import search_path
 from tuner.search.phase import trials_of
 from tuner.search.plan import Plan
@@ -33,7 +33,7 @@ from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec, spec_from_options
 from tuner.study.study import Study, read_dataset
-from tuner.study.trial import FinishedTrial, TrialRequest
+from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
 from tuner.tracking.publish import load_publishing, publish
 from tuner.tracking.tracker import StudyTracker
@@ -146,11 +146,17 @@ def check_gpus(spec: StudySpec, settings: Settings) -> None:
     """Do nothing if this machine has the GPUs of a training; CPUs are shared where they are few.
 
     Raises:
-        SpecError: If it has not: Ray would wait for them for ever.
+        SpecError: If it has not: Ray would wait for them for ever. Or if ranks would share one.
     """
+    check_sharing(spec)
     if settings.ray_address is not None or not spec.gpus:
         return
-    words = Room.of_this_machine().lacks(spec.model_copy(update={"cpus": 1, "ranks": 1}))
+    room = Room.of_this_machine()
+    if not room.gpus:
+        from tuner.models.compute.device import why_no_gpu
+
+        raise SpecError(f"--gpus {spec.gpus:g}: {why_no_gpu()}")
+    words = room.lacks(spec.model_copy(update={"cpus": 1, "ranks": 1}))
     if words is not None:
         raise SpecError(f"--gpus {spec.gpus:g}: the study {words}. Ask for less, or leave it out.")
 
@@ -171,6 +177,8 @@ def opened(
         shorter=study.shorter,
         budget=study.budget,
     )
+    if row.result is None:  # what the machine failed for is tried again
+        store.forget_failed(study.id, OF_THE_MACHINE)
     return store.trials(study.id), row
 
 
@@ -377,5 +385,11 @@ def _training(resources: "Resources", checkpoints: str | None) -> "Train":
 
     path = search_path()
     if resources.ranks == 1:
-        return partial(train_in_worker, threads=resources.cpus, checkpoints=checkpoints, path=path)
+        return partial(
+            train_in_worker,
+            threads=resources.cpus,
+            checkpoints=checkpoints,
+            gpus=resources.gpus,
+            path=path,
+        )
     return partial(train_together, resources=resources, checkpoints=checkpoints, path=path)

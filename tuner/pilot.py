@@ -51,6 +51,7 @@ def pilot(
     work = train or partial(
         train_in_worker,
         threads=study.spec.cpus,
+        gpus=study.spec.gpus,
         checkpoints=settings.checkpoints(study.id),
         path=search_path(),
     )
@@ -76,10 +77,6 @@ def _check(spec: StudySpec, settings: Settings) -> None:
             "--nuisance out"
         )
     check_gpus(spec, settings)
-    if not spec.gpus:
-        from tuner.models.compute.device import hide_gpus
-
-        hide_gpus()
 
 
 def _trained(request: TrialRequest, study: Study, work: Train) -> FinishedTrial:

@@ -1,1 +1,1 @@
-"""Where and how numbers are computed: the device, its precision, fast kernels."""
+"""Where and how numbers are computed: device, precision, fast kernels, several processes."""

@@ -18,6 +18,7 @@ from tuner.models.encoders.built_in.sequence import SequenceEncoder
 from tuner.models.encoders.custom import build_own_encoder
 from tuner.models.encoders.kinds import check_shape, is_module
 from tuner.models.encoders.replicated import Replicated
+from tuner.models.encoders.source import PREFIX
 from tuner.models.encoders.stacked import StackedLinear, StackedMLP
 from tuner.models.typing import Shape
 
@@ -38,6 +39,7 @@ class Branch(nn.Module):
         padded: bool,
     ) -> None:
         super().__init__()
+        self._is_own = is_module(kind) and not kind.startswith(PREFIX)
         self.encoder = _encoder(kind, shape, config, generators, padded=padded)
         self.head = StackedLinear(config.embedding, outputs, generators)
         self.projection = _projection(config.projection, config, generators)
@@ -91,6 +93,13 @@ class Branch(nn.Module):
             tensors[name].data = torch.from_numpy(weights[name].copy())
         self.load_extra_state(_unpacked_extra_state(weights))
 
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether what it does to a row in training may depend on the others of its batch."""
+        return self._is_own or (
+            isinstance(self.encoder, Replicated) and self.encoder.normalises_batches
+        )
+
     def project(self, embedding: Tensor) -> Tensor:
         """Return the L2-normalised projections of embeddings, (replicates, rows, width)."""
         return functional.normalize(self.projection(embedding), dim=-1)
@@ -128,6 +137,11 @@ class EncoderPair(nn.Module):
             Branch(kind, shape, outputs, config, generators, padded=masked)
             for kind, shape, masked in zip(kinds, inputs, padded, strict=True)
         )
+
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether an encoder may look at its batch as a whole."""
+        return self.a.mixes_rows or self.b.mixes_rows
 
 
 def packed_extra_state(state: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:

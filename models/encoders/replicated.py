@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tuner.models.compute.randomness import seeded
 
@@ -55,6 +56,11 @@ class Replicated(nn.Module):
             self.register_buffer(name.replace(".", "/"), value, persistent=name in stored)
         fixed: set[str] = getattr(copies[0], "fixed_tensors", set)()
         self.fixed_tensors = frozenset(name.replace(".", "/") for name in fixed)
+
+    @property
+    def normalises_batches(self) -> bool:
+        """Whether a layer of it normalises by the rows of a batch."""
+        return any(isinstance(part, _BatchNorm) for part in self._template.modules())
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Map (replicates, rows, …) to (replicates, rows, embedding)."""

@@ -1,1 +1,1 @@
-"""Training of stacked replicates: the loop, its tensors, optimizer, checkpoints and ranks."""
+"""Training of stacked replicates: the loop, its tensors, optimizer and checkpoints."""

@@ -26,12 +26,14 @@ class Checkpoint:
         self._every, self._last = every, time.monotonic()
 
     def load(self, part: int) -> dict[str, Any] | None:
-        """Return the last state of a part of the training; None if there is none."""
+        """Return the last state of a part of the training, in memory; None if there is none."""
         try:
             content = self._files.cat_file(self._path(part))
         except FileNotFoundError:
             return None
-        state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
         return state
 
     def is_due(self) -> bool:

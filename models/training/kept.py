@@ -91,12 +91,15 @@ class BestWeights:
 
     def keep(self, branch: Branch, active: Tensor, values: Tensor, epoch: int) -> None:
         """Copy the weights of the replicates that are better now: see `BestEpoch.improve`."""
-        better = self.best.improve(active, values, epoch)
-        kept = active[better]
+        better = self.best.improve(active, values, epoch).nonzero().squeeze(1)
+        if not len(better):
+            return
+        # By numbers, which go to a GPU once: of a mask it would tell the host the size each time.
+        device = next(iter(self.tensors.values())).device
+        source, target = better.to(device), active[better].to(device)
         for name, value in branch.tensors().items():
-            self.tensors[name][kept.to(value.device)] = value[better.to(value.device)]
-        if bool(better.any()):
-            self._extra = branch.extra_state()
+            self.tensors[name][target] = value[source]
+        self._extra = branch.extra_state()
 
     def load_into(self, branch: Branch) -> None:
         """Give a branch the weights that are kept."""
@@ -117,7 +120,10 @@ class BestWeights:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.best.load_state_dict(state["best"])
-        self.tensors, self._extra = state["tensors"], state["extra"]
+        self.tensors = {
+            name: state["tensors"][name].to(value.device) for name, value in self.tensors.items()
+        }
+        self._extra = state["extra"]
 
 
 class CrossedAnswers:

@@ -1,13 +1,8 @@
-"""Training of stacked replicates at one alignment strength λ.
-
-L = L_task,A + L_task,B + λ·L_align (Fang et al., arXiv 2511.12121). At λ = 0 the alignment term
-is not computed at all. Pairs without a label take part in L_align only, which the paper does not
-have.
-"""
+"""Training of stacked replicates at one alignment strength λ: see `objective`."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -15,11 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from tuner.models.alignment import symmetric_info_nce
-from tuner.models.compute.device import choose_device, full_precision, mixed_precision
+from tuner.models.compute.device import choose_device, described, deterministic
 from tuner.models.compute.randomness import random_state, seeded, set_random_state
+from tuner.models.compute.ranks import Ranks
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.errors import TrainingDivergedError
@@ -40,8 +34,9 @@ from tuner.models.outcome import (
 from tuner.models.rows import Rows, TrainingData
 from tuner.models.training.checkpoint import Checkpoint
 from tuner.models.training.kept import Keeper, Validation
+from tuner.models.training.memory import Portion, in_portions, replicates_that_fit
+from tuner.models.training.objective import Objective
 from tuner.models.training.optimizer import StackedAdamW
-from tuner.models.training.ranks import Ranks
 from tuner.models.training.stacks import random_streams, stack_size
 from tuner.models.training.tensors import RowTensors
 from tuner.models.typing import Floats
@@ -66,36 +61,79 @@ def train(
 ) -> TrainingOutcome:
     """Train one encoder pair per seed at λ = `strength`.
 
-    The result does not depend on `stack` but for rounding: replicates never mix.
+    The result does not depend on `stack` but for rounding: replicates never mix. Where memory runs
+    out, smaller stacks are trained, then one replicate with a part of its batch at a time.
 
     Args:
         data: Standardised rows.
-        config: How to build and train, with encoders that are named: see
-            `tuner.models.encoders.kinds.resolve`.
+        config: How to build and train, with encoders that are named: see `encoders.kinds.resolve`.
         strength: λ, at least 0.
         seeds: One per replicate. The same seed means the same initial weights and batch order at
             every λ.
         test: If given, also return the weights and the predictions for these rows, and in
             classification what the best validation accuracy keeps besides the least loss.
-        stack: Replicates that share one optimizer step; None chooses by shape and device.
+        stack: Replicates that share a step, at most; None chooses by shape and by memory.
         device: `auto`, or a torch device.
         checkpoint: Where to go on from, and to keep what is not finished; it gives the same result.
 
     Raises:
         TrainingDivergedError: If a loss of any replicate is NaN or infinite.
+        NoMemoryError: If memory runs out for the least that can be trained at a time.
+        DeviceError: If the GPU is lost, or lacks the precision that is asked for.
         UnsupportedShapeError: If an encoder does not take inputs of its modality's shape.
         ValueError: If an encoder is still `auto`.
     """
-    place = choose_device(device)
-    size = stack or stack_size(config, rows=data.train.count, replicates=len(seeds), device=place)
-    started = time.perf_counter()
-    parts = (
-        _StackTraining(
-            data, config, strength, seeds[first : first + size], place, test, null_seed=seeds[0]
-        ).run(checkpoint, first)
-        for first in range(0, len(seeds), size)
-    )
-    return replace(reduce(joined, parts), seconds=time.perf_counter() - started)
+    place, started = choose_device(device), time.perf_counter()
+    stacks = _Stacks(data, config, strength, seeds, place, test, checkpoint)
+    with deterministic(place) as nondeterministic:
+        outcome = stacks.train(stack)
+    how = described(place, config.precision, nondeterministic)
+    return replace(outcome, seconds=time.perf_counter() - started, environment=how)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stacks:
+    """What `train` is asked for, as one stack of replicates after another."""
+
+    data: TrainingData
+    config: TrainingConfig
+    strength: float
+    seeds: Sequence[int]
+    device: torch.device
+    test: Rows | None
+    checkpoint: Checkpoint | None
+
+    def train(self, most: int | None) -> TrainingOutcome:
+        """Train stacks of `most` replicates, or of as many as are fast and fit in memory."""
+        count, config = len(self.seeds), self.config
+        size = most or stack_size(
+            config, rows=self.data.train.count, replicates=count, device=self.device
+        )
+        if most is None:
+            size = replicates_that_fit(size, self._rehearse, self.device)
+        whole = Portion(replicates=size)
+        return reduce(
+            joined, in_portions(self._trained, whole, count, config.batch_size, self.device)
+        )
+
+    def _rehearse(self) -> int:
+        return self._stack(self.seeds[:1]).rehearse()
+
+    def _trained(self, first: int, portion: Portion) -> TrainingOutcome:
+        own = self.seeds[first : first + portion.replicates]
+        return self._stack(own, portion.rows).run(self.checkpoint, first)
+
+    def _stack(self, own: Sequence[int], rows: int | None = None) -> "_StackTraining":
+        return _StackTraining(
+            self.data,
+            self.config,
+            self.strength,
+            own,
+            self.device,
+            self.test,
+            null_seed=self.seeds[0],
+            rows=rows,
+        )
 
 
 def seconds_a_step(
@@ -135,11 +173,13 @@ class _StackTraining:
         test: Rows | None = None,
         *,
         null_seed: int = 0,
+        rows: int | None = None,
     ) -> None:
         self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
         self._null_seed = null_seed
         self._data, self._test, self._ranks = data, test, Ranks()
-        self._at_a_time = _EVALUATED * config.batch_size
+        self._rows = rows
+        self._at_a_time = rows or _EVALUATED * config.batch_size
         self._train = self._tensors(data.train)
         same = data.train.same
         self._same = None if same is None else torch.from_numpy(same).to(self._train.place)
@@ -156,6 +196,7 @@ class _StackTraining:
         self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
         self._active = torch.arange(len(seeds))
         self._classifies = data.task == "classification"
+        self._objective = self._objective_of(rows)
         self._both = self._classifies and test is not None
         self._kept = {
             m: Keeper(branch, len(seeds), self._validation.count, both=self._both)
@@ -168,14 +209,28 @@ class _StackTraining:
         }
         self._steps = 0
 
+    def _objective_of(self, rows: int | None) -> Objective:
+        return Objective(
+            self._pair,
+            self._config,
+            strength=self._strength,
+            classifies=self._classifies,
+            device=self._device,
+            ranks=self._ranks,
+            rows=None if self._pair.mixes_rows else rows,
+        )
+
+    @property
+    def _own_seeds(self) -> list[int]:
+        return [int(seed) for seed in self._seeds]
+
     def run(self, checkpoint: Checkpoint | None = None, part: int = 0) -> TrainingOutcome:
         with seeded(self._seeds[0]):  # for what a user's own encoder draws while it trains
             return self._run(checkpoint, part)
 
     def _run(self, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
         state = None if checkpoint is None else checkpoint.load(part)
-        # An earlier program kept less: its state is no beginning.
-        epoch = self._restore(state) if state is not None and "kept" in state else 0
+        epoch = self._restore(state) if state is not None and self._is_ours(state) else 0
         while epoch < self._config.epochs and len(self._active):
             self._record(epoch, self._train_epoch())
             self._record(epoch, self._validate(epoch))
@@ -197,10 +252,19 @@ class _StackTraining:
             steps, seconds = steps + 1, time.perf_counter() - started
         return seconds / steps
 
+    def _is_ours(self, state: dict[str, Any]) -> bool:
+        """Whether training goes on from a state, or has to begin.
+
+        An earlier program kept less, and a stack of other size, for which memory ran out or did not
+        yet, has other seeds.
+        """
+        return "kept" in state and state.get("seeds", self._own_seeds) == self._own_seeds
+
     def _state(self, epoch: int) -> dict[str, Any]:
         """Return all that training goes on from: every tensor, and every source of randomness."""
         return {
             "epoch": epoch,
+            "seeds": self._own_seeds,
             "steps": self._steps,
             "tensors": {
                 modality: {name: value.detach() for name, value in branch.tensors().items()}
@@ -210,7 +274,7 @@ class _StackTraining:
             "optimizer": self._optimizer.state_dict(),
             "orders": [order.get_state() for order in self._orders],
             "random": random_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [],
+            "random_cuda": [torch.cuda.get_rng_state()] if self._device.type == "cuda" else [],
             "kept": {m: keeper.state_dict() for m, keeper in self._kept.items()},
             **{name: getattr(self, f"_{name}") for name in _PROGRESS},
         }
@@ -229,7 +293,7 @@ class _StackTraining:
             order.set_state(value)
         set_random_state(state["random"])
         if state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+            torch.cuda.set_rng_state(state["random_cuda"][0])
         for modality, keeper in self._kept.items():
             keeper.load_state_dict(state["kept"][modality])
         for name in _PROGRESS:
@@ -265,26 +329,24 @@ class _StackTraining:
         replicates, size = order.shape
         labelled = self._train.labelled[order].sum(-1).to(self._device)
         batch = self._train.take(self._own(order), replicates)
-        embedding_a, output_a = self._apply("a", batch)
-        embedding_b, output_b = self._apply("b", batch)
-        task_a = self._task_loss(output_a, batch, labelled)
-        task_b = self._task_loss(output_b, batch, labelled)
-        total = task_a + task_b
-        alignment = torch.zeros_like(task_a)
-        if self._strength > 0:
-            with self._mixed():
-                projections = self._pair.a.project(embedding_a), self._pair.b.project(embedding_b)
-            alignment = symmetric_info_nce(
-                *(self._ranks.gather(part.to(total.dtype), size) for part in projections),
-                temperature=self._config.temperature,
-                same=None if self._same is None else self._same[order].to(self._device),
-            )
-            total = total + self._strength * alignment
-        total.sum().backward()  # type: ignore[no-untyped-call]  # torch has no type for it
+        losses = self._objective.backward(
+            batch,
+            labelled,
+            size=size,
+            same=None if self._same is None else self._same[order].to(self._device),
+        )
         self._ranks.sum_gradients(self._pair.parameters())
         self._optimizer.step()
-        tasks = self._ranks.sum(torch.stack([task_a.detach(), task_b.detach()]))
-        return torch.cat([tasks, alignment.detach()[None]])
+        return torch.cat([self._ranks.sum(losses[:2]), losses[2:]])
+
+    def rehearse(self) -> int:
+        """Do what training does once; return the bytes of the rows, for all replicates the same."""
+        with seeded(self._seeds[0]):
+            self._pair.train()
+            batch = torch.arange(min(self._config.batch_size, self._train.count))
+            self._step(batch.to(self._train.place).expand(len(self._active), -1))
+            self._validated(once=True)
+        return self._train.device_bytes + self._validation.device_bytes
 
     def _tensors(self, rows: Rows) -> RowTensors:
         return RowTensors.of(rows, self._device)
@@ -292,32 +354,6 @@ class _StackTraining:
     def _own(self, order: Tensor) -> Tensor:
         """Return what this rank takes of a batch, one replicate after another."""
         return order[:, self._ranks.share(order.shape[1])].reshape(-1)
-
-    def _mixed(self) -> torch.autocast:
-        return mixed_precision(self._device, self._config.precision)
-
-    def _apply(
-        self, modality: str, rows: RowTensors, *, exact: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Embed and predict; the answers are float32, whatever the products were in.
-
-        With `exact` these are float32, too: what is measured is what a registered encoder answers.
-        """
-        with full_precision(self._device) if exact else self._mixed():
-            embedding, output = self._branches[modality](*rows.of_modality(modality))
-        return embedding.to(rows.labelled.dtype), output.to(rows.labelled.dtype)
-
-    def _task_loss(self, output: Tensor, rows: RowTensors, labelled: Tensor) -> Tensor:
-        """Return the loss of each replicate's rows over so many labelled ones, (replicates,)."""
-        return self._row_losses(output, rows).sum(-1) / labelled.clamp(min=1)
-
-    def _row_losses(self, output: Tensor, rows: RowTensors) -> Tensor:
-        """Return the loss of each row, 0 where it has no label, (replicates, rows)."""
-        if self._classifies:
-            return functional.cross_entropy(  # several times as fast as along the last axis
-                output.mT, rows.y, reduction="none", ignore_index=-1
-            )
-        return (output.squeeze(-1) - rows.y).abs() * rows.labelled
 
     @torch.no_grad()
     def _validate(self, epoch: int) -> dict[str, Tensor]:
@@ -329,8 +365,9 @@ class _StackTraining:
                 curves[f"validation_accuracy_{modality}"] = seen.accuracy
         return curves
 
-    def _validated(self) -> dict[str, Validation]:
-        """Return what validation rows say of each modality."""
+    @torch.no_grad()
+    def _validated(self, *, once: bool = False) -> dict[str, Validation]:
+        """Return what validation rows, or only the first that are looked at, say of each side."""
         self._pair.eval()
         replicates, rows = len(self._active), self._validation
         labelled = rows.labelled.sum().to(self._device)
@@ -338,8 +375,8 @@ class _StackTraining:
         each: dict[str, list[tuple[Tensor, ...]]] = {m: [] for m in self._branches}
         for part in rows.parts(self._at_a_time, replicates):
             for modality in self._branches:
-                _, output = self._apply(modality, part)
-                losses = self._row_losses(output, part)
+                _, output = self._objective.apply(modality, part)
+                losses = self._objective.row_losses(output, part)
                 sums[modality][0] += losses.sum(-1) / labelled.clamp(min=1)
                 if not self._classifies:
                     continue
@@ -348,6 +385,8 @@ class _StackTraining:
                 sums[modality][1] += right.sum(-1) / labelled.clamp(min=1)
                 if self._both:
                     each[modality].append((losses, codes.int(), right))
+            if once:
+                break
         return {m: self._validation_of(sums[m], each[m]) for m in self._branches}
 
     def _validation_of(self, sums: Tensor, each: list[tuple[Tensor, ...]]) -> Validation:
@@ -378,7 +417,7 @@ class _StackTraining:
         if bool(going_on.all()):
             return
         self._active = self._active[going_on]
-        select = going_on.to(self._device)
+        select = going_on.nonzero().squeeze(1).to(self._device)  # see `BestWeights.keep`
         self._optimizer.select(select)
         others = [one for one in self._pair.parameters() if not one.requires_grad]
         for value in (*others, *self._pair.buffers()):
@@ -437,10 +476,14 @@ class _StackTraining:
         rows = self._tensors(self._data.validation)
         index = torch.from_numpy(spread_rows(rows.count)).to(rows.place)
         rows = rows.take(index, 1).stacked(len(self._seeds))
-        a, b = (self._apply(m, rows, exact=True)[0].cpu().numpy() for m in self._branches)
+        parts = list(rows.split(self._rows or rows.count))
+        a, b = (
+            torch.cat([self._objective.apply(m, part, exact=True)[0].cpu() for part in parts], 1)
+            for m in self._branches
+        )
         compared = [
             similarities_and_null(one, other, seed=self._null_seed)
-            for one, other in zip(a, b, strict=True)
+            for one, other in zip(a.numpy(), b.numpy(), strict=True)
         ]
         names = compared[0][0]
         return {
@@ -456,7 +499,7 @@ class _StackTraining:
     def _predict(self, rows: RowTensors) -> dict[str, NDArray[np.generic]]:
         parts = [
             [
-                self._data.decode(self._apply(m, part, exact=True)[1].cpu().numpy())
+                self._data.decode(self._objective.apply(m, part, exact=True)[1].cpu().numpy())
                 for m in self._branches
             ]
             for part in rows.parts(self._at_a_time, len(self._seeds))

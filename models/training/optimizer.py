@@ -60,7 +60,7 @@ class StackedAdamW:
             parameter.grad = None
 
     def select(self, replicates: Tensor) -> None:
-        """Keep the replicates where the mask is true, of the parameters, too."""
+        """Keep these replicates, numbers or a mask of them, of the parameters, too."""
         for parameter in self._parameters:
             parameter.data = parameter.data[replicates]
         self._mean = [values[replicates] for values in self._mean]

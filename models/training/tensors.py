@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tuner.data.memory.spool import will_read
-from tuner.models.compute.device import place_of_rows
+from tuner.models.compute.device import place_of_rows, send
 from tuner.models.rows import Rows
 from tuner.models.typing import Array
 
@@ -88,12 +89,23 @@ class RowTensors:
     def take(self, index: Tensor, replicates: int) -> "RowTensors":
         """Gather each replicate's batch: `index` is (replicates · batch,)."""
         return self._each(
-            lambda values: (
-                values.index_select(0, index)
-                .view(replicates, -1, *values.shape[1:])
-                .to(self.device, non_blocking=True)
+            lambda values: send(
+                values.index_select(0, index).view(replicates, -1, *values.shape[1:]), self.device
             )
         )
+
+    @property
+    def device_bytes(self) -> int:
+        """What these rows take of a device, if they lie there; 0 where they are in memory."""
+        if self.place.type == "cpu":
+            return 0
+        return sum(each.nbytes for each in vars(self).values() if isinstance(each, Tensor))
+
+    def split(self, size: int) -> Iterator["RowTensors"]:
+        """Yield a batch, (replicates, rows, …), at most `size` rows at a time."""
+        for start in range(0, self.count, size):
+            part = slice(start, start + size)
+            yield self._each(itemgetter((slice(None), part)))
 
     def parts(self, size: int, replicates: int) -> Iterator["RowTensors"]:
         """Yield all rows, at most `size` at a time; every replicate sees the same ones."""

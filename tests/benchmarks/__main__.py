@@ -1,6 +1,6 @@
 """`make bench`: every line is a ratio, or a figure, of one run on this machine.
 
-Usage: python -m tests.benchmarks [steps] [study]; tests.benchmarks.decisions says how good
+Usage: python -m tests.benchmarks [steps] [loss] [study]; tests.benchmarks.decisions says how good
 answers are, and tests.benchmarks.reproduce tries the paper's findings again.
 """
 
@@ -22,13 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 BATCHES = (128, 256, 512)
+LOSSES = ((128, 64), (8192, 64), (16384, 64), (32768, 64))  # rows and width; the last two in strips
 ROUNDS = 5
 STARTS = 5
 LONG = ("--trials", "60", "--replicates", "6")  # a study of about two minutes
 
 
 def main() -> None:
-    wanted = set(sys.argv[1:]) or {"steps", "study"}
+    wanted = set(sys.argv[1:]) or {"steps", "loss", "study"}
     table = Table(title=f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}")
     for heading in ("", "what", "ours", "baseline", "ratio", "aim"):
         table.add_column(heading)
@@ -36,6 +37,8 @@ def main() -> None:
         _study(table)
     if "steps" in wanted:
         _steps(table)
+    if "loss" in wanted:
+        _loss(table)
     Console(width=130).print(table)
 
 
@@ -140,6 +143,16 @@ def _steps(table: Table) -> None:
         table.add_row(
             "d", f"model-steps a second and core, batch {batch}, plain loop", f"{ours:.0f}",
             f"{plain:.0f}", f"{ratio:.2f}", "≥ 2",
+        )  # fmt: skip
+
+
+def _loss(table: Table) -> None:
+    for rows, width in LOSSES:
+        found = json.loads(_python("loss", str(rows), str(width)))
+        square = rows**2 * 4 / 2**20
+        table.add_row(
+            "f", f"MiB of the loss of {rows:,} rows ({found['seconds'] * 1e3:,.1f} ms), their "
+            "square", f"{found['mib']:.0f}", f"{square:.0f}", f"{found['mib'] / square:.2f}", "",
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from tuner.models import alignment
 from tuner.models.alignment import symmetric_info_nce
 
 
@@ -51,6 +52,22 @@ def test_value_and_gradient_are_those_of_cross_entropy(replicates, rows, width, 
     torch.testing.assert_close(ours_grads, theirs_grads, rtol=1e-8, atol=1e-8)
 
 
+def naive_without_same(a: Tensor, b: Tensor, temperature: float, same: Tensor) -> Tensor:
+    """The textbook form with rows left out, each in turn."""
+    losses = []
+    for one_a, one_b, codes in zip(a, b, same.tolist(), strict=True):
+        terms = []
+        for i in range(len(codes)):
+            kept = [j for j in range(len(codes)) if j == i or codes[j] != codes[i]]
+            own = torch.tensor(kept.index(i))
+            terms += [
+                functional.cross_entropy(one @ other[kept].T / temperature, own)
+                for one, other in ((one_a[i], one_b), (one_b[i], one_a))
+            ]
+        losses.append(torch.stack(terms).mean())
+    return torch.stack(losses)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     replicates=st.integers(1, 3),
@@ -62,22 +79,52 @@ def test_rows_that_are_the_same_are_no_negatives(replicates, rows, temperature, 
     a, b = projections(replicates, rows, 4, seed)
     same = torch.randint(0, 6, (replicates, rows), generator=torch.Generator().manual_seed(seed))
     ours = symmetric_info_nce(a, b, temperature=temperature, same=same)
-    naive = []
-    for one_a, one_b, codes in zip(a, b, same.tolist(), strict=True):
-        terms = []
-        for i in range(rows):
-            kept = [j for j in range(rows) if j == i or codes[j] != codes[i]]
-            terms += [
-                functional.cross_entropy(one_a[i] @ one_b[kept].T / temperature, own)
-                + functional.cross_entropy(one_b[i] @ one_a[kept].T / temperature, own)
-                for own in [torch.tensor(kept.index(i))]
-            ]
-        naive.append(torch.stack(terms).mean() / 2)
-    theirs = torch.stack(naive)
+    theirs = naive_without_same(a, b, temperature, same)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     ours_grads = torch.autograd.grad(ours.sum(), (a, b))
     theirs_grads = torch.autograd.grad(theirs.sum(), (a, b))
     torch.testing.assert_close(ours_grads, theirs_grads, rtol=1e-8, atol=1e-8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    replicates=st.integers(1, 3),
+    rows=st.integers(1, 24),
+    temperature=st.floats(0.005, 5),
+    strip=st.integers(1, 5000),
+    groups=st.sampled_from([None, 1, 6]),
+    seed=st.integers(0, 99),
+)
+def test_strips_of_any_size_give_the_same(replicates, rows, temperature, strip, groups, seed):
+    a, b = projections(replicates, rows, 4, seed)
+    weights = torch.arange(1.0, replicates + 1, dtype=torch.float64)
+    same, theirs = None, by_cross_entropy(a, b, temperature)
+    if groups is not None:
+        generator = torch.Generator().manual_seed(seed)
+        same = torch.randint(0, groups, (replicates, rows), generator=generator)
+        theirs = naive_without_same(a, b, temperature, same)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "_MATRIX_BYTES", 0)
+        patch.setattr(alignment, "_STRIP_BYTES", strip)
+        ours = symmetric_info_nce(a, b, temperature=temperature, same=same)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    ours_grads = torch.autograd.grad((ours * weights).sum(), (a, b))
+    theirs_grads = torch.autograd.grad((theirs * weights).sum(), (a, b))
+    torch.testing.assert_close(ours_grads, theirs_grads, rtol=1e-8, atol=1e-8)
+
+
+def test_memory_grows_with_the_rows_not_with_their_square(monkeypatch):
+    """Strips are asked for from a size on that does not depend on what is to be trained."""
+    strips = []
+    whole = alignment._StripInfoNCE.apply
+    monkeypatch.setattr(
+        alignment._StripInfoNCE, "apply", lambda *given: strips.append(1) or whole(*given)
+    )
+    monkeypatch.setattr(alignment, "_MATRIX_BYTES", 64**2 * 8)
+    for rows, expected in ((64, 0), (65, 1)):
+        a, b = projections(2, rows, 3, 0)
+        symmetric_info_nce(a, b, temperature=0.1)
+        assert len(strips) == expected
 
 
 @pytest.mark.parametrize("rows", [64, 512])  # below and above what shares one call

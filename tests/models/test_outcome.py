@@ -49,6 +49,7 @@ def outcome(
             else None
         ),
         by_accuracy=kept_by_accuracy(rng, replicates) if both else None,
+        environment={"device": "cpu", "torch": "2"} if measured else {},
     )
 
 

@@ -1,6 +1,8 @@
 """The answer of a study, from its finished trials."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -80,8 +82,8 @@ def conclude(
         "a": confirmation.tested(result.registered_strength("a")),
         "b": confirmation.tested(result.registered_strength("b")),
     }
-    update = {"headline": headline(result), "guess": guess_of(study, tested)}
-    return result.model_copy(update=update)
+    update: dict[str, Any] = {"headline": headline(result), "guess": guess_of(study, tested)}
+    return result.model_copy(update=update | _where_trained(result, finished))
 
 
 def curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoint, ...]:
@@ -173,6 +175,33 @@ def _calibrated(outcome: TrainingOutcome) -> CalibratedSimilarity | None:
     beyond = calibrations(outcome.similarity, outcome.similarity_null)
     parts = {name: Calibrated(**vars(one)) for name, one in beyond.items()}
     return CalibratedSimilarity(**parts) if parts else None
+
+
+def _where_trained(result: StudyResult, finished: Sequence[FinishedTrial]) -> dict[str, Any]:
+    environments = _environments(finished)
+    warnings = (*result.warnings, *_of_precision(environments))
+    return {"environments": environments, "warnings": warnings}
+
+
+def _environments(finished: Sequence[FinishedTrial]) -> tuple[dict[str, str], ...]:
+    """Where and how trials were trained, the commonest first; of old ones it is not known."""
+    counts = Counter(
+        tuple(trial.outcome.environment.items())
+        for trial in finished
+        if trial.outcome is not None and trial.outcome.environment
+    )
+    return tuple(dict(words) for words, _ in counts.most_common())
+
+
+def _of_precision(environments: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Warn of trials that were not all trained in the same precision, as GPUs of two kinds do."""
+    used = sorted({words.get("precision", "") for words in environments})
+    if len(used) < 2:
+        return ()
+    return (
+        f"Some trials were trained in {' and others in '.join(used)}, as their GPUs differ: train "
+        "with --precision float32, or on GPUs of one kind.",
+    )
 
 
 def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:

@@ -12,6 +12,8 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.trial import TrialRequest
 
+_TIMEOUT = 600  # seconds that a rank waits for the others
+
 
 @ray.remote(num_cpus=0)
 class _Mailbox:
@@ -39,22 +41,23 @@ def train_together(
 ) -> TrainingOutcome:
     """Train what was asked for on several ranks, as `train_in_worker` does on one.
 
-    See `tuner.models.training.ranks`.
+    See `tuner.models.compute.ranks`.
 
     Raises:
         RuntimeError: If a rank fails.
     """
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train.torch import TorchConfig, TorchTrainer
 
     each = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
     mailbox = _Mailbox.remote()  # type: ignore[attr-defined]  # ray.remote adds it
     rows = SharedRows.of(data, test)
-    asked = ray.put((request, rows, config, resources.cpus, checkpoints, path))
+    asked = ray.put((request, rows, config, resources, checkpoints, path))
     with tempfile.TemporaryDirectory(prefix="tuner-train-") as scratch:
         TorchTrainer(
             _train_rank,
             train_loop_config={"asked": [asked], "mailbox": mailbox},
+            torch_config=TorchConfig(timeout_s=_TIMEOUT),
             scaling_config=ScalingConfig(
                 num_workers=resources.ranks,
                 use_gpu=resources.gpus > 0,
@@ -68,10 +71,17 @@ def train_together(
 def _train_rank(given: dict[str, Any]) -> None:
     from ray.train import get_context
 
-    request, rows, config, threads, checkpoints, path = ray.get(given["asked"][0])
+    request, rows, config, resources, checkpoints, path = ray.get(given["asked"][0])
     data, test = rows.get()
     outcome = train_in_worker(
-        request, data, config, test, threads=threads, checkpoints=checkpoints, path=path
+        request,
+        data,
+        config,
+        test,
+        threads=resources.cpus,
+        checkpoints=checkpoints,
+        gpus=resources.gpus,
+        path=path,
     )
     if get_context().get_world_rank() == 0:
         ray.get(given["mailbox"].put.remote(outcome.to_bytes()))

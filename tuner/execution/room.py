@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tuner.errors import PutOffError
+from tuner.errors import PutOffError, SpecError
 from tuner.execution.interrupts import raise_if_unheard
 from tuner.study.spec import StudySpec
 
@@ -76,6 +76,20 @@ class Room:
 
 def _count(number: float, unit: str) -> str:
     return f"{number:g} {unit}{'' if number == 1 else 's'}"
+
+
+def check_sharing(spec: StudySpec) -> None:
+    """Do nothing unless the processes that train a trial of a study together would share a GPU.
+
+    Raises:
+        SpecError: If they would.
+    """
+    if spec.ranks > 1 and 0 < spec.gpus < 1:
+        raise SpecError(
+            f"--gpus {spec.gpus:g} --ranks {spec.ranks}: processes that train a trial together "
+            "cannot share a GPU, which NCCL refuses. Give each a whole one (--gpus 1), or leave "
+            "--ranks out"
+        )
 
 
 def available_cpus() -> int:

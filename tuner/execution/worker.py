@@ -8,6 +8,7 @@ from ray import tune
 
 from tuner.execution.shared_rows import SharedRows
 from tuner.models.config import TrainingConfig
+from tuner.models.errors import DeviceError
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.trial import TrialRequest
@@ -23,6 +24,7 @@ def train_request(
     test: Rows,
     *,
     checkpoints: str | None = None,
+    device: str = "auto",
 ) -> TrainingOutcome:
     """Train what was asked for; only a confirmation sees test rows.
 
@@ -32,6 +34,7 @@ def train_request(
         config: How to train.
         test: Test rows.
         checkpoints: Folder or URI of the study's unfinished trainings; None keeps none.
+        device: `auto`, or a torch device.
     """
     from tuner.models.training.checkpoint import Checkpoint
     from tuner.models.training.loop import train
@@ -45,6 +48,7 @@ def train_request(
             strength=request.strength,
             seeds=request.seeds,
             test=test if request.phase == "confirm" else None,
+            device=device,
             checkpoint=checkpoint,
         )
     finally:  # a worker that was killed leaves it
@@ -60,18 +64,24 @@ def train_in_worker(
     *,
     threads: int,
     checkpoints: str | None,
+    gpus: float = 0.0,
     path: tuple[str, ...] = (),
 ) -> TrainingOutcome:
     """Train in a process that does nothing else: see `train_request`.
 
-    `path` is where the driver looks for modules: those of users' encoders lie there.
+    `gpus` is what the process was given, and trains on: the CPU alone if it is 0. `path` is where
+    the driver looks for modules: those of users' encoders lie there.
+
+    Raises:
+        DeviceError: If the GPUs are not there.
     """
-    from tuner.models.compute.device import prepare_process
+    from tuner.models.compute.device import given_device, prepare_process
     from tuner.models.encoders.source import extend_search_path
 
     extend_search_path(path)
     prepare_process(threads)
-    return train_request(request, data, config, test, checkpoints=checkpoints)
+    device = str(given_device(gpus))
+    return train_request(request, data, config, test, checkpoints=checkpoints, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,8 @@ class TrialWorker(tune.Trainable):
     """Trains one request a step.
 
     What training raises is the request's result, not a fault of the worker: the same seeds would
-    raise it again. Only the death of the process is worth another attempt.
+    raise it again. Only the death of the process is worth another attempt, or that of its GPU: it
+    can use none any more, and another process may.
     """
 
     def setup(  # type: ignore[override]  # noqa: D102  # `with_parameters` adds the others
@@ -127,6 +138,8 @@ class TrialWorker(tune.Trainable):
             return {}
         try:
             outcome = self._train(request, self._data, self._training, self._test)
+        except DeviceError:
+            raise
         except Exception as error:  # noqa: BLE001  # reported, with its kind and message
             return {"reason": f"{type(error).__name__}: {error}"}
         return {

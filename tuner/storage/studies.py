@@ -4,12 +4,22 @@ What Optuna's storage and MLflow show is copied from here and can be copied agai
 between two writes loses nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from tuner.errors import SpecError
@@ -197,6 +207,12 @@ class StudyStore:
         return self.database.run(
             lambda session: [row.restored() for row in session.scalars(ordered)]
         )
+
+    def forget_failed(self, study: str, reasons: Collection[str]) -> None:
+        """Forget the trials that failed for a reason that begins with one of `reasons`."""
+        failed = (TrialRow.reason.startswith(reason, autoescape=True) for reason in reasons)
+        forgotten = delete(TrialRow).where(TrialRow.study_id == study, or_(*failed))
+        self.database.run(lambda session: session.execute(forgotten))
 
     def last_finished(self, study: str) -> datetime | None:
         """Return when the last trial finished; None if none has."""

@@ -507,6 +507,15 @@ class StudyResult(_Part):
         ),
     ] = None
     cost: Cost
+    environments: Annotated[
+        tuple[dict[str, str], ...],
+        Field(
+            description="where and how its trials were trained, the commonest first: device, "
+            "precision, version of torch, whether bit by bit the same each time; on a GPU its "
+            "name, the version of CUDA and whether TF32 is used",
+            exclude_if=lambda environments: not environments,
+        ),
+    ] = ()
     mlflow: MlflowLinks | None
     unpublished: Annotated[
         str | None,

@@ -7,6 +7,9 @@ from typing import Literal
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import RULES, TrainingOutcome, joined, weights_name
 
+# What a reason begins with where the machine failed, not the training: another try may succeed.
+OF_THE_MACHINE = ("NoMemoryError", "DeviceError", "its worker died")
+
 PhaseName = Literal["nuisance", "rung", "search", "confirm"]
 Overrides = tuple[tuple[str, float], ...]
 

@@ -14,7 +14,7 @@ from typing import Any
 from tuner.storage.database import DatabaseError, alone
 from tuner.study.scores import TARGETS
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial
+from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,9 @@ class OptunaCopy:
         copy.set_user_attr("metric", f"joint {study.metric.name}")
         copy.set_user_attr("fingerprint", study.dataset.fingerprint)
         self._known = {
-            (trial.user_attrs["phase"], trial.user_attrs["number"]) for trial in copy.get_trials()
+            (trial.user_attrs["phase"], trial.user_attrs["number"])
+            for trial in copy.get_trials()
+            if not trial.user_attrs.get("reason", "").startswith(OF_THE_MACHINE)  # tried again
         }
         self._copy = copy
 

@@ -4,6 +4,7 @@ Everything derives from the study store alone, times included, so that writing i
 what writing it once does.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,11 @@ def trial_params(study: Study, request: TrialRequest) -> dict[str, object]:
     }
 
 
+def environment_tags(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where and how a trial was trained, as tags of its run, or of its study's."""
+    return {f"tuner.{name}": words for name, words in environment.items()}
+
+
 def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Point]:
     """Metrics of a trial's run: summaries first, then each replicate's curves.
 
@@ -158,6 +164,8 @@ def answer_tags(result: StudyResult) -> dict[str, str]:
     for target, answer in answers:
         tags[f"tuner.verdict.{target}"] = answer.verdict
         tags[f"tuner.lambda.{target}"] = f"{answer.strength:.6g}"
+    for environment in result.environments[:1]:
+        tags |= environment_tags(environment)
     return tags
 
 

@@ -15,6 +15,7 @@ from tuner.report.note import failure_note, result_note, running_note
 from tuner.storage.studies import RecordedTrial, StudyStore
 from tuner.study.result import StudyResult
 from tuner.study.study import Study
+from tuner.study.trial import OF_THE_MACHINE
 from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, pages
 from tuner.tracking.run_content import (
     TAG_NUMBER,
@@ -22,6 +23,7 @@ from tuner.tracking.run_content import (
     answer_points,
     answer_tags,
     dataset_fields,
+    environment_tags,
     progress_points,
     study_params,
     study_tags,
@@ -170,12 +172,14 @@ class RunMirror:
         return next((run for run in runs if "mlflow.parentRunId" not in run.data.tags), None)
 
     def _existing_children(self, run_id: str) -> dict[tuple[str, int], str]:
+        """Return the runs of trials, but for those that the machine failed: it tries again."""
         query = f"tags.`mlflow.parentRunId` = '{run_id}'"
         search = self._client.search_runs
         return {
             (run.data.tags[TAG_PHASE], int(run.data.tags[TAG_NUMBER])): run.info.run_id
             for run in pages(search, experiment_ids=[self.experiment_id], filter_string=query)
             if TAG_PHASE in run.data.tags and TAG_NUMBER in run.data.tags
+            if not run.data.tags.get(_REASON, "").startswith(OF_THE_MACHINE)
         }
 
     def _describe(self, run_id: str) -> None:
@@ -208,7 +212,11 @@ class RunMirror:
             reason = str(trial.reason)
             log(client, run_id, params=params, tags={_REASON: reason, _NOTE: reason})
         else:
-            log(client, run_id, points=trial_points(study, outcome, ended), params=params)
+            tags, points = (
+                environment_tags(outcome.environment),
+                trial_points(study, outcome, ended),
+            )
+            log(client, run_id, points=points, params=params, tags=tags)
             if request.phase == "search":
                 log(client, parent, points=progress_points(study, request, outcome, ended))
         client.set_terminated(run_id, "FAILED" if outcome is None else "FINISHED", ended)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.models.training.test_ranks import data
+from tests.models.compute.test_ranks import data
 from tests.support import networks
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tuner.data.memory.spool import Spool
+from tuner.models.compute import device as devices
 from tuner.models.compute.device import place_of_rows
 from tuner.models.rows import Rows
 from tuner.models.training import tensors
@@ -31,8 +32,12 @@ def rows(mapped: bool) -> Rows:
 def test_rows_that_do_not_fit_on_a_gpu_stay_in_memory(monkeypatch):
     gpu = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
-    assert place_of_rows(gpu, 500) == gpu
-    assert place_of_rows(gpu, 501) == CPU
+    for part, most in ((4000, 500), (600, 300)):  # of the card that is this process's
+        monkeypatch.setattr(
+            devices, "memory_size", lambda device, part=part: part if device == gpu else None
+        )
+        assert place_of_rows(gpu, most) == gpu
+        assert place_of_rows(gpu, most + 1) == CPU
     assert place_of_rows(CPU, 2**50) == CPU
 
 

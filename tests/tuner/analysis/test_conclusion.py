@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tuner.analysis.conclusion import curve, curve_point
+from tuner.analysis.conclusion import _environments, _of_precision, curve, curve_point
 from tuner.study.result import CurvePoint
 
 
@@ -40,3 +40,24 @@ def test_the_table_of_the_curve_has_a_column_for_each(classification):
     assert list(table["similarity_cka"]) == [point.similarity.cka for point in points]
     for part in ("value", "quantile", "p"):
         assert table[f"calibrated_mutual_knn_{part}"].notna().all()
+
+
+def test_an_answer_says_where_its_trials_were_trained_the_commonest_first(classification):
+    trial = classification.finished[0]
+
+    def on(**words):
+        return replace(trial, outcome=replace(trial.outcome, environment=words))
+
+    failed = replace(trial, outcome=None, reason="planted")
+    finished = [on(gpu="T4"), failed, on(), on(gpu="H100"), on(gpu="H100")]
+    assert _environments(finished) == ({"gpu": "H100"}, {"gpu": "T4"})
+    assert _environments([failed, on()]) == ()
+    assert _environments(classification.finished) == (dict(trial.outcome.environment),)
+
+
+def test_an_answer_from_two_precisions_says_so():
+    half, full = {"precision": "bfloat16"}, {"precision": "float32"}
+    assert _of_precision([half, half | {"gpu": "H100"}]) == ()
+    assert _of_precision([]) == ()
+    (words,) = _of_precision([full, half])
+    assert words.startswith("Some trials were trained in bfloat16 and others in float32")

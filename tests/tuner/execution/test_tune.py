@@ -24,6 +24,7 @@ from tuner.execution.causes import in_one_line
 from tuner.execution.cluster import ray_cluster
 from tuner.execution.tune import _ActorManager, run_trials
 from tuner.models.config import TrainingConfig
+from tuner.models.errors import DeviceError
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
@@ -116,17 +117,22 @@ def test_two_workers_train_one_trial_after_another_and_all_is_recorded(tmp_path)
 
 @pytest.mark.usefixtures("cluster")
 def test_a_killed_worker_is_replaced_and_its_trial_done_again_but_not_for_ever(tmp_path):
-    once = tmp_path / "killed"
+    once, lost = tmp_path / "killed", tmp_path / "lost"
 
     def train(request, *rest):
         if request.strength == 3.0 or (request.strength == 1.0 and not once.exists()):
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        if request.strength == 2.0 and not lost.exists():
+            lost.write_text(str(os.getpid()))
+            raise DeviceError("the GPU was lost")
+        assert request.strength != 2.0 or lost.read_text() != str(os.getpid())
         return TRAIN(request, *rest)
 
     batches = [requests(0.0, 1.0, 2.0), requests(3.0)]  # so that its end is that of all
     finished = {t.request.strength: t for t in run(batches, train=train)}
     assert once.exists()
+    assert lost.exists()
     assert finished.pop(3.0).reason == (
         "its worker died 3 times, lately for: "
         "its process was killed, perhaps because memory ran out, or it crashed"

@@ -4,9 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
 from tests.support.hostile import HOSTILE, hostile
 from tuner.analysis.conclusion import curve
+from tuner.models.compute.device import described
 from tuner.report.page import write_report
 from tuner.report.wording import guess_words
 from tuner.study.result import GroupCounts, Guess, GuessComparison
@@ -50,10 +52,18 @@ def page(folder):
 
 def test_what_to_know_before_it_is_used_is_below_the_headline(classification, tmp_path):
     words = f"Still learning at λ = 4 <{HOSTILE}"
-    result = classification.result.model_copy(update={"warnings": (words,)})
+    trained = {"device": "cuda", "gpu": HOSTILE, "precision": "bfloat16", "torch": "2.13.0"}
+    trained |= {"cuda": "13.0", "tf32": "off", "deterministic": "no: put_ cannot be"}
+    update = {
+        "warnings": (words,),
+        "environments": (trained, described(torch.device("cpu"), "auto", [])),
+    }
+    result = classification.result.model_copy(update=update)
     write_report(classification.study, result, classification.finished, tmp_path)
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert text.index("Undecided, keep λ = 0") < text.index(words) < text.index("Modality A")
+    assert f"CPU, float32, torch {torch.__version__}; the same bits each time: yes" in text
+    assert f"{HOSTILE}, bfloat16, torch 2.13.0, CUDA 13.0, TF32 off; the same bits" in text
 
 
 def test_it_needs_no_network(page):

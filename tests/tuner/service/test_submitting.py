@@ -170,6 +170,7 @@ def test_an_earlier_answer_warms_a_search(service, data):
         ({"metric": "r2"}, "metric r2 is for regression"),
         ({"a": "missing"}, "array 'missing' is missing; there are"),
         ({"gpus": 64}, "waits for 64 GPUs; this machine has"),
+        ({"gpus": 0.5, "ranks": 2}, "cannot share a GPU"),
         ({"cpus": 4096}, "waits for 4096 CPUs; this machine has"),
         ({"ranks": 4096}, "waits for 4096 CPUs; this machine has"),
         ({"time_budget": -1}, "time_budget: Input should be greater than 0"),

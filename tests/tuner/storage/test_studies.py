@@ -54,6 +54,17 @@ def test_a_trial_is_recorded_once(store):
     assert [t.reason for t in store.trials("s1")] == [None]
 
 
+def test_trials_that_failed_for_a_reason_are_forgotten(store):
+    reasons = (None, "NoMemoryError: of 2 GiB", "TrainingDivergedError: NoMemoryError", "100% full")
+    for number, reason in enumerate(reasons):
+        store.record("s1", trial(number, reason=reason))
+    store.open("s2", name="n", fingerprint="f" * 64, spec={"seed": 1})
+    store.record("s2", trial(0, reason="NoMemoryError"))
+    store.forget_failed("s1", ("NoMemoryError", "%"))
+    assert [t.request.number for t in store.trials("s1")] == [0, 2, 3]
+    assert len(store.trials("s2")) == 1
+
+
 def test_a_longer_study_begins_with_what_a_shorter_one_has_trained(store):
     for finished in (trial(0), trial(1, reason="NaN"), trial(0, phase="confirm")):
         store.record("s1", finished, wall_seconds=7.0)

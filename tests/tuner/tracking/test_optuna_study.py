@@ -38,6 +38,20 @@ def test_every_search_trial_is_shown_once_with_its_strength(classification, data
     assert attributes["fingerprint"] == study.dataset.fingerprint
 
 
+def test_a_trial_that_the_machine_failed_is_shown_again_once_it_is_trained(
+    classification, database_url
+):
+    study = classification.study
+    trained = next(t for t in classification.finished if t.outcome is not None)
+    reason = "NoMemoryError: memory ran out"
+    failed = dataclasses.replace(trained, outcome=None, weights=None, reason=reason)
+    for trial in (failed, trained, trained):
+        with closing(OptunaCopy(study, database_url)) as mirror:
+            mirror.sync([trial])
+    with study_at(database_url, study) as copy:
+        assert [trial.state.name for trial in copy.trials] == ["FAIL", "COMPLETE"]
+
+
 def test_copying_takes_a_small_part_of_the_time(classification, database_url, monkeypatch):
     study, now = classification.study, [100.0]
     monkeypatch.setattr("tuner.tracking.optuna_study.time.monotonic", lambda: now[0])

@@ -16,6 +16,7 @@ from sqlalchemy import update
 from tests.support import mlflow_tables
 from tuner.errors import TrackingError
 from tuner.storage.tables import TrialRow
+from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
 from tuner.tracking.connection import TAG_FINGERPRINT, connect, redacted
 from tuner.tracking.run_content import trial_points
 from tuner.tracking.tracker import StudyTracker
@@ -103,6 +104,9 @@ def test_a_trial_shows_what_was_asked_and_measured(tracker, client, classificati
     assert told["p"] == pytest.approx((1 + (null >= similarity.mean()).sum()) / 201)
     assert run.data.metrics["similarity_svcca_null_quantile"] == pytest.approx(np.sort(null)[190])
     assert run.data.metrics["steps"] == trial.outcome.steps
+    assert trial.outcome.environment["device"] == "cpu"
+    for name, words in trial.outcome.environment.items():
+        assert run.data.tags[f"tuner.{name}"] == words
 
 
 def test_curves_are_complete(tracker, client, classification):
@@ -140,6 +144,23 @@ def test_a_failed_trial_says_why(tracker, client, classification):
     reason = next(t.reason for t in classification.finished if t.reason)
     assert [run.data.tags["tuner.reason"] for run in failed] == [reason]
     assert failed[0].data.tags["mlflow.note.content"] == reason
+
+
+def test_a_trial_that_the_machine_failed_has_another_run_once_it_is_trained(
+    tracker, client, classification, store
+):
+    study = classification.study
+    trial = next(t for t in classification.finished if t.request.phase == "search" and t.outcome)
+    request = replace(trial.request, number=99)
+    for number, outcome in ((1, None), (2, trial.outcome)):
+        reason = None if outcome else "NoMemoryError: memory ran out"
+        store.record(study.id, FinishedTrial(request=request, outcome=outcome, reason=reason))
+        tracker.sync()
+        tracker._mirror.forget()  # as another process does
+        store.forget_failed(study.id, OF_THE_MACHINE)
+        own = [run for run in runs(client, study)[1] if run.data.tags["tuner.number"] == "99"]
+        assert len(own) == number
+    assert {run.info.status for run in own} == {"FAILED", "FINISHED"}
 
 
 def test_the_study_shows_its_data_and_spec(tracker, client, classification):
@@ -213,14 +234,17 @@ def test_the_answer_is_logged(tracker, client, classification, tmp_path):
     folder.mkdir()
     (folder / "report.html").write_text("<p>report</p>")
     (folder / "lambda_curve.png").write_bytes(b"png")
-    links = tracker.finish(classification.result, folder)
-    assert tracker.finish(classification.result, folder) == links
+    environments = ({"device": "cuda", "gpu": "NVIDIA T4"}, {"device": "cuda", "gpu": "another"})
+    result = classification.result.model_copy(update={"environments": environments})
+    links = tracker.finish(result, folder)
+    assert tracker.finish(result, folder) == links
     run = client.get_run(links.run_id)
     assert run.info.status == "FINISHED"
     names = {file.path for file in client.list_artifacts(links.run_id)}
     assert names == {"spec.json", "result.json", "report.html", "lambda_curve.png"}
     assert run.data.tags["tuner.verdict.b"] == "do not align"
     assert run.data.tags["tuner.lambda.a"] == "0.4"
+    assert run.data.tags["tuner.gpu"] == "NVIDIA T4"
     note = run.data.tags["mlflow.note.content"]
     assert "| Modality A | align | 0.4 | 0.05 to 1.5 |" in note
     assert len(client.get_metric_history(links.run_id, "lambda_a")) == 1

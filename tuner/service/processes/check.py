@@ -62,12 +62,14 @@ def check_room(spec: "StudySpec") -> None:
     """Do nothing if a training of a study can begin on this machine, or a cluster is to run it.
 
     Raises:
-        SpecError: If it never can: more would be started than the machine bears.
+        SpecError: If it never can: more would be started than the machine bears, or processes
+            that train together would share a GPU.
     """
     from tuner.errors import SpecError
-    from tuner.execution.room import Room
+    from tuner.execution.room import Room, check_sharing
     from tuner.settings import Settings
 
+    check_sharing(spec)
     if Settings().ray_address is not None:  # what that will have is seen once the study runs
         return
     words = Room.of_this_machine().lacks(spec)

@@ -9,6 +9,7 @@ gradients are those of one process on the same batch.
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, distributed
 
 
@@ -24,6 +25,13 @@ class Ranks:
         grouped = distributed.is_available() and distributed.is_initialized()
         self.count = distributed.get_world_size() if grouped else 1
         self.own = distributed.get_rank() if grouped else 0
+
+    @classmethod
+    def alone(cls) -> "Ranks":
+        """A process of no group, or one that asks nothing of its group."""
+        one = cls()
+        one.count, one.own = 1, 0
+        return one
 
     def share(self, batch: int) -> slice:
         """Return which rows of a batch of so many are this rank's."""
@@ -47,11 +55,28 @@ class Ranks:
         whole[:, self.share(batch)] = own
         return whole
 
+    def least(self, count: int, device: torch.device) -> int:
+        """Return the least of every rank's number, where the ranks compute on such a device."""
+        if self.count == 1:
+            return count
+        value = torch.tensor(count, device=device)
+        distributed.all_reduce(value, distributed.ReduceOp.MIN)
+        return int(value)
+
     def sum(self, values: Tensor) -> Tensor:
         """Add up values over the ranks, in place."""
         if self.count > 1:
             distributed.all_reduce(values)
         return values
+
+    def logsumexp(self, values: Tensor) -> Tensor:
+        """Add up, over the ranks, what `values` are the logarithms of."""
+        if self.count == 1:
+            return values
+        each = values.new_zeros(self.count, *values.shape)
+        each[self.own] = values
+        distributed.all_reduce(each)
+        return each.logsumexp(0)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Add up gradients over the ranks: all use the same parameters."""

@@ -1,0 +1,52 @@
+"""What a study begins with."""
+
+import pytest
+import torch
+
+from tests.support import worlds
+from tuner.errors import SpecError
+from tuner.orchestrator import check_gpus, opened
+from tuner.settings import Settings
+from tuner.study.spec import StudySpec
+from tuner.study.study import Study
+from tuner.study.trial import FinishedTrial, TrialRequest
+
+STUDY = Study.of(StudySpec(), worlds.null(0, rows=200))
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [
+        ("NoMemoryError: memory ran out for one replicate", True),
+        ("its worker died 3 times, lately for: DeviceError: the GPU was lost", True),
+        ("TrainingDivergedError: train_loss_a became nan", False),
+    ],
+)
+def test_what_the_machine_failed_for_is_tried_again(store, reason, again):
+    opened(STUDY, store, None)
+    request = TrialRequest(phase="search", number=0, strength=0.0, seeds=(1,))
+    store.record(STUDY.id, FinishedTrial(request=request, outcome=None, reason=reason))
+    finished, _ = opened(STUDY, store, None)
+    assert [trial.reason for trial in finished] == ([] if again else [reason])
+
+
+def test_what_failed_in_a_study_that_has_its_answer_stays(store):
+    opened(STUDY, store, None)
+    request = TrialRequest(phase="search", number=0, strength=1.0, seeds=(1,))
+    store.record(STUDY.id, FinishedTrial(request=request, outcome=None, reason="DeviceError: it"))
+    store.update(STUDY.id, result={})
+    assert len(opened(STUDY, store, None)[0]) == 1
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_ranks_do_not_share_a_gpu(tmp_path, address):
+    spec = StudySpec(gpus=0.5, ranks=2)
+    with pytest.raises(SpecError, match=r"--gpus 0.5 --ranks 2: .*--gpus 1"):
+        check_gpus(spec, Settings(home=tmp_path, ray_address=address))
+
+
+def test_a_machine_without_gpus_says_why(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(SpecError, match=r"--gpus 1: torch \S+ is .*leave --gpus out"):
+        check_gpus(StudySpec(gpus=1), Settings(home=tmp_path, ray_address=None))
