@@ -24,9 +24,12 @@ def main() -> NoReturn:
 
 
 def _end_at_once_if_interrupted() -> None:
-    """Have an interrupt end the process: what libraries do at its end may take long."""
+    """Have an interrupt end the process, as the system does: shells tell it as 130, too.
+
+    What libraries do at the end may take long, and hear of nothing: Ray asks a server that is gone.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(_INTERRUPTED))
+        signal.signal(number, signal.SIG_DFL)
 
 
 if __name__ == "__main__":
