@@ -49,13 +49,7 @@ def submit(
     **options: Any,
 ) -> None:
     """Submit a data set to the service at TUNER_URL, and print the study's id."""
-    if Path(data).suffix and not is_uri(data) and not Path(data).is_file():
-        raise typer.BadParameter(f"there is no file {data} here", param_hint="DATA")
-    if not is_uri(data) and Path(data).is_dir():
-        raise typer.BadParameter(
-            f"{data} is a folder, and a service takes one file; `tuner run` reads folders",
-            param_hint="DATA",
-        )
+    _check_file(data)
     warm_start = options.pop("warm_start")
     request = options_of(spec_of(options)) | {
         "warm_start": warm_start,
@@ -77,6 +71,17 @@ def submit(
             _suggest(study)
         if follow:
             _follow(client, study["id"])
+
+
+def _check_file(data: str) -> None:
+    """Do nothing if that is a file, a URI, or may be an example."""
+    if Path(data).suffix and not is_uri(data) and not Path(data).is_file():
+        raise typer.BadParameter(f"there is no file {data} here", param_hint="DATA")
+    if not is_uri(data) and Path(data).is_dir():
+        raise typer.BadParameter(
+            f"{data} is a folder, and a service takes one file; `tuner run` reads folders",
+            param_hint="DATA",
+        )
 
 
 def _suggest(study: dict[str, Any]) -> None:

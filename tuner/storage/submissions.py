@@ -313,13 +313,14 @@ class Submissions:
         )
         return self._database.run(lambda session: list(session.scalars(query)))
 
-    def _submit(self, session: Session, submission: CheckedSubmission) -> Submission:
+    def _check_room(self, session: Session, user: int) -> None:
+        """Do nothing if a user may submit one more."""
         waiting = session.scalar(
             select(func.count())
             .select_from(SubmissionRow)
             .join(StudyRow)
             .where(
-                SubmissionRow.user_id == submission.user,
+                SubmissionRow.user_id == user,
                 SubmissionRow.cancelled.is_(False),
                 StudyRow.status.in_(("queued", "running")),
             )
@@ -328,6 +329,9 @@ class Submissions:
             raise TooManyError(
                 f"you have {self._max_queued} unfinished studies: wait for one, or cancel it"
             )
+
+    def _submit(self, session: Session, submission: CheckedSubmission) -> Submission:
+        self._check_room(session, submission.user)
         study = session.get(StudyRow, submission.study)
         is_new = study is None or study.source is None
         if study is None:
