@@ -3,7 +3,7 @@
 import gc
 import logging
 import os
-import time
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,8 +40,8 @@ class Cluster:
     """A Ray cluster that starts, and ends, in the background: seconds, most of them waiting."""
 
     def __init__(self, address: str | None, cpus: int, thread: ThreadPoolExecutor) -> None:
-        self._thread = thread
-        self._started = thread.submit(_start, address, cpus)
+        self._thread, self._is_unwanted = thread, threading.Event()
+        self._started = thread.submit(_start, address, cpus, self._is_unwanted)
         self._ended: Future[None] | None = None
 
     def wait_until_ready(self) -> None:
@@ -55,6 +55,7 @@ class Cluster:
         process. What Tune leaves holds such references in cycles: they are freed before, and no
         garbage is collected meanwhile.
         """
+        self._is_unwanted.set()
         if self._ended is None:
             gc.collect()
             gc.disable()
@@ -98,8 +99,10 @@ def _end() -> None:
         gc.enable()
 
 
-def _start(address: str | None, cpus: int) -> None:
+def _start(address: str | None, cpus: int, is_unwanted: threading.Event) -> None:
     """Start Ray or connect to it; again where it took too long, as it does on a busy machine.
+
+    Not again once it is unwanted: Ctrl-C ends what Ray started, too.
 
     Raises:
         PutOffError: If that was in vain.
@@ -114,9 +117,8 @@ def _start(address: str | None, cpus: int) -> None:
         except Exception as fault:
             ray.shutdown()
             _log.warning("Ray did not start: %s", fault)
-            if pause is None:
+            if pause is None or is_unwanted.wait(pause):
                 raise PutOffError(_NOT_STARTED[address is not None]) from fault
-            time.sleep(pause)
         else:
             return
 

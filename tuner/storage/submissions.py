@@ -161,9 +161,19 @@ class Submissions:
         return self.get(user, row.id)
 
     def get(self, user: int, submission: str) -> Submission | None:
-        """Return a submission that a user may see, or None if there is none of this id."""
+        """Return a submission that a user may see, or None if there is none of this id.
+
+        The id of its study will do, too: the user's own comes first then, and the latest.
+        """
         page = self._select(_visible_to(user), SubmissionRow.id == submission, limit=1)
-        return page[0] if page else None
+        if page:
+            return page[0]
+        own = SubmissionRow.user_id == user
+        for mine in (own, _visible_to(user)):
+            page = self._select(mine, SubmissionRow.study_id == submission, limit=1)
+            if page:
+                return page[0]
+        return None
 
     def page(
         self,
@@ -315,13 +325,14 @@ class Submissions:
         )
         return self._database.run(lambda session: list(session.scalars(query)))
 
-    def _submit(self, session: Session, submission: CheckedSubmission) -> Submission:
+    def _check_room(self, session: Session, user: int) -> None:
+        """Do nothing if a user may submit one more."""
         waiting = session.scalar(
             select(func.count())
             .select_from(SubmissionRow)
             .join(StudyRow)
             .where(
-                SubmissionRow.user_id == submission.user,
+                SubmissionRow.user_id == user,
                 SubmissionRow.cancelled.is_(False),
                 StudyRow.status.in_(("queued", "running")),
             )
@@ -330,6 +341,9 @@ class Submissions:
             raise TooManyError(
                 f"you have {self._max_queued} unfinished studies: wait for one, or cancel it"
             )
+
+    def _submit(self, session: Session, submission: CheckedSubmission) -> Submission:
+        self._check_room(session, submission.user)
         study = session.get(StudyRow, submission.study)
         is_new = study is None or study.source is None
         if study is None:

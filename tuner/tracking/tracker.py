@@ -58,7 +58,7 @@ class StudyTracker:
         self._lock = threading.Lock()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._in_trouble = False
+        self._in_trouble = self._has_begun = False
 
     def start(self) -> None:
         """Begin to mirror in the background, a study that was interrupted going on."""
@@ -74,6 +74,7 @@ class StudyTracker:
     def sync(self, most: int | None = None) -> MlflowLinks:
         """Write what is missing, now, so many trials at most; what MLflow raises is raised."""
         with self._lock:
+            self._has_begun = True
             try:
                 run_id = self._mirror.sync(most)
             except Exception:
@@ -116,7 +117,12 @@ class StudyTracker:
         self._conclude(lambda: self._mirror.fail(reason))
 
     def interrupt(self) -> None:
-        """End the study's run as killed, until it is taken up again; never raises."""
+        """End the study's run as killed, until it is taken up again; never raises.
+
+        Nothing happens if this process showed nothing of it: to begin, MLflow may take minutes.
+        """
+        if self._thread is None and not self._has_begun:
+            return
         self._conclude(lambda: self._mirror.end("KILLED"))
 
     def close(self) -> None:

@@ -382,3 +382,17 @@ def test_an_experiment_of_these_data_that_does_not_say_so_is_gone_on_with(
     store = classification.store(f"sqlite:///{tmp_path / 'studies.db'}")
     tracker = StudyTracker(study, store, tracking_uri=tracking_uri)
     assert tracker.sync(most=1).experiment_id == theirs
+
+
+def test_an_interrupt_before_anything_was_shown_waits_for_nothing(classification, store):
+    """To make MLflow's database alone takes many seconds, and Ctrl-C is to end a command now."""
+    tracker = StudyTracker(
+        classification.study,
+        store,
+        tracking_uri="sqlite:////nowhere/mlflow.db",
+        artifact_location=None,
+    )
+    started = time.monotonic()
+    tracker.interrupt()
+    assert time.monotonic() - started < 1
+    assert not tracker._in_trouble  # it was not tried
