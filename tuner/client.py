@@ -1,5 +1,6 @@
 """A client of the service: submit a data set, follow it, come back for the answer."""
 
+import builtins
 import json
 import time
 import uuid
@@ -123,7 +124,13 @@ class Client:
             return self._json("POST", path, files={"file": (local.name, file)}, **arguments)
 
     def list(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Yield the studies that you may see, the latest first; filters: `status`, `name`."""
+        """Yield the studies that you may see, the latest first.
+
+        Args:
+            filters: `status` and `verdict`, one or several; `name`, a part of it; `tag`;
+                `fingerprint`; `q`, a part of name, note, tags or source; `archived`; and `sort`:
+                `created`, `name`, `ended` or `lambda`, with `-` before it the largest first.
+        """
         cursor: str | None = None
         while True:
             asked = filters | ({"cursor": cursor} if cursor else {})
@@ -151,6 +158,18 @@ class Client:
             for _ in self.watch(study):
                 pass
         return StudyResult.model_validate(self._json("GET", f"/studies/{study}/result"))
+
+    def curve(self, study: str) -> str:
+        """Return the λ-curve of a study as CSV: a row for every λ and target.
+
+        Raises:
+            ServiceError: If there is no answer.
+        """
+        return self._send("GET", f"/studies/{study}/curve.csv").text
+
+    def edit(self, study: str, **changes: Any) -> dict[str, Any]:
+        """Set `name`, `note`, `tags` (all of them) or `archived` of a study of yours."""
+        return self._json("PATCH", f"/studies/{study}", json=changes)
 
     def watch(self, study: str, *, after: int = 0) -> Iterator[Event]:
         """Yield what happens to a study, to its end; a lost connection is taken up again.
@@ -195,6 +214,28 @@ class Client:
         method = "DELETE" if remove else "PUT"
         path = f"/studies/{study}/shares/{quote(user, safe='')}"
         return tuple(self._json(method, path)["shared_with"])
+
+    def link(self, study: str, days: int = 30) -> dict[str, Any]:
+        """Make a link that shows a study to whoever has it, for so many days.
+
+        Returns:
+            `id`, `url`, `token` (told only now) and `expires`.
+        """
+        return self._json("POST", f"/studies/{study}/links", json={"days": days})
+
+    def links(self, study: str) -> "builtins.list[dict[str, Any]]":
+        """Return the links to a study that open it: `id`, `created` and `expires`."""
+        links: builtins.list[dict[str, Any]] = self._json("GET", f"/studies/{study}/links")["links"]
+        return links
+
+    def revoke_link(self, study: str, link: str) -> None:
+        """Let a link open a study no more.
+
+        Args:
+            study: Its id.
+            link: The link's id.
+        """
+        self._send("DELETE", f"/studies/{study}/links/{link}")
 
     def webhook_secret(self) -> str:
         """Return what your webhooks are signed with, after standardwebhooks.com."""

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
         allowed_webhooks: Prefixes of URLs that the service may tell of the end of a study
             (TUNER_ALLOWED_WEBHOOKS); none by default.
         mlflow_url: Where people find MLflow's page (TUNER_MLFLOW_URL), for links.
+        public_url: Where people find this service (TUNER_PUBLIC_URL), for links; by default where
+            a request for one was sent to.
     """
 
     model_config = SettingsConfigDict(
@@ -70,6 +72,7 @@ class Settings(BaseSettings):
     allowed_sources: str = ""
     allowed_webhooks: str = ""
     mlflow_url: str | None = None
+    public_url: str | None = None
 
     @property
     def folder(self) -> Path:

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from tuner.service.guard.bodies import Bodies
 from tuner.service.guard.gate import Gate
 from tuner.service.guard.observer import Observer
-from tuner.service.routes import downloads, events, health, session, sharing, studies
+from tuner.service.routes import downloads, events, health, links, session, sharing, studies
 from tuner.service.routes.dependencies import Parts, add_parts
 from tuner.service.routes.problems import PROBLEMS, add_handlers
 from tuner.service.runner import Runner
@@ -60,7 +60,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
     add_parts(app, parts)
-    for routes in (studies, events, downloads, sharing, session):
+    for routes in (studies, events, downloads, sharing, links, session):
         app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1", include_in_schema=False)

@@ -14,8 +14,8 @@ from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import ConflictError, SubmissionError, TooManyError
-from tuner.service.schemas import RUN_OPTIONS, SubmitOptions
-from tuner.service.uploads import Checker, discard_unused, is_plain, keep
+from tuner.service.schemas import RUN_OPTIONS, SubmitOptions, is_plain
+from tuner.service.uploads import Checker, discard_unused, keep
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 from tuner.storage.submissions import CheckedSubmission, Submission, Submissions
@@ -33,6 +33,7 @@ class NewSubmission:
         user: Who sends it.
         source: Path of an uploaded file, or else a URI or the name of an example.
         name: What the data are called, if they say so.
+        data_name: The same as it is shown: a file's name, a URI.
         is_upload: Whether `source` is an uploaded file, which is kept if it is accepted.
         options: Those of `SubmitOptions`, as `read_options` gives them.
         webhook: URL that is told when the study ends.
@@ -42,6 +43,7 @@ class NewSubmission:
     user: int
     source: str
     name: str | None
+    data_name: str | None
     is_upload: bool
     options: dict[str, Any]
     webhook: str | None
@@ -96,6 +98,7 @@ class Intake:
             request=request,
             idempotency_key=key,
             webhook=submission.webhook,
+            data_name=submission.data_name,
         )
         try:
             return await _in_thread(self._submissions.submit, checked)

@@ -1,13 +1,15 @@
 """What the API takes and gives, for its clients and its OpenAPI document."""
 
+import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from tuner.models.config import TrainingConfig
+from tuner.service.stage import Phase, Stage
 from tuner.storage.submissions import Submission
-from tuner.study.result import Status, verdict_of_today
+from tuner.study.result import Interval, Status, verdict_of_today
 from tuner.study.spec import StudySpec
 
 
@@ -66,6 +68,15 @@ class StudyView(BaseModel):
                 "verdict": None,
                 "webhook_error": None,
                 "created": "2026-01-01T12:00:00Z",
+                "started": "2026-01-01T12:00:02Z",
+                "ended": None,
+                "note": "the first try",
+                "tags": ["digits"],
+                "archived": False,
+                "source": "mfeat.npz",
+                "phase": "search",
+                "progress": 0.3,
+                "seconds_left": 40.0,
             }
         }
     )
@@ -91,12 +102,40 @@ class StudyView(BaseModel):
         str | None,
         Field(description="why your webhook was not told, the last time that it was due"),
     ] = None
+    email_error: Annotated[
+        str | None, Field(description="why your e-mail was not sent, the last time that it was due")
+    ] = None
     created: datetime
+    started: Annotated[datetime | None, Field(description="when work on it began")] = None
+    ended: Annotated[datetime | None, Field(description="when it was done, or failed")] = None
+    note: Annotated[str, Field(description="what its owner wrote beside it")] = ""
+    tags: Annotated[list[str], Field(description="under what its owner looks for it")] = []
+    archived: Annotated[bool, Field(description="whether its owner has put it aside")] = False
+    source: Annotated[
+        str | None, Field(description="what its data were called when they were sent")
+    ] = None
+    headline: Annotated[str | None, Field(description="what to do, in a sentence")] = None
+    interval: Annotated[Interval | None, Field(description="95 % interval of the joint λ*")] = None
+    gain: Annotated[float | None, Field(description="of the joint candidate, on test rows")] = None
+    gain_interval: Annotated[Interval | None, Field(description="its 95 % interval")] = None
+    metric: Annotated[str | None, Field(description="what is measured, if that is known")] = None
+    warm_start: Annotated[str | None, Field(description="study that it begins with")] = None
+    longer_of: Annotated[str | None, Field(description="study that it adds seeds to")] = None
+    phase: Annotated[Phase | None, Field(description="what is going on")] = None
+    progress: Annotated[
+        float | None, Field(ge=0, le=1, description="share of the whole study that is done")
+    ] = None
+    seconds_left: Annotated[float | None, Field(description="estimate for the trainings left")] = (
+        None
+    )
 
     @classmethod
     def of(cls, submission: Submission) -> "StudyView":
         """Show a submission."""
-        joint = None if submission.result is None else submission.result["joint"]
+        result = submission.result or {}
+        joint = result.get("joint") or {}
+        stage = Stage.of(submission)
+        metric = submission.spec.get("metric", "auto")
         return cls(
             id=submission.id,
             study=submission.study,
@@ -109,15 +148,130 @@ class StudyView(BaseModel):
             spec=submission.spec,
             options=submission.options,
             trials=submission.trials,
-            strength=None if joint is None else joint["lambda"],
-            verdict=None if joint is None else verdict_of_today(joint["verdict"]),
+            strength=joint.get("lambda"),
+            verdict=verdict_of_today(joint["verdict"]) if "verdict" in joint else None,
             webhook_error=submission.webhook_error,
+            email_error=submission.email_error,
             created=submission.created,
+            started=submission.started,
+            ended=submission.ended,
+            note=submission.note,
+            tags=list(submission.tags),
+            archived=submission.archived,
+            source=submission.source,
+            headline=result.get("headline"),
+            interval=joint.get("interval"),
+            gain=joint.get("gain"),
+            gain_interval=joint.get("gain_interval"),
+            metric=(result.get("metric") or {}).get("name", None if metric == "auto" else metric),
+            warm_start=(submission.spec.get("warm_start") or {}).get("study"),
+            longer_of=result.get("extends"),
+            phase=stage.phase,
+            progress=stage.progress,
+            seconds_left=stage.seconds_left,
         )
 
 
+def is_plain(text: str, *, but: str = "") -> bool:
+    """Whether a text has no control character and no half of a character (a lone surrogate).
+
+    Args:
+        text: It.
+        but: Control characters that it may have.
+    """
+    return not any(unicodedata.category(c) in ("Cc", "Cs") for c in text if c not in but)
+
+
+class StudyEdit(BaseModel):
+    """What its owner writes beside a study; what is left out, or null, stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    name: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    note: Annotated[str | None, Field(max_length=10_000, description="plain text")] = None
+    tags: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=40)]] | None,
+        Field(max_length=20, description="the same tag twice is one"),
+    ] = None
+    archived: bool | None = None
+
+    @field_validator("name", "note")
+    @classmethod
+    def _plain(cls, text: str | None, info: ValidationInfo) -> str | None:
+        allowed = "\r\n\t" if info.field_name == "note" else ""
+        if text is not None and not is_plain(text, but=allowed):
+            raise ValueError("it has a control character, or half of a character")
+        return text
+
+    @field_validator("tags")
+    @classmethod
+    def _unique(cls, tags: list[str] | None) -> list[str] | None:
+        if tags is not None and not all(map(is_plain, tags)):
+            raise ValueError("one has a control character, or half of a character")
+        return None if tags is None else list(dict.fromkeys(tags))
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is to be set, by name."""
+        return self.model_dump(exclude_none=True)
+
+
+_OF_ITS_OWNER = {
+    *("owner", "options", "note", "tags", "archived"),
+    *("answered_from_store", "webhook_error", "email_error"),
+}
+
+
+class _SharedBase(BaseModel):
+    @classmethod
+    def of(cls, submission: Submission) -> Self:
+        """Show a submission to whoever has a link to it."""
+        return cls(**StudyView.of(submission).model_dump(exclude=_OF_ITS_OWNER))
+
+
+SharedView = create_model(  # a study as a link shows it
+    "SharedView",
+    __base__=_SharedBase,
+    __doc__="A study as it is shown to whoever has a link to it.",
+    **{  # type: ignore[call-overload]  # fields by name
+        name: (field.annotation, field)
+        for name, field in StudyView.model_fields.items()
+        if name not in _OF_ITS_OWNER
+    },
+)
+
+
+class LinkRequest(BaseModel):
+    """For how long a link is to show a study."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: Annotated[int, Field(ge=1, le=365)] = 30
+
+
+class LinkView(BaseModel):
+    """A link to a study; its token is not kept."""
+
+    id: str
+    expires: datetime
+    created: datetime
+
+
+class NewLinkView(LinkView):
+    """A link that was just made."""
+
+    token: Annotated[str, Field(description="opens `/api/v1/shared/TOKEN`; told only once")]
+    url: Annotated[str, Field(description="of the web page that shows the study")]
+
+
+class LinkList(BaseModel):
+    """The links to a study that open it."""
+
+    links: list[LinkView]
+
+
 class StudyPage(BaseModel):
-    """Some submitted studies, the latest first."""
+    """Some submitted studies, the latest first unless another order was asked for."""
 
     studies: list[StudyView]
     next: Annotated[str | None, Field(description="cursor of the next page, if there is one")]

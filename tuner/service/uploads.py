@@ -8,11 +8,11 @@ import os
 import re
 import sys
 import tempfile
-import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import anyio
 import fsspec
@@ -126,9 +126,14 @@ def stem(name: str | None) -> str | None:
     return safe or None
 
 
-def is_plain(text: str) -> bool:
-    """Whether a text has no control character, and no half of a character (a lone surrogate)."""
-    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+def shown_name(name: str) -> str | None:
+    """Return what data are shown as: the name of a file, a URI without what may be a secret."""
+    place = urlsplit(name)
+    if is_uri(name):
+        name = f"{place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
+    else:
+        name = Path(name).name
+    return "".join(letter for letter in name if letter.isprintable())[:255] or None
 
 
 def is_under(uri: str, prefixes: str) -> bool:

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
 from tuner.storage.leases import clock
-from tuner.storage.submissions import ENDED
 from tuner.storage.tables import StudyRow, SubmissionRow
+from tuner.study.result import ENDED
 
 _SENDING = 60.0  # seconds in which nobody else sends a message
 

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
 from tuner.storage.leases import clock, is_held
-from tuner.storage.submissions import ENDED
 from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
+from tuner.study.result import ENDED
 
 _STARTING = 60.0  # seconds that a driver has to take its study's lease
 _KEPT = 10.0  # seconds that a study is kept for a driver that runs

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 
 from tuner.storage.tables import Base
 
-VERSION = "0007"  # the last step in tuner/migrations/versions
+VERSION = "0008"  # the last step in tuner/migrations/versions
 VERSION_TABLE = "tuner_version"  # Optuna keeps its own in `alembic_version`
 
 _ADVISORY_LOCK = 0x7475_6E65_72  # any number that nobody else takes

@@ -6,7 +6,7 @@ between two writes loses nothing.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, insert, literal, select, update
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from tuner.errors import SpecError
 from tuner.storage.database import Database
-from tuner.storage.tables import EventRow, StudyRow, TrialRow, WeightsRow
+from tuner.storage.tables import EventRow, StudyRow, TrialRow, WeightsRow, in_utc
 from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import WarmStart
@@ -202,7 +202,7 @@ class StudyStore:
         """Return when the last trial finished; None if none has."""
         last = select(func.max(TrialRow.finished)).where(TrialRow.study_id == study)
         moment = self.database.run(lambda session: session.scalar(last))
-        return None if moment is None else _in_utc(moment)
+        return None if moment is None else in_utc(moment)
 
     def track(self, study: str, run_id: str) -> None:
         """Note the run that shows a study, below which no trial has one yet."""
@@ -218,7 +218,7 @@ class StudyStore:
         waiting = select(TrialRow).where(*_waits(study)).order_by(TrialRow.id).limit(limit)
         return self.database.run(
             lambda session: [
-                RecordedTrial(trial=row.restored(), finished=_in_utc(row.finished))
+                RecordedTrial(trial=row.restored(), finished=in_utc(row.finished))
                 for row in session.scalars(waiting)
             ]
         )
@@ -300,8 +300,3 @@ def _is(study: str, request: TrialRequest) -> tuple[ColumnElement[bool], ...]:
 
 def _waits(study: str) -> tuple[ColumnElement[bool], ...]:
     return TrialRow.study_id == study, TrialRow.run_id.is_(None)
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Give a moment its time zone, which SQLite drops."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

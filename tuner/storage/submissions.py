@@ -1,8 +1,8 @@
 """What users asked for: submissions, each of a study that others may have asked for, too."""
 
 import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select
@@ -11,10 +11,19 @@ from sqlalchemy.orm import Session, defer
 
 from tuner.errors import ConflictError, TooManyError
 from tuner.storage.database import Database
-from tuner.storage.tables import EventRow, ShareRow, StudyRow, SubmissionRow, TrialRow, UserRow
-from tuner.study.result import Status
+from tuner.storage.listing import Filter, Order, Position
+from tuner.storage.tables import (
+    EventRow,
+    ShareRow,
+    StudyRow,
+    SubmissionRow,
+    TrialRow,
+    UserRow,
+    in_utc,
+)
+from tuner.study.result import ENDED, Status
 
-ENDED = ("done", "failed", "cancelled")
+_ALL, _LATEST_FIRST = Filter(), Order()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +45,15 @@ class Submission:
         trials: Finished trials.
         result: The answer, if there is one.
         webhook_error: Why its webhook could not be told, the last time.
+        email_error: Why its e-mail could not be sent, the last time.
         created: When it was submitted.
+        started: When work on the study began.
+        ended: When the study ended.
+        note: What its user wrote beside it.
+        tags: Under what its user looks for it.
+        archived: Whether its user has put it aside.
+        source: What its data were called when they were sent.
+        news: The last event of the study, if it goes on.
     """
 
     number: int
@@ -53,6 +70,23 @@ class Submission:
     trials: int
     result: dict[str, Any] | None
     webhook_error: str | None
+    email_error: str | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    note: str
+    tags: tuple[str, ...]
+    archived: bool
+    source: str | None
+    news: "News | None"
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """The last that happened to a study: an event's kind and content, and when that was."""
+
+    kind: str
+    content: dict[str, Any] = field(default_factory=dict)
     created: datetime
 
 
@@ -70,6 +104,9 @@ class CheckedSubmission:
     request: str
     idempotency_key: str | None
     webhook: str | None = None
+    webhook_format: str | None = None
+    email: str | None = None
+    data_name: str | None = None
 
 
 class Submissions:
@@ -129,27 +166,44 @@ class Submissions:
         return page[0] if page else None
 
     def page(
-        self, user: int, *, before: int | None, limit: int, status: str | None, name: str | None
+        self,
+        user: int,
+        *,
+        limit: int,
+        only: Filter = _ALL,
+        order: Order = _LATEST_FIRST,
+        after: Position | None = None,
     ) -> list[Submission]:
-        """Return what a user submitted or was shown, the latest first.
+        """Return what a user submitted or was shown.
 
         Args:
             user: Whose.
-            before: Only such as arrived before this number.
             limit: At most so many.
-            status: Only such as stand so.
-            name: Only such as have this in their name.
+            only: Only such.
+            order: How they are sorted.
+            after: Only such as come after this.
         """
-        conditions: list[ColumnElement[bool]] = [_visible_to(user)]
-        if before is not None:
-            conditions.append(SubmissionRow.number < before)
-        if status == "cancelled":
-            conditions.append(SubmissionRow.cancelled | (StudyRow.status == "cancelled"))
-        elif status is not None:
-            conditions += [SubmissionRow.cancelled.is_(False), StudyRow.status == status]
-        if name is not None:
-            conditions.append(SubmissionRow.name.contains(name, autoescape=True))
-        return self._select(*conditions, limit=limit)
+        conditions = [_visible_to(user), *only.conditions()]
+        if after is not None:
+            conditions.append(order.after(after))
+        return self._select(*conditions, limit=limit, order=order)
+
+    def tags(self, user: int) -> list[str]:
+        """Return the tags that a user gave, in order."""
+        mine = select(SubmissionRow.tags).where(SubmissionRow.user_id == user)
+        rows = self._database.run(lambda session: list(session.scalars(mine)))
+        return sorted({tag for tags in rows for tag in tags})
+
+    def edit(self, user: int, submission: str, **values: Any) -> Submission | None:
+        """Set `name`, `note`, `tags` or `archived` of a submission that is the user's own."""
+
+        def work(session: Session) -> None:
+            row = _own(session, user, submission)
+            for name, value in values.items() if row is not None else ():
+                setattr(row, name, value)
+
+        self._database.run(work)
+        return self.get(user, submission)
 
     def cancel(self, user: int, submission: str) -> Submission | None:
         """Cancel a submission; its study ends unless somebody else waits for it."""
@@ -293,32 +347,45 @@ class Submissions:
             answered=study.status == "done",
             webhook=submission.webhook,
             webhook_due=None if submission.webhook is None else 0.0,
+            webhook_format=submission.webhook_format,
+            email=submission.email,
+            email_due=None if submission.email is None else 0.0,
+            source=submission.data_name,
         )
         session.add(row)
         session.flush()
         owner = session.get_one(UserRow, submission.user).name
-        return _submission(row, study, owner, trials=0)
+        return _submission(row, study, owner, trials=0, event=None)
 
-    def _select(self, *conditions: ColumnElement[bool], limit: int) -> list[Submission]:
+    def _select(
+        self, *conditions: ColumnElement[bool], limit: int, order: Order = _LATEST_FIRST
+    ) -> list[Submission]:
         trials = (
             select(func.count())
             .select_from(TrialRow)
             .where(TrialRow.study_id == StudyRow.id)
             .scalar_subquery()
         )
+        last = (
+            select(func.max(EventRow.id))
+            .where(EventRow.study_id == StudyRow.id, StudyRow.status.not_in(ENDED))
+            .correlate(StudyRow)
+            .scalar_subquery()
+        )
         page = (  # by number first: results are large, and most are on other pages
             select(SubmissionRow.number)
             .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
             .where(*conditions)
-            .order_by(SubmissionRow.number.desc())
+            .order_by(*order.sorting())
             .limit(limit)
         )
         query = (
-            select(SubmissionRow, StudyRow, UserRow.name, trials)
+            select(SubmissionRow, StudyRow, UserRow.name, trials, EventRow)
             .join(StudyRow, StudyRow.id == SubmissionRow.study_id)
             .join(UserRow, UserRow.id == SubmissionRow.user_id)
+            .outerjoin(EventRow, EventRow.id == last)
             .where(SubmissionRow.number.in_(page))
-            .order_by(SubmissionRow.number.desc())
+            .order_by(*order.sorting())
             .options(defer(StudyRow.source))
         )
         return self._database.run(
@@ -341,9 +408,11 @@ def _is_wanted(session: Session, study: str) -> bool:
     return bool(session.scalar(select(live)))
 
 
-def _submission(row: SubmissionRow, study: StudyRow, owner: str, trials: int) -> Submission:
+def _submission(
+    row: SubmissionRow, study: StudyRow, owner: str, trials: int, event: EventRow | None
+) -> Submission:
     status: Status = "cancelled" if row.cancelled else study.status  # type: ignore[assignment]
-    created = row.created if row.created.tzinfo else row.created.replace(tzinfo=UTC)
+    ended = (study.ended or study.updated) if study.status in ENDED else None
     return Submission(
         number=row.number,
         id=row.id,
@@ -359,5 +428,17 @@ def _submission(row: SubmissionRow, study: StudyRow, owner: str, trials: int) ->
         trials=trials,
         result=study.result if status == "done" else None,
         webhook_error=row.webhook_error,
-        created=created,
+        email_error=row.email_error,
+        created=in_utc(row.created),
+        started=None if study.started is None else in_utc(study.started),
+        ended=None if ended is None else in_utc(ended),
+        note=row.note,
+        tags=tuple(row.tags),
+        archived=row.archived,
+        source=row.source,
+        news=None if event is None else _news(event),
     )
+
+
+def _news(event: EventRow) -> News:
+    return News(kind=event.kind, content=event.content, created=in_utc(event.created))

@@ -12,9 +12,10 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 from tuner.models.outcome import TrainingOutcome
+from tuner.study.result import ENDED
 from tuner.study.trial import FinishedTrial, KeptWeights, TrialRequest
 
 
@@ -26,6 +27,11 @@ class Base(DeclarativeBase):
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Give a moment its time zone, which SQLite drops."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class StudyRow(Base):
@@ -43,6 +49,8 @@ class StudyRow(Base):
         attempts: How often a driver was started.
         starting_until: Seconds since 1970 until which a runner may be starting a driver.
         cancel_requested: Its driver is to stop.
+        started: When its work began first; None if that was before this was noted.
+        ended: When it ended; None if it has not, or that was before this was noted.
     """
 
     __tablename__ = "tuner_studies"
@@ -65,6 +73,18 @@ class StudyRow(Base):
     cancel_requested: Mapped[bool] = mapped_column(default=False, server_default=false())
     created: Mapped[datetime] = mapped_column(default=_now)
     updated: Mapped[datetime] = mapped_column(default=_now, onupdate=_now)
+    started: Mapped[datetime | None] = mapped_column(default=None)
+    ended: Mapped[datetime | None] = mapped_column(default=None)
+
+    @validates("status")
+    def _note_time(self, _: str, status: str) -> str:
+        if status == "running" and self.started is None:
+            self.started = _now()
+        if status not in ENDED:
+            self.ended = None
+        elif status != self.status or self.ended is None:
+            self.ended = _now()
+        return status
 
 
 class TrialRow(Base):
@@ -220,6 +240,12 @@ class SubmissionRow(Base):
         webhook_due: Seconds since 1970 before which it is not told; None if it need not be.
         webhook_attempts: How often that was tried.
         webhook_error: Why it did not arrive, the last time.
+        webhook_format: How that is written, `standard` if None.
+        email: Address that is told of its end; `email_due` and so on as of the webhook.
+        note: What its user wrote beside it.
+        tags: Under what its user looks for it.
+        archived: Whether its user has put it aside.
+        source: What its data were called when they were sent: a file's name, a URI.
     """
 
     __tablename__ = "tuner_submissions"
@@ -243,6 +269,35 @@ class SubmissionRow(Base):
     webhook_due: Mapped[float | None] = mapped_column(default=None, index=True)
     webhook_attempts: Mapped[int] = mapped_column(default=0, server_default="0")
     webhook_error: Mapped[str | None] = mapped_column(default=None)
+    webhook_format: Mapped[str | None] = mapped_column(String(16), default=None)
+    email: Mapped[str | None] = mapped_column(String(254), default=None)
+    email_due: Mapped[float | None] = mapped_column(default=None, index=True)
+    email_attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+    email_error: Mapped[str | None] = mapped_column(default=None)
+    note: Mapped[str] = mapped_column(default="", server_default="")
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
+    archived: Mapped[bool] = mapped_column(default=False, server_default=false())
+    source: Mapped[str | None] = mapped_column(String(255), default=None)
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class LinkRow(Base):
+    """A link that shows a submission to whoever has it, of which only a digest is kept.
+
+    Attributes:
+        id: The digest's first letters, by which it is found and revoked.
+        digest: SHA-256 of the link's token: 256 random bits need no slow hash.
+        expires: Seconds since 1970 by the clock of the database.
+    """
+
+    __tablename__ = "tuner_links"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    submission_id: Mapped[str] = mapped_column(
+        ForeignKey("tuner_submissions.id", ondelete="CASCADE"), index=True
+    )
+    digest: Mapped[str] = mapped_column(String(64))
+    expires: Mapped[float]
     created: Mapped[datetime] = mapped_column(default=_now)
 
 

@@ -19,6 +19,7 @@ class Progress:
         phase: What is being trained.
         done: Finished trials.
         total: Trials in all; the confirmations are an upper bound until the search has ended.
+        share: Of all trainings that are done, 0 to 1; a bound as `total` is.
         failed: Finished trials that failed.
         best: (λ, joint validation score) of the best search trial so far: not yet the answer.
         point: What the trial that ended added to the λ-curve, if anything.
@@ -28,6 +29,7 @@ class Progress:
     phase: PhaseName
     done: int
     total: int
+    share: float
     failed: int
     best: tuple[float, float] | None
     point: CurvePoint | None
@@ -52,7 +54,7 @@ class ProgressMeter:
         self._spec, self._scorer = spec, scorer
         self._started = time.monotonic()
         self._done: Counter[PhaseName] = Counter()
-        self._failed = 0
+        self._failed, self._replicates = 0, 0
         self._best: tuple[float, float] | None = None
         for trial in finished:
             self._count(trial)
@@ -80,6 +82,7 @@ class ProgressMeter:
             phase=next((phase for phase, count in left.items() if count), "confirm"),
             done=done,
             total=done + sum(left.values()),
+            share=self._replicates / max(1, self._replicates + todo),
             failed=self._failed,
             best=self._best,
             point=point,
@@ -89,6 +92,7 @@ class ProgressMeter:
     def _count(self, trial: FinishedTrial) -> None:
         self._done[trial.request.phase] += 1
         self._failed += trial.outcome is None
+        self._replicates += len(trial.request.seeds)
         if trial.outcome is None or trial.request.phase != "search":
             return
         score = float(self._scorer.scores(trial.outcome.predictions, "joint").mean())

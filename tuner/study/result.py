@@ -25,6 +25,7 @@ Verdict = Annotated[
 ]
 Reason = Literal["gain confirmed", "harm shown", "no gain worth having", "needs more"]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
+ENDED: tuple[Status, ...] = ("done", "failed", "cancelled")
 Interval = tuple[float, float]
 Side = Literal["a", "b"]
 

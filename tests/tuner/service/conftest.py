@@ -96,6 +96,14 @@ def service(tmp_path):
     service.stop()
 
 
+@pytest.fixture(scope="module")
+def shared_service(tmp_path_factory):
+    """One service for tests that each have users and questions of their own."""
+    service = Service(Settings(home=tmp_path_factory.mktemp("home"), max_upload=2**20))
+    yield service
+    service.stop()
+
+
 @contextmanager
 def serving(home, port=None, **environment):
     """`tuner serve` as a process."""

@@ -34,9 +34,12 @@ def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
         service.store.update(known[0]["study"], status="failed", error="planted")
         service.store.set_status(known[1]["study"], "cancelled")
         service.key("other")
+        with service.client("fuzz") as client:
+            tokens = [client.link(study["id"])["token"] for study in known[:2]]
         ids = [study["id"] for study in known[:2]]  # ended, so that following them ends, too
         (tmp_path / "schemathesis.toml").write_text(
-            f'[parameters]\n"path.id" = {json.dumps(ids)}\n"path.user" = ["other", "nobody"]\n',
+            f'[parameters]\n"path.id" = {json.dumps(ids)}\n"path.user" = ["other", "nobody"]\n'
+            f'"path.token" = {json.dumps([*tokens, "tl_x"])}\n"path.link" = ["{"0" * 12}"]\n',
             encoding="utf-8",
         )
         program = Path(sys.executable).with_name("schemathesis")
@@ -53,6 +56,6 @@ def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
             cwd=tmp_path,
         )
         assert told.returncode == 0, told.stdout[-6000:]
-        assert "18 selected / 18 total" in told.stdout
+        assert "28 selected / 28 total" in told.stdout
     finally:
         service.stop()

@@ -1,10 +1,11 @@
 """Who may ask for anything: decided before a byte of a body is read, on every route.
 
 A route that nobody thought of is closed: what lies under the API wants a key unless it is named
-here, and what changes something wants the scope `write` and the page's own origin.
+here, and what changes something wants the scope `write` and the page's own origin. Of what a link
+shows the link's token is the key, and it opens nothing else.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from urllib.parse import urlsplit
 
@@ -15,12 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tuner.service.guard.bodies import takes_data
 from tuner.service.guard.turns import Bound, FairQueue
 from tuner.service.routes.dependencies import COOKIE, Parts
-from tuner.service.routes.problems import ProblemError, database_away, problem
+from tuner.service.routes.problems import NO_LINK, ProblemError, database_away, problem
 from tuner.storage.accounts import Caller, caller_of, caller_of_session
 from tuner.storage.database import DatabaseAwayError
+from tuner.storage.links import Link, Links
 
 _API = "/api/v1"
 _SESSION = f"{_API}/session"
+_SHARED = f"{_API}/shared/"
 _OPEN = {f"{_API}{path}" for path in ("/health/live", "/health/ready", "/metrics")}
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _REQUESTS, _STREAMS = 64, 32  # of one user, under way
@@ -75,13 +78,35 @@ class Gate:
         elif path == _SESSION and is_change:  # logging in and out
             with _counted(self._logins, None, "people log in"):
                 yield
+        elif path.startswith(_SHARED):
+            link = await self._link(path.removeprefix(_SHARED).partition("/")[0])
+            if is_change:
+                raise ProblemError(405, "a link shows a study, and changes nothing")
+            request.state.link = link
+            async with self._turn(request, f"link {link.id}"):
+                yield
         else:
             caller = await self._caller(request)
             if is_change and "write" not in caller.scopes:
                 raise ProblemError(403, "this key has no scope 'write'")
             request.state.caller = caller
-            async with self._turn(request, caller):
+            async with self._turn(request, caller.user):
                 yield
+
+    async def _link(self, token: str) -> Link:
+        """Find the link that a token opens.
+
+        Raises:
+            ProblemError: If there is none, or it is opened too often.
+        """
+        with _counted(self._logins, None, "links are opened"):
+            links = Links(self._parts.database)
+            link = await anyio.to_thread.run_sync(links.opened, token)
+        if link is None:
+            raise ProblemError(404, NO_LINK)
+        if not self._parts.limiter.hit(self._parts.rate, f"link {link.id}"):
+            raise ProblemError(429, f"more than {self._parts.rate}: slow down")
+        return link
 
     async def _caller(self, request: Request) -> Caller:
         """Find out who asks.
@@ -105,7 +130,7 @@ class Gate:
         return caller
 
     @asynccontextmanager
-    async def _turn(self, request: Request, caller: Caller) -> AsyncIterator[None]:
+    async def _turn(self, request: Request, user: Hashable) -> AsyncIterator[None]:
         """Have a request wait for its turn, if it takes much to serve.
 
         Raises:
@@ -114,17 +139,17 @@ class Gate:
         is_stream = request.scope["path"].endswith("/events")
         bound = self._streams if is_stream else self._requests
         with _counted(
-            bound, caller.user, "studies are followed" if is_stream else "requests are under way"
+            bound, user, "studies are followed" if is_stream else "requests are under way"
         ):
             if not takes_data(request.scope):
                 yield
                 return
-            async with self._uploads.place(caller.user):
+            async with self._uploads.place(user):
                 yield
 
 
 @contextmanager
-def _counted(bound: Bound, user: int | None, what: str) -> Iterator[None]:
+def _counted(bound: Bound, user: Hashable, what: str) -> Iterator[None]:
     """Count something of a user's meanwhile.
 
     Raises:

@@ -1,6 +1,7 @@
 """Gives each request an id, counts it, and adds the headers that every answer has."""
 
 import logging
+import re
 import time
 import uuid
 
@@ -9,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tuner.service import metrics
 
+_KEY_IN_PATH = re.compile(r"^(/api/v1/shared/)[^/]*")  # a link's token is a key: no log has it
 _log = logging.getLogger(__name__)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -59,7 +61,7 @@ def _note(scope: Scope, number: str, status: int, seconds: float) -> None:
         extra={
             "request": number,
             "method": scope["method"],
-            "path": scope["path"],
+            "path": _KEY_IN_PATH.sub(r"\1…", scope["path"]),
             "status": status,
             "seconds": round(seconds, 4),
         },

@@ -7,13 +7,18 @@ import uuid
 from pathlib import Path
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from tuner.data.memory.scratch import scratch
+from tuner.report.table import curve_csv
 from tuner.service.routes.dependencies import Mine, SettingsOf
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
+from tuner.service.uploads import stem
+from tuner.settings import Settings
+from tuner.storage.submissions import Submission
+from tuner.study.result import StudyResult
 
 _log = logging.getLogger(__name__)
 router = APIRouter(tags=["studies"])
@@ -26,10 +31,55 @@ router = APIRouter(tags=["studies"])
 )
 async def get_report(settings: SettingsOf, mine: Mine) -> FileResponse:
     """Give the self-contained page about the answer."""
-    page = settings.reports(mine.study) / "report.html"
-    links = None if mine.result is None else mine.result.get("mlflow")
+    return await report_of(mine, settings)
+
+
+@router.get(
+    "/studies/{id}/curve.csv",
+    response_class=Response,
+    responses=OF_A_STUDY | {409: PROBLEMS[409], 200: {"content": {"text/csv": {}}}},
+)
+def get_curve(mine: Mine) -> Response:
+    """Give the λ-curve as a table: a row for every λ and target (a, b, joint)."""
+    return curve_of(mine)
+
+
+def answer_of(submission: Submission) -> StudyResult:
+    """Return the answer of a study that is done.
+
+    Raises:
+        ProblemError: If there is none.
+    """
+    if submission.result is None:
+        reason = f": {submission.error}" if submission.error else ""
+        raise ProblemError(409, f"there is no answer: the study is {submission.status}{reason}")
+    return StudyResult.model_validate(submission.result)
+
+
+def curve_of(submission: Submission) -> Response:
+    """Return the λ-curve of a study that is done, as CSV.
+
+    Raises:
+        ProblemError: If there is none.
+    """
+    name = f"{stem(submission.name) or 'study'}-{submission.id}-curve.csv".encode("ascii", "ignore")
+    return Response(
+        curve_csv(answer_of(submission)),
+        media_type="text/csv",
+        headers={"Content-Disposition": f'attachment; filename="{name.decode()}"'},
+    )
+
+
+async def report_of(submission: Submission, settings: Settings) -> FileResponse:
+    """Return the page about an answer.
+
+    Raises:
+        ProblemError: If there is none, or MLflow does not give it.
+    """
+    page = settings.reports(submission.study) / "report.html"
+    links = None if submission.result is None else submission.result.get("mlflow")
     if links is None:
-        raise ProblemError(409, f"there is no report: the study is {mine.status}")
+        raise ProblemError(409, f"there is no report: the study is {submission.status}")
     if not page.is_file():  # its driver was on another machine
         page.parent.mkdir(parents=True, exist_ok=True)
         if not await _fetch("report", links["run_id"], out=page):

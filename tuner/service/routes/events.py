@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Annotated
 
@@ -14,10 +14,12 @@ from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, Submissi
 from tuner.service.routes.problems import OF_A_STUDY
 from tuner.storage.accounts import is_let_in
 from tuner.storage.database import LAST_NUMBER
-from tuner.storage.submissions import ENDED, Submissions
+from tuner.storage.submissions import Submissions
+from tuner.study.result import ENDED
 
 _LOOK = 0.5  # seconds between looks for new events
 _UNREAD = 30.0  # seconds that an event may wait to be read
+Look = Callable[[int], tuple[list[tuple[int, ServerSentEvent]], ServerSentEvent | None]]
 router = APIRouter(tags=["studies"])
 
 
@@ -38,13 +40,26 @@ async def get_events(
     A client that lost its connection sends `Last-Event-ID` and misses nothing. The stream ends
     when its key is revoked, its session is closed, or the study is shown no more.
     """
+    look = partial(look_at, submissions, caller.user, mine.id, mine.study)
+    return followed(look, partial(is_let_in, database, caller), last_event_id)
+
+
+def followed(
+    look: Look, may_look: Callable[[], bool], last_event_id: str | None
+) -> EventSourceResponse:
+    """Answer with what happens to a study, to its end or that of the right to see it.
+
+    Args:
+        look: Returns what happened after an event, by number, and the end if there is one.
+        may_look: Whether whoever follows may go on.
+        last_event_id: What they have seen.
+    """
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else 0
     seen = min(after, LAST_NUMBER)
-    look = partial(_look, submissions, caller.user, mine.id, mine.study)
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         nonlocal seen
-        while await anyio.to_thread.run_sync(is_let_in, database, caller):
+        while await anyio.to_thread.run_sync(may_look):
             news, end = await anyio.to_thread.run_sync(look, seen)
             for number, event in news:
                 seen = number
@@ -57,7 +72,7 @@ async def get_events(
     return EventSourceResponse(events(), ping=15, send_timeout=_UNREAD)
 
 
-def _look(
+def look_at(
     submissions: Submissions, user: int, submission: str, study: str, after: int
 ) -> tuple[list[tuple[int, ServerSentEvent]], ServerSentEvent | None]:
     """Return what happened after an event, by number, and the end if there is one."""

@@ -36,6 +36,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 OF_A_STUDY: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (403, 404)}
+NO_LINK = "this link shows nothing: it is wrong, has expired, or was revoked"
 _REFUSALS: dict[type[SubmissionError], int] = {ConflictError: 409, TooManyError: 429}
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tuner.data.formats.examples import EXAMPLES
-from tuner.service.routes.dependencies import COOKIE, DatabaseOf, Reader, SettingsOf
+from tuner.service.routes.dependencies import COOKIE, DatabaseOf, Reader, SettingsOf, SubmissionsOf
 from tuner.service.routes.problems import ProblemError
 from tuner.storage.accounts import SESSION_SECONDS, close_session, open_session
 
@@ -38,9 +38,14 @@ def log_in(request: Request, database: DatabaseOf, login: Login) -> Response:
 
 
 @router.get("/session")
-def who(settings: SettingsOf, caller: Reader) -> dict[str, Any]:
+def who(settings: SettingsOf, submissions: SubmissionsOf, caller: Reader) -> dict[str, Any]:
     """Tell who is logged in, and what the page needs to know."""
-    return {"user": caller.name, "examples": sorted(EXAMPLES), "mlflow": settings.mlflow_url}
+    return {
+        "user": caller.name,
+        "examples": sorted(EXAMPLES),
+        "mlflow": settings.mlflow_url,
+        "tags": submissions.tags(caller.user),
+    }
 
 
 @router.delete("/session", status_code=204)

@@ -1,6 +1,5 @@
 """The studies of the REST API: submit, look, cancel, delete."""
 
-import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -23,13 +22,21 @@ from tuner.service.routes.dependencies import (
     WeightsOf,
     Writer,
 )
+from tuner.service.routes.downloads import answer_of
+from tuner.service.routes.listing import FilterOf, Sort, decoded, encoded, order_of
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
-from tuner.service.schemas import Extension, InspectionView, StudyPage, StudyView, WebhookSecret
-from tuner.service.uploads import discard_unused, received, stem
+from tuner.service.schemas import (
+    Extension,
+    InspectionView,
+    StudyEdit,
+    StudyPage,
+    StudyView,
+    WebhookSecret,
+)
+from tuner.service.uploads import discard_unused, received, shown_name, stem
 from tuner.settings import Settings
 from tuner.storage.accounts import Seal, webhook_secret
-from tuner.storage.database import LAST_NUMBER
-from tuner.study.result import Status, StudyResult
+from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec
 
 router = APIRouter(tags=["studies"])
@@ -81,6 +88,7 @@ async def submit(
             user=caller.user,
             source=source,
             name=stem(name),
+            data_name=shown_name(name),
             is_upload=file is not None,
             options=options,
             webhook=webhook,
@@ -132,20 +140,19 @@ async def _sent(
 def list_studies(
     submissions: SubmissionsOf,
     caller: Reader,
-    status: Annotated[Status | None, Query()] = None,
-    name: Annotated[
-        str | None, Query(max_length=64, pattern=r"^[^\x00]*$", description="part of the name")
-    ] = None,
-    cursor: Annotated[str | None, Query(max_length=64, description="`next` of a page")] = None,
+    only: FilterOf,
+    sort: Annotated[Sort, Query(description="the largest first, if a - is before it")] = "-created",
+    cursor: Annotated[str | None, Query(max_length=1024, description="`next` of a page")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> StudyPage:
-    """List your studies, the latest first."""
-    before = _decoded(cursor)
-    rest = submissions.page(caller.user, before=before, limit=limit + 1, status=status, name=name)
+    """List your studies and those that you were shown, the latest first."""
+    order = order_of(sort)
+    after = decoded(cursor, order)
+    rest = submissions.page(caller.user, limit=limit + 1, only=only, order=order, after=after)
     page = rest[:limit]
     return StudyPage(
         studies=[StudyView.of(each) for each in page],
-        next=_encoded(page[-1].number) if len(rest) > limit else None,
+        next=encoded(page[-1], order) if len(rest) > limit else None,
     )
 
 
@@ -155,6 +162,13 @@ def get_study(mine: Mine) -> StudyView:
     return StudyView.of(mine)
 
 
+@router.patch("/studies/{id}", response_model=StudyView, responses=OF_A_STUDY)
+def edit_study(submissions: SubmissionsOf, caller: Writer, mine: Own, edit: StudyEdit) -> StudyView:
+    """Rename a study, or set its note, its tags, and whether it is archived."""
+    after = submissions.edit(caller.user, mine.id, **edit.changes)
+    return StudyView.of(after or mine)
+
+
 @router.get(
     "/studies/{id}/result",
     response_model=StudyResult,
@@ -162,10 +176,7 @@ def get_study(mine: Mine) -> StudyView:
 )
 def get_result(mine: Mine) -> StudyResult:
     """Give the answer of a study that is done."""
-    if mine.result is None:
-        reason = f": {mine.error}" if mine.error else ""
-        raise ProblemError(409, f"there is no answer: the study is {mine.status}{reason}")
-    return StudyResult.model_validate(mine.result)
+    return answer_of(mine)
 
 
 @router.post(
@@ -198,6 +209,7 @@ async def extend(
                 user=caller.user,
                 source=row.source,
                 name=mine.name,
+                data_name=mine.source,
                 is_upload=False,
                 options=longer.pop("training") | longer | mine.options,
                 webhook=None,
@@ -234,19 +246,3 @@ def delete(
 def get_webhook_secret(database: DatabaseOf, settings: SettingsOf, caller: Writer) -> WebhookSecret:
     """Give what your webhooks are signed with (standardwebhooks.com)."""
     return WebhookSecret(secret=webhook_secret(database, caller.user, Seal(settings.sealing_key)))
-
-
-def _encoded(number: int) -> str:
-    return base64.urlsafe_b64encode(str(number).encode()).decode()
-
-
-def _decoded(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    try:
-        number = int(base64.urlsafe_b64decode(cursor.encode()).decode())
-    except ValueError:
-        number = 0
-    if not 0 < number <= LAST_NUMBER:
-        raise ProblemError(422, "cursor: is none that this service gave")
-    return number
