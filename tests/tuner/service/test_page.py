@@ -194,16 +194,20 @@ def take_home(page, folder, rows):
     assert told.stdout.split()[-1] == str(len(rows))
 
 
-@pytest.fixture
-def study(service, tmp_path):
-    """The study of the first test, which is answered from the store where that one ran."""
+def submit_pairs(service, path):
+    """The study of the first test again, which is answered from the store where that one ran."""
     home, _, url = service
-    path = tmp_path / "pairs.npz"
     write_pairs(path)
     with client_of(home, url) as client:
         submitted = client.submit(path, **OPTIONS)
         client.result(submitted["id"], wait=True)
     return submitted
+
+
+@pytest.fixture(scope="module")
+def study(service, tmp_path_factory):
+    """One study, with its answer, to look at."""
+    return submit_pairs(service, tmp_path_factory.mktemp("data") / "pairs.npz")
 
 
 def opened(page, service, study):
@@ -236,6 +240,50 @@ def test_it_is_shown_to_others_by_name_and_by_link(page, browser, service, study
         check(other, "unknown")
 
 
+def test_a_link_shows_it_without_an_account_until_it_is_revoked(page, browser, service, study):
+    opened(page, service, study)
+    page.get_by_text("Share it by a link").click()
+    page.get_by_label("Good for").select_option("a week")
+    page.get_by_role("button", name="Make a link").click()
+    link = page.get_by_label("The link").input_value()
+    assert link.startswith(f"{service[2]}/#/shared/")
+    with visitor(browser, link) as other:
+        other.locator("#headline").wait_for()
+        assert other.get_by_role("button", name="Log out").count() == 0
+        for name in ("Delete", "More seeds", "Name, note, tags"):
+            assert other.get_by_role("button", name=name).count() == 0
+        assert "λ-curve" in other.request.get(f"{service[2]}/api/v1{report(other)}").text()
+        check(other, "shared")
+        page.get_by_role("button", name="Revoke").click()
+        page.get_by_role("button", name="Revoke").wait_for(state="detached")
+        other.reload()
+        other.get_by_text("This link shows nothing").wait_for()
+
+
+def test_it_is_named_and_found_again(page, service, tmp_path):
+    opened(page, service, submit_pairs(service, tmp_path / "pairs.npz"))
+    page.get_by_role("button", name="Name, note, tags").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("digits <b>two</b>")
+    dialog.get_by_label("Note").fill("the first try")
+    dialog.get_by_label("Tags").fill("paper, ablation, paper")
+    dialog.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="digits <b>two</b>").wait_for()
+    page.get_by_role("button", name="Archive").click()
+    page.get_by_role("button", name="Unarchive").wait_for()
+    page.get_by_role("link", name="Alignment tuner").click()
+    page.get_by_role("heading", name="Studies").wait_for()
+    page.get_by_label("Search").fill("first try")
+    page.get_by_text("No study is like that.").wait_for()
+    page.get_by_label("archived ones").check()
+    page.get_by_role("link", name="digits <b>two</b>").wait_for()
+    page.get_by_role("combobox", name="Tag").select_option("ablation")
+    page.reload()  # the address holds what was asked for
+    assert page.get_by_label("Search").input_value() == "first try"
+    page.get_by_role("link", name="digits <b>two</b>").wait_for()
+    check(page, "found")
+
+
 def test_seeds_are_added_and_studies_compared(page, service, study):
     opened(page, service, study)
     address = page.url
@@ -256,10 +304,11 @@ def test_seeds_are_added_and_studies_compared(page, service, study):
     page.get_by_role("link", name="Alignment tuner").click()
     boxes = page.get_by_role("checkbox", name="Compare pairs")
     boxes.nth(1).wait_for()
-    page.wait_for_timeout(6000)  # the list has looked again meanwhile
     for n in range(2):
         boxes.nth(n).check()
     check(page, "list")
+    with page.expect_response("**/studies?*"):  # the list has looked again meanwhile
+        pass
     page.get_by_role("link", name="Compare 2 studies").click()
     page.get_by_role("heading", name="2 studies compared").wait_for()
     differing = page.locator("tr.differs th").all_inner_texts()

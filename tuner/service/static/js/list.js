@@ -119,7 +119,7 @@ function nothing(view, found) {
 // What can be chosen in the filters: what was seen so far.
 function facets(view, found) {
   for (const study of found) {
-    for (const tag of study.tags || []) view.facets.tags.add(tag);
+    for (const tag of study.tags) view.facets.tags.add(tag);
     view.facets.data.set(study.fingerprint, `${study.source || study.name} (${study.fingerprint.slice(0, 6)})`);
   }
   const grown = (select, entries, name) => {
@@ -159,7 +159,7 @@ function row(view, study) {
     cell("", box),
     cell("name", h("a", { href: `#/studies/${study.id}`, "data-key": `n-${study.id}` }, study.name),
       study.owner !== session.user && h("span", { class: "soft" }, ` of ${study.owner}`),
-      (study.tags || []).map((tag) => [" ", h("span", { class: "tag" }, tag)]),
+      study.tags.map((tag) => [" ", h("span", { class: "tag" }, tag)]),
       study.note && h("div", { class: "soft note" }, study.note.split("\n")[0].slice(0, 120))),
     cell("state", badge(study.status), underWay(study)),
     cell("answer", ...answer(study)),
@@ -172,12 +172,12 @@ function underWay(study) {
   if (ENDED.includes(study.status)) return study.error && h("div", { class: "problem note" }, study.error.slice(0, 120));
   const left = study.seconds_left ? `, ${duration(study.seconds_left)} left` : "";
   return [h("progress", { max: 1, value: study.progress ?? 0, "aria-label": `Progress of ${study.name}` }),
-    h("div", { class: "soft" }, `${study.phase || (study.status === "queued" ? "waits for its turn" : `${study.trials} trials`)}${left}`)];
+    h("div", { class: "soft" }, `${study.phase}${left}`)];
 }
 
 function answer(study) {
   if (!study.verdict) return ["—"];
-  const gain = study.gain === null || study.gain === undefined ? null
+  const gain = study.gain === null ? null
     : h("div", { class: "soft" }, `gain ${number(study.gain)}${study.gain_interval ? ` [${interval(study.gain_interval, 2)}]` : ""}`);
   return [badge(study.verdict), " ", h("span", {}, term("λ*"), ` = ${number(study.lambda)}`), gain];
 }

@@ -35,8 +35,8 @@ export function links(study) {
   const fresh = h("div", { "aria-live": "polite" });
   const problem = h("p", { class: "problem", role: "alert" });
   const list = async () => {
-    const all = await call("GET", path);
-    shown.replaceChildren(...(all.links ?? all).map((link) => h("li", {}, "A link until ", when(link.expires), " ",
+    const { links: all } = await call("GET", path);
+    shown.replaceChildren(...all.map((link) => h("li", {}, "A link until ", when(link.expires), " ",
       plain("Revoke", () => told(problem, async () => {
         await call("DELETE", `${path}/${link.id}`);
         fresh.replaceChildren();

@@ -7,9 +7,9 @@ import { announce, ask, bullets, code, duration, field, folded, grid, h, number,
 import { links, people } from "./share.js";
 import { badge, ENDED, glossary, labelOf, metricName, TARGETS, TITLES } from "./words.js";
 
-const PHASES = ["waits for its turn", "starting workers", "profile", "settings", "short trainings", "search", "confirming", "registering", "done"];
+const PHASES = ["waits for its turn", "starting workers", "settings", "short trainings", "search", "confirming", "registering", "done"];
 const OPTIONAL = ["settings", "short trainings"]; // phases that few studies have
-const OF_EVENTS = { nuisance: "settings", rung: "short trainings", search: "search", confirm: "confirming" };
+const OF_EVENTS = { nuisance: "settings", rung: "short trainings" };
 
 /**
  * Show a study, and go on with it as long as it does.
@@ -21,9 +21,9 @@ export async function showStudy(page, { path, token }) {
   const [schema, study] = await Promise.all([options(), call("GET", path)]);
   const view = { path, token, schema, study, points: new Map(), told: null, stop: () => {} };
   view.isOwn = !token && study.owner === session.user;
-  for (const part of ["head", "progress", "answer", "curve", "more"]) view[part] = h("div", { class: part });
+  for (const part of ["head", "progress", "answer", "acts", "curve", "more"]) view[part] = h("div", { class: part });
   view.problem = h("p", { class: "problem", role: "alert" });
-  page.replaceChildren(view.head, view.problem, view.progress, view.answer, view.curve, view.more, words());
+  page.replaceChildren(view.head, view.problem, view.progress, view.answer, view.acts, view.curve, view.more, words());
   head(view);
   await (study.status === "done" ? finished(view) : unfinished(view));
   return () => view.stop();
@@ -35,7 +35,7 @@ const words = () => glossary("λ", "λ*", "A and B", "both", "alignment", "gain"
 function head(view) {
   const { study } = view;
   document.title = `${study.name} · Alignment tuner`;
-  const whose = view.token ? `${study.owner || "somebody"} shows you this by a link.` : view.isOwn ? null : `shown to you by ${study.owner}`;
+  const whose = view.token ? "shown to you by a link" : view.isOwn ? null : `shown to you by ${study.owner}`;
   view.head.replaceChildren(
     h("h2", { id: "study-name" }, study.name),
     h("p", { class: "row" }, badge(study.status, { role: "status", id: "state" }), study.archived && h("span", { class: "tag" }, "archived"),
@@ -63,7 +63,7 @@ async function heard(view, kind, told) {
     if (told.point) view.points.set(told.point.lambda, told.point);
     answerless(view);
   }
-  if (kind === "status") await renew(view);
+  if (kind !== "end") await renew(view);
   if (kind === "end") await ended(view);
 }
 
@@ -97,14 +97,13 @@ function progress(view) {
   const { study, told } = view;
   if (ENDED.includes(study.status)) return view.progress.replaceChildren();
   const phase = phaseOf(view);
-  const left = study.seconds_left ?? told?.seconds_left;
-  const share = study.progress ?? (told ? told.done / told.total : 0);
+  const left = study.seconds_left;
   const steps = PHASES.slice(0, -1).filter((each) => !OPTIONAL.includes(each) || each === phase || isPlanned(study, each));
   const at = steps.indexOf(phase);
   const list = h("ol", { class: "phases" }, steps.map((each, n) =>
     h("li", { class: n < at ? "past" : n === at ? "now" : "", "aria-current": n === at && "step" }, each === phase ? inFull(view, each) : each)));
   const words = left ? `about ${duration(left)} left` : study.status === "queued" ? "" : "time left: known after the first trials";
-  const bar = h("progress", { max: 1, value: share, "aria-label": "Progress of the whole study" });
+  const bar = h("progress", { max: 1, value: study.progress ?? 0, "aria-label": "Progress of the whole study" });
   view.progress.replaceChildren(list, bar, h("p", { class: "row" }, words && h("span", { class: "soft" }, words), notifying(view)));
 }
 
@@ -112,8 +111,8 @@ const isPlanned = ({ spec }, phase) => (phase === "settings" ? (spec.nuisance ??
 
 function phaseOf({ study, told }) {
   if (study.status === "queued") return PHASES[0];
-  if (PHASES.includes(study.phase)) return study.phase;
-  return told ? (told.done >= told.total ? "registering" : OF_EVENTS[told.phase]) : "starting workers";
+  if (["nuisance", "rung"].includes(told?.phase)) return OF_EVENTS[told.phase]; // parts of the search
+  return study.phase ?? "starting workers";
 }
 
 function inFull({ study, points, told }, phase) {
@@ -161,9 +160,9 @@ function more(view) {
   const { study, result } = view;
   const cells = ({ mean, sem }) => `${mean.toFixed(4)} ± ${sem.toFixed(4)}`;
   const points = result?.curve ?? [...view.points.values()];
+  view.acts.replaceChildren(actions(view));
   view.more.replaceChildren(...[
-    actions(view),
-    result && encoders(view),
+    result && !view.token && encoders(view),
     points.length > 0 && folded("Every λ that was tried", grid("Trials", ["λ", "seeds", "both", "A", "B"],
       points.map((point) => [number(point.lambda), point.replicates, cells(point.joint), cells(point.a), cells(point.b)]))),
     result && measured(result),
@@ -184,19 +183,20 @@ function settings(view) {
 }
 
 function encoders(view) {
-  const { result, path, token } = view;
+  const { result, path } = view;
   const models = ["a", "b"].map((side) => [side, result.modalities[side].model]).filter(([, model]) => model);
   if (!models.length) return null;
   const [side, model] = models[0];
   const base = new URL(`${API}${path}`, document.baseURI).href;
   const fromHere = `curl -fsS -H "Authorization: Bearer $TUNER_API_KEY" -o encoder.zip \\\n  ${base}/encoders/${side}\nunzip -q encoder.zip -d encoder`;
-  const uri = session.mlflow || result.mlflow?.tracking_uri;
+  const known = result.mlflow?.tracking_uri ?? "";
+  const uri = session.mlflow || (known.startsWith("http") && known); // else a file that is not the reader's
   const load = (from) => `import mlflow\n${from}answer = encoder.predict(x)  # rows of the data; arrays: embedding, prediction, ...`;
   return h("section", {}, h("h3", {}, "Encoders"),
-    !token && h("p", { class: "row" }, models.map(([each]) => h("a", { href: `${base}/encoders/${each}` }, `Encoder of ${each.toUpperCase()} (zip)`))),
+    h("p", { class: "row" }, models.map(([each]) => h("a", { href: `${base}/encoders/${each}` }, `Encoder of ${each.toUpperCase()} (zip)`))),
     folded("To use them in Python",
-      !token && [h("p", {}, "From where you are, with your key in ", h("code", {}, "TUNER_API_KEY"), ":"), code(fromHere, "download"),
-        code(load('encoder = mlflow.pyfunc.load_model("encoder")\n'), "code to load the downloaded encoder")],
+      h("p", {}, "From where you are, with your key in ", h("code", {}, "TUNER_API_KEY"), ":"), code(fromHere, "download"),
+      code(load('encoder = mlflow.pyfunc.load_model("encoder")\n'), "code to load the downloaded encoder"),
       uri && [h("p", {}, "From MLflow's registry", session.mlflow ? ":" : ", where this service knows it (you may not reach it):"),
         code(load(`mlflow.set_tracking_uri("${uri}")\nencoder = mlflow.pyfunc.load_model("models:/${model.name}/${model.version}")\n`), "code for MLflow")]));
 }
@@ -217,12 +217,11 @@ function actions(view) {
 
 function owners(view, isDone) {
   const { study, path } = view;
-  const isEditable = study.tags !== undefined;
   return [
     !ENDED.includes(study.status) && plain("Cancel", () => tried(view, async () => { await call("POST", `${path}/cancel`); await renew(view); })),
     isDone && plain("More seeds", () => moreSeeds(view)),
-    isEditable && plain("Name, note, tags", () => edit(view)),
-    isEditable && plain(study.archived ? "Unarchive" : "Archive", () => tried(view, () => patch(view, { archived: !study.archived })),
+    plain("Name, note, tags", () => edit(view)),
+    plain(study.archived ? "Unarchive" : "Archive", () => tried(view, () => patch(view, { archived: !study.archived })),
       { title: "Archived studies are not in the list, unless asked for" }),
     plain("Delete", () => ask({
       title: `Delete ${study.name}?`, action: "Delete", danger: true,
