@@ -1,6 +1,7 @@
 """What is in a data set's file, how it is read, and what is doubtful of it."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,7 @@ class Inspection:
         dataset: As it is read; None if it cannot be.
         errors: Why it cannot be, each with what to do about it.
         warnings: What its owner should know.
+        roles: Which array is what.
     """
 
     source: str
@@ -59,11 +61,24 @@ class Inspection:
     dataset: PairedDataset | None
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
+    roles: Roles
 
     @property
     def unused(self) -> tuple[str, ...]:
         """Names of the arrays that are not used."""
         return tuple(array.name for array in self.arrays if array.use is None)
+
+    def field(self, finding: str) -> str | None:
+        """Return the option that a finding is about, if it is about one: `a`, `split`, `task`.
+
+        That is the role of the first array that it names, or else the first option.
+        """
+        for name in re.findall(r"\barrays? '((?:[^'\\]|\\.)*)'", finding):
+            role = next((role for role, array in self.roles.names.items() if array == name), None)
+            if role is not None:
+                return role
+        option = re.search(r"--([a-z][a-z-]*)", finding)
+        return None if option is None else option[1].replace("-", "_")
 
     @property
     def reading(self) -> dict[str, str]:
@@ -145,6 +160,7 @@ def inspect(
         dataset=dataset,
         errors=tuple(findings.errors),
         warnings=tuple(findings.warnings),
+        roles=roles,
     )
 
 

@@ -98,6 +98,30 @@ def train(
     return replace(reduce(joined, parts), seconds=time.perf_counter() - started)
 
 
+def seconds_a_step(
+    data: TrainingData,
+    config: TrainingConfig,
+    *,
+    replicates: int,
+    budget: float,
+    device: str = "auto",
+) -> float:
+    """Try some steps at λ = 1, and return how many seconds one takes for each replicate.
+
+    Args:
+        data: Standardised rows.
+        config: As of `train`.
+        replicates: Seeds that are trained at a λ; as many of them share a step as in `train`.
+        budget: Seconds to try for; one step is taken, however long that is.
+        device: As of `train`.
+    """
+    place = choose_device(device)
+    size = stack_size(config, rows=data.train.count, replicates=replicates, device=place)
+    seeds = range(min(size, replicates))
+    with seeded(0):
+        return _StackTraining(data, config, 1.0, seeds, place).seconds_a_step(budget) / len(seeds)
+
+
 class _StackTraining:
     """The training of one stack: its parameters, its optimizer and who is still active."""
 
@@ -160,6 +184,18 @@ class _StackTraining:
             if checkpoint is not None and checkpoint.is_due() and self._ranks.own == 0:
                 checkpoint.save(part, self._state(epoch))
         return self._outcome()
+
+    def seconds_a_step(self, budget: float) -> float:
+        """Train on the same batch for some seconds, and return how many a step takes."""
+        batch = min(self._config.batch_size, self._train.count)
+        order = torch.arange(batch).expand(len(self._seeds), batch).to(self._train.place)
+        self._pair.train()
+        self._step(order)  # the first makes what the others use
+        steps, seconds, started = 0, 0.0, time.perf_counter()
+        while seconds < budget:
+            self._step(order)
+            steps, seconds = steps + 1, time.perf_counter() - started
+        return seconds / steps
 
     def _state(self, epoch: int) -> dict[str, Any]:
         """Return all that training goes on from: every tensor, and every source of randomness."""

@@ -19,6 +19,7 @@ from tuner.service.runner import Runner
 from tuner.service.schemas import Problem, SubmitOptions
 from tuner.service.uploads import clear_incoming
 from tuner.service.webhooks import send_due
+from tuner.service.words import title
 from tuner.settings import Settings
 from tuner.storage.accounts import Seal
 from tuner.storage.database import Database
@@ -92,6 +93,8 @@ def _add_problem_schema(app: FastAPI) -> None:
         schemas["SubmitOptions"] = SubmitOptions.model_json_schema(
             ref_template="#/components/schemas/{model}"
         )
+        for name, option in schemas["SubmitOptions"]["properties"].items():
+            option["title"] = title(name)
         for name, schema in schemas["SubmitOptions"].pop("$defs", {}).items():
             schemas[name] = schema
         return document

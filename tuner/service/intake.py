@@ -121,7 +121,8 @@ class Intake:
         Raises:
             SubmissionError: If they break what reads them.
         """
-        return await self._checker.inspect(source, _of_the_spec(options), name, user=user)
+        options = {n: v for n, v in options.items() if n != "warm_start"}  # it changes nothing here
+        return await self._checker.inspect(source, options, name, user=user)
 
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
         """Return what the study would be: see `Checker.check`."""
@@ -192,10 +193,6 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _texts(each)
-
-
-def _of_the_spec(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in RUN_OPTIONS}
 
 
 def check_webhook(url: str | None, settings: Settings) -> None:

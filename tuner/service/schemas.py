@@ -286,6 +286,25 @@ class ArrayView(BaseModel):
     use: Annotated[str | None, Field(description="what it is taken for; null if it is not used")]
 
 
+class Finding(BaseModel):
+    """What is wrong with a data set or its options, or is to be known."""
+
+    field: Annotated[str | None, Field(description="the option it is about: a, b, y, split, …")]
+    text: str
+    severity: Literal["error", "warning"]
+
+
+class CostView(BaseModel):
+    """What a study is expected to take: an estimate, mostly an upper bound."""
+
+    trainings: Annotated[int, Field(description="of one seed at one λ, in all")]
+    steps: Annotated[int, Field(description="gradient steps, if none ends early")]
+    seconds: Annotated[
+        float | None, Field(description="by some steps that were tried; null where none could be")
+    ]
+    workers: Annotated[int | None, Field(description="trials at a time, null on a cluster")]
+
+
 class InspectionView(BaseModel):
     """What is in a data set and how it is read, as `tuner inspect` tells it."""
 
@@ -297,6 +316,12 @@ class InspectionView(BaseModel):
     reading: Annotated[dict[str, str], Field(description="how it is read, in words, by subject")]
     errors: Annotated[list[str], Field(description="why it cannot be used, with what to do")]
     warnings: Annotated[list[str], Field(description="what its owner should know")]
+    findings: Annotated[
+        list[Finding], Field(description="both, each with the option that it is about")
+    ] = []
+    cost: Annotated[
+        CostView | None, Field(description="what a study of it would take; null if it cannot be")
+    ] = None
 
 
 class Extension(BaseModel):

@@ -30,7 +30,10 @@ def metric_of(spec: StudySpec, task: str) -> Metric:
     metric = METRICS[name]
     if metric.task != task:
         fitting = ", ".join(m.name for m in METRICS.values() if m.task == task)
-        raise SpecError(f"metric {name} is for {metric.task}, this data set is {task}: {fitting}")
+        raise SpecError(
+            f"--metric {name}: metric {name} is for {metric.task}, this data set is {task}. Choose "
+            f"one of {fitting}, or leave it out."
+        )
     return metric
 
 

@@ -8,9 +8,11 @@ bounded by BYTES: a hostile file ends this process, not the service.
 import json
 import resource
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuner.data.inspection import Inspection
     from tuner.study.spec import StudySpec
 
 
@@ -72,19 +74,58 @@ def check_room(spec: "StudySpec") -> None:
 
 
 def inspect(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
-    """Return what `tuner.data.inspection.Inspection.as_dict` does, or `{errors}` of the options."""
+    """Return what `tuner.data.inspection.Inspection.as_dict` does, or `{errors}` of the options.
+
+    Besides, `findings`, `{field, text, severity}` each, and `cost`: see `ExpectedCost`.
+    """
     from pydantic import ValidationError
 
     from tuner.data.inspection import inspect
+    from tuner.study.budget import Budget
     from tuner.study.spec import option_errors, spec_from_options
 
+    workers = options.pop("workers", None)
+    budget = Budget.of(options)
+    options = {name: value for name, value in options.items() if name not in budget.options}
     try:
         spec = spec_from_options(options)
     except ValidationError as error:
         return {"errors": [str(fault) for fault in option_errors(error.errors())]}
     how = spec.data_options | {"name": spec.name or name}
     found = inspect(source, seed=spec.seed, **_bounds(), **how)
-    return found.as_dict()
+    cost, fault = _cost(spec, found, workers, budget.seconds)
+    errors = [*found.errors, *([] if fault is None else [fault])]
+    told = found.as_dict() | {"cost": cost, "valid": found.dataset is not None and not errors}
+    told["findings"] = [
+        {"field": found.field(text), "text": text, "severity": severity}
+        for severity, texts in (("error", errors), ("warning", found.warnings))
+        for text in texts
+    ]
+    return told | {"errors": errors}
+
+
+def _cost(
+    spec: "StudySpec", found: "Inspection", workers: int | None, time_budget: float | None
+) -> tuple[dict[str, Any] | None, str | None]:
+    """What a study of these data would take, or why there can be none."""
+    from tuner.errors import SpecError
+    from tuner.execution.cluster import default_workers
+    from tuner.models.errors import ModelError
+    from tuner.search.cost import ExpectedCost
+    from tuner.settings import Settings
+    from tuner.study.study import Study
+
+    if found.dataset is None:
+        return None, None
+    try:
+        check_room(spec)
+        study = Study.of(spec, found.dataset)
+    except (SpecError, ModelError) as error:
+        return None, str(error)
+    address = Settings().ray_address
+    here = None if address else default_workers(address, spec)
+    cost = ExpectedCost.of(study, workers=workers or here, time_budget=time_budget)
+    return asdict(cost), None
 
 
 def _bounds() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tuner.errors import ConflictError, SealError, SubmissionError, TooManyError
+from tuner.service.words import Words, all_said, said
 from tuner.storage.database import DatabaseAwayError
 from tuner.study.spec import option_errors
 
@@ -90,8 +91,10 @@ def add_handlers(app: FastAPI) -> None:
         return problem(error.status, error.detail, error.findings, error.headers)
 
     @app.exception_handler(SubmissionError)
-    def refused(_: Request, error: SubmissionError) -> JSONResponse:
-        return problem(_REFUSALS.get(type(error), 422), str(error), error.findings)
+    def refused(request: Request, error: SubmissionError) -> JSONResponse:
+        words: Words = "page" if request.query_params.get("words") == "page" else "rest"
+        findings = all_said(error.findings, words)
+        return problem(_REFUSALS.get(type(error), 422), said(str(error), words), findings)
 
     @app.exception_handler(SealError)
     def sealed(_: Request, error: SealError) -> JSONResponse:

@@ -34,6 +34,7 @@ from tuner.service.schemas import (
     WebhookSecret,
 )
 from tuner.service.uploads import discard_unused, received, shown_name, stem
+from tuner.service.words import Words, all_said, said
 from tuner.settings import Settings
 from tuner.storage.accounts import Seal, webhook_secret
 from tuner.study.result import StudyResult
@@ -61,6 +62,11 @@ WebhookUrl = Annotated[
 ]
 
 
+WordsOf = Annotated[
+    Words, Query(description="whose words findings are told in: of this API, or of the web page")
+]
+
+
 @router.post(
     "/studies",
     status_code=201,
@@ -75,6 +81,7 @@ async def submit(
     data: DataName = None,
     spec: SpecText = "{}",
     webhook: WebhookUrl = None,
+    words: WordsOf = "rest",  # noqa: ARG001  # of what is refused: see `problems`
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> StudyView:
     """Submit a data set: it is checked before this answers, with all that is wrong with it.
@@ -109,12 +116,23 @@ async def inspect(
     file: DataFile = None,
     data: DataName = None,
     spec: SpecText = "{}",
+    words: WordsOf = "rest",
 ) -> InspectionView:
-    """Tell what is in a data set and how it would be read; nothing of it is kept."""
+    """Tell what is in a data set, how it would be read and what a study of it would take.
+
+    Nothing of it is kept.
+    """
     options = read_options(spec)
     async with _sent(file, data, settings) as (source, name):
         found = await intake.inspect(source, options, stem(name), user=caller.user)
-    return InspectionView(**found | {"source": name})
+    found |= {
+        "source": name,
+        "errors": all_said(found["errors"], words),
+        "warnings": all_said(found["warnings"], words),
+        "reading": {part: said(text, words) for part, text in found["reading"].items()},
+        "findings": [each | {"text": said(each["text"], words)} for each in found["findings"]],
+    }
+    return InspectionView(**found)
 
 
 @asynccontextmanager
