@@ -7,14 +7,17 @@ import { metricName, pageWords, TARGETS, TITLES, term, tone } from "./words.js";
 const SIMILARITIES = { cka: "CKA", svcca: "SVCCA", mutual_knn: "mutual kNN" };
 const ATOMS = { R: "shared by A and B", U_a: "in A alone", U_b: "in B alone", S: "in both together only" };
 
-/** @param {any} result of the API */
-export function answered(result) {
+/**
+ * @param {any} result of the API
+ * @param {Record<string, any>} schema of the options, for their names
+ */
+export function answered(result, schema) {
   const metric = metricName(result.metric.name);
   const answers = { joint: result.joint, ...result.modalities };
   return [
     h("p", { class: "headline", id: "headline" }, result.headline || result.joint.verdict),
-    h("div", { class: "warnings" }, (result.warnings || []).map((text) => h("p", {}, pageWords(text)))),
-    h("div", { class: "cards" }, TARGETS.map((target) => card(target, answers[target], metric))),
+    h("div", { class: "warnings" }, (result.warnings || []).map((text) => h("p", {}, pageWords(text, schema)))),
+    h("div", { class: "cards" }, TARGETS.map((target) => card(target, answers[target], metric, schema))),
     gains(TARGETS.map((target) => ({ name: TITLES[target], ...tested(answers[target]) })), metric, result.joint.smallest_gain ?? null),
   ];
 }
@@ -25,7 +28,7 @@ export const measured = (result) => [...similarity(result.curve), ...information
 /** Gain on test rows with its interval, wherever an answer holds it. */
 const tested = (answer) => answer.test ?? answer;
 
-function card(target, answer, metric) {
+function card(target, answer, metric, schema) {
   const { gain, gain_interval: ends } = tested(answer);
   const sure = ends ? ` [${interval(ends)}]` : "";
   const isAlign = answer.verdict === "align";
@@ -35,7 +38,7 @@ function card(target, answer, metric) {
     h("p", {}, term("λ*"), ` = ${number(answer.lambda)}`, isAlign ? "" : " (no alignment)", "; the best λ lies in ",
       `${interval(answer.interval)} (95 %).`),
     gain !== null && h("p", {}, term("gain", "Gain"), ` in ${metric} at λ = ${number(answer.candidate)}: ${number(gain)}${sure}.`),
-    folded("Evidence", h("p", {}, pageWords(answer.evidence))));
+    folded("Evidence", h("p", {}, pageWords(answer.evidence, schema))));
 }
 
 function similarity(curve) {

@@ -26,9 +26,10 @@ export class Problem extends Error {
 export async function call(method, path, { json, form, headers = {}, signal } = {}) {
   const isJson = json !== undefined;
   const body = isJson ? JSON.stringify(json) : form;
+  const address = `${API}${path}${method === "GET" ? "" : "?words=page"}`; // what is refused names fields of ours
   let answer;
   try {
-    answer = await fetch(`${API}${path}`, {
+    answer = await fetch(address, {
       method, body, signal, headers: isJson ? { "Content-Type": "application/json", ...headers } : headers,
     });
   } catch (error) {

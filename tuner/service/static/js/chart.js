@@ -84,12 +84,13 @@ function padded(values) {
   return [low - pad, high + pad];
 }
 
-/** Leave what diverged off the axis: beyond four interquartile ranges of the means. */
-function withinReach(values, means) {
-  const sorted = [...means].sort((one, other) => one - other);
-  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
-  const reach = 4 * (at(0.75) - at(0.25)) || Infinity;
-  return values.filter((value) => value >= at(0.25) - reach && value <= at(0.75) + reach);
+const quantile = (values, share) => [...values].sort((one, other) => one - other)[Math.round(share * (values.length - 1))];
+
+/** Leave what diverged off the axis: four times the spread of the means, or their noise, away from them. */
+function withinReach(values, means, noise = 0) {
+  const [low, high] = [quantile(means, 0.25), quantile(means, 0.75)];
+  const reach = 4 * Math.max(high - low, noise) || Infinity;
+  return values.filter((value) => value >= low - reach && value <= high + reach);
 }
 
 const strengthAxis = (maximum) => strengthTicks(maximum).map((tick) => [unit(tick, maximum), number(tick, 2)]);
@@ -104,10 +105,7 @@ const strengthAxis = (maximum) => strengthTicks(maximum).map((tick) => [unit(tic
 export function lambdaCurve({ title, points, maximum, metric, answer, band, height = 300 }) {
   const baseline = points.find((point) => point.lambda === 0);
   const draw = (width) => {
-    const means = points.map((point) => point.mean);
-    const ends = points.flatMap(({ mean, sem }) => [mean - sem, mean + sem]);
-    const reach = withinReach([...ends, ...(band ? [...band.low, ...band.high] : [])], means);
-    const [low, high] = points.length ? padded(reach) : [0, 1];
+    const [low, high] = heights(points, band);
     const label = described(metric, points, answer);
     const { picture, x, y } = frame({ width, height, low, high, label, xTicks: strengthAxis(maximum),
       xLabel: "alignment strength λ", yLabel: `${metric}, validation rows`, isEmpty: !points.length });
@@ -130,6 +128,14 @@ export function lambdaCurve({ title, points, maximum, metric, answer, band, heig
     return picture;
   };
   return figure(title, draw, curveLegend(points, answer, band, baseline));
+}
+
+/** Both ends of the axis of scores. */
+function heights(points, band) {
+  if (!points.length) return [0, 1];
+  const ends = points.flatMap(({ mean, sem }) => [mean - sem, mean, mean + sem]);
+  const noise = quantile([...points.map(({ sem }) => sem), ...(band ? band.high.map((high, n) => (high - band.low[n]) / 2) : [])], 0.5);
+  return padded(withinReach([...ends, ...(band ? [...band.low, ...band.high] : [])], points.map(({ mean }) => mean), noise));
 }
 
 function choiceMarks(answer, at, top, bottom, line) {

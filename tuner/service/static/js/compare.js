@@ -3,7 +3,7 @@
 import { call, chosen, options } from "./api.js";
 import { overlaid, parallel, scatter } from "./chart.js";
 import { choice, h, interval, number, when } from "./dom.js";
-import { badge, glossary, labelOf, metricName, TITLES } from "./words.js";
+import { badge, glossary, metricName, TITLES } from "./words.js";
 
 const LOGARITHMIC = ["learning_rate", "weight_decay", "temperature", "hidden"];
 
@@ -78,7 +78,7 @@ function optionRows(studies, schema) {
   const names = Object.keys(schema).filter((name) => name !== "name" && each.some((options) => name in options));
   return names.map((name) => {
     const texts = each.map((options) => String(name in options ? options[name].study ?? [options[name]].flat().join(", ") : schema[name].default ?? "none"));
-    return [labelOf(name), texts, texts];
+    return [schema[name].title, texts, texts];
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { call, chosen, options, session } from "./api.js";
 import { announce, bullets, choice, count, duration, field, folded, grid, h } from "./dom.js";
-import { glossary, labelOf, pageWords } from "./words.js";
+import { glossary } from "./words.js";
 
 const DATA = ["a", "b", "y", "split", "group"]; // chosen among the arrays of the file
 const PLAN = ["task", "metric", "encoder_a", "encoder_b", "trials", "replicates", "confirm_replicates", "time_budget", "seed", "name"];
@@ -88,7 +88,7 @@ function control(form, name) {
   const schema = form.schema[name];
   if (!schema) return null;
   const input = DATA.includes(name) ? choice(name, [["", "by its name"]]) : typed(name, schema);
-  const made = field(labelOf(name), input, schema.description);
+  const made = field(schema.title, input, schema.description);
   made.dataset.field = name;
   made.append(h("span", { class: "problem", id: `${input.id}-problem` }));
   if (input.type === "checkbox") made.classList.add("check");
@@ -168,7 +168,7 @@ const hasData = (form) => form.file.files.length > 0 || form.uri.value.trim() !=
 function refill(form, study) {
   for (const [name, value] of Object.entries(chosen(study, form.schema))) {
     const input = form.element.elements[name];
-    if (!input || name === "warm_start") continue;
+    if (!input || ["warm_start", "name"].includes(name)) continue; // of that study alone
     if (DATA.includes(name)) input.append(h("option", { value }, value));
     if (input.type === "checkbox") input.checked = value;
     else if (input.multiple) for (const option of input.options) option.selected = value.includes(option.value);
@@ -198,7 +198,7 @@ async function inspect(form) {
   form.element.setAttribute("aria-busy", "true");
   if (!form.found) form.reading.replaceChildren(h("p", { class: "soft" }, "Looking into the data …"));
   try {
-    const found = await call("POST", "/inspections", { form: request(form), signal: asked.signal, headers: { "X-Interface": "page" } });
+    const found = await call("POST", "/inspections", { form: request(form), signal: asked.signal });
     inspected(form, found);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -215,11 +215,8 @@ function inspected(form, found) {
   arraysToChoose(form, found);
   unsaid(form);
   const shape = (sizes) => sizes.map(count).join(" × ");
-  const findings = found.findings || [
-    ...found.errors.map((text) => ({ field: null, text, severity: "error" })),
-    ...found.warnings.map((text) => ({ field: null, text, severity: "warning" }))];
-  const elsewhere = findings.filter((finding) => !beside(form, finding));
-  const of = (severity) => elsewhere.filter((each) => each.severity === severity).map(({ text }) => pageWords(text));
+  const elsewhere = found.findings.filter((finding) => !beside(form, finding));
+  const of = (severity) => elsewhere.filter((each) => each.severity === severity).map(({ text }) => text);
   const title = found.valid ? `${found.source}: ${count(found.rows)} pairs` : `${found.source} cannot be used yet`;
   form.reading.replaceChildren(h("h3", {}, title), ...[
     of("error").length > 0 && h("div", { class: "problem" }, bullets(of("error"))),
@@ -254,8 +251,9 @@ function expected(form, found) {
   const { cost } = found;
   form.cost.replaceChildren();
   if (!found.valid || !cost) return;
-  const seconds = cost.seconds ? ` About ${duration(cost.seconds)} with ${cost.workers ?? "some"} at a time: an estimate.` : "";
-  form.cost.append(h("strong", {}, `${count(cost.trainings)} trainings`), `, ${count(cost.steps)} gradient steps at most.${seconds}`);
+  const workers = cost.workers ? ` with ${cost.workers} at a time` : "";
+  const seconds = cost.seconds ? ` About ${duration(cost.seconds)}${workers}, if nothing ends early: an estimate.` : "";
+  form.cost.append(h("strong", {}, `Expected: ${count(cost.trainings)} trainings`), `, ${count(cost.steps)} gradient steps.${seconds}`);
 }
 
 // What is wrong, beside its field
@@ -265,7 +263,7 @@ function beside(form, { field: name, text, severity }) {
   const place = name && form.element.querySelector(`[data-field="${CSS.escape(name)}"]`);
   if (!place) return false;
   const [input, problem] = [form.element.elements[name], place.querySelector(".problem")];
-  problem.textContent = [problem.textContent, pageWords(text)].filter(Boolean).join(" ");
+  problem.textContent = [problem.textContent, text].filter(Boolean).join(" ");
   problem.classList.toggle("warning", severity === "warning");
   if (severity !== "warning") input.setAttribute("aria-invalid", "true");
   if (!input.getAttribute("aria-describedby")?.includes(problem.id))
@@ -298,8 +296,8 @@ function refused(form, error, isAsked) {
     const named = text.match(/^(\w+): (.*)$/s);
     return named ? { field: named[1], text: named[2], severity: "error" } : { field: null, text, severity: "error" };
   });
-  const elsewhere = texts.filter((finding) => !beside(form, finding)).map(({ text }) => pageWords(text));
-  form.summary.replaceChildren(h("p", {}, pageWords(error.message)), ...(elsewhere.length ? [bullets(elsewhere)] : []));
+  const elsewhere = texts.filter((finding) => !beside(form, finding)).map(({ text }) => text);
+  form.summary.replaceChildren(h("p", {}, error.message), ...(elsewhere.length ? [bullets(elsewhere)] : []));
   if (isAsked) (form.element.querySelector("[aria-invalid]") || form.summary).focus();
 }
 
@@ -313,7 +311,7 @@ async function submit(form) {
   form.stop();
   form.send.disabled = true;
   form.send.textContent = "Checking the data …";
-  const headers = { "Idempotency-Key": crypto.randomUUID?.() || String(Math.random()), "X-Interface": "page" };
+  const headers = { "Idempotency-Key": crypto.randomUUID?.() || String(Math.random()) };
   try {
     const study = await call("POST", "/studies", { form: request(form, true), headers });
     location.hash = `#/studies/${study.id}`;

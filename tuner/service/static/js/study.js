@@ -5,7 +5,7 @@ import { answered, measured } from "./answer.js";
 import { lambdaCurve } from "./chart.js";
 import { announce, ask, bullets, code, duration, field, folded, grid, h, number, plain, when } from "./dom.js";
 import { links, people } from "./share.js";
-import { badge, ENDED, glossary, labelOf, metricName, TARGETS, TITLES } from "./words.js";
+import { badge, ENDED, glossary, metricName, pageWords, TARGETS, TITLES } from "./words.js";
 
 const PHASES = ["waits for its turn", "starting workers", "settings", "short trainings", "search", "confirming", "registering", "done"];
 const OPTIONAL = ["settings", "short trainings"]; // phases that few studies have
@@ -42,7 +42,7 @@ function head(view) {
       (study.tags || []).map((tag) => h("span", { class: "tag" }, tag)),
       h("span", { class: "soft" }, "submitted ", when(study.created), study.source && ` · ${study.source}`), whose && h("span", { class: "soft" }, whose)),
     ...[study.note && h("p", { class: "note" }, study.note)].filter(Boolean));
-  view.problem.textContent = study.error || "";
+  view.problem.textContent = pageWords(study.error || "", view.schema);
 }
 
 // While it goes on
@@ -134,7 +134,7 @@ function notifying(view) {
 async function finished(view) {
   view.result = await call("GET", `${view.path}/result`);
   view.progress.replaceChildren();
-  view.answer.replaceChildren(...answered(view.result));
+  view.answer.replaceChildren(...answered(view.result, view.schema));
   curves(view, view.result.curve, view.result);
   more(view);
 }
@@ -175,7 +175,7 @@ function more(view) {
 
 function settings(view) {
   const differing = Object.entries(chosen(view.study, view.schema));
-  const rows = differing.map(([name, value]) => [labelOf(name), value.study ?? [value].flat().join(", "), view.schema[name].description || ""]);
+  const rows = differing.map(([name, value]) => [view.schema[name].title, value.study ?? [value].flat().join(", "), view.schema[name].description || ""]);
   return folded("How it was asked", rows.length ? grid("Options", ["option", "value", "what it is"], rows) : h("p", {}, "Every option as it is by default."),
     h("p", { class: "soft" }, "The command that asks the same", view.study.source ? ":" : "; DATA stands for the data set:"),
     code(command(view.study, view.schema), "command"),

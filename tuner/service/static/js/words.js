@@ -47,16 +47,8 @@ export const metricName = (name) => METRICS[name] || (name || "score").replaceAl
 export const VERDICTS = ["align", "do not align", "undecided"];
 export const STATES = ["queued", "running", "done", "failed", "cancelled"];
 
-const LABELS = {
-  a: "Array of A", b: "Array of B", y: "Labels", split: "Split", group: "Groups", task: "Task",
-  metric: "Metric", encoder_a: "Encoder of A", encoder_b: "Encoder of B", trials: "λs to try",
-  replicates: "Seeds at each λ", confirm_replicates: "Confirming seeds", seed: "Random seed",
-  time_budget: "Time for the search, seconds", max_lambda: "Largest λ", name: "Name", gpus: "GPUs", cpus: "CPUs",
-  warm_start: "Begin where this study (its id) saw the best λ",
-};
-
-/** What an option is called here. */
-export const labelOf = (name) => LABELS[name] || (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
-
-/** What the service says, with the names of fields in place of the command line's flags. */
-export const pageWords = (text) => text.replace(/--([a-z][a-z_-]*)( none\b)?/g, (_, flag, none) => `“${labelOf(flag.replaceAll("-", "_"))}”${none || ""}`);
+/** What the service wrote for the command, with names of fields in place of its flags. */
+export const pageWords = (text, schema) => text.replace(/--([a-z][a-z-]*[a-z])/g, (flag, name) => {
+  const title = schema[name.replaceAll("-", "_")]?.title;
+  return title ? `“${title}”` : flag;
+});
