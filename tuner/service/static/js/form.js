@@ -67,8 +67,8 @@ function dataPart(form) {
   form.file.addEventListener("change", () => { form.uri.value = ""; dataChanged(form); });
   form.uri.addEventListener("change", () => { form.file.value = ""; dataChanged(form); });
   return h("fieldset", {}, h("legend", {}, "The data set"), drop,
-    h("datalist", { id: "examples" }, (session.examples || []).map((name) => h("option", { value: name }))),
-    field("Or its URI, or an example", form.uri, `Examples: ${(session.examples || []).join(", ")}.`));
+    h("datalist", { id: "examples" }, session.examples.map((name) => h("option", { value: name }))),
+    field("Or its URI, or an example", form.uri, `Examples: ${session.examples.join(", ")}. study:ID stands for the data of a study of yours.`));
 }
 
 function dataChanged(form) {
@@ -175,13 +175,10 @@ function refill(form, study) {
     else input.value = [value].flat().join(", ");
     if (input.closest("details")) input.closest("details").open = true;
   }
-  const source = study.source || "";
-  if ((session.examples || []).includes(source) || source.includes("://")) {
-    form.uri.value = source;
-    later(form);
-  } else {
-    form.named.textContent = `Choose ${source || "the file"} again: the options below are those of then.`;
-  }
+  const isOwn = study.owner === session.user; // who was shown an answer was not given its data
+  if (isOwn) form.uri.value = `study:${study.id}`;
+  form.named.textContent = isOwn ? `The data of ${study.name}, or others:` : "Choose the data: the options below are those of then.";
+  later(form);
 }
 
 // Looking into the data
