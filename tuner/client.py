@@ -75,6 +75,8 @@ class Client:
         data: str | Path,
         *,
         webhook: str | None = None,
+        webhook_format: str | None = None,
+        email: str | None = None,
         idempotency_key: str | None = None,
         **options: Any,
     ) -> dict[str, Any]:
@@ -83,6 +85,8 @@ class Client:
         Args:
             data: Path, URI or the name of an example.
             webhook: URL that is told when the study ends: see `webhook_secret`.
+            webhook_format: `slack` for a sentence, as Slack and its like take it.
+            email: Address that is told of it, if the service sends e-mail.
             idempotency_key: The same submission sent twice with one key is one submission.
             options: Those of `tuner run`: `trials=12`, `seed=1`, `time_budget=600` (seconds), …
 
@@ -90,7 +94,8 @@ class Client:
             ServiceError: If it is refused; its `findings` say why.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        form = {} if webhook is None else {"webhook": webhook}
+        notices = {"webhook": webhook, "webhook_format": webhook_format, "email": email}
+        form = {name: value for name, value in notices.items() if value is not None}
         return self._send_data("/studies", data, options, form, headers=headers)
 
     def inspect(self, data: str | Path, **options: Any) -> dict[str, Any]:

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         allowed_webhooks: Prefixes of URLs that the service may tell of the end of a study
             (TUNER_ALLOWED_WEBHOOKS); none by default.
         mlflow_url: Where people find MLflow's page (TUNER_MLFLOW_URL), for links.
+        smtp_url: Server that sends e-mail (TUNER_SMTP_URL): `smtps://user:password@host`, or
+            `smtp://…`, which is encrypted, too, unless the server is on this machine.
+        mail_from: Whom e-mail is from (TUNER_MAIL_FROM); none is sent without both.
         public_url: Where people find this service (TUNER_PUBLIC_URL), for links; by default where
             a request for one was sent to.
     """
@@ -73,6 +76,8 @@ class Settings(BaseSettings):
     allowed_webhooks: str = ""
     mlflow_url: str | None = None
     public_url: str | None = None
+    smtp_url: str | None = None
+    mail_from: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -136,6 +141,11 @@ class Settings(BaseSettings):
     def webhooks(self) -> Reach:
         """Whom a service may tell that a study ended."""
         return Reach.of(self.allowed_webhooks)
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether a service can tell by e-mail that a study ended."""
+        return self.smtp_url is not None and self.mail_from is not None
 
     def checkpoints(self, study: str) -> str | None:
         """Where the unfinished trainings of a study are kept, if anywhere."""

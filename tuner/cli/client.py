@@ -38,6 +38,13 @@ def submit(
     webhook: Annotated[
         str | None, typer.Option(metavar="URL", help="Is told, signed, when the study ends.")
     ] = None,
+    webhook_format: Annotated[
+        str | None,
+        typer.Option(metavar="standard|slack", help="slack: a sentence, as Slack takes it."),
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Is told, too, if the service sends any.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--watch", help="Stay, and follow it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what the service said.")] = False,
     **options: Any,
@@ -57,7 +64,13 @@ def submit(
         "time_budget": time_budget,
     }
     with _service() as client:
-        study = client.submit(data, webhook=webhook, **request | _options(option or []))
+        study = client.submit(
+            data,
+            webhook=webhook,
+            webhook_format=webhook_format,
+            email=email,
+            **request | _options(option or []),
+        )
         if as_json:
             typer.echo(json.dumps(study, indent=2))
         else:

@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from tuner.service.guard.bodies import Bodies
 from tuner.service.guard.gate import Gate
 from tuner.service.guard.observer import Observer
+from tuner.service.mail import send_mail_due
 from tuner.service.routes import downloads, events, health, links, session, sharing, studies
 from tuner.service.routes.dependencies import Parts, add_parts
 from tuner.service.routes.problems import PROBLEMS, add_handlers
@@ -38,7 +39,9 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
     """
     database = Database(settings.store_url, patience=_PATIENCE)
     parts = Parts.of(settings, database)
-    send = partial(send_due, database, settings.webhooks, Seal(settings.sealing_key))
+    seal = Seal(settings.sealing_key)
+    send = partial(send_due, database, settings.webhooks, seal, settings.public_url)
+    mail = partial(send_mail_due, database, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -48,6 +51,8 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
             if run_studies:
                 await stack.enter_async_context(_runner(parts))
             await stack.enter_async_context(parts.supervisor.keeps("webhooks", send, _WEBHOOKS))
+            if settings.sends_mail:
+                await stack.enter_async_context(parts.supervisor.keeps("mail", mail, _WEBHOOKS))
             yield
 
     app = FastAPI(

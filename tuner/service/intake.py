@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import anyio
 from pydantic import ValidationError
@@ -23,6 +24,8 @@ from tuner.study.spec import option_errors
 
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
+WebhookFormat = Literal["standard", "slack"]
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class NewSubmission:
         is_upload: Whether `source` is an uploaded file, which is kept if it is accepted.
         options: Those of `SubmitOptions`, as `read_options` gives them.
         webhook: URL that is told when the study ends.
+        webhook_format: How; None for `standard`.
+        email: Address that is told of it.
         idempotency_key: The same submission sent twice with one key is one submission.
     """
 
@@ -48,6 +53,8 @@ class NewSubmission:
     options: dict[str, Any]
     webhook: str | None
     idempotency_key: str | None
+    webhook_format: WebhookFormat | None = None
+    email: str | None = None
 
     def digest(self) -> str:
         """SHA-256 of what was sent, file included: the same request has the same."""
@@ -55,9 +62,9 @@ class NewSubmission:
         if self.is_upload:
             with Path(self.source).open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-        return hashlib.sha256(
-            json.dumps([content, self.options, self.webhook]).encode()
-        ).hexdigest()
+        request = [content, self.options, self.webhook]
+        request += filter(None, (self.webhook_format, self.email))  # as before there were any
+        return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
 
 class Intake:
@@ -99,6 +106,8 @@ class Intake:
             idempotency_key=key,
             webhook=submission.webhook,
             data_name=submission.data_name,
+            webhook_format=submission.webhook_format,
+            email=submission.email,
         )
         try:
             return await _in_thread(self._submissions.submit, checked)
@@ -206,6 +215,22 @@ def check_webhook(url: str | None, settings: Settings) -> None:
     if not url.startswith(("http://", "https://")) or not settings.webhooks.allows(url):
         allowed = settings.allowed_webhooks or "none (TUNER_ALLOWED_WEBHOOKS)"
         raise SubmissionError(f"webhook: this service calls URLs that begin with: {allowed}")
+
+
+def check_email(address: str | None, settings: Settings) -> None:
+    """Do nothing if the service may tell that address.
+
+    Raises:
+        SubmissionError: If it may not.
+    """
+    if address is None:
+        return
+    if not settings.sends_mail:
+        raise SubmissionError(
+            "email: this service sends none; who runs it sets TUNER_SMTP_URL and TUNER_MAIL_FROM"
+        )
+    if not _ADDRESS.fullmatch(address):
+        raise SubmissionError(f"email: {address!r} is no address such as ada@example.org")
 
 
 def check_source(data: str, settings: Settings) -> None:

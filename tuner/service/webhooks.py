@@ -9,10 +9,12 @@ which its owner is told, and one user's never take all places.
 """
 
 import asyncio
+import html
 import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import aiohttp
@@ -23,8 +25,8 @@ from tuner.data.formats.remote import explain
 from tuner.service.schemas import StudyView
 from tuner.storage.accounts import Seal, webhook_secret
 from tuner.storage.database import Database
-from tuner.storage.outbox import Message, WebhookOutbox
-from tuner.storage.submissions import Submissions
+from tuner.storage.outbox import Message, Outbox
+from tuner.storage.submissions import Submission, Submissions
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 10.0  # seconds that a receiver has in all, however it drips
@@ -35,31 +37,41 @@ _GENERIC = "cannot be called: {reason}. Check it."
 _PAUSES = (5.0, 30.0, 300.0, 1800.0, 7200.0, 36000.0)  # seconds before it is tried again
 
 
-class _UndeliveredError(Exception):
+class UndeliveredError(Exception):
     """A message did not arrive: why, in words for its owner."""
 
 
-def send_due(database: Database, reach: Reach | None = None, seal: Seal | None = None) -> int:
+def send_due(
+    database: Database,
+    reach: Reach | None = None,
+    seal: Seal | None = None,
+    public_url: str | None = None,
+) -> int:
     """Send what is due, and put off what does not arrive; after half a day it is given up.
 
     Args:
         database: Where the messages are.
         reach: Whom the service may tell; None for anybody.
         seal: What the secrets are under that messages are signed with, if anything.
+        public_url: Where people find the service, for links.
 
     Returns:
         How many messages arrived.
     """
-    return asyncio.run(_Round(database, reach, seal).send())
+    post = _Post(database, reach, seal, public_url)
+    return asyncio.run(Round(Outbox(database), post).send())
 
 
-class _Round:
-    """One round of sending: messages on their way, several at a time, users in turns."""
+class Round:
+    """One round of sending: messages on their way, several at a time, users in turns.
 
-    def __init__(self, database: Database, reach: Reach | None, seal: Seal | None) -> None:
-        self._database, self._seal = database, seal
-        self._client = aiohttp.ClientSession if reach is None else reach.client
-        self._outbox = WebhookOutbox(database)
+    Args:
+        outbox: The messages.
+        post: Sends one; raises an `UndeliveredError` if it does not arrive.
+    """
+
+    def __init__(self, outbox: Outbox, post: Callable[[Message], Awaitable[None]]) -> None:
+        self._outbox, self._post = outbox, post
         self._under_way: dict[asyncio.Task[bool], int] = {}  # with whose message it is
         self._arrived = 0
 
@@ -94,25 +106,37 @@ class _Round:
         error = None
         try:
             await self._post(message)
-        except _UndeliveredError as fault:
+        except UndeliveredError as fault:
             error = str(fault)
         except Exception as fault:  # noqa: BLE001  # its own, whatever it is: others wait for us
             error = explain(fault, _GENERIC)
-            _log.exception("webhook of study %s failed", message.submission)
+            _log.exception("telling %s failed", message.submission)
         pause = None if error is None else dict(enumerate(_PAUSES)).get(message.attempts)
         if error is not None:
-            _log.warning("webhook of study %s: %s", message.submission, error)
+            _log.warning("telling of study %s: %s", message.submission, error)
             error += f" Tried {message.attempts + 1} times" + ("." if pause else "; given up.")
         await asyncio.to_thread(self._outbox.plan, message, pause, error)
         return error is None
 
-    async def _post(self, message: Message) -> None:
+
+class _Post:
+    """Calls webhooks."""
+
+    def __init__(
+        self, database: Database, reach: Reach | None, seal: Seal | None, public_url: str | None
+    ) -> None:
+        self._database, self._seal, self._public_url = database, seal, public_url
+        self._client = aiohttp.ClientSession if reach is None else reach.client
+
+    async def __call__(self, message: Message) -> None:
         """Send a message.
 
         Raises:
-            _UndeliveredError: If it did not arrive.
+            UndeliveredError: If it did not arrive.
         """
-        content = await asyncio.to_thread(_content, self._database, message, self._seal)
+        content = await asyncio.to_thread(
+            _content, self._database, message, self._seal, self._public_url
+        )
         if content is None:
             return  # deleted meanwhile: nobody waits for it
         body, headers = content
@@ -126,13 +150,13 @@ class _Round:
             ):
                 status = answer.status
         except (aiohttp.ClientError, OSError, ValueError) as fault:
-            raise _UndeliveredError(f"The webhook's URL: {explain(fault, _GENERIC)}") from fault
+            raise UndeliveredError(f"The webhook's URL: {explain(fault, _GENERIC)}") from fault
         if not 200 <= status < 300:
-            raise _UndeliveredError(f"The webhook's URL: the server answered {status}.")
+            raise UndeliveredError(f"The webhook's URL: the server answered {status}.")
 
 
 def _content(
-    database: Database, message: Message, seal: Seal | None
+    database: Database, message: Message, seal: Seal | None, public_url: str | None
 ) -> tuple[bytes, dict[str, str]] | None:
     """The body of a message and its headers; None if its submission is gone."""
     submission = Submissions(database, max_queued=0).get(message.user, message.submission)
@@ -141,6 +165,8 @@ def _content(
     view = StudyView.of(submission).model_dump(mode="json", by_alias=True)
     now = datetime.now(UTC)
     body = json.dumps({"type": "study.ended", "timestamp": now.isoformat(), "data": view})
+    if message.format == "slack":
+        body = json.dumps({"text": html.escape(notice(submission, public_url), quote=False)})
     name = f"study.ended.{submission.id}"  # the same each time: a receiver may count them once
     secret = webhook_secret(database, message.user, seal)
     signature = Webhook(secret).sign(name, now, body)
@@ -150,3 +176,15 @@ def _content(
         "webhook-timestamp": str(int(now.timestamp())),
         "webhook-signature": signature,
     }
+
+
+def notice(submission: Submission, public_url: str | None) -> str:
+    """Say in a sentence that a study ended, and where to look if that is known."""
+    words = f"{submission.name} was cancelled."
+    if submission.status == "failed":
+        words = f"{submission.name} failed: {submission.error}"
+    if submission.status == "done":
+        headline = (submission.result or {}).get("headline")
+        words = f"{submission.name}: {headline}" if headline else f"{submission.name} is done."
+    link = "" if public_url is None else f" {public_url.rstrip('/')}/#/studies/{submission.id}"
+    return words + link

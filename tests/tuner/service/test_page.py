@@ -168,6 +168,9 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(page, browser, servi
     assert page.get_by_role("region", name="Trials").locator("tbody tr").count() == 5
     assert "--epochs 3" in page.get_by_label("command", exact=True).inner_text()
     check(page, "study")
+    page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    check(page, "study-forced")
+    page.emulate_media(forced_colors="none", reduced_motion="no-preference")
     address = page.url
     with mlflow_ui(home, port):
         page.get_by_role("link", name="Runs in MLflow").click()
@@ -274,6 +277,11 @@ def test_it_is_named_and_found_again(page, service, tmp_path):
     dialog.get_by_label("Tags").fill("paper, ablation, paper")
     dialog.get_by_role("button", name="Save").click()
     page.get_by_role("heading", name="digits <b>two</b>").wait_for()
+    page.get_by_role("link", name="Again with …").click()
+    page.get_by_role("heading", name="pairs.npz: 150 pairs").wait_for(timeout=SOON)
+    assert page.get_by_label("Epochs").input_value() == "3"
+    assert page.get_by_label("Array of A").input_value() == "vision"
+    page.go_back()
     page.get_by_role("button", name="Archive").click()
     page.get_by_role("button", name="Unarchive").wait_for()
     page.get_by_role("link", name="Alignment tuner").click()
@@ -321,6 +329,23 @@ def test_seeds_are_added_and_studies_compared(page, service, study):
     assert any(text.startswith("Looks") for text in differing)
     assert not any(text.startswith("Epochs") for text in differing)
     check(page, "compare")
+    page.route("**/result", with_settings)
+    page.reload()
+    page.get_by_role("heading", name="Training settings that").wait_for()
+    assert page.locator("path.trial").count() == 3 + 2  # two are of the legend
+    check(page, "compare-settings")
+
+
+def with_settings(route):
+    """The answer as of a study that searched training settings, too."""
+    answer = route.fetch()
+    told = answer.json()
+    trials = [
+        {"lambda": n / 2, "settings": {"hidden": 8 * 2**n, "temperature": 0.1}, "joint": score}
+        for n, score in enumerate(point["joint"] for point in told["curve"][:3])
+    ]
+    told["nuisance"] = {"mode": "joint", "trials": trials}
+    route.fulfill(response=answer, json=told)
 
 
 def test_the_keyboard_does_it_all(page, service, study):

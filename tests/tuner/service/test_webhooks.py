@@ -85,6 +85,18 @@ def test_the_end_of_a_study_is_told_once_and_signed(store, user, receiver):
         )
 
 
+def test_a_chat_is_told_a_sentence(store, user, receiver):
+    wish = checked(user, webhook=receiver.url, webhook_format="slack")
+    mine = Submissions(store.database, max_queued=9).submit(wish)
+    result = {"headline": "Align: <b> & λ = 0.5.", "joint": {"lambda": 0.5, "verdict": "align"}}
+    store.update("s1", status="done", result=result)
+    assert send_due(store.database, public_url="https://tuner.example.org/x/") == 1
+    ((_, body),) = receiver.heard
+    link = f"https://tuner.example.org/x/#/studies/{mine.id}"
+    words = f"name of s1: Align: &lt;b&gt; &amp; λ = 0.5. {link}"
+    assert json.loads(body) == {"text": words}
+
+
 @pytest.mark.parametrize("code", [500, 302])
 def test_a_message_that_did_not_arrive_is_sent_again_later(store, user, receiver, code):
     submit(store, user, receiver.url)

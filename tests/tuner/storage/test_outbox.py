@@ -7,7 +7,7 @@ import pytest
 from tests.tuner.storage.test_submissions import checked
 from tuner.storage import outbox as module
 from tuner.storage.accounts import caller_of, create_key
-from tuner.storage.outbox import Message, WebhookOutbox
+from tuner.storage.outbox import Message, Outbox
 from tuner.storage.submissions import Submissions
 
 URL = "https://hooks.example/x"
@@ -15,7 +15,7 @@ URL = "https://hooks.example/x"
 
 @pytest.fixture
 def outbox(database):
-    return WebhookOutbox(database)
+    return Outbox(database)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def users(database):
     return [caller_of(database, create_key(database, name)).user for name in ("ada", "grace")]
 
 
-def checked(user, study="s1", *, key=None, request="r1", webhook=None):
+def checked(user, study="s1", *, key=None, request="r1", webhook=None, **notices):
     return CheckedSubmission(
         user=user,
         study=study,
@@ -32,6 +32,7 @@ def checked(user, study="s1", *, key=None, request="r1", webhook=None):
         request=request,
         idempotency_key=key,
         webhook=webhook,
+        **notices,
     )
 
 

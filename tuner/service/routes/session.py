@@ -44,6 +44,7 @@ def who(settings: SettingsOf, submissions: SubmissionsOf, caller: Reader) -> dic
         "user": caller.name,
         "examples": sorted(EXAMPLES),
         "mlflow": settings.mlflow_url,
+        "email": settings.sends_mail,
         "tags": submissions.tags(caller.user),
     }
 

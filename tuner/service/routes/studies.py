@@ -10,7 +10,14 @@ from fastapi import APIRouter, Depends, Form, Header, Query, Response, UploadFil
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.files import UPLOADS
 from tuner.errors import SpecError, SubmissionError
-from tuner.service.intake import NewSubmission, check_source, check_webhook, read_options
+from tuner.service.intake import (
+    NewSubmission,
+    WebhookFormat,
+    check_email,
+    check_source,
+    check_webhook,
+    read_options,
+)
 from tuner.service.routes.dependencies import (
     DatabaseOf,
     IntakeOf,
@@ -109,6 +116,13 @@ async def submit(
     data: DataName = None,
     spec: SpecText = "{}",
     webhook: WebhookUrl = None,
+    webhook_format: Annotated[
+        WebhookFormat | None, Form(description="slack: a sentence, as Slack and its like take it")
+    ] = None,
+    email: Annotated[
+        str | None,
+        Form(max_length=254, description="address that is told, too, if this service sends e-mail"),
+    ] = None,
     words: WordsOf = "rest",  # noqa: ARG001  # of what is refused: see `problems`
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> StudyView:
@@ -118,6 +132,7 @@ async def submit(
     """
     options = read_options(spec)
     check_webhook(webhook, settings)
+    check_email(email, settings)
     async with _sent(file, data, settings, earlier) as (source, name):
         submission = NewSubmission(
             user=caller.user,
@@ -127,6 +142,8 @@ async def submit(
             is_upload=file is not None,
             options=options,
             webhook=webhook,
+            webhook_format=webhook_format,
+            email=email,
             idempotency_key=idempotency_key,
         )
         return StudyView.of(await intake.accept(submission))

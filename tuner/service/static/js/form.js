@@ -14,7 +14,7 @@ const GROUPS = [
 ];
 const ENCODERS = ["auto", "mlp", "transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", "text", "tokens"];
 const FILES = ".npz,.safetensors,.parquet,.csv,.tsv";
-const NOTICES = { webhook: "webhook", webhook_format: "webhook_format", email: "email" }; // beside the spec
+const NOTICES = ["webhook", "webhook_format", "email"]; // sent beside the spec
 
 /** Show the form, filled with the options of an earlier study if the address names one. */
 export async function showForm(page, query) {
@@ -42,7 +42,7 @@ function made(schema) {
     form.summary, form.cost, h("p", {}, form.send));
   // What was said goes while one types: on leaving the field, it would move the button one clicks.
   form.element.addEventListener("input", ({ target }) => target.name && unsaid(form, target.name));
-  form.element.addEventListener("change", ({ target }) => target.name in NOTICES || later(form));
+  form.element.addEventListener("change", ({ target }) => NOTICES.includes(target.name) || later(form));
   form.stop = () => { clearTimeout(form.timer); form.asked?.abort(); };
   return form;
 }
@@ -88,10 +88,16 @@ function control(form, name) {
   const schema = form.schema[name];
   if (!schema) return null;
   const input = DATA.includes(name) ? choice(name, [["", "by its name"]]) : typed(name, schema);
-  const made = field(schema.title, input, schema.description);
-  made.dataset.field = name;
-  made.append(h("span", { class: "problem", id: `${input.id}-problem` }));
+  const made = placed(schema.title, input, schema.description);
   if (input.type === "checkbox") made.classList.add("check");
+  return made;
+}
+
+/** A field with room for what is wrong with it. */
+function placed(label, input, help) {
+  const made = field(label, input, help);
+  made.dataset.field = input.name;
+  made.append(h("span", { class: "problem", id: `${input.id}-problem` }));
   return made;
 }
 
@@ -116,13 +122,12 @@ function rest(form) {
   const grouped = GROUPS.flatMap(([, names]) => names);
   const others = Object.keys(form.schema).filter((name) => ![...DATA, ...PLAN, ...HIDDEN, ...grouped].includes(name));
   const groups = [GROUPS[0], GROUPS[1], ["Training", others], GROUPS[2]];
-  const notice = (label, input, help) => field(label, input, help);
   return [
     groups.map(([title, names]) => h("fieldset", {}, h("legend", {}, title), h("div", { class: "fields" }, names.map((name) => control(form, name))))),
     h("fieldset", {}, h("legend", {}, "Tell me when it ends"), h("div", { class: "fields" },
-      notice("Webhook", h("input", { type: "url", name: "webhook", placeholder: "https://…" }), "URL that is called, signed"),
-      notice("Its format", choice("webhook_format", [["", "standard"], ["slack", "Slack"]]), "what is sent there"),
-      notice("Email", h("input", { type: "email", name: "email", autocomplete: "email" }), "if this service sends any"))),
+      placed("Webhook", h("input", { type: "url", name: "webhook", placeholder: "https://…" }), "URL that is called, signed"),
+      placed("Its format", choice("webhook_format", [["", "standard"], ["slack", "Slack"]]), "what is sent there"),
+      session.email && placed("E-mail", h("input", { type: "email", name: "email", autocomplete: "email" }), "one sentence and a link"))),
   ];
 }
 
@@ -152,8 +157,8 @@ function valueOf(input, schema) {
 function request(form, notices) {
   const sent = new FormData();
   sent.append("spec", JSON.stringify(values(form)));
-  for (const name of Object.keys(notices ? NOTICES : {})) {
-    const value = form.element.elements[name].value.trim();
+  for (const name of notices ? NOTICES : []) {
+    const value = form.element.elements[name]?.value.trim();
     if (value) sent.append(name, value);
   }
   const [file, uri] = [form.file.files[0], form.uri.value.trim()];
