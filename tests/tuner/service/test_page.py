@@ -332,7 +332,7 @@ def test_seeds_are_added_and_studies_compared(page, service, study):
     page.route("**/result", with_settings)
     page.reload()
     page.get_by_role("heading", name="Training settings that").wait_for()
-    assert page.locator("path.trial").count() == 3 + 2  # two are of the legend
+    assert page.locator("path.trial").count() == 3
     check(page, "compare-settings")
 
 
@@ -350,7 +350,8 @@ def with_settings(route):
 
 def test_the_keyboard_does_it_all(page, service, study):
     home, _, url = service
-    page.keyboard.type((home / "api-key").read_text().strip())  # the field has the focus
+    page.locator("#key:focus").wait_for()
+    page.keyboard.type((home / "api-key").read_text().strip())
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Studies").wait_for()
     page.goto(f"{url}/#/studies/{study['id']}")

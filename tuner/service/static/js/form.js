@@ -13,6 +13,8 @@ const GROUPS = [
   ["Machines", ["workers", "cpus", "gpus", "ranks", "precision"]],
 ];
 const ENCODERS = ["auto", "mlp", "transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", "text", "tokens"];
+// A service runs no encoders of others: what the command says of those is no help here.
+const HELP = { encoder_a: "auto is by the shape of a row: mlp for features, transformer for sequences, cnn for images" };
 const FILES = ".npz,.safetensors,.parquet,.csv,.tsv";
 const NOTICES = ["webhook", "webhook_format", "email"]; // sent beside the spec
 
@@ -88,7 +90,7 @@ function control(form, name) {
   const schema = form.schema[name];
   if (!schema) return null;
   const input = DATA.includes(name) ? choice(name, [["", "by its name"]]) : typed(name, schema);
-  const made = placed(schema.title, input, schema.description);
+  const made = placed(schema.title, input, HELP[name] ?? schema.description);
   if (input.type === "checkbox") made.classList.add("check");
   return made;
 }
