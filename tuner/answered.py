@@ -1,5 +1,7 @@
 """Studies that have their answer: seeds are added to it, or its encoders registered once more."""
 
+from pathlib import Path
+
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.reading import OnStep, silent
 from tuner.errors import SpecError
@@ -45,6 +47,33 @@ def extend(
     settings = settings or Settings()
     study, source = extension(study_id, seeds, settings, source=source)
     return run_study(study, settings, workers=workers, on_progress=on_progress, source=source)
+
+
+def report_again(
+    study_id: str, settings: Settings | None = None, *, source: str | None = None
+) -> Path:
+    """Write the report of a study that has its answer once more; returns where it is.
+
+    Args:
+        study_id: The study.
+        settings: Where things are kept; None for what the environment says.
+        source: Path or URI of its data; where it was run from if not given.
+
+    Raises:
+        SpecError: If there is no such study or no answer, or its data are others now.
+        DataError: If the data cannot be read.
+    """
+    from tuner.report.page import write_report
+
+    settings = settings or Settings()
+    with Database(settings.store_url) as database:
+        store = StudyStore(database)
+        row, result = _answered(store, study_id, settings)
+        study, _ = _study_of(row, source, settings)
+        folder = settings.reports(row.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_report(study, result, store.trials(row.id), folder)
+    return folder / "report.html"
 
 
 def extension(
@@ -123,7 +152,7 @@ def _answered(store: StudyStore, study_id: str, settings: Settings) -> tuple[Stu
     Raises:
         SpecError: If there is none.
     """
-    row = store.get(study_id)
+    row = store.find(study_id)
     if row is None or row.result is None:
         state = "there is no such study in" if row is None else "it has no answer yet in"
         raise SpecError(f"study {study_id}: {state} the store ({settings.home})")

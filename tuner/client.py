@@ -172,6 +172,18 @@ class Client:
         """
         return self._send("GET", f"/studies/{study}/curve.csv").text
 
+    def report(self, study: str, out: str | Path | None = None) -> Path:
+        """Write the report of a study, a page of its own; to `ID-report.html` unless told where.
+
+        Raises:
+            ServiceError: If there is none.
+        """
+        target = Path(f"{study}-report.html" if out is None else out)
+        page = self._send("GET", f"/studies/{study}/report").content
+        with written_whole(target) as aside:
+            aside.write_bytes(page)
+        return target
+
     def edit(self, study: str, **changes: Any) -> dict[str, Any]:
         """Set `name`, `note`, `tags` (all of them) or `archived` of a study of yours."""
         return self._json("PATCH", f"/studies/{study}", json=changes)

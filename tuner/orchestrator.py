@@ -30,6 +30,7 @@ from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
 from tuner.study.budget import Budget
+from tuner.study.notebook import show_progress
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec, spec_from_options
@@ -54,7 +55,7 @@ def run(
     workers: int | None = None,
     time_budget: float | None = None,
     step_budget: int | None = None,
-    on_progress: OnProgress = lambda _: None,
+    on_progress: OnProgress | None = None,
     **options: Any,
 ) -> StudyResult:
     """Find λ* of a data set, as the command `tuner run` does.
@@ -65,7 +66,7 @@ def run(
         workers: As of `run_study`.
         time_budget: As of `run_study`.
         step_budget: As of `run_study`.
-        on_progress: As of `run_study`.
+        on_progress: As of `run_study`; by default a notebook shows it, and nothing else.
         options: Those of `StudySpec` and `TrainingConfig`: `trials=12`, `encoder_a="cnn"`.
 
     Raises:
@@ -86,7 +87,7 @@ def run(
         workers=workers,
         time_budget=time_budget,
         step_budget=step_budget,
-        on_progress=on_progress,
+        on_progress=on_progress or show_progress(),
         source=source,
     )
 

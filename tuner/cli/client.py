@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,7 +62,7 @@ def submit(
         "workers": workers,
         "time_budget": time_budget,
     }
-    with _service() as client:
+    with service() as client:
         study = client.submit(
             data,
             webhook=webhook,
@@ -74,7 +73,7 @@ def submit(
         if as_json:
             typer.echo(json.dumps(study, indent=2))
         else:
-            typer.echo(study["id"])
+            typer.echo(study["study"])
             _suggest(study)
         if follow:
             _follow(client, study["id"])
@@ -83,55 +82,23 @@ def submit(
 def _suggest(study: dict[str, Any]) -> None:
     """Say what to do next, on standard error, off what scripts read."""
     if study["answered_from_store"]:
-        typer.echo(f"This question was answered before: tuner result {study['id']}", err=True)
+        typer.echo(f"This question was answered before: tuner result {study['study']}", err=True)
     else:
-        next_ = f"Next: tuner watch {study['id']}, and at its end tuner result {study['id']}"
+        next_ = f"Next: tuner watch {study['study']}, and at its end tuner result {study['study']}"
         typer.echo(next_, err=True)
-
-
-def show_list(
-    state: Annotated[str | None, typer.Option("--status", help="Only such.")] = None,
-    name: Annotated[str | None, typer.Option(help="Only such as have this in it.")] = None,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
-) -> None:
-    """List your studies, the latest first."""
-    filters = {key: value for key, value in (("status", state), ("name", name)) if value}
-    empty = True
-    with _service() as client:
-        for study in client.list(**filters):
-            empty = False
-            typer.echo(json.dumps(study) if as_json else _line(study))
-    if empty:
-        typer.echo("There are none: tuner submit DATA", err=True)
 
 
 def status(study: Id, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """Tell how a study stands."""
-    with _service() as client:
+    with service() as client:
         row = client.status(study)
-    typer.echo(json.dumps(row, indent=2) if as_json else _line(row))
+    typer.echo(json.dumps(row, indent=2) if as_json else line_of(row))
 
 
 def watch(study: Id) -> None:
     """Follow a study to its end; Ctrl-C stops watching, not the study."""
-    with _service() as client:
+    with service() as client:
         _follow(client, study)
-
-
-def result(
-    study: Id,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
-) -> None:
-    """Print the answer of a study."""
-    from tuner.cli import console
-
-    with _service() as client:
-        answer = client.result(study, wait=wait)
-    if as_json:
-        sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
-    else:
-        console.show_answer(answer)
 
 
 def encoder(
@@ -140,21 +107,21 @@ def encoder(
     out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.")],
 ) -> None:
     """Download the best encoder of a modality: an MLflow model, zipped."""
-    with _service() as client:
+    with service() as client:
         typer.echo(client.download(study, modality, out))
     typer.echo("Next: unzip it into a folder; mlflow.pyfunc.load_model(FOLDER) loads it.", err=True)
 
 
 def cancel(study: Id) -> None:
     """Stop a study; its finished trials are kept."""
-    with _service() as client:
-        typer.echo(_line(client.cancel(study)))
+    with service() as client:
+        typer.echo(line_of(client.cancel(study)))
     typer.echo("Submitted again, it goes on from what is finished.", err=True)
 
 
 def delete(study: Id) -> None:
     """Delete a study, its trials and its data."""
-    with _service() as client:
+    with service() as client:
         client.delete(study)
     typer.echo(f"Deleted {study}.", err=True)
 
@@ -165,19 +132,67 @@ def share(
     remove: Annotated[bool, typer.Option("--remove", help="They may no more.")] = False,
 ) -> None:
     """Let another user see a study, its answer and its encoders; print who may."""
-    with _service() as client:
+    with service() as client:
         for name in client.share(study, user, remove=remove):
             typer.echo(name)
 
 
+def edit(
+    study: Id,
+    name: Annotated[str | None, typer.Option(help="Its new name.")] = None,
+    note: Annotated[str | None, typer.Option(help="Text beside it.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Of its tags, all that it is to have.")
+    ] = None,
+    archive: Annotated[
+        bool | None, typer.Option("--archive/--unarchive", help="Put it aside, or bring it back.")
+    ] = None,
+) -> None:
+    """Rename a study, or set its note, its tags, and whether it is archived."""
+    wishes = {"name": name, "note": note, "tags": tag, "archived": archive}
+    changes = {what: value for what, value in wishes.items() if value is not None}
+    if not changes:
+        raise typer.BadParameter("say what to change: --name, --note, --tag or --archive")
+    with service() as client:
+        typer.echo(line_of(client.edit(study, **changes)))
+
+
+def link(
+    study: Id,
+    days: Annotated[int, typer.Option(min=1, max=365, help="For how long.")] = 30,
+    list_: Annotated[bool, typer.Option("--list", help="List its links, make none.")] = False,
+    revoke: Annotated[
+        str | None, typer.Option(metavar="LINK", help="Let that of this id show it no more.")
+    ] = None,
+) -> None:
+    """Print a link that shows a study to whoever has it, without an account."""
+    with service() as client:
+        if revoke is not None:
+            client.revoke_link(study, revoke)
+            typer.echo(f"Revoked {revoke}.", err=True)
+        elif list_:
+            for each in client.links(study):
+                typer.echo(f"{each['id']}  until {each['expires']}")
+        else:
+            made = client.link(study, days)
+            typer.echo(made["url"])
+            words = f"It is shown only now, and ends {made['expires']}; before that by:"
+            typer.echo(f"{words} tuner link {study} --revoke {made['id']}", err=True)
+
+
 def webhook_secret() -> None:
     """Print what your webhooks are signed with, after standardwebhooks.com."""
-    with _service() as client:
+    with service() as client:
         typer.echo(client.webhook_secret())
 
 
-def _service() -> "Client":
-    """Return a client of the service at TUNER_URL."""
+def is_service(url: str | None = None) -> bool:
+    """Whether a service is meant, and not the store of this machine."""
+    return url is not None or any(name in os.environ for name in ("TUNER_URL", "TUNER_API_KEY"))
+
+
+def service(url: str | None = None) -> "Client":
+    """Return a client of a service, of that at TUNER_URL if none is named."""
     from tuner.client import Client
 
     file = Settings().home.expanduser() / "api-key"
@@ -185,7 +200,7 @@ def _service() -> "Client":
     if not key:
         typer.echo("Error: set TUNER_API_KEY to a key of the service (tuner key create)", err=True)
         raise typer.Exit(2)
-    return Client(os.environ.get("TUNER_URL", "http://127.0.0.1:8080"), key)
+    return Client(url or os.environ.get("TUNER_URL", "http://127.0.0.1:8080"), key)
 
 
 def _follow(client: "Client", study: str) -> None:
@@ -198,8 +213,9 @@ def _follow(client: "Client", study: str) -> None:
             typer.echo(str(content.get("error") or content["status"]), err=True)
 
 
-def _line(study: dict[str, Any]) -> str:
-    words = [study["id"], f"{study['status']:9}", study["name"], f"{study['trials']} trials"]
+def line_of(study: dict[str, Any]) -> str:
+    """Say how a study stands."""
+    words = [study["study"], f"{study['status']:9}", study["name"], f"{study['trials']} trials"]
     if study["lambda"] is not None:
         words.append(f"λ* = {study['lambda']:.6g}, {study['verdict']}")
     if study["error"]:

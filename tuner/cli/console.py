@@ -1,7 +1,8 @@
 """What a person sees in the terminal: progress on standard error, the answer on standard output."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -271,6 +272,34 @@ def show_information(name: str, information: InformationSummary, groups: int | N
     if information.reason is not None:
         _out.print(f"Not reliable: {information.reason}.")
     _out.print(expectation(information))
+
+
+def show_comparison(studies: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> None:
+    """Print studies side by side.
+
+    Args:
+        studies: Their ids.
+        rows: What each has, by what that is called; where they differ it is marked.
+    """
+    table = Table()
+    for heading in ("", *studies):
+        table.add_column(heading, overflow="fold")
+    for name, values in rows.items():
+        differs = any(value != values[0] for value in values)
+        cells = (Text(_cell(value)) for value in values)
+        table.add_row(Text(f"{name} ≠" if differs else name, "bold" if differs else "dim"), *cells)
+    _out.print(table)
+    _out.print("≠: they differ.")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_cell, value))}]"
+    return str(value)
 
 
 def show_inspection(inspection: Inspection) -> None:

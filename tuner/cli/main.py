@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
 
-from tuner.cli import client, data, server
+from tuner.cli import client, data, server, studies
 from tuner.cli.run import extend, plan, publish, run
 from tuner.cli.ui import ui
 from tuner.data import DataError
@@ -34,7 +34,6 @@ _MEND = "What is finished is safe: make room or get the rights, and run the comm
 app = typer.Typer(
     name="tuner",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="""Find the contrastive alignment strength λ that a paired data set wants.
@@ -54,8 +53,21 @@ for each modality's own predictions, whether that beats λ = 0, and how sure it 
 keys = typer.Typer(no_args_is_help=True, help="API keys of the service on this machine.")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tuner {version('alignment-tuner')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
     """Keep subcommands even where there is only one."""
 
 
@@ -113,6 +125,10 @@ _add(
         "validate": data.validate,
         "profile": data.profile,
         "synthesize": data.synthesize,
+        "list": studies.show_list,
+        "result": studies.result,
+        "report": studies.report,
+        "compare": studies.compare,
         "ui": ui,
     },
 )
@@ -123,14 +139,14 @@ _add(
     app,
     {
         "submit": client.submit,
-        "list": client.show_list,
         "status": client.status,
         "watch": client.watch,
-        "result": client.result,
         "encoder": client.encoder,
         "cancel": client.cancel,
         "delete": client.delete,
         "share": client.share,
+        "link": client.link,
+        "edit": client.edit,
         "webhook-secret": client.webhook_secret,
     },
     _SERVICE,

@@ -22,7 +22,7 @@ from ray.air.execution._internal import RayActorManager
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
-from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.progress_reporter import CLIReporter, TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -95,6 +95,7 @@ def _run(worker: Any, dispatcher: Dispatcher, workers: int) -> None:
                 name="study",
                 storage_path=scratch,
                 verbose=0,
+                progress_reporter=CLIReporter(),  # a notebook's clears what others show there
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

@@ -10,7 +10,7 @@ from tuner.models.config import TrainingConfig
 from tuner.service.stage import Phase, Stage
 from tuner.storage.submissions import Submission
 from tuner.study.result import Interval, Status, verdict_of_today
-from tuner.study.spec import StudySpec
+from tuner.study.spec import MOST_SEEDS, StudySpec
 
 
 class _RunOptions(BaseModel):
@@ -333,7 +333,7 @@ class Extension(BaseModel):
         int | None,
         Field(
             ge=2,
-            le=10**6,
+            le=MOST_SEEDS,
             description="confirming seeds in all; null for as many as would decide it",
         ),
     ] = None

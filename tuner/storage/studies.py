@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from tuner.errors import SpecError
 from tuner.storage.database import Database
-from tuner.storage.tables import EventRow, StudyRow, TrialRow, WeightsRow, in_utc
+from tuner.storage.tables import EventRow, StudyRow, SubmissionRow, TrialRow, WeightsRow, in_utc
 from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.result import Status, StudyResult
 from tuner.study.spec import WarmStart
@@ -105,6 +105,47 @@ class StudyStore:
     def get(self, study: str) -> StudyRow | None:
         """Return a study, or None if there is none of this id."""
         return self.database.run(lambda session: session.get(StudyRow, study))
+
+    def find(self, known_as: str) -> StudyRow | None:
+        """Return a study by its id, or by that of one of its submissions."""
+
+        def work(session: Session) -> StudyRow | None:
+            row = session.get(StudyRow, known_as)
+            if row is not None:
+                return row
+            of_it = select(StudyRow).join(SubmissionRow).where(SubmissionRow.id == known_as)
+            return session.scalar(of_it)
+
+        return self.database.run(work)
+
+    def listed(
+        self, *, status: str | None = None, name: str | None = None
+    ) -> list[tuple[StudyRow, int]]:
+        """Return studies and how many finished trials each has, the latest first.
+
+        Args:
+            status: Only such as stand so.
+            name: Only such as have this in their name.
+        """
+        trials = (
+            select(func.count())
+            .select_from(TrialRow)
+            .where(TrialRow.study_id == StudyRow.id)
+            .scalar_subquery()
+        )
+        query = select(StudyRow, trials).order_by(StudyRow.created.desc(), StudyRow.id)
+        if status is not None:
+            query = query.where(StudyRow.status == status)
+        if name is not None:
+            query = query.where(StudyRow.name.contains(name, autoescape=True))
+        return self.database.run(
+            lambda session: [(row, count) for row, count in session.execute(query)]
+        )
+
+    def trained(self, study: str) -> int:
+        """Return how many finished trials a study has."""
+        of_it = select(func.count()).select_from(TrialRow).where(TrialRow.study_id == study)
+        return self.database.run(lambda session: session.scalar(of_it) or 0)
 
     def check_warm_start(self, warm_start: WarmStart | None, fingerprint: str) -> None:
         """Check that a search begins with an answer about the same data, as far as it is known.
@@ -265,11 +306,11 @@ def warm_start(study: str, url: str) -> WarmStart:
         SpecError: If it has none.
     """
     with Database(url) as database:
-        row = StudyStore(database).get(study)
+        row = StudyStore(database).find(study)
     if row is None or row.result is None:
         raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
     answer = StudyResult.model_validate(row.result)
-    return WarmStart(study=study, interval=answer.joint.interval)
+    return WarmStart(study=row.id, interval=answer.joint.interval)
 
 
 def _begin_with(session: Session, shorter: Sequence[str], row: StudyRow) -> None:

@@ -161,9 +161,19 @@ class Submissions:
         return self.get(user, row.id)
 
     def get(self, user: int, submission: str) -> Submission | None:
-        """Return a submission that a user may see, or None if there is none of this id."""
+        """Return a submission that a user may see, or None if there is none of this id.
+
+        The id of its study will do, too: the user's own comes first then, and the latest.
+        """
         page = self._select(_visible_to(user), SubmissionRow.id == submission, limit=1)
-        return page[0] if page else None
+        if page:
+            return page[0]
+        own = SubmissionRow.user_id == user
+        for mine in (own, _visible_to(user)):
+            page = self._select(mine, SubmissionRow.study_id == submission, limit=1)
+            if page:
+                return page[0]
+        return None
 
     def page(
         self,

@@ -540,6 +540,12 @@ class StudyResult(_Part):
 
         return pd.json_normalize([point.model_dump() for point in self.curve], sep="_")
 
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        from tuner.study.notebook import result_html
+
+        return result_html(self)
+
     @property
     def missing(self) -> tuple[str, ...]:
         """What could not be registered of a study that is done, and why; empty if all was."""

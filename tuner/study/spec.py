@@ -20,6 +20,10 @@ NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
+# More than any study was worth: an order of magnitude that was mistyped is no study of years.
+_MOST_TRIALS, MOST_SEEDS = 1_000, 10_000
+
+
 class WarmStart(BaseModel):
     """Where an earlier study of the same data under another spec saw the best λ.
 
@@ -56,13 +60,20 @@ class StudySpec(DataOptions):
             exclude_if=lambda smallest: smallest is None,  # as before it could be said
         ),
     ] = None
-    trials: Annotated[int, Field(ge=3, description="λs tried, λ = 0 included")] = 8
-    replicates: Annotated[int, Field(ge=2, description="seeds trained at every λ")] = 4
+    trials: Annotated[int, Field(ge=3, le=_MOST_TRIALS, description="λs tried, λ = 0 included")] = 8
+    replicates: Annotated[
+        int, Field(ge=2, le=_MOST_TRIALS, description="seeds trained at every λ")
+    ] = 4
     confirm_replicates: Annotated[
-        int, Field(ge=2, description="fresh seeds trained to confirm the answer on test rows")
+        int,
+        Field(
+            ge=2,
+            le=MOST_SEEDS,
+            description="fresh seeds trained to confirm the answer on test rows",
+        ),
     ] = 16
     looks: Annotated[
-        tuple[int, ...],
+        tuple[Annotated[int, Field(le=MOST_SEEDS)], ...],
         Field(
             description="confirming seeds in all at each later look at the answer, ascending: "
             "what tuner extend adds",
@@ -70,7 +81,8 @@ class StudySpec(DataOptions):
         ),
     ] = ()
     batch: Annotated[
-        int, Field(ge=1, description="λs proposed at a time, the first time laid out")
+        int,
+        Field(ge=1, le=_MOST_TRIALS, description="λs proposed at a time, the first time laid out"),
     ] = 4
     max_lambda: Annotated[float, Field(gt=0, description="the largest λ to try")] = 4.0
     sampler: Annotated[
@@ -92,7 +104,8 @@ class StudySpec(DataOptions):
         ),
     ] = "none"
     nuisance_trials: Annotated[
-        int, Field(ge=2, description="training settings tried, the given one included")
+        int,
+        Field(ge=2, le=_MOST_TRIALS, description="training settings tried, the given one included"),
     ] = 8
     nuisance_parameters: Annotated[
         tuple[NuisanceName, ...],
@@ -170,7 +183,7 @@ class StudySpec(DataOptions):
         """Return the same question with confirming seeds added, so many in all.
 
         Raises:
-            SpecError: If it has as many.
+            SpecError: If it has as many, or they are more than there may be.
         """
         has = len(self.seeds("confirm"))
         if seeds <= has:
@@ -178,6 +191,8 @@ class StudySpec(DataOptions):
                 f"--seeds {seeds}: it has {has} confirming seeds already; the number is that of "
                 "all together"
             )
+        if seeds > MOST_SEEDS:
+            raise SpecError(f"--seeds {seeds}: there may be {MOST_SEEDS:,} confirming seeds in all")
         return self.model_copy(update={"looks": (*self.looks, seeds)})
 
     @property

@@ -1,6 +1,7 @@
 """The commands of those who use a service, against a real one."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -61,6 +62,19 @@ def test_each_command_prints_what_scripts_read_and_says_what_is_next(tuner, data
     assert f"tuner result {study}" in submitted.stderr
     assert study in tuner("list").stdout
     assert "queued" in tuner("status", study).stdout
+    edited = tuner("edit", study, "--name", "mine", "--tag", "a", "--tag", "b", "--archive")
+    assert "mine" in edited.stdout
+    assert study not in tuner("list").stdout
+    tuner("edit", study, "--unarchive")
+    assert "say what to change" in tuner("edit", study).stderr
+    made = tuner("link", study, "--days", "2")
+    assert "/#/shared/tl_" in made.stdout
+    identifier = made.stderr.split()[-1]
+    assert tuner("link", study, "--list").stdout.startswith(identifier)
+    assert tuner("link", study, "--revoke", identifier).exit_code == 0
+    assert tuner("link", study, "--list").stdout == ""
+    other = tuner("submit", data, *QUICK, "--seed", "4").stdout.strip()
+    assert re.search(r"seed ≠ +│ 0 +│ 4", tuner("compare", study, other).stdout)
     cancelled = tuner("cancel", study)
     assert cancelled.stdout.startswith(study)
     assert "goes on" in cancelled.stderr

@@ -1,5 +1,6 @@
 """What is in a data set is told over REST before it is submitted, and nothing of it stays."""
 
+import errno
 import json
 
 import numpy as np
@@ -74,3 +75,24 @@ def test_examples_are_inspected_and_other_places_are_not(shared_service):
                 client.inspect(data, **options)
             assert caught.value.status == 422
             assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["starlette.datastructures.UploadFile", "anyio.AsyncFile"])
+def test_a_full_disk_is_said_and_nothing_of_the_file_stays(
+    shared_service, tmp_path, monkeypatch, where
+):
+    """While the body is received, and while it is put where uploads are."""
+
+    async def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    np.savez(tmp_path / "x.npz", **arrays())
+    monkeypatch.setattr(f"{where}.write", full)
+    with shared_service.http() as http:
+        files = {"file": ("x.npz", (tmp_path / "x.npz").read_bytes())}
+        for path in ("/inspections", "/studies"):
+            answer = http.post(path, files=files)
+            assert answer.status_code == 507
+            assert "no room left" in answer.json()["detail"]
+            assert "/" not in answer.json()["detail"]
+    assert list(shared_service.settings.uploads.iterdir()) == []

@@ -69,3 +69,24 @@ def test_seeds_are_added_to_those_there_are():
 def test_gpus_are_a_part_of_one_or_whole_ones(gpus):
     with pytest.raises(ValidationError, match="gpus"):
         StudySpec(gpus=gpus)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        *((name, 1_000) for name in ("trials", "replicates", "batch", "nuisance_trials")),
+        ("confirm_replicates", 10_000),
+    ],
+)
+def test_what_would_take_years_is_refused(name, most):
+    assert getattr(spec_from_options({name: most}), name) == most
+    with pytest.raises(ValidationError, match=f"{name}\\n.* less than or equal to {most}"):
+        spec_from_options({name: most + 1})
+
+
+def test_seeds_that_are_added_are_bounded_as_well():
+    assert StudySpec().extended(10_000).looks == (10_000,)
+    with pytest.raises(SpecError, match=r"there may be 10,000 confirming seeds in all"):
+        StudySpec().extended(10_001)
+    with pytest.raises(ValidationError, match="looks"):
+        StudySpec(looks=(10_001,))

@@ -1,5 +1,6 @@
 """Errors as problem documents (RFC 9457), none with a path or a trace of this machine."""
 
+import errno
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -34,11 +35,22 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         422: "The data set or the spec is not as it should be: see the findings.",
         429: "Too many requests, or too many unfinished studies.",
         503: "The database is away, or this took too long.",
+        507: "There is no room left for the data set.",
     }.items()
 }
 OF_A_STUDY: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (403, 404)}
 NO_LINK = "this link shows nothing: it is wrong, has expired, or was revoked"
 _REFUSALS: dict[type[SubmissionError], int] = {ConflictError: 409, TooManyError: 429}
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a file could not be written for want of room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _full(error: BaseException) -> JSONResponse:
+    _log.error("no room is left on a disk: %s", error)
+    return problem(507, "the service has no room left for this; nothing of it was kept")
 
 
 class ProblemError(Exception):
@@ -103,6 +115,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> JSONResponse:
+        if _is_full(error.__cause__):  # while the body was read
+            return _full(error)
         headers = dict(error.headers) if error.headers else None
         return problem(error.status_code, str(error.detail), headers=headers)
 
@@ -114,6 +128,10 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(DatabaseAwayError)
     def away(_: Request, error: DatabaseAwayError) -> JSONResponse:
         return database_away(error)
+
+    @app.exception_handler(OSError)
+    def disk(request: Request, error: OSError) -> JSONResponse:
+        return _full(error) if _is_full(error) else unexpected(request, error)
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:

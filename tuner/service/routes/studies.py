@@ -105,7 +105,7 @@ WordsOf = Annotated[
     "/studies",
     status_code=201,
     response_model=StudyView,
-    responses={status: PROBLEMS[status] for status in (403, 409, 413)},
+    responses={status: PROBLEMS[status] for status in (403, 409, 413, 507)},
 )
 async def submit(
     intake: IntakeOf,
@@ -152,7 +152,7 @@ async def submit(
 @router.post(
     "/inspections",
     response_model=InspectionView,
-    responses={status: PROBLEMS[status] for status in (403, 413)},
+    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
 )
 async def inspect(
     intake: IntakeOf,
