@@ -120,6 +120,7 @@ export function lambdaCurve({ title, points, maximum, metric, answer, band, heig
         ...band.lambda.map((strength, n) => [at(strength), clip(band.low[n])]),
         ...band.lambda.map((strength, n) => [at(strength), clip(band.high[n])]).reverse()])}Z` }),
       band && svg("path", { class: "model", d: path(band.lambda.map((strength, n) => [at(strength), clip(band.mean[n])])) }),
+      !band && svg("path", { class: "model thin", d: path(points.map((point) => [at(point.lambda), clip(point.mean)])) }),
       points.map(({ lambda: strength, mean, sem }) => svg("g", {},
         svg("title", {}, `λ = ${number(strength)}: ${mean.toFixed(4)} ± ${sem.toFixed(4)}`),
         line([at(strength), clip(mean - sem)], [at(strength), clip(mean + sem)], "error"),

@@ -90,7 +90,7 @@ function settings({ name, study, result }) {
   const names = Object.keys(trials[0]?.settings ?? {});
   const words = (trial) => `λ = ${number(trial.lambda)}, ${names.map((each) => `${each.replaceAll("_", " ")} ${number(trial.settings[each])}`).join(", ")}: ${trial.joint.mean.toFixed(4)}`;
   const metric = metricName(result.metric.name);
-  const axes = [...names.map((each) => ({ name: each, isLog: LOGARITHMIC.includes(each) })), { name: "λ", isLog: false }, { name: metric, isLog: false }];
+  const axes = [...names.map((each) => ({ name: each, isLog: LOGARITHMIC.includes(each) && trials.every((trial) => trial.settings[each] > 0) })), { name: "λ", isLog: false }, { name: metric, isLog: false }];
   const lines = trials.map((trial, n) => ({ words: words(trial), goodness: high === low ? 1 : (scores[n] - low) / (high - low),
     values: { ...trial.settings, "λ": trial.lambda, [metric]: trial.joint.mean } }));
   const dots = trials.map((trial) => ({ lambda: trial.lambda, score: trial.joint.mean, words: words(trial) }));
