@@ -13,6 +13,7 @@ from tuner.service import metrics
 _KEY_IN_PATH = re.compile(r"^(/api/v1/shared/)[^/]*")  # a link's token is a key: no log has it
 _log = logging.getLogger(__name__)
 _HEADERS = {
+    "Cache-Control": "no-cache",  # asked for again each time: modules of two versions do not mix
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
