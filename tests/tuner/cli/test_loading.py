@@ -56,3 +56,43 @@ def test_the_working_directory_comes_after_what_is_installed(folder, words, code
     done = subprocess.run([tuner, *words], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == code, done.stderr
     assert reason in done.stderr
+
+
+INTERRUPTED = """
+import atexit, os, signal, sys
+from importlib.abc import MetaPathFinder
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class Early(MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            interrupt()
+
+
+@atexit.register
+def late():
+    interrupt()
+    print("went on", file=sys.stderr)
+
+
+sys.meta_path.insert(0, Early())
+from tuner.__main__ import main
+
+sys.argv[1:] = ["--version"] if sys.argv[1] == "never" else sys.argv[1:]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("tuner.cli.main", "Interrupted.\n"), ("numpy", "Interrupted.\n"), ("never", "")],
+)
+def test_an_interrupt_is_heard_at_any_moment_and_a_second_one_ends_it(module, words):
+    """While the command loads, and while what it loaded ends."""
+    script = [sys.executable, "-c", INTERRUPTED, module]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, words)

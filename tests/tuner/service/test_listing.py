@@ -136,7 +136,8 @@ def test_how_far_a_study_is(shared_service):
         assert standing() == (None, None, None)
 
 
-def test_a_link_shows_one_study_and_nothing_else(shared_service, classification):
+def test_a_link_shows_one_study_and_nothing_else(shared_service, classification, caplog):
+    caplog.set_level("INFO")
     service, version = shared_service, "/api/v1"
     with service.client("maria") as maria, httpx2.Client(base_url=service.url) as stranger:
         study = maria.submit("mfeat", seed=77)
@@ -184,6 +185,12 @@ def test_a_link_shows_one_study_and_nothing_else(shared_service, classification)
             refused(lambda: nina.link(study["id"]), 403)
             refused(lambda: nina.links(study["id"]), 403)
         refused(lambda: maria.revoke_link(other["id"], link["id"]), 404)
+        key = {"Authorization": f"Bearer {service.key('maria')}"}
+        proxy = {"Host": "inside", "X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/tuner/"}
+        proxy |= {"X-Forwarded-Host": "example.org:8443"}
+        path = f"{version}/studies/{other['id']}/links"
+        made = stranger.post(path, json={}, headers=key | proxy).json()
+        assert made["url"] == f"https://example.org:8443/tuner/#/shared/{made['token']}"
         for days in (0, 366):
             refused(lambda days=days: maria.link(study["id"], days=days), 422)
 
@@ -200,3 +207,6 @@ def test_a_link_shows_one_study_and_nothing_else(shared_service, classification)
             for path in ("", "/result", "/events"):
                 answer = stranger.get(f"{version}/shared/{gone['token']}{path}")
                 assert (answer.status_code, answer.json()) == (404, nothing.json())
+        paths = {getattr(record, "path", "") for record in caplog.records}
+        assert f"{version}/shared/…/result" in paths  # a token is a key: no log has it
+        assert not any("tl_" in path for path in paths)

@@ -146,5 +146,7 @@ def _base(request: Request, settings: Settings) -> str:
     if settings.public_url is not None:
         return settings.public_url.rstrip("/")
     url = request.base_url
-    host = request.headers.get("X-Forwarded-Host")
-    return str(url.replace(netloc=host) if host else url).rstrip("/")
+    host = request.headers.get("X-Forwarded-Host")  # of a proxy, as is the path that it takes off
+    prefix = request.headers.get("X-Forwarded-Prefix", "").strip("/")
+    base = str(url.replace(netloc=host) if host else url).rstrip("/")
+    return f"{base}/{prefix}".rstrip("/")
