@@ -202,6 +202,30 @@ def take_home(page, folder, rows):
     assert told.stdout.split()[-1] == str(len(rows))
 
 
+def test_curves_of_any_scores_are_drawn(page):
+    """Few of them, equal ones, nearly equal ones with large errors, one that diverged."""
+    means = [[0.5], [0.5, 0.5], [0.5, 0.7, 0.7001, 0.9], [0.5, 0.51, 0.52, -1e6], [0, 0, 0, 1e-9]]
+    drawn = page.evaluate(
+        """async (means) => {
+            const { lambdaCurve } = await import("./js/chart.js");
+            const told = [];
+            for (const of of means) {
+                const points = of.map((mean, n) => ({ lambda: n, mean, sem: n ? 0.05 : 0 }));
+                const figure = lambdaCurve({ title: "", points, maximum: 4, metric: "accuracy" });
+                document.body.append(figure);
+                await new Promise((next) => requestAnimationFrame(() => setTimeout(next, 50)));
+                told.push(figure.querySelector(".chart").innerHTML);
+            }
+            return told;
+        }""",
+        means,
+    )
+    assert [picture.count("<circle") for picture in drawn] == [len(each) for each in means]
+    for picture in drawn:
+        assert "NaN" not in picture
+        assert "Infinity" not in picture
+
+
 def submit_pairs(service, path):
     """The study of the first test again, which is answered from the store where that one ran."""
     home, _, url = service
