@@ -83,7 +83,7 @@ class Client:
         """Submit a data set: a file here, or else a URI or example that the service reads.
 
         Args:
-            data: Path, URI or the name of an example.
+            data: Path, URI, the name of an example, or study:ID, the data of a study of yours.
             webhook: URL that is told when the study ends: see `webhook_secret`.
             webhook_format: `slack` for a sentence, as Slack and its like take it.
             email: Address that is told of it, if the service sends e-mail.

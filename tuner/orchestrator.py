@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.conclusion import conclude, curve_point
+from tuner.analysis.curves.modelled import modelled_curve
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
@@ -352,6 +353,7 @@ class Orchestrator:
             baseline_settings=self._plan.baseline_settings(self.finished),
             wall_seconds=self._wall_seconds(),
         )
+        result = result.model_copy(update={"curve_model": modelled_curve(study, self.finished)})
         if self.closed:
             result = self._cut_short(result)
         self.store.update(study.id, result=result.model_dump(mode="json"))

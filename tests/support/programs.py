@@ -14,6 +14,7 @@ from filelock import FileLock
 
 _BIN = Path(sys.executable).parent
 _CHROMIUM = "@sparticuz/chromium@147.0.0"  # headless, with the libraries that a bare Linux lacks
+_AXE = "axe-core@4.10.3"  # what assistive technology could not make sense of
 _UNPACK = "import('@sparticuz/chromium').then(it => it.default.executablePath())"
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 _QUIET += ["--disable-background-networking", "--disable-component-update"]
@@ -51,6 +52,30 @@ def launch_options() -> dict:
     return {"executable_path": folder / "chromium", "args": _QUIET, "env": environment}
 
 
+def axe() -> str:
+    """The source of axe-core, which finds what is not accessible on a page; npm fetches it once."""
+    share = Path(sys.prefix) / "share"
+    share.mkdir(exist_ok=True)
+    source = share / _AXE.replace("@", "-") / "node_modules" / "axe-core" / "axe.min.js"
+    with FileLock(share / "axe.lock"):
+        if not source.exists():
+            folder = source.parents[2]
+            folder.mkdir(exist_ok=True)
+            _npm_install(folder, _AXE, os.environ | {"PATH": f"{_BIN}:{os.environ['PATH']}"})
+    return source.read_text()
+
+
+def _npm_install(folder: Path, package: str, environment: dict[str, str]) -> None:
+    npm = [_BIN / "npm", "install", "--no-save", "--ignore-scripts", "--prefix", folder, package]
+    _done_or_skip(npm, folder, environment, package)
+
+
+def _done_or_skip(command: list, folder: Path, environment: dict[str, str], what: str) -> None:
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs {what}: let npm reach its registry")
+
+
 def _unpacked_chromium() -> Path:
     """The folder of Chromium inside the virtual environment; it is made once."""
     share = Path(sys.prefix) / "share"
@@ -66,13 +91,8 @@ def _unpacked_chromium() -> Path:
             "TMPDIR": str(folder),
             "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x",  # else libraries stay packed
         }
-        npm = [_BIN / "npm", "install", "--no-save", "--ignore-scripts", "--prefix", folder]
-        for command in ([*npm, _CHROMIUM], [_BIN / "node", "--eval", _UNPACK]):
-            done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True
-            )
-            if done.returncode:
-                pytest.skip("needs Chromium: install it, or let npm reach its registry")
+        _npm_install(folder, _CHROMIUM, environment)
+        _done_or_skip([_BIN / "node", "--eval", _UNPACK], folder, environment, _CHROMIUM)
         shutil.rmtree(folder / "node_modules")
         (folder / "fonts.conf").write_text(_FONTS.format(folder=folder))
         ready.write_text(_CHROMIUM + _FONTS)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tuner.analysis.curves.model import CurveModel
+from tuner.analysis.curves.modelled import modelled
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.headline import metric_name
 from tuner.models.evaluation.similarity import calibrations
@@ -164,21 +164,16 @@ def _panel(
     answer: Answer | ModalityAnswer,
 ) -> Panel:
     observations = observe(study.validation, outcomes, target)
-    model = CurveModel.fit(observations, study.spec.space)
     units = np.linspace(0, 1, _GRID)
-    lambdas = study.spec.space.to_lambda(units)
-    sign = study.metric.sign
-    scores = sign * observations.scores
-    baseline = float(scores[observations.lambdas == 0].mean())
-    ends = np.sort([baseline + sign * end for end in model.interval(lambdas)], axis=0)
+    mean, low, high = modelled(observations, study, study.spec.space.to_lambda(units))
     return Panel(
         target=target,
         lambdas=observations.lambdas,
-        scores=scores,
+        scores=study.metric.sign * observations.scores,
         units=units,
-        mean=baseline + sign * model.mean(lambdas),
-        low=ends[0],
-        high=ends[1],
+        mean=mean,
+        low=low,
+        high=high,
         answer=answer,
     )
 

@@ -380,6 +380,23 @@ class CurvePoint(_Part):
     ] = None
 
 
+class ModelledScore(_Part):
+    """Posterior mean of the score, and both ends of its 95 % interval, at the λs of the curve."""
+
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+class ModelledCurve(_Part):
+    """The model of the λ-curve that λ* comes from: see `tuner.analysis.curve`."""
+
+    strengths: Annotated[tuple[float, ...], Field(alias="lambda")]
+    a: ModelledScore
+    b: ModelledScore
+    joint: ModelledScore
+
+
 class FailedTrial(_Part):
     """A λ that could not be trained, and why."""
 
@@ -491,6 +508,10 @@ class StudyResult(_Part):
     joint: Answer
     modalities: Modalities
     curve: tuple[CurvePoint, ...]
+    curve_model: Annotated[
+        ModelledCurve | None,
+        Field(description="the model of the curve, as figures draw it", exclude_if=_is_none),
+    ] = None
     failures: tuple[FailedTrial, ...]
     stopped: tuple[PartialTrial, ...] = ()
     nuisance: NuisanceSummary | None = None

@@ -53,6 +53,7 @@ def test_every_answer_has_its_headers_and_every_error_its_document(service):
             httpx2.get(f"{service.url}/"),
         ):
             assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cache-control"] == "no-cache"
             assert answer.headers["x-frame-options"] == "DENY"
             assert "default-src 'self'" in answer.headers["content-security-policy"]
             assert answer.headers["x-request-id"]

@@ -340,3 +340,21 @@ def test_seeds_are_added_by_a_study_of_the_same_data_and_options(service, data, 
         assert "has 2 confirming seeds already" in refused(lambda: ada.extend(study["id"], 2), 422)
     with service.client("grace") as grace:
         refused(lambda: grace.extend(study["id"], 9), 404)
+
+
+def test_the_data_of_an_earlier_study_are_asked_about_again(service, data):
+    with service.client() as ada, service.client("grace") as grace:
+        study = ada.submit(data(), **QUICK)
+        again = f"study:{study['id']}"
+        assert ada.inspect(again)["source"] == "small.npz"
+        other = ada.submit(again, **QUICK | {"trials": 5})
+        for part in ("fingerprint", "name", "source"):
+            assert other[part] == study[part]
+        assert other["study"] != study["study"]
+        assert len(uploads(service)) == 1
+        assert "you have no study" in refused(lambda: grace.inspect(again), 422)
+        ada.share(study["id"], "grace")
+        assert "is ada's: send its data" in refused(lambda: grace.submit(again, **QUICK), 422)
+        ada.delete(study["id"])
+        ada.delete(other["id"])
+        assert uploads(service) == []

@@ -13,11 +13,12 @@ from tuner.service import metrics
 _KEY_IN_PATH = re.compile(r"^(/api/v1/shared/)[^/]*")  # a link's token is a key: no log has it
 _log = logging.getLogger(__name__)
 _HEADERS = {
+    "Cache-Control": "no-cache",  # asked for again each time: modules of two versions do not mix
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+        "default-src 'self'; img-src 'self' data:; style-src 'self'; "
         "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
     ),
 }

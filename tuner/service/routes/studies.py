@@ -1,10 +1,11 @@
 """The studies of the REST API: submit, look, cancel, delete."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Header, Query, Response, UploadFile
+import anyio
+from fastapi import APIRouter, Depends, Form, Header, Query, Response, UploadFile
 
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.files import UPLOADS
@@ -52,7 +53,13 @@ router = APIRouter(tags=["studies"])
 DataFile = Annotated[
     UploadFile | None, Form(description=f"the data set, one file: {', '.join(UPLOADS)}")
 ]
-DataName = Annotated[str | None, Form(description="a URI of it, or a shipped example: mfeat")]
+DataName = Annotated[
+    str | None,
+    Form(
+        description="a URI of it, a shipped example (mfeat), or study:ID, the data of a study of "
+        "yours"
+    ),
+]
 SpecText = Annotated[
     str,
     Form(
@@ -69,6 +76,26 @@ WebhookUrl = Annotated[
 ]
 
 
+_OF_STUDY = "study:"
+Earlier = Callable[[str], tuple[str, str]]
+
+
+def _earlier(submissions: SubmissionsOf, store: Store, caller: Writer) -> Earlier:
+    """Give what finds the data of an earlier study: where they are, and their name."""
+
+    def find(study: str) -> tuple[str, str]:
+        submission = submissions.get(caller.user, study[:32].replace("\0", ""))
+        row = None if submission is None else store.get(submission.study)
+        if submission is None or row is None or row.source is None:
+            raise SubmissionError(f"data: you have no study {study!r}")
+        if submission.owner != caller.name:  # who may see an answer may not use its data
+            raise SubmissionError(f"data: study {study!r} is {submission.owner}'s: send its data")
+        return row.source, submission.source or submission.name
+
+    return find
+
+
+EarlierOf = Annotated[Earlier, Depends(_earlier)]
 WordsOf = Annotated[
     Words, Query(description="whose words findings are told in: of this API, or of the web page")
 ]
@@ -84,6 +111,7 @@ async def submit(
     intake: IntakeOf,
     settings: SettingsOf,
     caller: Writer,
+    earlier: EarlierOf,
     file: DataFile = None,
     data: DataName = None,
     spec: SpecText = "{}",
@@ -105,7 +133,7 @@ async def submit(
     options = read_options(spec)
     check_webhook(webhook, settings)
     check_email(email, settings)
-    async with _sent(file, data, settings) as (source, name):
+    async with _sent(file, data, settings, earlier) as (source, name):
         submission = NewSubmission(
             user=caller.user,
             source=source,
@@ -130,6 +158,7 @@ async def inspect(
     intake: IntakeOf,
     settings: SettingsOf,
     caller: Writer,
+    earlier: EarlierOf,
     file: DataFile = None,
     data: DataName = None,
     spec: SpecText = "{}",
@@ -140,7 +169,7 @@ async def inspect(
     Nothing of it is kept.
     """
     options = read_options(spec)
-    async with _sent(file, data, settings) as (source, name):
+    async with _sent(file, data, settings, earlier) as (source, name):
         found = await intake.inspect(source, options, stem(name), user=caller.user)
     found |= {
         "source": name,
@@ -154,7 +183,7 @@ async def inspect(
 
 @asynccontextmanager
 async def _sent(
-    file: UploadFile | None, data: str | None, settings: Settings
+    file: UploadFile | None, data: str | None, settings: Settings, earlier: Earlier
 ) -> AsyncIterator[tuple[str, str]]:
     """Where the data are that came with a request, for as long as it lasts, and their name.
 
@@ -164,6 +193,8 @@ async def _sent(
     if file is not None and data is None:
         async with received(file, settings) as path:
             yield str(path), file.filename or path.name
+    elif data is not None and file is None and data.startswith(_OF_STUDY):
+        yield await anyio.to_thread.run_sync(earlier, data.removeprefix(_OF_STUDY))
     elif data is not None and file is None:
         check_source(data, settings)
         yield data, data

@@ -1,0 +1,328 @@
+// A new study: its data are looked into at once, and what is wrong stands beside its field.
+
+import { call, chosen, options, session } from "./api.js";
+import { announce, bullets, choice, count, duration, field, folded, grid, h } from "./dom.js";
+import { glossary } from "./words.js";
+
+const DATA = ["a", "b", "y", "split", "group"]; // chosen among the arrays of the file
+const PLAN = ["task", "metric", "encoder_a", "encoder_b", "trials", "replicates", "confirm_replicates", "time_budget", "seed", "name"];
+const HIDDEN = ["looks"]; // of `tuner extend`, which is a button of a study
+const GROUPS = [
+  ["How the data are read", ["a_mask", "b_mask", "a_lengths", "b_lengths", "keep_copies_apart", "a_layout", "b_layout", "a_size", "b_size", "missing"]],
+  ["The search", ["max_lambda", "sampler", "batch", "smallest_gain", "halving", "warm_start", "nuisance", "nuisance_trials", "nuisance_parameters", "step_budget"]],
+  ["Machines", ["workers", "cpus", "gpus", "ranks", "precision"]],
+];
+const ENCODERS = ["auto", "mlp", "transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", "text", "tokens"];
+// A service runs no encoders of others: what the command says of those is no help here.
+const HELP = { encoder_a: "auto is by the shape of a row: mlp for features, transformer for sequences, cnn for images" };
+const FILES = ".npz,.safetensors,.parquet,.csv,.tsv";
+const NOTICES = ["webhook", "webhook_format", "email"]; // sent beside the spec
+
+/** Show the form, filled with the options of an earlier study if the address names one. */
+export async function showForm(page, query) {
+  const schema = await options();
+  const again = query.get("again") ? await call("GET", `/studies/${encodeURIComponent(query.get("again"))}`) : null;
+  const form = made(schema);
+  page.replaceChildren(h("h2", {}, again ? `${again.name}, again with …` : "New study"), form.element,
+    glossary("λ", "A and B", "alignment", "seed", "confirming seeds", "validation rows", "test rows", "settings"));
+  if (again) refill(form, again);
+  return () => form.stop();
+}
+
+function made(schema) {
+  const form = { schema, asked: null, timer: null, found: null };
+  form.summary = h("div", { class: "problem", role: "alert", tabindex: -1 });
+  form.reading = h("div", { "aria-live": "polite" });
+  form.cost = h("p", { class: "cost", "aria-live": "polite" });
+  form.send = h("button", {}, "Submit");
+  form.element = h("form", { novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(form); } },
+    dataPart(form),
+    h("fieldset", {}, h("legend", {}, "Which arrays"), h("div", { class: "fields" }, DATA.map((name) => control(form, name)))),
+    form.reading,
+    h("fieldset", {}, h("legend", {}, "What to try"), h("div", { class: "fields" }, PLAN.map((name) => control(form, name)))),
+    folded("Everything else", rest(form)),
+    form.summary, form.cost, h("p", {}, form.send));
+  // What was said goes while one types: on leaving the field, it would move the button one clicks.
+  form.element.addEventListener("input", ({ target }) => target.name && unsaid(form, target.name));
+  form.element.addEventListener("change", ({ target }) => NOTICES.includes(target.name) || later(form));
+  form.stop = () => { clearTimeout(form.timer); form.asked?.abort(); };
+  return form;
+}
+
+// The data set: a file, or where one is
+
+function dataPart(form) {
+  form.file = h("input", { type: "file", id: "file", accept: FILES });
+  form.uri = h("input", { name: "data", list: "examples", placeholder: "mfeat, or https://…", autocomplete: "off" });
+  form.named = h("p", { class: "soft", "aria-live": "polite" }, "One row for each pair: arrays a and b, and labels y. Other names can be chosen below.");
+  const drop = h("div", { class: "drop" },
+    h("label", { for: "file" }, h("strong", {}, "Drop a file here"), ", or choose one: .npz, .safetensors, .parquet, .csv or .tsv"), form.file, form.named);
+  const over = (is) => (event) => { event.preventDefault(); drop.classList.toggle("over", is); };
+  drop.addEventListener("dragover", over(true));
+  drop.addEventListener("dragleave", over(false));
+  drop.addEventListener("drop", (event) => {
+    over(false)(event);
+    if (!event.dataTransfer.files.length) return;
+    form.file.files = event.dataTransfer.files;
+    form.file.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  form.file.addEventListener("change", () => { form.uri.value = ""; dataChanged(form); });
+  form.uri.addEventListener("change", () => { form.file.value = ""; dataChanged(form); });
+  return h("fieldset", {}, h("legend", {}, "The data set"), drop,
+    h("datalist", { id: "examples" }, session.examples.map((name) => h("option", { value: name }))),
+    field("Or its URI, or an example", form.uri, `Examples: ${session.examples.join(", ")}. study:ID stands for the data of a study of yours.`));
+}
+
+function dataChanged(form) {
+  const file = form.file.files[0];
+  form.named.textContent = file ? `${file.name}, ${(file.size / 2 ** 20).toFixed(2)} MiB` : "";
+  for (const name of DATA) { // those of other data mean nothing here
+    const select = form.element.elements[name];
+    if (form.found) select.value = "";
+  }
+  form.found = null;
+}
+
+// Fields
+
+/** A field of an option, made of what the service says of it. */
+function control(form, name) {
+  const schema = form.schema[name];
+  if (!schema) return null;
+  const input = DATA.includes(name) ? choice(name, [["", "by its name"]]) : typed(name, schema);
+  const made = placed(schema.title, input, HELP[name] ?? schema.description);
+  if (input.type === "checkbox") made.classList.add("check");
+  return made;
+}
+
+/** A field with room for what is wrong with it. */
+function placed(label, input, help) {
+  const made = field(label, input, help);
+  made.dataset.field = input.name;
+  made.append(h("span", { class: "problem", id: `${input.id}-problem` }));
+  return made;
+}
+
+function typed(name, schema) {
+  const told = schema.default;
+  if (name.startsWith("encoder_")) return choice(name, ENCODERS.map((each) => [each, each]), told);
+  if (schema.enum) return choice(name, schema.enum.map((each) => [each, each]), told);
+  if (schema.type === "boolean") return h("input", { type: "checkbox", name });
+  if (schema.type === "array" && (schema.items.enum)) {
+    const made = h("select", { name, multiple: true, size: schema.items.enum.length },
+      schema.items.enum.map((each) => h("option", { value: each, selected: told?.includes(each) }, each.replaceAll("_", " "))));
+    return made;
+  }
+  if (schema.type === "integer" || schema.type === "number") {
+    return h("input", { type: "number", name, min: schema.minimum ?? schema.exclusiveMinimum, max: schema.maximum,
+      step: schema.type === "integer" ? 1 : "any", placeholder: told ?? "none" });
+  }
+  return h("input", { name, placeholder: told ?? "", autocomplete: "off", maxlength: 200 });
+}
+
+function rest(form) {
+  const grouped = GROUPS.flatMap(([, names]) => names);
+  const others = Object.keys(form.schema).filter((name) => ![...DATA, ...PLAN, ...HIDDEN, ...grouped].includes(name));
+  const groups = [GROUPS[0], GROUPS[1], ["Training", others], GROUPS[2]];
+  return [
+    groups.map(([title, names]) => h("fieldset", {}, h("legend", {}, title), h("div", { class: "fields" }, names.map((name) => control(form, name))))),
+    h("fieldset", {}, h("legend", {}, "Tell me when it ends"), h("div", { class: "fields" },
+      placed("Webhook", h("input", { type: "url", name: "webhook", placeholder: "https://…" }), "URL that is called, signed"),
+      placed("Its format", choice("webhook_format", [["", "standard"], ["slack", "Slack"]]), "what is sent there"),
+      session.email && placed("E-mail", h("input", { type: "email", name: "email", autocomplete: "email" }), "one sentence and a link"))),
+  ];
+}
+
+// What the fields hold
+
+/** The options that were chosen, as the service takes them. */
+function values(form) {
+  const chosenOptions = {};
+  for (const [name, schema] of Object.entries(form.schema)) {
+    const input = form.element.elements[name];
+    if (!input) continue;
+    const value = valueOf(input, schema);
+    if (value !== null && JSON.stringify(value) !== JSON.stringify(schema.default)) chosenOptions[name] = value;
+  }
+  return chosenOptions;
+}
+
+function valueOf(input, schema) {
+  if (input.type === "checkbox") return input.checked;
+  if (input.multiple) return [...input.selectedOptions].map((option) => option.value);
+  const text = input.value.trim();
+  if (text === "") return null;
+  if (schema.type === "array") return text.split(",").map((each) => each.trim());
+  return input.type === "number" ? Number(text) : text;
+}
+
+function request(form, notices) {
+  const sent = new FormData();
+  sent.append("spec", JSON.stringify(values(form)));
+  for (const name of notices ? NOTICES : []) {
+    const value = form.element.elements[name]?.value.trim();
+    if (value) sent.append(name, value);
+  }
+  const [file, uri] = [form.file.files[0], form.uri.value.trim()];
+  if (file) sent.append("file", file);
+  else if (uri) sent.append("data", uri);
+  return sent;
+}
+
+const hasData = (form) => form.file.files.length > 0 || form.uri.value.trim() !== "";
+
+/** Fill the form with what an earlier study was asked. */
+function refill(form, study) {
+  for (const [name, value] of Object.entries(chosen(study, form.schema))) {
+    const input = form.element.elements[name];
+    if (!input || ["warm_start", "name"].includes(name)) continue; // of that study alone
+    if (DATA.includes(name)) input.append(h("option", { value }, value));
+    if (input.type === "checkbox") input.checked = value;
+    else if (input.multiple) for (const option of input.options) option.selected = value.includes(option.value);
+    else input.value = [value].flat().join(", ");
+    if (input.closest("details")) input.closest("details").open = true;
+  }
+  const isOwn = study.owner === session.user; // who was shown an answer was not given its data
+  if (isOwn) form.uri.value = `study:${study.id}`;
+  form.named.textContent = isOwn ? `The data of ${study.name}, or others:` : "Choose the data: the options below are those of then.";
+  later(form);
+}
+
+// Looking into the data
+
+function later(form) {
+  clearTimeout(form.timer);
+  form.timer = setTimeout(() => inspect(form), 300);
+}
+
+async function inspect(form) {
+  if (!hasData(form) || !isWellFormed(form)) return;
+  form.asked?.abort();
+  const asked = form.asked = new AbortController();
+  form.element.setAttribute("aria-busy", "true");
+  if (!form.found) form.reading.replaceChildren(h("p", { class: "soft" }, "Looking into the data …"));
+  try {
+    const found = await call("POST", "/inspections", { form: request(form), signal: asked.signal });
+    inspected(form, found);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    form.reading.replaceChildren();
+    form.cost.textContent = "";
+    refused(form, error, false);
+  } finally {
+    if (asked === form.asked) form.element.removeAttribute("aria-busy");
+  }
+}
+
+function inspected(form, found) {
+  form.found = found;
+  arraysToChoose(form, found);
+  unsaid(form);
+  const shape = (sizes) => sizes.map(count).join(" × ");
+  const elsewhere = found.findings.filter((finding) => !beside(form, finding));
+  const of = (severity) => elsewhere.filter((each) => each.severity === severity).map(({ text }) => text);
+  const title = found.valid ? `${found.source}: ${count(found.rows)} pairs` : `${found.source} cannot be used yet`;
+  form.reading.replaceChildren(h("h3", {}, title), ...[
+    of("error").length > 0 && h("div", { class: "problem" }, bullets(of("error"))),
+    of("warning").length > 0 && h("div", { class: "warnings" }, bullets(of("warning"))),
+    found.arrays.length > 0 && grid("Arrays", ["array", "shape", "values", "used as"],
+      found.arrays.map(({ name, shape: sizes, kind, use }) => [name, shape(sizes), kind, use || "not used"])),
+    found.valid && folded("How it is read", grid("How it is read", ["what", "how"], Object.entries(found.reading))),
+  ].filter(Boolean));
+  expected(form, found);
+  announce(title);
+}
+
+/** Offer the arrays of the file where one is to be chosen; what was chosen stays. */
+function arraysToChoose(form, found) {
+  const names = found.arrays.map(({ name }) => name);
+  if (!names.length) return;
+  for (const option of DATA) {
+    const select = form.element.elements[option];
+    const kept = select.value;
+    const used = found.arrays.find(({ use }) => use && isOf(use, option))?.name;
+    const byName = used && !kept ? `${used} (by its name)` : "by its name";
+    select.replaceChildren(h("option", { value: "" }, byName), ...names.map((name) => h("option", { value: name }, name)));
+    if (option === "split") select.append(h("option", { value: "none" }, "none: make one"));
+    if (kept && ![...select.options].some(({ value }) => value === kept)) select.append(h("option", { value: kept }, `${kept} (not in this file)`));
+    select.value = kept;
+  }
+}
+
+const isOf = (use, option) => ({ a: "A", b: "B", y: "label", split: "split", group: "groups" }[option] === use);
+
+function expected(form, found) {
+  const { cost } = found;
+  form.cost.replaceChildren();
+  if (!found.valid || !cost) return;
+  const workers = cost.workers ? ` with ${cost.workers} at a time` : "";
+  const seconds = cost.seconds ? ` About ${duration(cost.seconds)}${workers}, if nothing ends early: an estimate.` : "";
+  form.cost.append(h("strong", {}, `Expected: ${count(cost.trainings)} trainings`), `, ${count(cost.steps)} gradient steps.${seconds}`);
+}
+
+// What is wrong, beside its field
+
+/** Say what is wrong in the field that it is about; whether there is one. */
+function beside(form, { field: name, text, severity }) {
+  const place = name && form.element.querySelector(`[data-field="${CSS.escape(name)}"]`);
+  if (!place) return false;
+  const [input, problem] = [form.element.elements[name], place.querySelector(".problem")];
+  problem.textContent = [problem.textContent, text].filter(Boolean).join(" ");
+  problem.classList.toggle("warning", severity === "warning");
+  if (severity !== "warning") input.setAttribute("aria-invalid", "true");
+  if (!input.getAttribute("aria-describedby")?.includes(problem.id))
+    input.setAttribute("aria-describedby", `${input.getAttribute("aria-describedby") || ""} ${problem.id}`.trim());
+  if (place.closest("details")) place.closest("details").open = true;
+  return true;
+}
+
+/** Take back what was said of a field, or of all. */
+function unsaid(form, name = null) {
+  for (const place of form.element.querySelectorAll(name ? `[data-field="${CSS.escape(name)}"]` : "[data-field]")) {
+    place.querySelector(".problem").textContent = "";
+    form.element.elements[place.dataset.field].removeAttribute("aria-invalid");
+  }
+  form.summary.replaceChildren();
+}
+
+/** Whether the browser finds nothing wrong with what was typed; it is said where there is. */
+function isWellFormed(form) {
+  const wrong = [...form.element.elements].filter((input) => input.willValidate && !input.checkValidity());
+  for (const input of wrong) {
+    unsaid(form, input.name);
+    if (!beside(form, { field: input.name, text: input.validationMessage, severity: "error" })) form.summary.textContent = input.validationMessage;
+  }
+  return wrong.length === 0;
+}
+
+function refused(form, error, isAsked) {
+  const texts = (error.findings || []).map((text) => {
+    const named = text.match(/^(\w+): (.*)$/s);
+    return named ? { field: named[1], text: named[2], severity: "error" } : { field: null, text, severity: "error" };
+  });
+  const elsewhere = texts.filter((finding) => !beside(form, finding)).map(({ text }) => text);
+  form.summary.replaceChildren(h("p", {}, error.message), ...(elsewhere.length ? [bullets(elsewhere)] : []));
+  if (isAsked) (form.element.querySelector("[aria-invalid]") || form.summary).focus();
+}
+
+async function submit(form) {
+  unsaid(form);
+  if (!isWellFormed(form)) return form.element.querySelector("[aria-invalid]")?.focus();
+  if (!hasData(form)) {
+    form.summary.textContent = "Choose a file, or name a URI or an example.";
+    return form.file.focus();
+  }
+  form.stop();
+  form.send.disabled = true;
+  form.send.textContent = "Checking the data …";
+  const headers = { "Idempotency-Key": crypto.randomUUID?.() || String(Math.random()) };
+  try {
+    const study = await call("POST", "/studies", { form: request(form, true), headers });
+    location.hash = `#/studies/${study.id}`;
+  } catch (error) {
+    refused(form, error, true);
+  } finally {
+    form.send.disabled = false;
+    form.send.textContent = "Submit";
+  }
+}
