@@ -27,7 +27,7 @@ _LONGEST = (
     "tuner/tracking/test_registry.py",
     "tuner/tracking/test_mlflow_ui.py",
     "tuner/service/test_fuzz.py",
-    "tuner/service/test_submitting.py",
+    "tuner/service/incoming/test_submitting.py",
     "test_readme.py",
     "tuner/execution/test_tune.py",
 )

@@ -12,14 +12,14 @@ from fastapi.staticfiles import StaticFiles
 from tuner.service.guard.bodies import Bodies
 from tuner.service.guard.gate import Gate
 from tuner.service.guard.observer import Observer
-from tuner.service.mail import send_mail_due
+from tuner.service.incoming.uploads import clear_incoming
+from tuner.service.notices.mail import send_mail_due
+from tuner.service.notices.webhooks import send_due
 from tuner.service.routes import downloads, events, health, links, session, sharing, studies
 from tuner.service.routes.dependencies import Parts, add_parts
 from tuner.service.routes.problems import PROBLEMS, add_handlers
 from tuner.service.runner import Runner
 from tuner.service.schemas import Problem, SubmitOptions
-from tuner.service.uploads import clear_incoming
-from tuner.service.webhooks import send_due
 from tuner.service.words import title
 from tuner.settings import Settings
 from tuner.storage.accounts import Seal

@@ -8,11 +8,11 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from tuner.service.incoming.uploads import discard_unused
 from tuner.service.launcher import RunningDriver, launcher
-from tuner.service.uploads import discard_unused
 from tuner.settings import Settings
 from tuner.storage.database import Database
-from tuner.storage.queue import StudyQueue
+from tuner.storage.requests.queue import StudyQueue
 from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
 

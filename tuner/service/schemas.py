@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model,
 
 from tuner.models.config import TrainingConfig
 from tuner.service.stage import Phase, Stage
-from tuner.storage.submissions import Submission
+from tuner.storage.requests.submissions import Submission
 from tuner.study.result import Interval, Status, verdict_of_today
 from tuner.study.spec import MOST_SEEDS, StudySpec
 

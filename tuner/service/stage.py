@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from tuner.storage.submissions import News, Submission
+from tuner.storage.requests.submissions import News, Submission
 
 Phase = Literal[
     "waits for its turn", "starting workers", "search", "confirming", "registering", "done"

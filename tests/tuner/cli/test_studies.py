@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tuner.cli.main import app
 from tuner.data.dataset import Split
 from tuner.storage.accounts import caller_of, create_key
-from tuner.storage.submissions import CheckedSubmission, Submissions
+from tuner.storage.requests.submissions import CheckedSubmission, Submissions
 from tuner.study.spec import StudySpec
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from tests.support.servers import until
 from tests.tuner.service.conftest import client_of, serving
-from tests.tuner.service.test_webhooks import Dripper, Receiver
-from tests.tuner.storage.test_submissions import checked
+from tests.tuner.service.notices.test_webhooks import Dripper, Receiver
+from tests.tuner.storage.requests.test_submissions import checked
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key
 from tuner.storage.database import Database
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests.submissions import Submissions
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
 STRANGERS, DRIPPERS, HOOKS, SUBMITS = 20, 100, 100, 7

@@ -20,7 +20,7 @@ from tuner.settings import Settings
 from tuner.storage.accounts import create_key
 from tuner.storage.database import Database
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.system
 
 STARTS = 120_000  # milliseconds in which a study on a busy machine starts, trains and ends
 SOON = 20_000

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.tuner.storage.requests.test_submissions import checked
 from tests.tuner.storage.test_studies import trial
-from tests.tuner.storage.test_submissions import checked
 from tuner.service.runner import Runner
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key
 from tuner.storage.leases import Lease
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests.submissions import Submissions
 from tuner.storage.weights import WeightStore
 
 
@@ -120,7 +120,7 @@ def test_a_cluster_that_is_away_costs_a_study_nothing(store, runner, started, mo
 def test_a_driver_that_takes_long_to_begin_is_waited_for(store, runner, started, monkeypatch):
     submit(store, ada=["s1"])
     work, other = runner(), runner()
-    monkeypatch.setattr("tuner.storage.queue._STARTING", 0.0)
+    monkeypatch.setattr("tuner.storage.requests.queue._STARTING", 0.0)
     work.tick()
     assert list(started) == ["s1"]
     work.tick()
@@ -219,7 +219,7 @@ def test_who_waits_for_room_holds_no_slot_and_no_turn_of_its_user(store, runner,
 def test_who_was_put_off_is_tried_again_later_and_never_fails(store, runner, started, monkeypatch):
     submit(store, ada=["s1"])
     work = runner()
-    monkeypatch.setattr("tuner.storage.queue._PUT_OFF", 0.0)
+    monkeypatch.setattr("tuner.storage.requests.queue._PUT_OFF", 0.0)
     for _ in range(9):
         work.tick()
         store.set_status("s1", "queued", "Ray did not start in time")
@@ -228,7 +228,7 @@ def test_who_was_put_off_is_tried_again_later_and_never_fails(store, runner, sta
     row = store.get("s1")
     assert (row.status, row.error) == ("queued", "Ray did not start in time")
     assert row.attempts <= 1
-    monkeypatch.setattr("tuner.storage.queue._PUT_OFF", 100.0)
+    monkeypatch.setattr("tuner.storage.requests.queue._PUT_OFF", 100.0)
     started["s1"].code = 0
     work.tick()
     drivers = len(started), started["s1"]

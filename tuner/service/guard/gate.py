@@ -19,7 +19,7 @@ from tuner.service.routes.dependencies import COOKIE, Parts
 from tuner.service.routes.problems import NO_LINK, ProblemError, database_away, problem
 from tuner.storage.accounts import Caller, caller_of, caller_of_session
 from tuner.storage.database import DatabaseAwayError
-from tuner.storage.links import Link, Links
+from tuner.storage.requests.links import Link, Links
 
 _API = "/api/v1"
 _SESSION = f"{_API}/session"

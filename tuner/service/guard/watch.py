@@ -5,7 +5,7 @@ import time
 
 import anyio
 
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests.submissions import Submissions
 
 LOOK = 0.5  # seconds between looks for new events
 _REMEMBERED = 10_000  # studies that had news

@@ -13,13 +13,13 @@ from limits.strategies import MovingWindowRateLimiter
 
 from tuner.service.guard.supervisor import Supervisor
 from tuner.service.guard.watch import Watch
-from tuner.service.intake import Intake
+from tuner.service.incoming.intake import Intake
 from tuner.service.routes.problems import ProblemError
 from tuner.settings import Settings
 from tuner.storage.accounts import Caller
 from tuner.storage.database import Database
+from tuner.storage.requests.submissions import Submission, Submissions
 from tuner.storage.studies import StudyStore
-from tuner.storage.submissions import Submission, Submissions
 from tuner.storage.weights import WeightStore
 
 COOKIE = "tuner_session"

@@ -16,7 +16,7 @@ from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, Submissi
 from tuner.service.routes.problems import OF_A_STUDY
 from tuner.storage.accounts import is_let_in
 from tuner.storage.database import LAST_NUMBER
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests.submissions import Submissions
 from tuner.study.result import ENDED
 
 _RIGHT = 3.0  # seconds between looks for the rest: the end of the right to look, a deletion

@@ -20,8 +20,8 @@ from tuner.service.routes.events import followed, look_at
 from tuner.service.routes.problems import NO_LINK, OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.schemas import LinkList, LinkRequest, LinkView, NewLinkView, SharedView
 from tuner.settings import Settings
-from tuner.storage.links import Link, Links
-from tuner.storage.submissions import Submission
+from tuner.storage.requests.links import Link, Links
+from tuner.storage.requests.submissions import Submission
 from tuner.study.result import StudyResult
 
 router = APIRouter(tags=["studies"])

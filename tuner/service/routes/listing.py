@@ -9,8 +9,8 @@ from fastapi import Depends, Query
 
 from tuner.service.routes.problems import ProblemError
 from tuner.storage.database import LAST_NUMBER
-from tuner.storage.listing import KEYS, Filter, Order, Position
-from tuner.storage.submissions import Submission
+from tuner.storage.requests.listing import KEYS, Filter, Order, Position
+from tuner.storage.requests.submissions import Submission
 from tuner.study.result import Status
 
 Sort = Literal[

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Header, Query, Response, UploadFil
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.files import UPLOADS
 from tuner.errors import SpecError, SubmissionError
-from tuner.service.intake import (
+from tuner.service.incoming.intake import (
     NewSubmission,
     WebhookFormat,
     check_email,
@@ -18,6 +18,7 @@ from tuner.service.intake import (
     check_webhook,
     read_options,
 )
+from tuner.service.incoming.uploads import discard_unused, received, shown_name, stem
 from tuner.service.routes.dependencies import (
     DatabaseOf,
     IntakeOf,
@@ -41,7 +42,6 @@ from tuner.service.schemas import (
     StudyView,
     WebhookSecret,
 )
-from tuner.service.uploads import discard_unused, received, shown_name, stem
 from tuner.service.words import Words, all_said, said
 from tuner.settings import Settings
 from tuner.storage.accounts import Seal, webhook_secret

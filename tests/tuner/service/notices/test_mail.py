@@ -13,13 +13,13 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import select, update
 
 from tests.support.mail import MailServer
-from tests.tuner.storage.test_submissions import checked
+from tests.tuner.storage.requests.test_submissions import checked
 from tuner.errors import SubmissionError
-from tuner.service.intake import check_email
-from tuner.service.mail import send_mail_due
+from tuner.service.incoming.intake import check_email
+from tuner.service.notices.mail import send_mail_due
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests.submissions import Submissions
 from tuner.storage.tables import SubmissionRow
 
 FROM = "Alignment tuner <tuner@example.org>"

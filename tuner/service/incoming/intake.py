@@ -15,11 +15,11 @@ from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import ConflictError, SubmissionError, TooManyError
+from tuner.service.incoming.uploads import Checker, discard_unused, keep
 from tuner.service.schemas import RUN_OPTIONS, SubmitOptions, is_plain
-from tuner.service.uploads import Checker, discard_unused, keep
 from tuner.settings import Settings
+from tuner.storage.requests.submissions import CheckedSubmission, Submission, Submissions
 from tuner.storage.studies import StudyStore
-from tuner.storage.submissions import CheckedSubmission, Submission, Submissions
 from tuner.study.spec import option_errors
 
 _Arguments = ParamSpec("_Arguments")

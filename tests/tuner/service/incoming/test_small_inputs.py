@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from tuner.errors import SubmissionError
-from tuner.service.intake import read_options
+from tuner.service.incoming.intake import read_options
 
 DEEP = "[" * 50_000 + "]" * 50_000
 

@@ -7,11 +7,11 @@ from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
 from tuner.errors import TunerError
-from tuner.service.webhooks import Round, UndeliveredError, notice
+from tuner.service.notices.webhooks import Round, UndeliveredError, notice
 from tuner.settings import Settings
 from tuner.storage.database import Database
-from tuner.storage.outbox import Message, Outbox
-from tuner.storage.submissions import Submission, Submissions
+from tuner.storage.requests.outbox import Message, Outbox
+from tuner.storage.requests.submissions import Submission, Submissions
 
 _TIMEOUT = 10.0  # seconds that the server has for each answer
 _DEADLINE = 45.0  # seconds that it has in all: a message is claimed for a minute

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.statements import statements
-from tests.tuner.storage.test_submissions import checked
-from tuner.storage import queue as module
+from tests.tuner.storage.requests.test_submissions import checked
 from tuner.storage.accounts import caller_of, create_key
 from tuner.storage.leases import Lease
-from tuner.storage.queue import StudyQueue
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests import queue as module
+from tuner.storage.requests.queue import StudyQueue
+from tuner.storage.requests.submissions import Submissions
 
 
 @pytest.fixture

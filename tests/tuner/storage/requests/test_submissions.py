@@ -6,8 +6,8 @@ import pytest
 
 from tuner.errors import ConflictError, TooManyError
 from tuner.storage.accounts import caller_of, create_key
-from tuner.storage.listing import Filter, Order, Position
-from tuner.storage.submissions import CheckedSubmission, Submissions
+from tuner.storage.requests.listing import Filter, Order, Position
+from tuner.storage.requests.submissions import CheckedSubmission, Submissions
 
 
 @pytest.fixture

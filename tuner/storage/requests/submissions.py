@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, defer
 
 from tuner.errors import ConflictError, TooManyError
 from tuner.storage.database import Database
-from tuner.storage.listing import Filter, Order, Position
+from tuner.storage.requests.listing import Filter, Order, Position
 from tuner.storage.tables import (
     EventRow,
     ShareRow,

@@ -14,8 +14,8 @@ from fastapi import UploadFile
 from tests.tuner.service.conftest import QUICK, arrays
 from tuner.data import from_arrays
 from tuner.errors import SubmissionError
+from tuner.service.incoming.uploads import Checker, clear_incoming, is_under, received
 from tuner.service.launcher import launcher
-from tuner.service.uploads import Checker, clear_incoming, is_under, received
 from tuner.settings import Settings
 
 

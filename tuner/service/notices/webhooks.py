@@ -25,8 +25,8 @@ from tuner.data.formats.remote import explain
 from tuner.service.schemas import StudyView
 from tuner.storage.accounts import Seal, webhook_secret
 from tuner.storage.database import Database
-from tuner.storage.outbox import Message, Outbox
-from tuner.storage.submissions import Submission, Submissions
+from tuner.storage.requests.outbox import Message, Outbox
+from tuner.storage.requests.submissions import Submission, Submissions
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = 10.0  # seconds that a receiver has in all, however it drips

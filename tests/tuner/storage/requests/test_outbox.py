@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.tuner.storage.test_submissions import checked
-from tuner.storage import outbox as module
+from tests.tuner.storage.requests.test_submissions import checked
 from tuner.storage.accounts import caller_of, create_key
-from tuner.storage.outbox import Message, Outbox
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests import outbox as module
+from tuner.storage.requests.outbox import Message, Outbox
+from tuner.storage.requests.submissions import Submissions
 
 URL = "https://hooks.example/x"
 

@@ -13,11 +13,11 @@ from sqlalchemy import select, update
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.tuner.service.conftest import Service, refused
-from tests.tuner.storage.test_submissions import checked
-from tuner.service.webhooks import send_due
+from tests.tuner.storage.requests.test_submissions import checked
+from tuner.service.notices.webhooks import send_due
 from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key, webhook_secret
-from tuner.storage.submissions import Submissions
+from tuner.storage.requests.submissions import Submissions
 from tuner.storage.tables import SubmissionRow
 
 
@@ -157,7 +157,7 @@ class Dripper:
 
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_nobody_waits_for_the_receivers_of_others(store, receiver, monkeypatch, beginning):
-    monkeypatch.setattr("tuner.service.webhooks._TIMEOUT", 1.0)
+    monkeypatch.setattr("tuner.service.notices.webhooks._TIMEOUT", 1.0)
     dripper = Dripper(beginning)
     bad, good = (caller_of(store.database, create_key(store.database, n)).user for n in "bg")
     for n in range(30):
@@ -165,7 +165,7 @@ def test_nobody_waits_for_the_receivers_of_others(store, receiver, monkeypatch, 
     submit(store, good, receiver.url, "good")
     for study in ("good", *(f"bad{n}" for n in range(30))):
         store.set_status(study, "failed", "planted")
-    monkeypatch.setattr("tuner.service.webhooks._ROUND", 0.5)
+    monkeypatch.setattr("tuner.service.notices.webhooks._ROUND", 0.5)
     started = time.monotonic()
     send_due(store.database)
     assert time.monotonic() - started < 5

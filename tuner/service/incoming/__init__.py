@@ -1,0 +1,1 @@
+"""What is submitted: received, checked, kept and written down."""
