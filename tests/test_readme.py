@@ -156,7 +156,7 @@ def test_an_encoder_of_ones_own_is_taken(tmp_path, monkeypatch):
     assert study.training.encoder_a == "my_encoders:wide"
 
 
-@pytest.mark.integration
+@pytest.mark.system
 def test_python_snippets_run(tmp_path):
     """Those of the README, of the studies and of a registered encoder, one after the other.
 

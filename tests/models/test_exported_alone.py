@@ -19,7 +19,7 @@ from tuner.models.training.loop import train
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.system
 
 OWN = (
     *networks.DETERMINISTIC,

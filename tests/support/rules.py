@@ -17,19 +17,19 @@ _HARMLESS = ("lscpu",)  # scikit-learn counts cores with it, once
 _running: pytest.Item | None = None
 # One of them that began last would leave the other workers without work.
 _LONGEST = (
+    "tuner/service/test_page.py",
     "tuner/service/test_faults.py",
     "tuner/cli/test_main.py",
     "tuner/test_foreign_project.py",
     "deploy/test_deploy.py",
-    "tuner/service/test_page.py",
+    "tuner/tracking/test_registry.py",
+    "tuner/service/incoming/test_submitting.py",
+    "tuner/execution/test_tune.py",
+    "tuner/tracking/test_mlflow_ui.py",
+    "test_readme.py",
     "test_wheel.py",
     "tuner/service/test_many.py",
-    "tuner/tracking/test_registry.py",
-    "tuner/tracking/test_mlflow_ui.py",
     "tuner/service/test_fuzz.py",
-    "tuner/service/incoming/test_submitting.py",
-    "test_readme.py",
-    "tuner/execution/test_tune.py",
 )
 _ALL_MARKED = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.integration\b", re.MULTILINE)
 

@@ -114,6 +114,7 @@ def assert_answers(folder: Path, *words: str) -> None:
     assert all(result["modalities"][side]["model"] for side in ("a", "b"))
 
 
+@pytest.mark.system
 def test_the_command_takes_encoders_from_here_and_nothing_else(folder, tmp_path):
     here = shutil.copytree(folder, tmp_path / "here", ignore=shutil.ignore_patterns("home"))
     for file in NOT_EVEN_PYTHONS:

@@ -2,6 +2,7 @@
 
 import html
 
+from tuner.data import PairedDataset
 from tuner.report.wording import (
     TITLES,
     gain,
@@ -20,6 +21,26 @@ from tuner.study.result import StudyResult
 def running_note(name: str) -> str:
     """Describe a study that has no answer yet."""
     return f"Study **{_plain(name)}**: running. The answer will be written here."
+
+
+def interrupted_note(name: str) -> str:
+    """Describe a study that was stopped before it had an answer."""
+    return (
+        f"Study **{_plain(name)}** was stopped before it had an answer. What it trained is kept: "
+        "submit it again, or run the same command again, and it goes on from there."
+    )
+
+
+def experiment_note(dataset: PairedDataset) -> str:
+    """Describe the experiment that holds all studies of a data set."""
+    return (
+        f"Which strength λ of contrastive alignment does **{_plain(dataset.name)}** want? "
+        f"Modality A is {_plain(dataset.a.name)}, B is {_plain(dataset.b.name)}: "
+        f"{dataset.rows:,} pairs.\n\n"
+        "Each run at the top is a study: its description says what to do and why, and its metrics "
+        "begin with the answer (`answer/gain`: what both gain on test rows over λ = 0, with the "
+        "ends of the interval). The runs below it are trials, one λ each."
+    )
 
 
 def failure_note(name: str, reason: str) -> str:

@@ -145,15 +145,20 @@ def progress_points(
 
 
 def answer_points(result: StudyResult, now: int) -> list[Point]:
-    """The answer as metrics of the study's run, to compare studies by."""
-    values = {
-        "lambda_a": result.modalities.a.strength,
-        "lambda_b": result.modalities.b.strength,
-        "lambda_joint": result.joint.strength,
-        "test_gain_a": result.modalities.a.test.gain,
-        "test_gain_b": result.modalities.b.test.gain,
-        "test_gain_joint": result.joint.gain,
-    }
+    """The answer as metrics of the study's run, to compare studies by.
+
+    MLflow shows metrics in the order of their names: these come first, those of both before all.
+    """
+    values: dict[str, float | None] = {}
+    for target, answer in result.answers.items():
+        name = "answer" if target == "joint" else f"answer_{target}"
+        gain, interval = answer.tested
+        low, high = interval or (None, None)
+        values |= {f"{name}/gain": gain, f"{name}/gain_low": low, f"{name}/gain_high": high}
+        values[f"{name}/lambda"] = answer.strength
+    for side, modality in (("a", result.modalities.a), ("b", result.modalities.b)):
+        values[f"answer_{side}/test_at_zero"] = modality.test.baseline
+        values[f"answer_{side}/test"] = modality.test.best
     return [Point(name, value, now) for name, value in values.items() if value is not None]
 
 

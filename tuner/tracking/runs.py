@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data.naming import names_of
-from tuner.report.note import failure_note, result_note, running_note
+from tuner.report.note import (
+    experiment_note,
+    failure_note,
+    interrupted_note,
+    result_note,
+    running_note,
+)
 from tuner.storage.studies import RecordedTrial, StudyStore
 from tuner.study.result import StudyResult
 from tuner.study.study import Study
@@ -96,6 +102,11 @@ class RunMirror:
         log(self._client, str(self._run_id), tags={_REASON: reason, _NOTE: note})
         self.end("FAILED")
 
+    def interrupt(self) -> None:
+        """Say that the study waits to be taken up again, and end its run until then."""
+        log(self._client, str(self._run_id), tags={_NOTE: interrupted_note(self._study.name)})
+        self.end("KILLED")
+
     def end(self, status: str) -> None:
         """End the study's run."""
         self._client.set_terminated(self._run_id, status)
@@ -114,8 +125,11 @@ class RunMirror:
     def _created(self, name: str) -> Any:
         from mlflow.exceptions import MlflowException
 
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # else guessed
-        tags = kind | {TAG_FINGERPRINT: self._study.dataset.fingerprint}
+        tags = {
+            "mlflow.experimentKind": "custom_model_development",  # else guessed
+            TAG_FINGERPRINT: self._study.dataset.fingerprint,
+            _NOTE: experiment_note(self._study.dataset),
+        }
         try:
             self._client.create_experiment(name, self._artifact_location, tags)
         except MlflowException:  # another study of the same data was faster

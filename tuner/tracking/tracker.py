@@ -123,7 +123,7 @@ class StudyTracker:
         """
         if self._thread is None and not self._has_begun:
             return
-        self._conclude(lambda: self._mirror.end("KILLED"))
+        self._conclude(self._mirror.interrupt)
 
     def close(self) -> None:
         """Stop the background thread, which may be in the middle of a request."""

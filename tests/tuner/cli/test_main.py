@@ -211,7 +211,10 @@ def test_the_same_command_again_answers_from_the_store(data, undisturbed, quiet_
 
 @pytest.mark.parametrize(
     ("told", "to_all"),  # Ctrl-C goes to all of them
-    [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=pytest.mark.soak)],
+    [
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.system),
+        pytest.param(signal.SIGINT, True, marks=pytest.mark.soak),
+    ],
 )
 def test_a_study_stopped_again_and_again_ends_with_the_same_answer(
     new_home, tmp_path, data, undisturbed, quiet_home, told, to_all

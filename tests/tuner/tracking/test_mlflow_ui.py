@@ -14,7 +14,7 @@ from tuner.tracking.registry import register_encoders
 from tuner.tracking.tracker import StudyTracker
 
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.system,
     pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
 ]
 
@@ -73,7 +73,7 @@ def test_the_study_shows_its_verdicts_its_trials_its_data_and_its_models(
     page.goto(run)
     for text in (
         "Align encoder A with λ = 0.4",  # the description
-        "lambda_joint",  # a metric
+        "answer/lambda",  # a metric
         "tuner.verdict.b: do not align",  # a tag
         "λ = 0.4 (confirm)",  # a child run
         "small-classification (a + b, 120 pairs)",  # the data set

@@ -213,7 +213,9 @@ def test_an_interrupted_study_goes_on_in_its_run(
 ):
     links = tracker.sync()
     tracker.interrupt()
-    assert client.get_run(links.run_id).info.status == "KILLED"
+    run = client.get_run(links.run_id)
+    assert run.info.status == "KILLED"
+    assert "stopped before it had an answer" in run.data.tags["mlflow.note.content"]
     again = StudyTracker(classification.study, store, tracking_uri=tracking_uri)
     again.start()
     wait_until(lambda: client.get_run(links.run_id).info.status == "RUNNING")
@@ -247,7 +249,16 @@ def test_the_answer_is_logged(tracker, client, classification, tmp_path):
     assert run.data.tags["tuner.gpu"] == "NVIDIA T4"
     note = run.data.tags["mlflow.note.content"]
     assert "| Modality A | align | 0.4 | 0.05 to 1.5 |" in note
-    assert len(client.get_metric_history(links.run_id, "lambda_a")) == 1
+    assert len(client.get_metric_history(links.run_id, "answer_a/lambda")) == 1
+    metrics = run.data.metrics
+    assert sorted(metrics)[:4] == [
+        f"answer/{n}" for n in ("gain", "gain_high", "gain_low", "lambda")
+    ]
+    answers = ("answer/gain_low", "answer/gain", "answer/gain_high", "answer/lambda")
+    assert [metrics[name] for name in answers] == [-0.02, 0.001, 0.022, 0.0]
+    assert metrics["answer_a/test_at_zero"] == result.modalities.a.test.baseline
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert "Modality A is a, B is b: 120 pairs" in experiment.tags["mlflow.note.content"]
 
 
 def test_a_server_that_is_down_costs_the_study_nothing(classification, store, dead_uri, caplog):
