@@ -23,7 +23,7 @@ from tuner.storage.database import Database
 pytestmark = pytest.mark.system
 
 STARTS = 120_000  # milliseconds in which a study on a busy machine starts, trains and ends
-SOON = 20_000
+SOON = 60_000
 
 
 OPTIONS = {"a": "vision", "b": "sound", "trials": 5, "replicates": 2, "confirm_replicates": 2}
