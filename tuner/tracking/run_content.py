@@ -132,26 +132,14 @@ def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Poi
     return points + _curves(outcome, ended)
 
 
-def progress_points(
-    study: Study, request: TrialRequest, outcome: TrainingOutcome, ended: int
-) -> list[Point]:
-    """What a search trial adds to the study's run: one value a trial, in the order of trials."""
-    points = [Point("search_lambda", request.strength, ended, request.number)]
-    for target in TARGETS:
-        score = float(study.validation.scores(outcome.predictions, target).mean())
-        name = f"search_{study.metric.name}_{target}"
-        points.append(Point(name, score, ended, request.number))
-    return points
-
-
 def answer_points(result: StudyResult, now: int) -> list[Point]:
     """The answer as metrics of the study's run, to compare studies by.
 
-    MLflow shows metrics in the order of their names: these come first, those of both before all.
+    MLflow shows metrics in the order in which they were first written: those of both come first.
     """
     values: dict[str, float | None] = {}
-    for target, answer in result.answers.items():
-        name = "answer" if target == "joint" else f"answer_{target}"
+    for target in reversed(TARGETS):
+        answer, name = result.answers[target], "answer" if target == "joint" else f"answer_{target}"
         gain, interval = answer.tested
         low, high = interval or (None, None)
         values |= {f"{name}/gain": gain, f"{name}/gain_low": low, f"{name}/gain_high": high}

@@ -30,7 +30,6 @@ from tuner.tracking.run_content import (
     answer_tags,
     dataset_fields,
     environment_tags,
-    progress_points,
     study_params,
     study_tags,
     trial_name,
@@ -231,8 +230,6 @@ class RunMirror:
                 trial_points(study, outcome, ended),
             )
             log(client, run_id, points=points, params=params, tags=tags)
-            if request.phase == "search":
-                log(client, parent, points=progress_points(study, request, outcome, ended))
         client.set_terminated(run_id, "FAILED" if outcome is None else "FINISHED", ended)
         self._store.mark_tracked(study.id, request, run_id)
 

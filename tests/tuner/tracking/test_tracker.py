@@ -174,8 +174,7 @@ def test_the_study_shows_its_data_and_spec(tracker, client, classification):
     assert run.data.params["max_lambda"] == "4.0"
     assert run.data.params["training.epochs"] == "4"
     assert {file.path for file in client.list_artifacts(links.run_id)} == {"spec.json"}
-    series = client.get_metric_history(links.run_id, "search_lambda")
-    assert [point.step for point in series] == [0, 1, 2, 3]
+    assert run.data.metrics == {}  # those of trials are in their own runs
 
 
 def test_a_crash_between_mlflow_and_the_store_duplicates_nothing(
@@ -183,7 +182,6 @@ def test_a_crash_between_mlflow_and_the_store_duplicates_nothing(
 ):
     links = tracker.sync()
     first = {run.info.run_id for run in runs(client, classification.study)[1]}
-    metrics = [client.get_metric_history(links.run_id, "search_lambda")]
     store.update(classification.study.id, run_id=None)
     with store.database.session() as session:
         session.execute(update(TrialRow).values(run_id=None))
@@ -192,7 +190,8 @@ def test_a_crash_between_mlflow_and_the_store_duplicates_nothing(
     studies, trials = runs(client, classification.study)
     assert len(studies) == 1
     assert {run.info.run_id for run in trials} == first
-    assert len(client.get_metric_history(links.run_id, "search_lambda")) == len(metrics[0])
+    for run in trials:
+        assert len(client.get_metric_history(run.info.run_id, "seconds")) <= 1  # none if it failed
 
 
 def test_a_new_mlflow_gets_the_whole_study(
@@ -251,11 +250,9 @@ def test_the_answer_is_logged(tracker, client, classification, tmp_path):
     assert "| Modality A | align | 0.4 | 0.05 to 1.5 |" in note
     assert len(client.get_metric_history(links.run_id, "answer_a/lambda")) == 1
     metrics = run.data.metrics
-    assert sorted(metrics)[:4] == [
-        f"answer/{n}" for n in ("gain", "gain_high", "gain_low", "lambda")
-    ]
-    answers = ("answer/gain_low", "answer/gain", "answer/gain_high", "answer/lambda")
-    assert [metrics[name] for name in answers] == [-0.02, 0.001, 0.022, 0.0]
+    answers = ("answer/gain", "answer/gain_low", "answer/gain_high", "answer/lambda")
+    assert tuple(metrics)[:4] == answers  # as MLflow's page shows them
+    assert [metrics[name] for name in answers] == [0.001, -0.02, 0.022, 0.0]
     assert metrics["answer_a/test_at_zero"] == result.modalities.a.test.baseline
     experiment = client.get_experiment(run.info.experiment_id)
     assert "Modality A is a, B is b: 120 pairs" in experiment.tags["mlflow.note.content"]
