@@ -50,20 +50,12 @@ def submit(
 ) -> None:
     """Submit a data set to the service at TUNER_URL, and print the study's id."""
     _check_file(data)
-    warm_start = options.pop("warm_start")
-    request = options_of(spec_of(options)) | {
-        "warm_start": warm_start,
-        "workers": workers,
-        "time_budget": time_budget,
-    }
+    request = {"warm_start": options.pop("warm_start"), "workers": workers}
+    request |= {"time_budget": time_budget, "email": email}
+    request |= {"webhook": webhook, "webhook_format": webhook_format}
     with service() as client:
-        study = client.submit(
-            data,
-            webhook=webhook,
-            webhook_format=webhook_format,
-            email=email,
-            **request | _options(option or []),
-        )
+        asked = options_of(spec_of(options)) | request | _options(option or [])
+        study = client.submit(data, **asked)
         if as_json:
             typer.echo(json.dumps(study, indent=2))
         else:
