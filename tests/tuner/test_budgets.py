@@ -11,7 +11,7 @@ from tuner.storage.studies import StudyStore
 from tuner.study.budget import Budget
 from tuner.study.spec import spec_from_options
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.system
 
 
 def test_a_search_that_was_cut_short_says_so_and_is_no_answer_to_the_whole(

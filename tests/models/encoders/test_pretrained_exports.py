@@ -162,7 +162,7 @@ def assert_exported_as_measured(names, pretrained, where):
         )
 
 
-@pytest.mark.integration
+@pytest.mark.system
 def test_what_is_exported_predicts_elsewhere_what_was_measured(tmp_path):
     assert_exported_as_measured(FEW, "fine-tuned", tmp_path)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.tuner.service.conftest import Service
 from tuner.settings import Settings
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.system
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

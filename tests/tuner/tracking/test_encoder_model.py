@@ -15,7 +15,7 @@ from tuner.models.training.loop import train
 from tuner.tracking.encoder_model import export_network, save_encoder
 
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.system,
     pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*"),
 ]
 KINDS = ("transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", f"{OWN}:Pooling")

@@ -107,6 +107,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.system
 def test_no_fault_costs_the_answer_and_each_is_made_good(home, monkeypatch, tmp_path):
     for fault, words in FAULTS.items():
         with monkeypatch.context() as broken:

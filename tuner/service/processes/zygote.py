@@ -111,4 +111,5 @@ def _end_with(connection: socket.socket) -> None:
 
 def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
     control.close()
+    process.kill()  # it may be loading, for seconds; its copies end with what they are asked for
     process.wait()
