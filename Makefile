@@ -20,7 +20,7 @@ test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait fo
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server and compute for a moment only
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not slow and not soak"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not slow and not system and not soak"
 
 test-system: $(INSTALLED)  ## Pass those that take half a minute each: whole studies, with kills and browsers
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "system and not soak"

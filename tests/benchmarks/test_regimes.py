@@ -57,6 +57,7 @@ def test_claims_fail_where_alignment_only_harms():
     assert all(margins[claim] == pytest.approx(-0.4) for claim in regimes.ALIKE.values())
 
 
+@pytest.mark.slow
 def test_the_nearest_setting_is_that_where_claims_hold_by_most_in_the_worlds_of_the_search():
     names = [setting.name for setting in regimes.SETTINGS]
     flat = {r: [0.5] * 4 for r in (0, 4, 8)}

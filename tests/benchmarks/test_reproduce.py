@@ -93,6 +93,7 @@ def test_similarities_are_told_plain_and_beyond_chance():
     )
 
 
+@pytest.mark.slow
 def test_the_page_derives_from_its_tables(tmp_path):
     findings = [finding(r, 0.1 + r) for r in (0, 4, 8)]
     for name, table in (("gains", gains_table), ("similarities", similarities_table)):

@@ -103,6 +103,7 @@ def test_a_world_is_that_of_before_shared_nuisance_had_its_own_dial():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("redundant", "nuisances"), [(2, 0), (2, 1), (0, 3), (4, 2)])
 def test_shared_nuisance_is_shared_and_tells_nothing_of_the_label(redundant, nuisances):
     asked = config(redundant=redundant, shared_nuisances=nuisances, rows=100_000, temperature=0.5)
@@ -137,6 +138,7 @@ def test_canonical_correlations_count_the_shared_bits():
     assert (correlations[5:] < 0.05).all()
 
 
+@pytest.mark.slow
 def test_the_profile_sees_the_regimes():
     easy = {"rows": 3000, "temperature": 0.3, "depth_b": 0}
     shared, own = (

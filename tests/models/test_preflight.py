@@ -238,6 +238,7 @@ def check(data, network):
     check_own_encoders(data, config, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [*Refused.__subclasses__(), Packed], ids=lambda n: n.__name__)
 def test_what_cannot_be_trained_or_registered_is_refused_in_a_sentence(network):
     data = SEQUENCES if network in (MaskIgnored, Packed) else FLAT
@@ -259,6 +260,7 @@ def test_what_can_is_not(network):
     check(FLAT, network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", [custom.Masked, Recurrent], ids=lambda n: n.__name__)
 def test_the_mask_is_handed_over(network):
     check(SEQUENCES, network)

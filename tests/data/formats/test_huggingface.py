@@ -152,6 +152,7 @@ def test_a_stream_cut_short_is_refused_or_has_fewer_rows(tmp_path, make):
             assert data.read(folder).rows in (40, 60)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 2**20), st.integers(1, 255)), min_size=1, max_size=4))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bytes_give_valid_data_or_an_error(make, tmp_path, flips):

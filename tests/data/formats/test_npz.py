@@ -230,6 +230,7 @@ def peak_of_reading(path):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_is_refused_in_little_memory(arrays, path):
     size = 200 * 2**20
     start = described(shape=f"({size // 16}, 4)", body=b"")
@@ -274,6 +275,7 @@ def test_flipped_bytes_give_valid_data_or_an_error(make, path, save, flips):
     assert_valid_or_refused(path)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_headers_with_a_right_checksum_and_wrong_bytes(make, path, changes):

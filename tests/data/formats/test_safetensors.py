@@ -123,6 +123,7 @@ def test_what_is_no_such_file(path, content):
     tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_file_cut_short_anywhere_is_refused(path, make):
     safetensors.save_file(make(rows=30), path)
     content = path.read_bytes()
@@ -131,6 +132,7 @@ def test_a_file_cut_short_anywhere_is_refused(path, make):
         findings_of(path)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_changed_bytes_give_valid_data_or_an_error(make, path, changes):

@@ -112,6 +112,7 @@ def test_where_the_answer_is_known_the_intervals_cover_it_or_the_profile_says_ot
     assert np.mean(covered) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "regime"), [("RDN", "align"), ("UNQ", "do not align"), ("XOR", "unknown")]
 )
@@ -140,6 +141,7 @@ def groups_world(label_of, groups=40, rows=25):
     return from_arrays({"a": a, "b": b, "y": y, "group": world.group}, name="groups")
 
 
+@pytest.mark.slow
 def test_a_label_that_groups_have_by_chance_is_not_known_of_new_groups():
     """Rows of a group know each other: taken for independent, they share most of a bit."""
     worlds = [groups_by_chance(40, 25, seed) for seed in range(2)]

@@ -128,6 +128,7 @@ def test_a_mapped_data_set_is_the_same_data_set(tmp_path, monkeypatch):
             np.testing.assert_array_equal(ours.target, theirs.target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["nan", "infinite", "constant", "large", "bare mask"])
 def test_what_is_wrong_is_found_in_a_mapped_data_set_too(tmp_path, monkeypatch, fault):
     arrays = padded()

@@ -158,6 +158,7 @@ def test_a_pretrained_model_of_language_takes_ids(tmp_path, architecture):
         asked.check_encoders()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning:mlflow.*")
 def test_the_loaded_model_takes_ids_of_any_type_and_refuses_what_is_none(tmp_path):
     import mlflow.pyfunc

@@ -163,6 +163,7 @@ def test_a_model_of_images_takes_no_text(folder, tmp_path):
         study(tmp_path, world()).check_encoders()
 
 
+@pytest.mark.slow
 def test_ids_of_tokens_with_a_mask_are_taken_as_they_are(folder):
     tokens = study(folder, world()).inputs
     arrays = {"a": tokens.a.values, "b": tokens.b.values, "b_mask": tokens.b.mask, "y": tokens.y}

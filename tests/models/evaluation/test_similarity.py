@@ -196,6 +196,7 @@ def test_independent_representations_are_alike_by_chance(independent, name):
     assert {c.p for c in independent[name]} <= {k / 201 for k in range(1, 202)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "width"), [(50, 5), (50, 20), (400, 5), (400, 40)])
 def test_beyond_chance_neither_width_nor_rows_make_independent_representations_alike(rows, width):
     """Plain, SVCCA has .25, .56, .09 and .27 here; mutual kNN has k / (rows - 1), .20 and .025."""

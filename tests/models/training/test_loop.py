@@ -238,6 +238,7 @@ def test_without_test_rows_nothing_is_kept_by_accuracy():
     assert outcome.curves["validation_accuracy_a"].shape == (1, CONFIG.epochs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", [1, 2, 3])
 def test_the_weights_are_those_of_the_replicate_of_least_loss(stack):
     data = world()
@@ -257,6 +258,7 @@ def test_the_weights_are_those_of_the_replicate_of_least_loss(stack):
                 np.testing.assert_allclose(ours, values, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_how_many_share_a_stack_changes_nothing_but_rounding():
     data, config = world(unlabelled=0.3), CONFIG.model_copy(update={"epochs": 15, "patience": 2})
     seeds = range(4)
@@ -303,6 +305,7 @@ def test_at_zero_the_modalities_are_independent_and_unlabelled_pairs_are_unused(
     )
 
 
+@pytest.mark.slow
 def test_alignment_brings_the_projections_together():
     data = world(train_rows=200)
     config = CONFIG.model_copy(update={"epochs": 15, "patience": 15})

@@ -24,6 +24,8 @@ from tuner.models.training.objective import Objective
 from tuner.models.training.optimizer import StackedAdamW
 from tuner.models.training.tensors import RowTensors
 
+pytestmark = pytest.mark.slow  # trains, many times over
+
 CPU = torch.device("cpu")
 SEEDS = (4, 5, 6, 7, 8)
 SHORT = CONFIG.model_copy(update={"epochs": 2})

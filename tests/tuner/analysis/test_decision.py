@@ -217,6 +217,7 @@ def test_the_recommended_strength_lies_in_its_interval(verdict, strength, interv
     assert choice.recommended(verdict) == (strength, interval)
 
 
+@pytest.mark.slow
 def test_in_weak_studies_too_it_does():
     """Gains of .01 to .02, seen through noise as large: a third had 0 outside of its interval."""
     for case in range(30):

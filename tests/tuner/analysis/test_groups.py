@@ -54,6 +54,7 @@ def test_nor_is_it_where_groups_are_few_or_unequal(sizes, studies):
     assert rates["rows"] >= 0.2
 
 
+@pytest.mark.slow
 def test_a_true_gain_is_found_and_lies_in_the_interval():
     group = np.repeat(np.arange(30), 25)
     found = gains(group, spread=0.06, gain=0.05, studies=200)["groups"]

@@ -107,6 +107,7 @@ def test_an_answer_without_it_has_no_such_field():
     assert "guess" not in json.loads(result.model_dump_json())
 
 
+@pytest.mark.slow
 def test_values_that_nothing_tells_of():
     result = answer_in_process(spec_from_options(SMALL), dataset_of(VALUES))
     assert "better than always guessing the median of the training rows, 49.9" in " ".join(

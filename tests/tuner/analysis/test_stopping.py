@@ -26,6 +26,7 @@ def verdicts(result):
     return [answer.verdict for answer in result.answers.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["rising", "middle peak"])
 def test_a_large_gain_is_confirmed_by_half_of_the_seeds(known, shape):
     for world in range(3):

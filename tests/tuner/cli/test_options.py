@@ -22,6 +22,7 @@ def flags_of(line: str) -> dict:
     return {option: context.params[option] for option in OPTIONS}
 
 
+@pytest.mark.slow
 @given(spec=specs())
 @example(spec=StudySpec())
 @example(spec=spec_of_all_options_changed())

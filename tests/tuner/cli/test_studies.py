@@ -118,6 +118,7 @@ def test_studies_are_compared(tuner, store, classification):
     assert "name two studies" in tuner("compare", study, code=2).stderr
 
 
+@pytest.mark.slow
 def test_a_report_is_found_or_made_again(tuner, store, classification, tmp_path):
     study, dataset = classification.study, classification.study.dataset
     assert "does not know where its data are" in tuner("report", study.id, code=2).stderr

@@ -11,6 +11,8 @@ from tuner.report.axes import PALETTES, as_bytes, in_the_dark, ticks_of
 from tuner.report.figures import SimilarityPanel, draw_all, draw_one, draw_similarity, panels
 from tuner.study.space import LambdaSpace
 
+pytestmark = pytest.mark.slow  # figures are drawn
+
 
 def test_a_loss_is_drawn_in_its_own_units(regression):
     study = regression.study

@@ -13,6 +13,8 @@ from tuner.report.page import write_report
 from tuner.report.wording import guess_words
 from tuner.study.result import GroupCounts, Guess, GuessComparison
 
+pytestmark = pytest.mark.slow  # figures are drawn
+
 
 class Page(HTMLParser):
     """Elements, addresses and text of a page; every element that opens is closed."""

@@ -105,6 +105,7 @@ def test_settings_that_cannot_be_trained_are_passed_over():
     assert {r.settings for r in requests} == {()}  # as given
 
 
+@pytest.mark.slow
 def test_a_trial_trains_with_its_settings():
     spec = StudySpec(training={"epochs": 2})
     study = Study.of(spec, DATASET)

@@ -226,6 +226,7 @@ def test_a_batch_rests_on_all_batches_but_the_one_before_it():
     assert {r.number for r in plan.next(batch) if r.phase == "search"} == set(range(4, 10))
 
 
+@pytest.mark.slow
 def test_a_plan_asked_anew_proposes_what_it_proposed_before():
     _, finished, plan = trained(SPEC.model_copy(update={"sampler": "gp"}))
     search = sorted(

@@ -64,6 +64,7 @@ def stopped_at(engine, statement):
         event.remove(engine, "after_cursor_execute", stop)
 
 
+@pytest.mark.slow
 def test_a_migration_that_is_stopped_anywhere_has_changed_nothing(engine, beginning):
     for statement in count(1):
         try:

@@ -104,6 +104,7 @@ def test_the_registered_pair_follows_the_joint_answer(result, joint, own, regist
     assert told.registered_strength("a") == registered
 
 
+@pytest.mark.slow
 def test_seeds_that_are_added_change_nothing_but_what_they_tell():
     train = simulate(lambda strength: 0.72 if strength else 0.7)
     before = answer_in_process(SPEC, worlds.null(0), train)
@@ -122,6 +123,7 @@ def test_seeds_that_are_added_change_nothing_but_what_they_tell():
     assert after.cost.trainings == once.cost.trainings
 
 
+@pytest.mark.slow
 def test_a_metric_to_be_minimised_gains_by_falling():
     training = TrainingConfig(hidden=8, embedding=4, projection_width=4, epochs=3, batch_size=64)
     spec = SPEC.model_copy(update={"training": training, "confirm_replicates": 6})

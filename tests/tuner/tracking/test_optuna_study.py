@@ -77,6 +77,7 @@ def test_copying_takes_a_small_part_of_the_time(classification, database_url, mo
         assert len(copy.trials) == 5
 
 
+@pytest.mark.slow
 def test_many_may_be_the_first(classification, database_url):
     study = classification.study
 

@@ -70,6 +70,7 @@ def test_rules_are_scored_in_the_metric_of_the_study_on_rows_that_did_not_choose
     assert {side: pytest.approx(by) for side, by in expected.items()} == scores
 
 
+@pytest.mark.slow
 def test_a_gain_over_a_worse_baseline_than_need_be_is_no_gain():
     by_loss = answered()
     assert by_loss.joint.verdict == "align"

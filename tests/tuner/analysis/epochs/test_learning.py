@@ -133,6 +133,7 @@ CURVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("curve", "losses", "reason"),
     [

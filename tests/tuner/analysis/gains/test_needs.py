@@ -97,6 +97,7 @@ def test_the_search_has_to_be_so_much_larger_that_its_band_lies_below():
     assert needed(spread, 0.01, value=0.008, reach=0.03).search == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_what_is_said_to_decide_does_so_in_four_of_five_studies(mixture):
     """Gains as large as asked about, measured with as many seeds and rows as are said."""
@@ -109,6 +110,7 @@ def test_what_is_said_to_decide_does_so_in_four_of_five_studies(mixture):
     assert decides(variance(mixture).scaled(seeds=seeds / SEEDS, rows=rows / ROWS), size)
 
 
+@pytest.mark.slow
 def test_estimates_are_near_what_is_needed():
     """Within a factor of 1.5 in 80 of 100 studies with 12 seeds, over the mixtures."""
     within = {}

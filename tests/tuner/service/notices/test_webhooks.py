@@ -155,6 +155,7 @@ class Dripper:
         self._socket.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
 def test_nobody_waits_for_the_receivers_of_others(store, receiver, monkeypatch, beginning):
     monkeypatch.setattr("tuner.service.notices.webhooks._TIMEOUT", 1.0)
