@@ -3,33 +3,40 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 _INTERRUPTED = 130
+_WORDS = b"Interrupted.\n"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> NoReturn:
     """Load the command, which takes a moment, and run it."""
+    _have_interrupts(_end)  # until the command has a handler of its own: nothing is begun yet
     try:
         from tuner.cli.main import main as command
 
         command()
-    except KeyboardInterrupt:  # before there was anything to say so, or once more while it ended
-        _end_at_once_if_interrupted()
-        os.write(2, b"Interrupted.\n")
+    except KeyboardInterrupt:  # once more while it ended
+        _have_interrupts(signal.SIG_DFL)
+        os.write(2, _WORDS)
         sys.exit(_INTERRUPTED)
     finally:
-        _end_at_once_if_interrupted()
+        # The system ends the process then, which shells tell as 130, too: what libraries do at the
+        # end may take long, and hear of nothing. Ray asks a server that is gone.
+        _have_interrupts(signal.SIG_DFL)
     raise AssertionError("a command ends by exiting")
 
 
-def _end_at_once_if_interrupted() -> None:
-    """Have an interrupt end the process, as the system does: shells tell it as 130, too.
+def _have_interrupts(handler: "Callable[..., None] | signal.Handlers") -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)
 
-    What libraries do at the end may take long, and hear of nothing: Ray asks a server that is gone.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
+
+def _end(*_: object) -> None:
+    os.write(2, _WORDS)
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ class Settings(BaseSettings):
         smtp_url: Server that sends e-mail (TUNER_SMTP_URL): `smtps://user:password@host`, or
             `smtp://…`, which is encrypted, too, unless the server is on this machine.
         mail_from: Whom e-mail is from (TUNER_MAIL_FROM); none is sent without both.
+        allowed_mail: Domains that e-mail may be sent to, with those below them, separated by
+            commas (TUNER_ALLOWED_MAIL); by default that of `mail_from`.
         public_url: Where people find this service (TUNER_PUBLIC_URL), for links; by default where
             a request for one was sent to.
     """
@@ -78,6 +80,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     smtp_url: str | None = None
     mail_from: str | None = None
+    allowed_mail: str = ""
 
     @property
     def folder(self) -> Path:
@@ -146,6 +149,13 @@ class Settings(BaseSettings):
     def sends_mail(self) -> bool:
         """Whether a service can tell by e-mail that a study ended."""
         return self.smtp_url is not None and self.mail_from is not None
+
+    @property
+    def mail_domains(self) -> tuple[str, ...]:
+        """Where e-mail may be sent to, in lower case."""
+        own = (self.mail_from or "").rpartition("@")[2].strip("> ")
+        named = (self.allowed_mail or own).lower().split(",")
+        return tuple(domain.strip() for domain in named if domain.strip())
 
     def checkpoints(self, study: str) -> str | None:
         """Where the unfinished trainings of a study are kept, if anywhere."""

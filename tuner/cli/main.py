@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted.
 import atexit
 import errno
 import gc
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from tuner.cli.run import extend, plan, publish, run
 from tuner.cli.ui import ui
 from tuner.data import DataError
 from tuner.errors import ServiceError, SpecError, TunerError
-from tuner.execution.interrupts import raise_on_interrupt
+from tuner.execution.interrupts import have_interrupts, raise_on_interrupt
 from tuner.models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.settings import Settings
 from tuner.study.spec import option_errors
@@ -76,7 +77,9 @@ def exit_codes() -> Iterator[None]:
     """Turn what was raised into words and an exit code."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        have_interrupts(signal.SIG_IGN)  # it ends already
+        typer.echo(str(interrupt) or "Interrupted.", err=True)
         raise typer.Exit(130) from None
     except (DataError, SpecError, UnsupportedShapeError, EncoderModuleError) as error:
         raise _exit(2, str(error)) from None

@@ -24,6 +24,8 @@ from tuner.settings import Settings
 if TYPE_CHECKING:
     from tuner.study.result import StudyResult
 
+_INTERRUPTED = "Interrupted. The same command goes on from what is finished."
+
 
 @study_options()
 def run(
@@ -53,8 +55,7 @@ def run(
         with _output_for_the_answer():
             result = console.run(data, spec, settings, workers, time_budget)
     except KeyboardInterrupt:
-        typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
-        raise
+        raise KeyboardInterrupt(_INTERRUPTED) from None
     _show(result, settings, as_json=as_json)
 
 
@@ -86,8 +87,7 @@ def extend(
         with _output_for_the_answer():
             result = console.extend(study, seeds, settings, workers, source=data)
     except KeyboardInterrupt:
-        typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
-        raise
+        raise KeyboardInterrupt(_INTERRUPTED) from None
     _show(result, settings, as_json=as_json)
 
 

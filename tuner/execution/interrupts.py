@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,8 +21,13 @@ def raise_on_interrupt() -> None:
         raise KeyboardInterrupt
 
     _unheard.clear()
+    have_interrupts(interrupt)
+
+
+def have_interrupts(handler: "Callable[[int, object], None] | signal.Handlers") -> None:
+    """Have SIGINT and SIGTERM do something else from here on."""
     for number in _SIGNALS:
-        signal.signal(number, interrupt)
+        signal.signal(number, handler)
 
 
 def raise_if_unheard() -> None:

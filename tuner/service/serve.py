@@ -4,12 +4,12 @@ import json
 import logging
 import os
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
 
 from tuner.errors import ServiceError
+from tuner.execution.interrupts import have_interrupts
 from tuner.service.app import create_app
 from tuner.service.guard.connections import BACKLOG, BoundedProtocol
 from tuner.settings import Settings
@@ -55,8 +55,22 @@ def serve(settings: Settings, listener: socket.socket, *, run_studies: bool = Tr
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
     )
-    with suppress(KeyboardInterrupt):  # the signal that ended it, once more
-        uvicorn.Server(config).run(sockets=[listener])
+    server = _Server(config)
+
+    def stop(_signal: int, _frame: object) -> None:
+        server.should_exit = True
+
+    have_interrupts(stop)  # before uvicorn hears of them itself, and after: it raises them anew
+    server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Ends requests at once at a second Ctrl-C, and what runs beside them in order all the same."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
 
 
 def first_key(settings: Settings) -> Path | None:

@@ -1,6 +1,11 @@
 """How a service starts: its first key, its port."""
 
+import os
+import re
+import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -57,6 +62,26 @@ def test_a_port_that_is_taken_is_said_to_be(host):
             listen(host, port)
     with pytest.raises(ServiceError, match="port 99999"):
         listen(host, 99_999)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["web page", "startup complete"])
+def test_it_ends_in_order_however_often_it_is_told_to(tmp_path, number, moment):
+    command = [sys.executable, "-m", "tuner", "serve", "--port", "0"]
+    environment = os.environ | {"TUNER_HOME": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        told = ""
+        while moment not in told:
+            told += process.stderr.readline()
+        for _ in range(2):
+            process.send_signal(number)
+        told += process.communicate(timeout=60)[1]
+    assert not re.search("Traceback|ERROR", told)
+    if process.returncode == 130:  # it was not listening yet
+        assert told.endswith("\nInterrupted.\n")
+    else:  # the second may come when all is done: shells tell that as 130, too
+        assert process.returncode in (0, -number)
 
 
 def test_a_home_that_cannot_be_made_is_a_sentence(monkeypatch):

@@ -231,6 +231,10 @@ def check_email(address: str | None, settings: Settings) -> None:
         )
     if not _ADDRESS.fullmatch(address):
         raise SubmissionError(f"email: {address!r} is no address such as ada@example.org")
+    domain = address.rpartition("@")[2].lower()
+    if not any(f".{domain}".endswith(f".{allowed}") for allowed in settings.mail_domains):
+        allowed = ", ".join(settings.mail_domains)
+        raise SubmissionError(f"email: this service sends to addresses at {allowed} alone")
 
 
 def check_source(data: str, settings: Settings) -> None:

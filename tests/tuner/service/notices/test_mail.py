@@ -150,3 +150,15 @@ def test_addresses_are_checked(server):
     for wrong in ("ada", "a@b@c", "a b@c", "a@b\r\nBcc: c@d", "a@b.", "<a@b>", "a@b,c@d", "é@b"):
         with pytest.raises(SubmissionError, match="is no address"):
             check_email(wrong, settings)
+
+
+@pytest.mark.parametrize("allowed", ["", "Example.org, example.net"])
+def test_no_stranger_is_written_to(server, allowed):
+    settings = settings_of(server).model_copy(update={"allowed_mail": allowed})
+    for known in ("ada@example.org", "ada@EXAMPLE.org", "ada@mail.example.org"):
+        check_email(known, settings)
+    for stranger in ("ada@notexample.org", "ada@example.org.evil.com", "ada@example.com"):
+        with pytest.raises(SubmissionError, match="sends to addresses at"):
+            check_email(stranger, settings)
+    if allowed:
+        check_email("ada@example.net", settings)
