@@ -3,6 +3,8 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,21 @@ def save_encoder(
         )
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+    for model in folder.rglob("MLmodel"):
+        _forget_this_machine(model)
+
+
+def _forget_this_machine(model: Path) -> None:
+    """Take out of a model's description where its files came from: MLflow looks beside it."""
+    from mlflow.models import Model
+
+    described = Model.load(str(model))
+    for flavor in described.flavors.values():
+        if "model_code_path" in flavor:
+            flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+        for artifact in (flavor.get("artifacts") or {}).values():
+            artifact["uri"] = artifact["path"]
+    described.save(str(model))
 
 
 def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.floating]) -> None:
@@ -109,14 +126,28 @@ def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.fl
     from mlflow.models import ModelSignature
     from mlflow.types import Schema
 
-    mlflow.pytorch.save_model(
-        encoder,
-        str(folder),
-        serialization_format="pt2",
-        signature=ModelSignature(Schema([_tensor(example)])),
-        input_example=example,
-        pip_requirements=_requirements(),
-    )
+    with _no_stack_traces():
+        mlflow.pytorch.save_model(
+            encoder,
+            str(folder),
+            serialization_format="pt2",
+            signature=ModelSignature(Schema([_tensor(example)])),
+            input_example=example,
+            pip_requirements=_requirements(),
+        )
+
+
+@contextmanager
+def _no_stack_traces() -> Iterator[None]:
+    """Have an exported program not say which lines of which files on this machine it is from."""
+    from torch.fx import config
+
+    before = config.do_not_emit_stack_traces
+    config.do_not_emit_stack_traces = True
+    try:
+        yield
+    finally:
+        config.do_not_emit_stack_traces = before
 
 
 def _about(

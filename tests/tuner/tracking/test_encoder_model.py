@@ -1,6 +1,10 @@
 """Encoders of every kind, written as MLflow models and used in a process without this project."""
 
+import sys
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -22,8 +26,8 @@ KINDS = ("transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", f"{OWN
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory):
-    """What a fresh process answers to raw test rows, and what training answered, per kind."""
+def models(tmp_path_factory):
+    """A model per kind with raw test rows beside it, and what training answered to them."""
     folders, expected = [], []
     for kind in KINDS:
         dataset = world(kind)
@@ -42,13 +46,33 @@ def answers(tmp_path_factory):
         if dataset.a.mask is not None:
             rows[~dataset.a.mask[dataset.indices(Split.TEST)]] = np.nan
         np.save(folders[-1] / "rows.npy", rows)
-    answers = predict_elsewhere(list(map(str, folders)), tmp_path_factory.mktemp("elsewhere"))
-    return dict(zip(KINDS, zip(answers, expected, strict=True), strict=True))
+    return dict(zip(KINDS, zip(folders, expected, strict=True), strict=True))
+
+
+@pytest.fixture(scope="module")
+def answers(models, tmp_path_factory):
+    """What a fresh process answers, per kind."""
+    folders = [str(folder) for folder, _ in models.values()]
+    answers = predict_elsewhere(folders, tmp_path_factory.mktemp("elsewhere"))
+    return dict(zip(KINDS, answers, strict=True))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fresh_process_predicts_what_training_did(answers, kind):
-    answer, expected = answers[kind]
+def test_a_fresh_process_predicts_what_training_did(models, answers, kind):
+    answer, (_, expected) = answers[kind], models[kind]
     np.testing.assert_array_equal(answer["prediction"], expected)
     assert answer["embedding"].shape == (len(expected), 6)
     np.testing.assert_allclose(answer["probability"].sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_does_not_tell_of_the_machine_that_made_it(models, kind):
+    folder = models[kind][0]
+    with ZipFile(next(folder.rglob("*.pt2"))) as program:
+        files = {name: program.read(name) for name in program.namelist()}
+    written = [path for path in folder.rglob("*.*") if path.is_file() and path.suffix != ".pyc"]
+    files |= {str(path): path.read_bytes() for path in [*written, *folder.rglob("MLmodel")]}
+    places = (tempfile.gettempdir(), sys.prefix, str(Path(__file__).parents[3]))
+    for name, content in files.items():
+        for place in places:
+            assert place.encode() not in content, name
