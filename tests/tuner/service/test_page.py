@@ -43,6 +43,18 @@ def service(new_home, tmp_path_factory):
         yield home, port, url
 
 
+# Somebody who looks at another page, and a browser that writes down what it tells them.
+AWAY = """() => {
+    Object.defineProperty(document, "hidden", { get: () => true });
+    window.noticed = [];
+    window.Notification = class {
+        static permission = "default";
+        static async requestPermission() { return "granted"; }
+        constructor(title, { body }) { noticed.push(`${title}: ${body}`); }
+    };
+}"""
+
+
 @pytest.fixture
 def page(browser, service):
     with visitor(browser, service[2]) as page:
@@ -158,7 +170,11 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(page, browser, servi
     page.locator(".phases .now").wait_for(timeout=SOON)
     page.locator(".curve .chart .dot").first.wait_for(timeout=STARTS)
     check(page, "running")
+    page.evaluate(AWAY)
+    page.get_by_role("button", name="Notify me").click()
+    page.get_by_text("This browser will tell you when the study ends.").wait_for()
     page.locator("#headline").wait_for(timeout=STARTS)
+    assert page.evaluate("noticed") == [f"pairs: {page.locator('#headline').inner_text()}"]
     assert page.locator("#state").inner_text() == "done"
     assert page.locator(".warnings p").first.inner_text().startswith("Still learning after 3")
     titles = [card.inner_text() for card in page.locator(".card h3").all()]
