@@ -10,6 +10,7 @@ Exception
     ├── SubmissionError  the service does not accept a submission: the findings say why
     │   ├── ConflictError    its idempotency key was used for another request
     │   └── TooManyError     its user has as many unfinished ones as are allowed
+    ├── NewerStoreError  the study store was made by a version that leaves this one no room
     ├── SealError        a secret in the database was sealed with another key than is here
     ├── TrackingError    MLflow could not be reached at the end; the study is safe in the store
     └── SpecError        a study spec asks for something that this data set cannot give
@@ -38,6 +39,10 @@ class StudyInUseError(TunerError):
 
 class SpecError(TunerError):
     """A study spec asks for something that the data set cannot give."""
+
+
+class NewerStoreError(TunerError):
+    """The study store has tables of a newer version, which this one cannot use."""
 
 
 class SealError(TunerError):

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         max_queued: Unfinished submissions of one user, at most (TUNER_MAX_QUEUED).
         max_running: Studies of one user that run at a time (TUNER_MAX_RUNNING).
         slots: Studies that one runner has at a time (TUNER_SLOTS).
+        driver_resource: Name of a resource of the Ray cluster that each driver takes one of, so
+            that drivers run on the machines that have it (TUNER_DRIVER_RESOURCE); by default, or
+            if empty, they run on the head.
         rate_limit: Requests of one key (TUNER_RATE_LIMIT), in the words of `limits`.
         allowed_sources: Prefixes of URIs that the service may read data from, separated by
             commas (TUNER_ALLOWED_SOURCES); none by default.
@@ -72,6 +75,7 @@ class Settings(BaseSettings):
     max_queued: int = 100
     max_running: int = 2
     slots: int = 1
+    driver_resource: str = ""
     max_seconds: float = 3600.0
     rate_limit: str = "50/second"
     allowed_sources: str = ""

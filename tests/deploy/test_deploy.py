@@ -66,6 +66,14 @@ def test_nothing_runs_as_root_and_all_that_listens_is_looked_at(compose):
             assert port.startswith("127.0.0.1:")
 
 
+@pytest.mark.parametrize("node", ["ray-head", "ray-worker"])
+def test_rays_objects_lie_in_shared_memory(compose, node):
+    service = compose["services"][node]
+    command = service["command"]
+    size = int(command[command.index("--object-store-memory") + 1])
+    assert size <= int(service["shm_size"].removesuffix("gb")) * 2**30
+
+
 @pytest.mark.integration
 def test_no_secret_is_in_a_file_that_git_sees(compose):
     for name, service in compose["services"].items():

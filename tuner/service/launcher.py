@@ -38,7 +38,7 @@ def launcher(settings: Settings) -> Launch:
     """Return what starts the driver of a study: jobs if RAY_ADDRESS is that of a Jobs API."""
     address = settings.ray_address or ""
     if address.startswith(("http://", "https://")):
-        return _Jobs(address).launch
+        return _Jobs(address, settings.driver_resource).launch
     return lambda study: _process(study, settings)
 
 
@@ -56,10 +56,15 @@ def _process(study: str, settings: Settings) -> RunningDriver:
 
 
 class _Jobs:
-    """Submits drivers to the Jobs API of a Ray cluster."""
+    """Submits drivers to the Jobs API of a Ray cluster.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    Args:
+        address: Of the Jobs API.
+        resource: What a driver takes one of; if empty, drivers run on the head.
+    """
+
+    def __init__(self, address: str, resource: str) -> None:
+        self._address, self._resource = address, resource
         self._client: JobSubmissionClient | None = None
 
     def launch(self, study: str) -> RunningDriver:
@@ -77,6 +82,7 @@ class _Jobs:
             entrypoint=f"python {' '.join(_SAFELY)} {_MODULE} {study}",
             submission_id=f"tuner-{study}-{uuid.uuid4().hex[:8]}",
             metadata={"study": study},
+            entrypoint_resources={self._resource: 1.0} if self._resource else None,
         )
         return _Job(self._client, job)
 

@@ -37,7 +37,8 @@ class Database:
     """A database with the tables of the tuner; it is a context manager.
 
     What is promised on SQLite and on PostgreSQL alike: on opening, the tables are built or brought
-    to the version of this program, whoever else opens it at the same time. A transaction happens
+    to the version of this program, whoever else opens it at the same time; those of a newer one
+    that leaves room for this program stay as they are. A transaction happens
     as a whole or not at all, and has reached the disk when it ends.
 
     Args:
@@ -46,6 +47,7 @@ class Database:
 
     Raises:
         DatabaseAwayError: If it does not answer.
+        NewerStoreError: If its tables are of a version that leaves this program no room.
     """
 
     def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
@@ -55,7 +57,11 @@ class Database:
         self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         if self._is_a_file:
             event.listen(self._engine, "connect", _durable_sqlite)
-        migrate(self._engine)
+        try:
+            migrate(self._engine)
+        except BaseException:
+            self.close()
+            raise
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
 
     def __enter__(self) -> Self:

@@ -21,14 +21,22 @@ from tuner.study.study import read_dataset
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 
+def asked(port, folder, path):
+    """What the head of a cluster answers."""
+    token = {"Authorization": f"Bearer {(folder / 'ray-token').read_text()}"}
+    return httpx2.get(f"http://127.0.0.1:{port}/api/{path}", headers=token)
+
+
 def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
     home, path, port = tmp_path / "home", data(), free_port()
     shared = {"TUNER_HOME": str(home)}
     dashboard = ("--include-dashboard=true", "--dashboard-port", str(port))
+    dashboard += ("--resources", '{"driver": 3}')
     monkeypatch.setenv("TUNER_HOME", str(home))  # of the cluster's machines, too
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     with ray_head(tmp_path, 2, *dashboard) as ray:
         jobs = ray | shared | {"RAY_ADDRESS": f"http://127.0.0.1:{port}"}
+        jobs |= {"TUNER_DRIVER_RESOURCE": "driver"}
         with (
             serving(home, **jobs) as (_, url),
             Client(url, (home / "api-key").read_text().strip()) as client,
@@ -39,12 +47,10 @@ def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
             for event in client.watch(told["id"]):
                 if event.kind == "progress":
                     break
+            assert "1.0/3.0 driver" in asked(port, tmp_path, "cluster_status?format=1").text
             client.cancel(told["id"])
             assert list(client.watch(told["id"]))[-1].content["status"] == "cancelled"
-            token = (tmp_path / "ray-token").read_text()
-            listed = httpx2.get(
-                f"http://127.0.0.1:{port}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
-            )
+            listed = asked(port, tmp_path, "jobs/")
     spec = spec_from_options(QUICK)
     expected = answer_in_process(spec, read_dataset(spec, str(path)))
     assert (result.joint, result.curve) == (expected.joint, expected.curve)

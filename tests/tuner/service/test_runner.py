@@ -61,6 +61,16 @@ def submit(store, **studies):
     return submissions, users, made
 
 
+def test_a_service_without_slots_drains(store, runner, started):
+    submit(store, ada=["a1", "a2"])
+    runner(slots=1).tick()
+    assert list(started) == ["a1"]
+    runner(slots=0).tick()
+    assert list(started) == ["a1"]
+    assert started["a1"].code is None  # what runs goes on
+    assert store.get("a2").status == "queued"
+
+
 def test_users_take_turns(store, runner, started):
     submit(store, ada=["a1", "a2", "a3", "a4"], grace=["g1"], alan=["x1"])
     work = runner(slots=10, max_running=2)

@@ -19,6 +19,7 @@ from typing import Self
 import numpy as np
 
 from tuner.analysis.curves.compression import Compression
+from tuner.analysis.curves.nodes import NodeGains
 from tuner.analysis.curves.noise import row_covariance, seed_covariance
 from tuner.analysis.curves.observations import Observations
 from tuner.study.space import LambdaSpace
@@ -58,7 +59,7 @@ def gain_kernel(left: Floats, right: Floats, length: Floats, amplitude: Floats) 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GainProcesses:
-    """K Gaussian processes with f(0) = 0, each conditioned on the same noisy gains.
+    """K Gaussian processes with f(0) = 0, each conditioned on noisy gains at the same λs.
 
     Attributes:
         units: Where gains were seen, in (0, 1]. Shape (n,).
@@ -78,7 +79,7 @@ class GainProcesses:
     def condition(
         cls, units: Floats, gains: Floats, noise: Floats, lengths: Floats, amplitudes: Floats
     ) -> Self:
-        """Condition on gains (n,) whose errors have the covariances noise (K, n, n)."""
+        """Condition on gains (n,), or (K, n), whose errors have the covariances noise (K, n, n)."""
         covariance = gain_kernel(units, units, lengths, amplitudes) + noise
         jitter = _JITTER * np.trace(covariance, axis1=1, axis2=2) / units.size
         factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(units.size))
@@ -88,7 +89,7 @@ class GainProcesses:
             lengths=lengths,
             amplitudes=amplitudes,
             whiteners=whiteners,
-            whitened=whiteners @ gains,
+            whitened=(whiteners @ gains[..., None])[..., 0],
         )
 
     def log_evidence(self) -> Floats:
@@ -208,7 +209,7 @@ class CurveModel:
 
 
 def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcesses, Floats]:
-    """Every process of the grid conditioned on the mean gains, and its log prior weight.
+    """Every process of the grid conditioned on the mean gains, and its log weight but for that.
 
     Priors: length scale log-normal around .3; amplitude half-Cauchy, in units of the standard
     error of a mean gain; size of the seed noise scaled inverse χ².
@@ -231,6 +232,9 @@ def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcess
     grid = np.meshgrid(np.arange(scales.size), _LENGTHS, relative, indexing="ij")
     index, lengths, sizes = (axis.ravel() for axis in grid)
     noise = scales[:, None, None] * seeds + rows + floor**2 * np.eye(units.size)
-    processes = GainProcesses.condition(units, means, noise[index], lengths, error * sizes)
+    nodes = NodeGains.of(units, means, noise)
+    processes = GainProcesses.condition(
+        nodes.units, nodes.gains[index], nodes.noise[index], lengths, error * sizes
+    )
     log_prior = log_length[:, None] + log_amplitude
-    return processes, np.tile(log_prior.ravel(), scales.size)
+    return processes, np.tile(log_prior.ravel(), scales.size) + nodes.log_likelihood[index]

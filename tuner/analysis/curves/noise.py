@@ -43,21 +43,25 @@ def seed_covariance(units: Floats, gains: Floats) -> Floats:
     Returns:
         Shape (n, n).
     """
+    from scipy.linalg import solve_triangular
+
     replicates = gains.shape[1]
     spread = np.atleast_2d(np.cov(gains))
     seen = np.diag(spread)
     calm = seen <= 25 * np.median(seen)
     if not np.any(seen[calm] > 0):
         return spread
+    deviations = (gains - gains.mean(axis=1, keepdims=True))[calm]
     log_weights, covariances = [], []
     freedom = (replicates - 1) * int(calm.sum())
     for roughness in _ROUGHNESS:
         for drift in _DRIFTS:
             shape = _seed_shape(units, roughness, drift)
             within = shape[np.ix_(calm, calm)]
-            squares = np.trace(np.linalg.solve(within, spread[np.ix_(calm, calm)]))
-            factor = squares / calm.sum()
-            log_determinant = np.linalg.slogdet(within)[1]
+            root = np.linalg.cholesky(within)
+            squares = np.sum(solve_triangular(root, deviations, lower=True) ** 2)
+            factor = squares / freedom
+            log_determinant = 2 * np.log(np.diag(root)).sum()
             log_weights.append(-((replicates - 1) * log_determinant + freedom * np.log(factor)) / 2)
             covariances.append(factor * shape)
     weights = np.exp(np.array(log_weights) - max(log_weights))

@@ -15,6 +15,8 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import ValidationError
+
 from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
 from tuner.orchestrator import run_study
@@ -43,7 +45,7 @@ def run(study_id: str, settings: Settings) -> None:
             raise KeyError(f"there is no submitted study {study_id}")
         threading.Thread(target=_stop_if_cancelled, args=(store, study_id), daemon=True).start()
         try:
-            spec = StudySpec.model_validate(row.spec)
+            spec = _spec(store, row.id, row.spec)
             dataset = read_dataset(
                 spec,
                 row.source,
@@ -70,6 +72,31 @@ def run(study_id: str, settings: Settings) -> None:
         except Exception as error:
             store.set_status(study_id, "failed", str(error))
             raise
+
+
+def _spec(store: StudyStore, study_id: str, content: dict[str, Any]) -> StudySpec:
+    """Read what a study asks, which a service of a newer version may have written.
+
+    Raises:
+        PutOffError: If it has an option that this version does not know: the study waits.
+        ValidationError: If an option is wrong.
+    """
+    try:
+        return StudySpec.model_validate(content)
+    except ValidationError as error:
+        unknown = [
+            ".".join(map(str, fault["loc"]))
+            for fault in error.errors()
+            if fault["type"] == "extra_forbidden"
+        ]
+        if not unknown:
+            raise
+        words = (
+            "waits for a newer version of tuner where studies run: the one there does not know "
+            f"the option {', '.join(unknown)}"
+        )
+        store.set_status(study_id, "queued", words)
+        raise PutOffError(words) from error
 
 
 def _content(progress: Progress) -> dict[str, Any]:
