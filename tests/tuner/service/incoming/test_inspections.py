@@ -22,6 +22,7 @@ from tuner.study.spec import spec_from_options
 from tuner.study.study import Study
 
 pytestmark = pytest.mark.integration
+DAYS = {"epochs": 1_000_000, "patience": 1_000_000, "hidden": 8}  # that a training takes
 
 
 @pytest.mark.parametrize(
@@ -124,11 +125,19 @@ def test_there_is_no_plan_of_what_a_pilot_cannot_train(shared_service, tmp_path,
         assert words in refused(lambda: client.plan(tmp_path / "x.npz", **options), 422)
 
 
-def test_a_pilot_ends_with_the_connection_and_a_user_has_one(shared_service, tmp_path):
-    """A training of days; whoever asked for it goes, and asks again."""
-    days = {"epochs": 1_000_000, "patience": 1_000_000, "hidden": 8}
+def test_a_pilot_that_takes_too_long_says_what_takes_less(shared_service, tmp_path, monkeypatch):
+    monkeypatch.setattr("tuner.service.incoming.uploads._CHECK_SECONDS", 3.0)
     np.savez(tmp_path / "x.npz", **arrays())
-    form = {"data": {"spec": json.dumps(days)}}
+    with shared_service.client() as client:
+        told = refused(lambda: client.plan(tmp_path / "x.npz", **DAYS), 422)
+    assert 'ask for fewer "epochs" or "replicates"' in told
+    until(lambda: not pilots(psutil.Process()), 20.0)
+
+
+def test_a_pilot_ends_with_the_connection_and_a_user_has_one(shared_service, tmp_path):
+    """Whoever asked for it goes, and asks again."""
+    np.savez(tmp_path / "x.npz", **arrays())
+    form = {"data": {"spec": json.dumps(DAYS)}}
     form["files"] = {"file": ("x.npz", (tmp_path / "x.npz").read_bytes())}
     own = psutil.Process()
     with ThreadPoolExecutor(1) as pool, shared_service.http("grace") as http:
