@@ -110,6 +110,20 @@ class Client:
         """
         return self._send_data("/inspections", data, options, {})
 
+    def plan(self, data: str | Path, **options: Any) -> dict[str, Any]:
+        """Tell what a study would take and be able to show, by training three λs of it.
+
+        It takes as long as that does; nothing of it is kept.
+
+        Args:
+            data: As of `submit`.
+            options: As of `submit`.
+
+        Raises:
+            ServiceError: If it is refused; its `findings` say why.
+        """
+        return self._send_data("/plans", data, options, {})
+
     def _send_data(
         self,
         path: str,

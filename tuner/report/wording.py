@@ -210,14 +210,20 @@ def covered(result: StudyResult) -> str:
     )
 
 
-def forecast_words(told: Forecast, workers: int) -> tuple[str, ...]:
-    """Say what a study would take here, and what it would be able to show."""
-    seconds = told.trainings * told.training_seconds / workers
+def forecast_words(told: Forecast, workers: int | None) -> tuple[str, ...]:
+    """Say what a study would take, and what it would be able to show.
+
+    Args:
+        told: The forecast.
+        workers: Trials at a time; None where a cluster decides.
+    """
+    seconds = told.trainings * told.training_seconds / (workers or 1)
+    at_a_time = "in all" if workers is None else f"with {workers} at a time"
     of = "" if told.groups is None else f" of {told.groups:,} groups"
     with_ = f"{told.seeds:,} confirming seeds and {told.rows:,} labelled test rows{of}"
     return (
-        f"The study takes {told.trainings:,} trainings, about {duration(seconds)} with {workers} "
-        f"at a time (one took {duration(told.training_seconds)}).",
+        f"The study takes {told.trainings:,} trainings, about {duration(seconds)} of training "
+        f"{at_a_time} (one took {duration(told.training_seconds)}).",
         f"With {with_}, in 4 of 5 studies:",
         *(_shown(target, told) for target in _JOINT_FIRST),
     )

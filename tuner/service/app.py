@@ -15,7 +15,16 @@ from tuner.service.guard.observer import Observer
 from tuner.service.incoming.uploads import clear_incoming
 from tuner.service.notices.mail import send_mail_due
 from tuner.service.notices.webhooks import send_due
-from tuner.service.routes import downloads, events, health, links, session, sharing, studies
+from tuner.service.routes import (
+    downloads,
+    events,
+    health,
+    inspections,
+    links,
+    session,
+    sharing,
+    studies,
+)
 from tuner.service.routes.dependencies import Parts, add_parts
 from tuner.service.routes.problems import PROBLEMS, add_handlers
 from tuner.service.runner import Runner
@@ -66,7 +75,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
     add_parts(app, parts)
-    for routes in (studies, events, downloads, sharing, links, session):
+    for routes in (studies, inspections, events, downloads, sharing, links, session):
         app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1", include_in_schema=False)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
+from tuner.analysis.gains.forecast import Forecast
 from tuner.models.config import TrainingConfig
 from tuner.service.stage import Phase, Stage
 from tuner.storage.requests.submissions import Submission
@@ -322,6 +323,13 @@ class InspectionView(BaseModel):
     cost: Annotated[
         CostView | None, Field(description="what a study of it would take; null if it cannot be")
     ] = None
+
+
+class PlanView(Forecast):
+    """What a study would be able to show, as `tuner plan` tells it."""
+
+    workers: Annotated[int | None, Field(description="trials at a time, null on a cluster")]
+    words: Annotated[list[str], Field(description="the forecast in sentences")]
 
 
 class Extension(BaseModel):

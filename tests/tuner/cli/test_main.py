@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
@@ -313,6 +314,11 @@ def test_a_plan_trains_what_the_study_would_and_that_goes_on_from_it(
     again = tuner(home, "plan", str(data), *SMALL)
     assert "The study takes 30 trainings" in again.stdout
     assert f"tuner run {data} --replicates 3" in " ".join(again.stderr.split())
+    if not torch.cuda.is_available():
+        refused = tuner(home, "plan", str(data), *SMALL, "--gpus", "1")
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "--gpus 1: torch " in " ".join(refused.stderr.split())
+        assert "leave --gpus out" in " ".join(refused.stderr.split())
     with open_store(home) as ours, open_store(quiet_home) as theirs:
         study = undisturbed["study"]
         planned = {t.request: t.outcome for t in ours.trials(study)}

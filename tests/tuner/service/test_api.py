@@ -127,6 +127,7 @@ def test_the_document_describes_every_route(service):
         "GET /api/v1/shared/{token}/curve.csv",
         "GET /api/v1/shared/{token}/events",
         "POST /api/v1/inspections",
+        "POST /api/v1/plans",
         "GET /api/v1/webhook-secret",
         "GET /health/live",
         "GET /health/ready",

@@ -164,6 +164,9 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(page, browser, servi
     # A field that has the focus is scrolled to after a change of the window's size: it is left.
     page.get_by_text("Expected: 14 trainings").click(timeout=SOON)
     page.get_by_text("42 gradient steps").wait_for(timeout=SOON)
+    page.get_by_role("button", name="What would it show?").click()
+    page.get_by_text("With 2 confirming seeds and 22 labelled test rows").wait_for(timeout=SOON)
+    page.get_by_text("Both (mean): a gain in accuracy of").wait_for()
     check(page, "form")
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("heading", name="pairs").wait_for(timeout=SOON)

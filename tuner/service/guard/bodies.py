@@ -10,7 +10,7 @@ from tuner.settings import Settings
 
 JSON_LIMIT = 2**20  # bytes that a route takes, unless it takes a data set
 _BESIDES = 2**20  # bytes of a form besides its file
-_UPLOADS = frozenset({"/api/v1/studies", "/api/v1/inspections"})
+_UPLOADS = frozenset({"/api/v1/studies", "/api/v1/inspections", "/api/v1/plans"})
 _SILENCE = 30.0  # seconds in which something of a body has to come
 _SLOWEST = 4096  # bytes a second that have to come on average, after these first seconds
 

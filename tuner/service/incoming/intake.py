@@ -130,8 +130,24 @@ class Intake:
         Raises:
             SubmissionError: If they break what reads them.
         """
-        options = {n: v for n, v in options.items() if n != "warm_start"}  # it changes nothing here
-        return await self._checker.inspect(source, options, name, user=user)
+        return await self._checker.inspect(source, _unwarmed(options), name, user=user)
+
+    async def plan(
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int
+    ) -> dict[str, Any]:
+        """Say what a study would show, by a pilot; nothing of it is kept.
+
+        Args:
+            source: As of `inspect`.
+            options: As of `inspect`.
+            name: As of `inspect`.
+            user: As of `inspect`.
+
+        Raises:
+            SubmissionError: If there can be none, with all that is wrong, or it takes too long.
+            TooManyError: If one of theirs is under way, or too many of others' are.
+        """
+        return await self._checker.plan(source, _unwarmed(options), name, user=user)
 
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
         """Return what the study would be: see `Checker.check`."""
@@ -162,6 +178,11 @@ class Intake:
         if not submission.is_upload:
             return submission.source
         return keep(Path(submission.source), fingerprint, self._settings)
+
+
+def _unwarmed(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without the study to begin with, which changes nothing of a first look."""
+    return {name: value for name, value in options.items() if name != "warm_start"}
 
 
 def read_options(spec: str) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from tuner.data.formats.files import UPLOADS
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.data.memory.spool import memory
-from tuner.errors import SubmissionError
-from tuner.service.guard.turns import FairQueue
+from tuner.errors import SubmissionError, TooManyError
+from tuner.service.guard.turns import Bound, FairQueue
 from tuner.service.processes.zygote import Zygote
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
@@ -30,9 +30,15 @@ from tuner.storage.studies import StudyStore
 _INCOMING = "incoming-"
 _CHUNK = 2**20
 _CHECKS = 3  # at a time
+_PILOTS = 2  # at a time
+_PILOTS_WAITING = 4  # with those that are at work; one of a user
 _CHECK_SECONDS = 600.0
 _CHECK_MEMORY = 1536 * 2**20  # bytes that a check may have, whatever the size of the data
 _MEMORY_A_BYTE = 3  # of data, for what is large
+_TOO_LONG = dict.fromkeys(("check", "inspect"), "the data set could not be checked in time") | {
+    "plan": f"the pilot took longer than {_CHECK_SECONDS / 60:.0f} minutes: ask for fewer --epochs "
+    "or --replicates, or run tuner plan on a machine of yours"
+}
 
 
 @asynccontextmanager
@@ -144,12 +150,15 @@ def is_under(uri: str, prefixes: str) -> bool:
 class Checker:
     """Looks at data in processes of their own, a few at a time, users in turns.
 
+    Pilots have places of their own: they take minutes, and checks are not to wait for them.
+
     Args:
         at_a_time: How many.
     """
 
     def __init__(self, at_a_time: int = _CHECKS) -> None:
-        self._queue = FairQueue(at_a_time)
+        self._queue, self._pilots = FairQueue(at_a_time), FairQueue(_PILOTS)
+        self._piloting = Bound(1, _PILOTS_WAITING)
         self._most_memory = memory() // at_a_time
         self._zygote = Zygote("tuner.service.processes.check")
 
@@ -193,6 +202,32 @@ class Checker:
             raise SubmissionError("the data set cannot be inspected", found["errors"])
         return found
 
+    async def plan(
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
+    ) -> dict[str, Any]:
+        """Return what a study would show, with the keys that `processes.check` writes.
+
+        Args:
+            source: As of `check`.
+            options: As of `check`.
+            name: As of `check`.
+            user: As of `check`.
+
+        Raises:
+            SubmissionError: With all that is wrong, or if it takes too long.
+            TooManyError: If a pilot of the user's is under way, or too many of others' are.
+        """
+        if not self._piloting.take(user):
+            raise TooManyError("a pilot is under way, yours or others': wait for its end")
+        try:
+            async with self._pilots.place(user):
+                told = await self._answer("plan", source, options, name)
+        finally:
+            self._piloting.give_back(user)
+        if "errors" in told:
+            raise SubmissionError("there can be no pilot", told["errors"])
+        return told
+
     async def _answer(
         self, task: str, source: str, options: dict[str, Any], name: str | None
     ) -> dict[str, Any]:
@@ -202,7 +237,7 @@ class Checker:
             answer = self._zygote.answer(asked)
             found: dict[str, Any] = json.loads(await asyncio.wait_for(answer, _CHECK_SECONDS))
         except TimeoutError:
-            raise SubmissionError("the data set could not be checked in time") from None
+            raise SubmissionError(_TOO_LONG[task]) from None
         except ValueError:  # it died before it had answered
             raise SubmissionError(
                 "the data set could not be read: the file breaks its reader"

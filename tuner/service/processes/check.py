@@ -1,23 +1,75 @@
 """Looks at data in processes of their own: what `tuner.service.processes.zygote` starts.
 
 A request is JSON `{task, source, options, name, memory}`. The answer is, too: for the task `check`
-what the study would be, for `inspect` what is in the data, or else all that is wrong. A process may
-have so many bytes of memory: a hostile file ends it, not the service.
+what the study would be, for `inspect` what is in the data, for `plan` what a study would show, or
+else all that is wrong. A process may have so many bytes of memory: a hostile file ends it, not the
+service.
 """
 
 import json
+import os
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from tuner.service.processes.zygote import serve
 
 if TYPE_CHECKING:
     from tuner.data.inspection import Inspection
+    from tuner.models.outcome import TrainingOutcome
     from tuner.study.spec import StudySpec
+    from tuner.study.study import Study
+    from tuner.study.trial import TrialRequest
 
 
+Look = Callable[[str, dict[str, Any], str | None], dict[str, Any]]
+_NICE = 10  # a pilot leaves the CPUs to studies
+
+
+def _or_errors(look: Look) -> Look:
+    """Let a look return `{errors}` where data and options are not as they should be."""
+
+    @wraps(look)
+    def told(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+        from pydantic import ValidationError
+
+        from tuner.data import DataError
+        from tuner.errors import SpecError, StudyFailedError
+        from tuner.models.errors import ModelError
+        from tuner.study.spec import option_errors
+
+        try:
+            return look(source, options, name)
+        except ValidationError as error:
+            return {"errors": [str(fault) for fault in option_errors(error.errors())]}
+        except DataError as error:
+            return {"errors": list(error.findings)}
+        except (SpecError, ModelError, StudyFailedError) as error:
+            return {"errors": [str(error)]}
+
+    return told
+
+
+def _study(source: str, options: dict[str, Any], name: str | None) -> "Study":
+    """Read the data and make the study that is asked of them."""
+    from tuner.study.budget import Budget
+    from tuner.study.spec import spec_from_options
+    from tuner.study.study import Study, read_dataset
+
+    budget = Budget.of(options)
+    spec = spec_from_options({n: v for n, v in options.items() if n not in budget.options})
+    dataset = read_dataset(spec, source, name, **_bounds())
+    spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
+    check_room(spec)
+    study = Study.of(spec, dataset).within(budget)
+    study.check_encoders()
+    return study
+
+
+@_or_errors
 def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
     """Return `{study, name, fingerprint, spec, warnings}`, or `{errors}`.
 
@@ -26,36 +78,52 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         options: Of the spec and of the budget.
         name: What the data are called, if they say so.
     """
-    from pydantic import ValidationError
-
-    from tuner.data import DataError
-    from tuner.errors import SpecError
-    from tuner.models.errors import ModelError
-    from tuner.study.budget import Budget
-    from tuner.study.spec import option_errors, spec_from_options
-    from tuner.study.study import Study, read_dataset
-
-    budget = Budget.of(options)
-    try:
-        spec = spec_from_options({n: v for n, v in options.items() if n not in budget.options})
-        dataset = read_dataset(spec, source, name, **_bounds())
-        spec = spec.model_copy(update={"name": dataset.name})  # nobody sees another's name for it
-        check_room(spec)
-        study = Study.of(spec, dataset).within(budget)
-        study.check_encoders()
-    except ValidationError as error:
-        return {"errors": [str(fault) for fault in option_errors(error.errors())]}
-    except DataError as error:
-        return {"errors": list(error.findings)}
-    except (SpecError, ModelError) as error:
-        return {"errors": [str(error)]}
+    study = _study(source, options, name)
     return {
         "study": study.id,
         "name": study.name,
-        "fingerprint": dataset.fingerprint,
-        "spec": spec.model_dump(mode="json"),
-        "warnings": list(dataset.warnings),
+        "fingerprint": study.dataset.fingerprint,
+        "spec": study.spec.model_dump(mode="json"),
+        "warnings": list(study.dataset.warnings),
     }
+
+
+@_or_errors
+def plan(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """Return what `Forecast` holds, `{workers, words}` besides, or `{errors}`.
+
+    Its pilot trains on CPUs, whatever the study would.
+    """
+    from tuner.errors import SpecError
+    from tuner.models.compute.device import prepare_process
+    from tuner.models.training.loop import train
+    from tuner.report.wording import forecast_words
+    from tuner.search.pilot import check_pilot, forecast_by_pilot
+
+    workers = options.pop("workers", None)
+    study = _study(source, options, name)
+    check_pilot(study.spec)
+    if study.spec.gpus:
+        raise SpecError(
+            "a pilot of a service trains on CPUs: leave --gpus out, or run tuner plan on a machine "
+            "that has them"
+        )
+    os.nice(_NICE)
+    prepare_process(study.spec.cpus)
+
+    def trained(request: "TrialRequest") -> "TrainingOutcome":
+        return train(
+            study.data,
+            request.training(study.training),
+            strength=request.strength,
+            seeds=request.seeds,
+            device="cpu",
+        )
+
+    told = forecast_by_pilot(study, (), trained)
+    workers = workers or _workers(study.spec)
+    words = forecast_words(told, workers)
+    return told.model_dump(mode="json") | {"workers": workers, "words": words}
 
 
 def check_room(spec: "StudySpec") -> None:
@@ -113,10 +181,8 @@ def _cost(
 ) -> tuple[dict[str, Any] | None, str | None]:
     """What a study of these data would take, or why there can be none."""
     from tuner.errors import SpecError
-    from tuner.execution.cluster import default_workers
     from tuner.models.errors import ModelError
     from tuner.search.cost import ExpectedCost
-    from tuner.settings import Settings
     from tuner.study.study import Study
 
     if found.dataset is None:
@@ -126,10 +192,17 @@ def _cost(
         study = Study.of(spec, found.dataset)
     except (SpecError, ModelError) as error:
         return None, str(error)
-    address = Settings().ray_address
-    here = None if address else default_workers(address, spec)
-    cost = ExpectedCost.of(study, workers=workers or here, time_budget=time_budget)
+    cost = ExpectedCost.of(study, workers=workers or _workers(spec), time_budget=time_budget)
     return asdict(cost), None
+
+
+def _workers(spec: "StudySpec") -> int | None:
+    """How many trials of a study this machine trains at a time; None where a cluster decides."""
+    from tuner.execution.cluster import default_workers
+    from tuner.settings import Settings
+
+    address = Settings().ray_address
+    return None if address else default_workers(address, spec)
 
 
 def _bounds() -> dict[str, Any]:
@@ -140,7 +213,7 @@ def _bounds() -> dict[str, Any]:
     return {"max_bytes": settings.max_data, "alone": True, "reach": settings.sources}
 
 
-_TASKS = {"check": check, "inspect": inspect}
+_TASKS = {"check": check, "inspect": inspect, "plan": plan}
 
 
 def answered(message: bytes) -> bytes:
@@ -160,7 +233,9 @@ def main() -> None:
     """Load what every check needs, by one of them, and look at what the service sends."""
     import tuner.data.inspection
     import tuner.models.training.loop
-    import tuner.search.cost  # noqa: F401
+    import tuner.report.wording
+    import tuner.search.cost
+    import tuner.search.pilot  # noqa: F401
 
     check("mfeat", {}, None)
     serve(int(sys.argv[1]), answered)

@@ -1,24 +1,19 @@
 """The studies of the REST API: submit, look, cancel, delete."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Annotated
 
-import anyio
-from fastapi import APIRouter, Depends, Form, Header, Query, Response, UploadFile
+from fastapi import APIRouter, Form, Header, Query, Response
 
 from tuner.analysis.gains.needs import deciding_seeds
-from tuner.data.formats.files import UPLOADS
 from tuner.errors import SpecError, SubmissionError
 from tuner.service.incoming.intake import (
     NewSubmission,
     WebhookFormat,
     check_email,
-    check_source,
     check_webhook,
     read_options,
 )
-from tuner.service.incoming.uploads import discard_unused, received, shown_name, stem
+from tuner.service.incoming.uploads import discard_unused, shown_name, stem
 from tuner.service.routes.dependencies import (
     DatabaseOf,
     IntakeOf,
@@ -32,72 +27,35 @@ from tuner.service.routes.dependencies import (
     Writer,
 )
 from tuner.service.routes.downloads import answer_of
+from tuner.service.routes.inspections import (
+    DataFile,
+    DataName,
+    EarlierOf,
+    SpecText,
+    WordsOf,
+    sent,
+)
 from tuner.service.routes.listing import FilterOf, Sort, decoded, encoded, order_of
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.schemas import (
     Extension,
-    InspectionView,
     StudyEdit,
     StudyPage,
     StudyView,
     WebhookSecret,
 )
-from tuner.service.words import Words, all_said, said
-from tuner.settings import Settings
 from tuner.storage.accounts import Seal, webhook_secret
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec
 
 router = APIRouter(tags=["studies"])
 
-DataFile = Annotated[
-    UploadFile | None, Form(description=f"the data set, one file: {', '.join(UPLOADS)}")
-]
-DataName = Annotated[
-    str | None,
-    Form(
-        description="a URI of it, a shipped example (mfeat), or study:ID, the data of a study of "
-        "yours"
-    ),
-]
-SpecText = Annotated[
-    str,
-    Form(
-        description="JSON with options of `tuner run`: see the schema SubmitOptions",
-        examples=['{"trials": 8, "seed": 1}'],
-    ),
-]
 WebhookUrl = Annotated[
     str | None,
     Form(
         max_length=2048,
         description="URL that is told when the study ends, signed with your webhook secret",
     ),
-]
-
-
-_OF_STUDY = "study:"
-Earlier = Callable[[str], tuple[str, str]]
-
-
-def _earlier(submissions: SubmissionsOf, store: Store, caller: Writer) -> Earlier:
-    """Give what finds the data of an earlier study: where they are, and their name."""
-
-    def find(study: str) -> tuple[str, str]:
-        submission = submissions.get(caller.user, study[:32].replace("\0", ""))
-        row = None if submission is None else store.get(submission.study)
-        if submission is None or row is None or row.source is None:
-            raise SubmissionError(f"data: you have no study {study!r}")
-        if submission.owner != caller.name:  # who may see an answer may not use its data
-            raise SubmissionError(f"data: study {study!r} is {submission.owner}'s: send its data")
-        return row.source, submission.source or submission.name
-
-    return find
-
-
-EarlierOf = Annotated[Earlier, Depends(_earlier)]
-WordsOf = Annotated[
-    Words, Query(description="whose words findings are told in: of this API, or of the web page")
 ]
 
 
@@ -133,7 +91,7 @@ async def submit(
     options = read_options(spec)
     check_webhook(webhook, settings)
     check_email(email, settings)
-    async with _sent(file, data, settings, earlier) as (source, name):
+    async with sent(file, data, settings, earlier) as (source, name):
         submission = NewSubmission(
             user=caller.user,
             source=source,
@@ -147,59 +105,6 @@ async def submit(
             idempotency_key=idempotency_key,
         )
         return StudyView.of(await intake.accept(submission))
-
-
-@router.post(
-    "/inspections",
-    response_model=InspectionView,
-    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
-)
-async def inspect(
-    intake: IntakeOf,
-    settings: SettingsOf,
-    caller: Writer,
-    earlier: EarlierOf,
-    file: DataFile = None,
-    data: DataName = None,
-    spec: SpecText = "{}",
-    words: WordsOf = "rest",
-) -> InspectionView:
-    """Tell what is in a data set, how it would be read and what a study of it would take.
-
-    Nothing of it is kept.
-    """
-    options = read_options(spec)
-    async with _sent(file, data, settings, earlier) as (source, name):
-        found = await intake.inspect(source, options, stem(name), user=caller.user)
-    found |= {
-        "source": name,
-        "errors": all_said(found["errors"], words),
-        "warnings": all_said(found["warnings"], words),
-        "reading": {part: said(text, words) for part, text in found["reading"].items()},
-        "findings": [each | {"text": said(each["text"], words)} for each in found["findings"]],
-    }
-    return InspectionView(**found)
-
-
-@asynccontextmanager
-async def _sent(
-    file: UploadFile | None, data: str | None, settings: Settings, earlier: Earlier
-) -> AsyncIterator[tuple[str, str]]:
-    """Where the data are that came with a request, for as long as it lasts, and their name.
-
-    Raises:
-        SubmissionError: If neither or both came, or the service does not read from there.
-    """
-    if file is not None and data is None:
-        async with received(file, settings) as path:
-            yield str(path), file.filename or path.name
-    elif data is not None and file is None and data.startswith(_OF_STUDY):
-        yield await anyio.to_thread.run_sync(earlier, data.removeprefix(_OF_STUDY))
-    elif data is not None and file is None:
-        check_source(data, settings)
-        yield data, data
-    else:
-        raise SubmissionError("send either a file or data, a URI")
 
 
 @router.get("/studies", response_model=StudyPage)

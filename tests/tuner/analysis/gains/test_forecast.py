@@ -59,4 +59,6 @@ def test_a_gain_that_is_large_enough_needs_no_more():
     assert all(t.seeds < 16 for t in told.targets.values())
     first, _, joint, *_ = forecast_words(told, workers=2)
     assert first.startswith("The study takes 64 trainings, about ")
+    assert " of training with 2 at a time (" in first
+    assert " of training in all (" in forecast_words(told, workers=None)[0]
     assert joint.endswith("; the smallest worth having is 0.2")

@@ -2,16 +2,27 @@
 
 import errno
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import httpx2
 import numpy as np
+import psutil
 import pytest
 
-from tests.tuner.service.conftest import arrays
+from tests.support.servers import until
+from tests.tuner.service.conftest import QUICK, arrays, refused
+from tuner.data import read
 from tuner.data.inspection import inspect
 from tuner.errors import ServiceError
+from tuner.pilot import pilot
 from tuner.service.words import all_said, said
+from tuner.settings import Settings
+from tuner.study.spec import spec_from_options
+from tuner.study.study import Study
 
 pytestmark = pytest.mark.integration
+DAYS = {"epochs": 1_000_000, "patience": 1_000_000, "hidden": 8}  # that a training takes
 
 
 @pytest.mark.parametrize(
@@ -75,6 +86,79 @@ def test_examples_are_inspected_and_other_places_are_not(shared_service):
                 client.inspect(data, **options)
             assert caught.value.status == 422
             assert words in str(caught.value)
+
+
+def test_a_plan_is_what_the_command_tells_and_nothing_of_it_stays(shared_service, tmp_path):
+    path, options = tmp_path / "my pairs.npz", QUICK | {"smallest_gain": 1e-4}
+    np.savez(path, **arrays())
+    study = Study.of(spec_from_options(options), read(path, seed=0))
+    here = pilot(study, Settings(home=tmp_path / "here")).model_dump(mode="json")
+    with shared_service.client() as client:
+        there = client.plan(path, **options, workers=3)
+        assert list(client.list()) == []
+    assert there.pop("workers") == 3
+    cost, given, joint, _, _ = there.pop("words")
+    assert cost.startswith("The study takes 12 trainings, about ")
+    assert cost.split(" (one")[0].endswith("with 3 at a time")
+    assert given == "With 2 confirming seeds and 22 labelled test rows, in 4 of 5 studies:"
+    assert joint.startswith("Both (mean): a gain in accuracy of ")
+    assert "--" not in joint
+    for told in (here, there):
+        assert told.pop("training_seconds") > 0
+    del here["study"], there["study"]  # the service's has the name of the file
+    assert there == here
+    assert list(shared_service.settings.uploads.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"halving": 2}, 'leave "ranks", "halving" and "nuisance" out'),
+        ({"gpus": 1}, "gpus"),
+        ({"a": "vision"}, "array 'vision' is missing"),
+        ({"trails": 3}, "trails"),
+    ],
+)
+def test_there_is_no_plan_of_what_a_pilot_cannot_train(shared_service, tmp_path, options, words):
+    np.savez(tmp_path / "x.npz", **arrays())
+    with shared_service.client() as client:
+        assert words in refused(lambda: client.plan(tmp_path / "x.npz", **options), 422)
+
+
+def test_a_pilot_that_takes_too_long_says_what_takes_less(shared_service, tmp_path, monkeypatch):
+    monkeypatch.setattr("tuner.service.incoming.uploads._CHECK_SECONDS", 3.0)
+    np.savez(tmp_path / "x.npz", **arrays())
+    with shared_service.client() as client:
+        told = refused(lambda: client.plan(tmp_path / "x.npz", **DAYS), 422)
+    assert 'ask for fewer "epochs" or "replicates"' in told
+    until(lambda: not pilots(psutil.Process()), 20.0)
+
+
+def test_a_pilot_ends_with_the_connection_and_a_user_has_one(shared_service, tmp_path):
+    """Whoever asked for it goes, and asks again."""
+    np.savez(tmp_path / "x.npz", **arrays())
+    form = {"data": {"spec": json.dumps(DAYS)}}
+    form["files"] = {"file": ("x.npz", (tmp_path / "x.npz").read_bytes())}
+    own = psutil.Process()
+    with ThreadPoolExecutor(1) as pool, shared_service.http("grace") as http:
+        asked = pool.submit(http.post, "/plans", **form, timeout=5)
+        until(lambda: pilots(own))
+        assert http.post("/plans", **form).status_code == 429
+        with pytest.raises(httpx2.ReadTimeout):
+            asked.result()
+        until(lambda: not pilots(own), 20.0)
+        with shared_service.client("ada") as client:
+            assert client.plan(tmp_path / "x.npz", **QUICK)["trained"] == 6
+    assert list(shared_service.settings.uploads.iterdir()) == []
+
+
+def pilots(process):
+    """Processes that train for a plan: alone of all they are nice."""
+    found = []
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [child] if child.nice() > process.nice() else []
+    return found
 
 
 @pytest.mark.parametrize("where", ["starlette.datastructures.UploadFile", "anyio.AsyncFile"])

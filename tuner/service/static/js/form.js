@@ -1,7 +1,7 @@
 // A new study: its data are looked into at once, and what is wrong stands beside its field.
 
 import { call, chosen, options, session } from "./api.js";
-import { announce, bullets, choice, count, duration, field, folded, grid, h } from "./dom.js";
+import { announce, bullets, choice, count, duration, field, folded, grid, h, plain } from "./dom.js";
 import { glossary } from "./words.js";
 
 const DATA = ["a", "b", "y", "split", "group"]; // chosen among the arrays of the file
@@ -34,6 +34,8 @@ function made(schema) {
   form.summary = h("div", { class: "problem", role: "alert", tabindex: -1 });
   form.reading = h("div", { "aria-live": "polite" });
   form.cost = h("p", { class: "cost", "aria-live": "polite" });
+  form.plan = h("div", { "aria-live": "polite" });
+  form.planner = plain("What would it show?", () => plan(form), { hidden: true });
   form.send = h("button", {}, "Submit");
   form.element = h("form", { novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(form); } },
     dataPart(form),
@@ -41,11 +43,11 @@ function made(schema) {
     form.reading,
     h("fieldset", {}, h("legend", {}, "What to try"), h("div", { class: "fields" }, PLAN.map((name) => control(form, name)))),
     folded("Everything else", rest(form)),
-    form.summary, form.cost, h("p", {}, form.send));
+    form.summary, form.cost, h("p", {}, form.planner), form.plan, h("p", {}, form.send));
   // What was said goes while one types: on leaving the field, it would move the button one clicks.
   form.element.addEventListener("input", ({ target }) => target.name && unsaid(form, target.name));
   form.element.addEventListener("change", ({ target }) => NOTICES.includes(target.name) || later(form));
-  form.stop = () => { clearTimeout(form.timer); form.asked?.abort(); };
+  form.stop = () => { clearTimeout(form.timer); form.asked?.abort(); form.planned?.abort(); };
   return form;
 }
 
@@ -192,6 +194,7 @@ function refill(form, study) {
 
 function later(form) {
   clearTimeout(form.timer);
+  forgetPlan(form);
   form.timer = setTimeout(() => inspect(form), 300);
 }
 
@@ -208,6 +211,7 @@ async function inspect(form) {
     if (error.name === "AbortError") return;
     form.reading.replaceChildren();
     form.cost.textContent = "";
+    form.planner.hidden = true;
     refused(form, error, false);
   } finally {
     if (asked === form.asked) form.element.removeAttribute("aria-busy");
@@ -254,10 +258,43 @@ const isOf = (use, option) => ({ a: "A", b: "B", y: "label", split: "split", gro
 function expected(form, found) {
   const { cost } = found;
   form.cost.replaceChildren();
-  if (!found.valid || !cost) return;
+  form.planner.hidden = !found.valid || !cost;
+  if (form.planner.hidden) return;
   const workers = cost.workers ? ` with ${cost.workers} at a time` : "";
   const seconds = cost.seconds ? ` About ${duration(cost.seconds)}${workers}, if nothing ends early: an estimate.` : "";
   form.cost.append(h("strong", {}, `Expected: ${count(cost.trainings)} trainings`), `, ${count(cost.steps)} gradient steps.${seconds}`);
+}
+
+// What a study would show, by a few of its trainings
+
+/** Ask for a forecast; it ends when one leaves, changes something, or stops it. */
+async function plan(form) {
+  if (!isWellFormed(form)) return;
+  const planned = form.planned = new AbortController();
+  const began = Date.now();
+  const words = h("span", { "aria-live": "off" });
+  const ticking = setInterval(() => { words.textContent = `, for ${duration((Date.now() - began) / 1000)} now`; }, 1000);
+  form.planner.disabled = true;
+  form.plan.replaceChildren(h("p", { class: "row soft" }, h("span", {}, "Three λs are trained for it", words, " …"), plain("Stop", () => forgetPlan(form))));
+  try {
+    const told = await call("POST", "/plans", { form: request(form), signal: planned.signal });
+    const [cost, given, ...shown] = told.words;
+    form.plan.replaceChildren(h("p", {}, cost), h("p", {}, given), bullets(shown));
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    form.plan.replaceChildren(h("div", { class: "problem" }, h("p", {}, error.message), error.findings?.length > 0 && bullets(error.findings)));
+  } finally {
+    clearInterval(ticking);
+    if (planned === form.planned) form.planner.disabled = false;
+  }
+}
+
+/** What was forecast is of other options than these. */
+function forgetPlan(form) {
+  form.planned?.abort();
+  form.planned = null;
+  form.planner.disabled = false;
+  form.plan.replaceChildren();
 }
 
 // What is wrong, beside its field

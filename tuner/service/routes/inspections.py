@@ -1,0 +1,178 @@
+"""Looks at data before a study is submitted, and how data come with a request."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Depends, Form, Query, Request, UploadFile
+
+from tuner.data.formats.files import UPLOADS
+from tuner.errors import SubmissionError
+from tuner.service.incoming.intake import check_source, read_options
+from tuner.service.incoming.uploads import received, stem
+from tuner.service.routes.dependencies import (
+    IntakeOf,
+    SettingsOf,
+    Store,
+    SubmissionsOf,
+    Writer,
+)
+from tuner.service.routes.problems import PROBLEMS, ProblemError
+from tuner.service.schemas import InspectionView, PlanView
+from tuner.service.words import Words, all_said, said
+from tuner.settings import Settings
+
+router = APIRouter(tags=["studies"])
+
+DataFile = Annotated[
+    UploadFile | None, Form(description=f"the data set, one file: {', '.join(UPLOADS)}")
+]
+DataName = Annotated[
+    str | None,
+    Form(
+        description="a URI of it, a shipped example (mfeat), or study:ID, the data of a study of "
+        "yours"
+    ),
+]
+SpecText = Annotated[
+    str,
+    Form(
+        description="JSON with options of `tuner run`: see the schema SubmitOptions",
+        examples=['{"trials": 8, "seed": 1}'],
+    ),
+]
+
+_OF_STUDY = "study:"
+Earlier = Callable[[str], tuple[str, str]]
+
+
+def _earlier(submissions: SubmissionsOf, store: Store, caller: Writer) -> Earlier:
+    """Give what finds the data of an earlier study: where they are, and their name."""
+
+    def find(study: str) -> tuple[str, str]:
+        submission = submissions.get(caller.user, study[:32].replace("\0", ""))
+        row = None if submission is None else store.get(submission.study)
+        if submission is None or row is None or row.source is None:
+            raise SubmissionError(f"data: you have no study {study!r}")
+        if submission.owner != caller.name:  # who may see an answer may not use its data
+            raise SubmissionError(f"data: study {study!r} is {submission.owner}'s: send its data")
+        return row.source, submission.source or submission.name
+
+    return find
+
+
+EarlierOf = Annotated[Earlier, Depends(_earlier)]
+WordsOf = Annotated[
+    Words, Query(description="whose words findings are told in: of this API, or of the web page")
+]
+
+
+@router.post(
+    "/inspections",
+    response_model=InspectionView,
+    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
+)
+async def inspect(
+    request: Request,
+    intake: IntakeOf,
+    settings: SettingsOf,
+    caller: Writer,
+    earlier: EarlierOf,
+    file: DataFile = None,
+    data: DataName = None,
+    spec: SpecText = "{}",
+    words: WordsOf = "rest",
+) -> InspectionView:
+    """Tell what is in a data set, how it would be read and what a study of it would take.
+
+    Nothing of it is kept.
+    """
+    options = read_options(spec)
+    async with sent(file, data, settings, earlier) as (source, name):
+        found = await _while_asked(
+            request, intake.inspect(source, options, stem(name), user=caller.user)
+        )
+    found |= {
+        "source": name,
+        "errors": all_said(found["errors"], words),
+        "warnings": all_said(found["warnings"], words),
+        "reading": {part: said(text, words) for part, text in found["reading"].items()},
+        "findings": [each | {"text": said(each["text"], words)} for each in found["findings"]],
+    }
+    return InspectionView(**found)
+
+
+@router.post(
+    "/plans",
+    response_model=PlanView,
+    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
+)
+async def plan(
+    request: Request,
+    intake: IntakeOf,
+    settings: SettingsOf,
+    caller: Writer,
+    earlier: EarlierOf,
+    file: DataFile = None,
+    data: DataName = None,
+    spec: SpecText = "{}",
+    words: WordsOf = "rest",
+) -> PlanView:
+    """Tell how small a gain a study would show, and what the smallest worth having would take.
+
+    Three λs are trained for it, which takes a while: it ends with your connection, or after ten
+    minutes. One user has one at a time. Nothing of it is kept.
+    """
+    options = read_options(spec)
+    async with sent(file, data, settings, earlier) as (source, name):
+        told = await _while_asked(
+            request, intake.plan(source, options, stem(name), user=caller.user)
+        )
+    return PlanView(**told | {"words": all_said(told["words"], words)})
+
+
+async def _while_asked(request: Request, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """Do work for as long as whoever asked for it is there.
+
+    Raises:
+        ProblemError: If they have gone, which nobody hears.
+    """
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ProblemError(408, "the connection was closed")
+        return await working
+    finally:
+        for each in (working, leaving):
+            each.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    """Wait until whoever sent a request, which was read to its end, closes the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@asynccontextmanager
+async def sent(
+    file: UploadFile | None, data: str | None, settings: Settings, earlier: Earlier
+) -> AsyncIterator[tuple[str, str]]:
+    """Where the data are that came with a request, for as long as it lasts, and their name.
+
+    Raises:
+        SubmissionError: If neither or both came, or the service does not read from there.
+    """
+    if file is not None and data is None:
+        async with received(file, settings) as path:
+            yield str(path), file.filename or path.name
+    elif data is not None and file is None and data.startswith(_OF_STUDY):
+        yield await anyio.to_thread.run_sync(earlier, data.removeprefix(_OF_STUDY))
+    elif data is not None and file is None:
+        check_source(data, settings)
+        yield data, data
+    else:
+        raise SubmissionError("send either a file or data, a URI")
