@@ -141,7 +141,8 @@ def make_world(config: WorldConfig, *, seed: int = 0, name: str = "world") -> Wo
     split = _split(y, config.training, rng)
     labels = y.copy()
     if config.labelled is not None:
-        labels[np.flatnonzero(split == Split.TRAIN)[config.labelled :]] = -1
+        training = np.flatnonzero(split == Split.TRAIN)
+        labels[np.delete(training, _labelled(y[training], config.labelled))] = -1
     dataset = from_arrays({**observed, "y": labels, "split": split}, name=name, seed=seed)
     return World(dataset=dataset, truth=_truth(config, weights))
 
@@ -153,6 +154,13 @@ def _split(y: Ints, training: float, rng: np.random.Generator) -> Splits:
     place[order] = np.arange(len(y)) * ((np.sqrt(5) - 1) / 2) % 1  # evenly, in any stretch
     edges = (training, (1 + training) / 2)
     return np.searchsorted(edges, place, side="right").astype(np.int8)
+
+
+def _labelled(y: Ints, count: int) -> Ints:
+    """Places of the first rows, so many, but that each class has one if there are enough."""
+    _, needed = np.unique(y, return_index=True)
+    others = np.delete(np.arange(len(y)), needed)
+    return np.concatenate([needed, others])[:count]
 
 
 def _label_chances(

@@ -69,6 +69,14 @@ def test_label_noise_takes_information_away():
     assert none == pytest.approx(0, abs=1e-9)
 
 
+def test_few_labels_are_of_every_class():
+    asked = WorldConfig(redundant=4, rows=300, labelled=50)  # of the first 50 none is of class 3
+    dataset = make_world(asked, seed=13).dataset
+    known = (dataset.split == 0) & dataset.labelled
+    assert known.sum() == 50
+    assert set(dataset.y[known]) == {0, 1, 2, 3}
+
+
 @given(st.integers(0, 4), st.integers(0, 2), st.booleans(), st.integers(0, 99))
 @settings(max_examples=8, deadline=None)
 def test_worlds_are_what_was_asked_for(half, synergistic, continuous, seed):
