@@ -29,8 +29,9 @@ from tuner.study.result import (
     Similarity,
     StudyResult,
 )
-from tuner.study.scores import Scorer, Target
+from tuner.study.scores import Scorer
 from tuner.study.study import Study
+from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial, Overrides
 
 

@@ -41,9 +41,9 @@ from tuner.study.result import (
     Interval,
     StudyResult,
 )
-from tuner.study.scores import Target
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
+from tuner.study.targets import Target
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "undecided": "bold yellow"}
 _UNUSED_SHOWN = 40  # arrays that are not used; a table may have thousands of columns

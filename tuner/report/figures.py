@@ -16,9 +16,10 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.report.axes import PALETTES, Palette, add_legend, dress
 from tuner.report.wording import SIMILARITIES, TITLES
 from tuner.study.result import Answer, ModalityAnswer, StudyResult
-from tuner.study.scores import TARGETS, Target
+from tuner.study.scores import TARGETS
 from tuner.study.space import LambdaSpace
 from tuner.study.study import Study
+from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial
 from tuner.typing import Floats
 

@@ -17,6 +17,7 @@ from tuner.study.space import LambdaSpace
 Sampler = Literal["gp", "tpe", "random", "grid"]
 NuisanceMode = Literal["none", "first", "joint"]
 NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
+SearchPhase = Literal["search", "confirm"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
@@ -172,7 +173,7 @@ class StudySpec(DataOptions):
         """The λs that may be tried."""
         return LambdaSpace(maximum=self.max_lambda)
 
-    def seeds(self, phase: Literal["search", "confirm"]) -> tuple[int, ...]:
+    def seeds(self, phase: SearchPhase) -> tuple[int, ...]:
         """Return the seeds of a phase's replicates, the same at every λ; of all looks together."""
         stream, count = {
             "search": (0, self.replicates),
