@@ -261,7 +261,7 @@ class Confirmed:
     def _needs(self, target: Target, choice: Choice, gain: Gain | None) -> Needs | None:
         if gain is None:
             return None
-        rows = self.study.test.rows(target)
+        rows = self.study.test.rows(_tested(self.baseline), target)
         needed = needs(choice, gain, self._smallest_gain(target), looks=self.looks, rows=rows)
         if needed is None:
             return None

@@ -166,7 +166,7 @@ def _panel(
 ) -> Panel:
     observations = observe(study.validation, outcomes, target)
     units = np.linspace(0, 1, _GRID)
-    mean, low, high = modelled(observations, study, study.spec.space.to_lambda(units))
+    mean, low, high = modelled(observations, study, target, study.spec.space.to_lambda(units))
     return Panel(
         target=target,
         lambdas=observations.lambdas,

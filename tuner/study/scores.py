@@ -18,7 +18,12 @@ from tuner.typing import Array, Floats
 TARGETS: tuple[Target, ...] = ("a", "b", "joint")
 SIDES = TARGETS[:2]
 
-_RESAMPLES = 400
+RESAMPLES = 400
+
+
+def stream_of(seed: int, split: Split) -> int:
+    """Return what the resamples of the rows of a split derive from."""
+    return int(np.random.SeedSequence([seed, split]).generate_state(1)[0])
 
 
 def metric_of(spec: StudySpec, task: str) -> Metric:
@@ -64,11 +69,11 @@ class Scorer:
     def of(cls, dataset: PairedDataset, split: Split, metric: Metric, seed: int) -> "Scorer":
         """Score the labelled rows of `split`."""
         rows = dataset.indices(split, labelled_only=True)
-        stream = int(np.random.SeedSequence([seed, split]).generate_state(1)[0])
+        stream = stream_of(seed, split)
         if dataset.group is None:
-            resamples = Resamples.of_rows(len(rows), _RESAMPLES, stream)
+            resamples = Resamples.of_rows(len(rows), RESAMPLES, stream)
         else:
-            resamples = Resamples.of_groups(dataset.group[rows], _RESAMPLES, stream)
+            resamples = Resamples.of_groups(dataset.group[rows], RESAMPLES, stream)
         return cls(metric=metric, truth=dataset.y[rows], resamples=resamples)
 
     @property
@@ -81,18 +86,18 @@ class Scorer:
         del target
         return self.metric.sign
 
-    def rows(self, target: Target) -> int:
+    def rows(self, predictions: Mapping[str, Array], target: Target) -> int:
         """How many labelled rows there are, for every target."""
-        del target
+        del predictions, target
         return len(self.truth)
 
-    def resolution(self, target: Target) -> float:
+    def resolution(self, predictions: Mapping[str, Array], target: Target) -> float:
         """What one row more or less changes of a rate; 0 for an error.
 
         Rows that two trainings predict alike do not show that others would be: by the rule of
         three, of n alike up to 3/n may differ (Hanley and Lippman-Hand, JAMA 249 (1983) 1743).
         """
-        del target
+        del predictions, target
         return 0.0 if self.metric.task == "regression" else 1 / max(len(self.truth), 1)
 
     def scores(self, predictions: Mapping[str, Array], target: Target) -> Floats:

@@ -42,10 +42,10 @@ class TargetScorer(Protocol):
     def sign(self, target: Target) -> int:
         """Factor that turns a score into a utility, where higher is better."""
 
-    def resolution(self, target: Target) -> float:
+    def resolution(self, predictions: Mapping[str, Array], target: Target) -> float:
         """What one row more or less changes of a rate; 0 for others."""
 
-    def rows(self, target: Target) -> int:
+    def rows(self, predictions: Mapping[str, Array], target: Target) -> int:
         """How many rows it is measured on."""
 
     def scores(self, predictions: Mapping[str, Array], target: Target) -> Floats:

@@ -81,7 +81,7 @@ def observe(
         scores=sign * np.stack(scores),
         resampled=_stacked(sign, resampled),
         grouping=scorer.grouping,
-        resolution=scorer.resolution(target),
+        resolution=scorer.resolution(ordered[0].predictions, target),
     )
 
 

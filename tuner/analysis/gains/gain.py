@@ -163,7 +163,7 @@ def measured_gain(
         sign * scorer.scores(baseline, target),
         None if ours is None or theirs is None else sign * (ours - theirs),
         scorer.grouping,
-        scorer.resolution(target),
+        scorer.resolution(baseline, target),
         error,
     )
 
