@@ -17,7 +17,8 @@ from tuner.study.spec import MOST_SEEDS
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 from tuner.typing import Array, Floats
 
-ROWS, TEST_ROWS = "rows", "test_rows"  # in an outcome's environment: which rows were scored
+# In an outcome's environment: which rows were scored, and where the model was saved.
+ROWS, TEST_ROWS, SAVED = "rows", "test_rows", "saved"
 _MOST_COUNTED = 20_000
 _Key = tuple[PhaseName, int]
 
@@ -36,6 +37,8 @@ def outcome_of(reported: Reported, request: TrialRequest) -> TrainingOutcome:
     environment = {ROWS: _which(reported.scores, reported.row_ids)}
     if reported.test_scores is not None:
         environment[TEST_ROWS] = _which(reported.test_scores, reported.test_row_ids)
+    if reported.saved is not None:
+        environment[SAVED] = str(reported.saved)
     return TrainingOutcome(
         strength=request.strength,
         seeds=np.array(request.seeds, dtype=np.int64),
