@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tuner.study.result import StudyResult
     from tuner.study.spec import StudySpec
     from tuner.study.study import Study
+    from tuner.tuning import tune
 
 __all__ = [
     "Client",
@@ -34,6 +35,7 @@ __all__ = [
     "read",
     "run",
     "run_study",
+    "tune",
 ]
 
 _HOME = {
@@ -47,6 +49,7 @@ _HOME = {
     "read": "tuner.data",
     "run": "tuner.orchestrator",
     "run_study": "tuner.orchestrator",
+    "tune": "tuner.tuning",
 }
 
 

@@ -58,7 +58,7 @@ def conclude_script(
         main=study.validation.main,
         targets=targets,
         curve=_curve(study, trials),
-        curve_model=ModelledTargets(strengths=lambdas, targets=model),
+        curve_model=ModelledTargets(strengths=lambdas, scores=model),
         failures=failures(trials),
         cost=cost_of(finished, wall_seconds),
     )
@@ -78,7 +78,7 @@ def _curve(study: ScriptStudy, trials: Sequence[FinishedTrial]) -> tuple[ScriptP
         ScriptPoint(
             strength=trial.request.strength,
             replicates=len(trial.request.seeds),
-            targets=score_points(study, trial),
+            scores=score_points(study, trial),
         )
         for trial in trials
         if trial.request.phase == "search" and trial.outcome is not None

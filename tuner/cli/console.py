@@ -124,7 +124,7 @@ def _answer(study: Study, source: str, settings: Settings, workers: int | None) 
         if are_ids and side.holds != "text":
             _err.print(f"{side.name} holds ids that its encoder embeds: they stay as they are")
     trained = []
-    with _progress(study) as show_progress:
+    with progress_shown(study.metric.name) as show_progress:
 
         def report(progress: StudyProgress) -> None:
             trained.append(progress.done)
@@ -152,7 +152,8 @@ def reading(source: str) -> Iterator[OnStep]:
 
 
 @contextmanager
-def _progress(study: Study) -> Iterator[OnProgress]:
+def progress_shown(metric: str) -> Iterator[OnProgress]:
+    """Show progress, with the best score by that name; at a terminal as a bar."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -168,12 +169,11 @@ def _progress(study: Study) -> Iterator[OnProgress]:
                 description=progress.phase,
                 completed=progress.done,
                 total=progress.total,
-                note=_note(progress, study.metric.name),
+                note=_note(progress, metric),
             )
             if not bar.console.is_terminal:
                 _err.print(
-                    f"{progress.phase} {progress.done}/{progress.total} "
-                    f"{_note(progress, study.metric.name)}"
+                    f"{progress.phase} {progress.done}/{progress.total} {_note(progress, metric)}"
                 )
 
         yield report

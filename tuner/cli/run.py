@@ -50,7 +50,7 @@ def run(
 
             start = studies.warm_start(earlier, settings.store_url)
             spec = spec.model_copy(update={"warm_start": start})
-        with _output_for_the_answer():
+        with output_for_the_answer():
             result = console.run(data, spec, settings, workers, time_budget)
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
@@ -83,7 +83,7 @@ def extend(
     try:
         from tuner.cli import console
 
-        with _output_for_the_answer():
+        with output_for_the_answer():
             result = console.extend(study, seeds, settings, workers, source=data)
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
@@ -103,7 +103,7 @@ def plan(data: Data, workers: Workers = None, as_json: AsJson = False, **options
     spec, settings = spec_of(options), Settings()
     from tuner.cli import console
 
-    with _output_for_the_answer():
+    with output_for_the_answer():
         told = console.plan(data, spec, settings)
     if as_json:
         sys.stdout.write(told.model_dump_json(indent=2) + "\n")
@@ -121,7 +121,7 @@ def publish(study: StudyId, data: WhereData = None, as_json: AsJson = False) -> 
     `tuner run`. Nothing is trained. Exit code 1, with the reason, if something is missing still.
     """
     settings = Settings()
-    with _output_for_the_answer():
+    with output_for_the_answer():
         from tuner.answered import publish_study
 
         result = publish_study(study, settings, source=data)
@@ -144,7 +144,7 @@ def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _output_for_the_answer() -> Iterator[None]:
+def output_for_the_answer() -> Iterator[None]:
     """Send what libraries and child processes print to standard error meanwhile."""
     sys.stdout.flush()
     answer = os.dup(1)

@@ -13,6 +13,8 @@ from tuner.settings import Settings
 
 if TYPE_CHECKING:
     from tuner.client import Client
+    from tuner.study.result import StudyResult
+    from tuner.study.scripts.result import ScriptResult
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Of a study.")]
 Url = Annotated[
@@ -63,9 +65,20 @@ def result(
     elif as_json:
         sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
     else:
-        from tuner.cli import console
+        _show(answer)
 
-        console.show_answer(answer)
+
+def _show(answer: "StudyResult | ScriptResult") -> None:
+    from tuner.study.scripts.result import ScriptResult
+
+    if isinstance(answer, ScriptResult):
+        from tuner.cli.tune import show_script
+
+        show_script(answer)
+        return
+    from tuner.cli import console
+
+    console.show_answer(answer)
 
 
 def report(

@@ -100,3 +100,46 @@ class ProgressMeter:
         sign = self._scorer.sign(main)
         if self._best is None or sign * score > sign * self._best[1]:
             self._best = (trial.request.strength, score)
+
+
+class SeedMeter:
+    """Counts trainings of one seed each, and says how much is left.
+
+    Args:
+        finished: What was finished before this process began.
+    """
+
+    def __init__(self, finished: Sequence[FinishedTrial] = ()) -> None:
+        self._started = time.monotonic()
+        self._done: Counter[PhaseName] = Counter(trial.request.phase for trial in finished)
+        self._failed = sum(trial.outcome is None for trial in finished)
+        self._trained = 0  # by this process
+
+    def add(self, trial: FinishedTrial) -> None:
+        """Count a training of this process."""
+        self._done[trial.request.phase] += 1
+        self._failed += trial.outcome is None
+        self._trained += 1
+
+    def progress(
+        self, totals: Mapping[PhaseName, int], best: tuple[float, float] | None
+    ) -> Progress:
+        """Return how far the study is.
+
+        Args:
+            totals: How many trainings each phase has, at most, in their order.
+            best: λ and score of the best λ so far.
+        """
+        left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
+        done, todo = sum(self._done.values()), sum(left.values())
+        seconds = time.monotonic() - self._started
+        return Progress(
+            phase=next((phase for phase, count in left.items() if count), "confirm"),
+            done=done,
+            total=done + todo,
+            share=done / max(1, done + todo),
+            failed=self._failed,
+            best=best,
+            point=None,
+            seconds_left=todo * seconds / self._trained if self._trained else None,
+        )

@@ -384,6 +384,11 @@ class CurvePoint(_Part):
         ),
     ] = None
 
+    @property
+    def scores(self) -> "dict[Target, PointScore]":
+        """The score of each target."""
+        return {"a": self.a, "b": self.b, "joint": self.joint}
+
 
 class ModelledScore(_Part):
     """Posterior mean of the score, and both ends of its 95 % interval, at the λs of the curve."""
@@ -400,6 +405,11 @@ class ModelledCurve(_Part):
     a: ModelledScore
     b: ModelledScore
     joint: ModelledScore
+
+    @property
+    def scores(self) -> "dict[Target, ModelledScore]":
+        """The model of each target."""
+        return {"a": self.a, "b": self.b, "joint": self.joint}
 
 
 class FailedTrial(_Part):

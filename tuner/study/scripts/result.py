@@ -1,6 +1,6 @@
 """The answer of a study of training code: one JSON object, for the command and Python alike."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,11 +12,18 @@ from tuner.study.result import (
     ModelledScore,
     PointScore,
     Status,
+    StudyResult,
     TargetAnswer,
     _is_none,
     _Part,
 )
 from tuner.study.targets import Target
+
+
+def answer_of(stored: dict[str, Any]) -> "StudyResult | ScriptResult":
+    """Read a stored answer, whatever it is about."""
+    kind = ScriptResult if "script" in stored else StudyResult
+    return kind.model_validate(stored)
 
 
 class ScriptSummary(_Part):
@@ -53,14 +60,14 @@ class ScriptPoint(_Part):
 
     strength: Annotated[float, Field(alias="lambda")]
     replicates: int
-    targets: dict[Target, PointScore]
+    scores: dict[Target, PointScore]
 
 
 class ModelledTargets(_Part):
     """The model of the λ-curve that λ* comes from, by target."""
 
     strengths: Annotated[tuple[float, ...], Field(alias="lambda")]
-    targets: dict[Target, ModelledScore]
+    scores: dict[Target, ModelledScore]
 
 
 class ScriptResult(_Part):

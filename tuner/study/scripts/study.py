@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from textwrap import shorten
 from typing import ClassVar
 
 from tuner.data import Split
@@ -13,6 +14,7 @@ from tuner.study.scripts.scores import RowScorer
 from tuner.study.scripts.spec import ScriptSpec, TargetSpec
 from tuner.study.targets import Target
 
+_LONGEST = 80
 _POINT = 0.01
 _SHARE = 0.02
 
@@ -41,8 +43,8 @@ class ScriptStudy:
 
     @property
     def name(self) -> str:
-        """Name of the study: the spec's, or else the script's."""
-        return self.spec.name or self.script.name
+        """Name of the study: the spec's, or else the script's, of a long command its beginning."""
+        return self.spec.name or shorten(self.script.name, _LONGEST, placeholder=" …")
 
     def named(self, outcome: TrainingOutcome) -> "ScriptStudy":
         """Return this study with the targets that its first training reports, if none were named.

@@ -5,7 +5,7 @@ seed. What searches and decides asks for all seeds of a λ together, and sees th
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -113,6 +113,29 @@ class Pool:
             return self.spec.seeds("search")
         (seed,) = single.seeds
         return next(part for part in self.spec.confirmed_in_parts if seed in part)
+
+
+def best_saved(
+    finished: Collection[FinishedTrial],
+    strength: float,
+    utility: Callable[[TrainingOutcome], float],
+) -> str | None:
+    """Return what the best confirming training at a λ saved; None if none saved anything.
+
+    Args:
+        finished: Trainings of one seed each.
+        strength: λ.
+        utility: Scores validation rows; test rows have no part in the choice.
+    """
+    outcomes = [
+        trial.outcome
+        for trial in finished
+        if trial.outcome is not None
+        and (trial.request.phase, trial.request.strength) == ("confirm", strength)
+        and SAVED in trial.outcome.environment
+    ]
+    best = max(outcomes, key=utility, default=None)
+    return None if best is None else best.environment[SAVED]
 
 
 def _fault(trial: FinishedTrial, first: FinishedTrial) -> str | None:
