@@ -45,6 +45,17 @@ class Script(BaseModel, frozen=True):
         return self
 
     @classmethod
+    def of_words(cls, words: Sequence[str], folder: Path | None = None) -> Self:
+        """Make a script of what is typed: `MODULE:NAME` alone, or a command.
+
+        Raises:
+            SpecError: As `of_function` and `of_command`.
+        """
+        if len(words) == 1 and _WORD.fullmatch(words[0]):
+            return cls.of_function(words[0], folder)
+        return cls.of_command(words, folder)
+
+    @classmethod
     def of_function(cls, function: str | Callable[..., Any], folder: Path | None = None) -> Self:
         """Make the script of a function of a module, or of its name.
 
@@ -62,6 +73,8 @@ class Script(BaseModel, frozen=True):
                 f"{name!r} is no function: write MODULE:NAME, as my_train:train for def "
                 "train(trial) in my_train.py"
             )
+        if name.partition(":")[0].endswith(".py"):
+            raise SpecError(f"{name} names a file: write {name.replace('.py:', ':', 1)}")
         with _looking_in(place, at=len(sys.path)):
             try:
                 digest = module_digest(name.partition(":")[0], name)

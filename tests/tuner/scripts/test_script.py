@@ -69,7 +69,7 @@ def test_a_function_may_be_given_as_itself(project, monkeypatch):
     ("function", "words"),
     [
         ("my_train", "'my_train' is no function: write MODULE:NAME"),
-        ("my_train.py:train", r"my_train.py:train: cannot find the file of 'my_train.py'"),
+        ("my_train.py:train", "my_train.py:train names a file: write my_train:train"),
         ("absent:train", "absent:train: cannot find the file of 'absent'; it has to lie in"),
         ("broken:train", "broken.py cannot be read as Python: .*line 1"),
         (lambda trial: None, "cannot be imported by another process: write it in a file"),
