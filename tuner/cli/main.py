@@ -16,6 +16,7 @@ import typer
 from pydantic import ValidationError
 
 from tuner.cli import client, data, server, studies
+from tuner.cli.check import check
 from tuner.cli.run import extend, plan, publish, run
 from tuner.cli.tune import tune
 from tuner.data import DataError
@@ -128,6 +129,7 @@ _add(
         "validate": data.validate,
         "profile": data.profile,
         "synthesize": data.synthesize,
+        "check": check,
         "list": studies.show_list,
         "result": studies.result,
         "report": studies.report,

@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from tuner.data.validation.findings import listing
+from tuner.errors import ScriptError
+from tuner.scripts.scores import RowScores
 from tuner.typing import Array, Floats
 
 
@@ -35,3 +40,56 @@ class Reported:
     curves: dict[str, Floats] = field(default_factory=dict)
     seconds: float = 0.0
     saved: Path | None = None
+
+    @property
+    def validation(self) -> RowScores:
+        """The scores of validation rows."""
+        return RowScores(scores=self.scores, row_ids=self.row_ids, counts=self.counts)
+
+    @property
+    def test(self) -> RowScores | None:
+        """The scores of test rows; None outside of confirmations."""
+        if self.test_scores is None:
+            return None
+        ids, counts = self.test_row_ids, self.test_counts
+        return RowScores(scores=self.test_scores, row_ids=ids, counts=counts)
+
+
+def check_alike(first: Reported, other: Reported) -> None:
+    """Do nothing if two trainings tell the same targets of the same rows.
+
+    Raises:
+        ScriptError: If not, about the other: their scores could not be compared.
+    """
+    _check_rows_alike(first.validation, other.validation, "validation")
+    if first.test is not None and other.test is not None:
+        _check_rows_alike(first.test, other.test, "test")
+
+
+def _check_rows_alike(first: RowScores, other: RowScores, kind: str) -> None:
+    if first.scores.keys() != other.scores.keys():
+        raise ScriptError(
+            f"it reports {listing(sorted(other.scores))}, where another training reported "
+            f"{listing(sorted(first.scores))}. Report the same targets in every training"
+        )
+    for name in first.scores:
+        rows, wanted = other.rows(name), first.rows(name)
+        if rows != wanted or (name in first.counts) != (name in other.counts):
+            raise ScriptError(
+                f"{name} has {rows:,} {kind} rows, where another training had {wanted:,}. Report "
+                f"every {kind} row in every training, whatever λ and seed, one by one or always "
+                "as a mean (no drop_last=True, no sampling of rows)"
+            )
+    _check_ids_alike(first.row_ids, other.row_ids, kind)
+
+
+def _check_ids_alike(first: Array | None, other: Array | None, kind: str) -> None:
+    if first is None and other is None:
+        return
+    if first is None or other is None:
+        raise ScriptError("only some trainings report row_id. Report it in all of them, or in none")
+    if not np.array_equal(first, other):
+        raise ScriptError(
+            f"row_id names other {kind} rows than in another training. Divide the data in one way, "
+            "whatever λ and seed"
+        )
