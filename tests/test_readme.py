@@ -99,6 +99,7 @@ def test_commands_and_their_options_are_there(words):
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     assert not hasattr(command, "commands"), words
+    words = words[: words.index("--")] if "--" in words else words  # what follows is the user's
     options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     assert {word for word in words if re.match("--?[a-z]", word)} <= options
 

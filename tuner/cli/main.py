@@ -17,8 +17,7 @@ from pydantic import ValidationError
 
 from tuner.cli import client, data, server, studies
 from tuner.cli.check import check
-from tuner.cli.run import extend, plan, publish, run
-from tuner.cli.tune import tune
+from tuner.cli.run import extend, plan, publish, run, tune
 from tuner.data import DataError
 from tuner.errors import ServiceError, SpecError, TunerError
 from tuner.execution.interrupts import raise_on_interrupt

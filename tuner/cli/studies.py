@@ -69,16 +69,13 @@ def result(
 
 
 def _show(answer: "StudyResult | ScriptResult") -> None:
+    from tuner.cli import console
     from tuner.study.scripts.result import ScriptResult
 
     if isinstance(answer, ScriptResult):
-        from tuner.cli.tune import show_script
-
-        show_script(answer)
-        return
-    from tuner.cli import console
-
-    console.show_answer(answer)
+        console.show_script(answer)
+    else:
+        console.show_answer(answer)
 
 
 def report(
