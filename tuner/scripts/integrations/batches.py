@@ -22,13 +22,13 @@ class Batches:
         """Add the scores of a batch: (batch,) each."""
         self._parts.append({name: as_array(value) for name, value in batch.items()})
 
-    def taken(self) -> dict[str, Array]:
+    def taken(self) -> dict[str, Any]:
         """Return the scores of all rows of this process, and begin anew."""
         parts, self._parts = self._parts, []
         names = parts[0] if parts else ()
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def joined(self, rows: int | None = None) -> dict[str, Array]:
+    def joined(self, rows: int | None = None) -> dict[str, Any]:
         """Return the scores of all rows, of all processes, and begin anew.
 
         Args:

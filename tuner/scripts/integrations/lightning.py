@@ -8,7 +8,7 @@ trainer = Trainer(callbacks=[tuner_callback("acc")])
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from tuner.errors import ScriptError
@@ -100,4 +100,4 @@ def _rows(loaders: Any) -> int | None:
     """Return how many rows the first data loader has, if it tells."""
     loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
     dataset = getattr(loader, "dataset", None)
-    return len(dataset) if hasattr(dataset, "__len__") else None
+    return len(dataset) if isinstance(dataset, Sized) else None
