@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.errors import ScriptError
 from tuner.models.encoders.source import search_path
 from tuner.scripts import supervisor
 from tuner.scripts.reported import Reported
-from tuner.scripts.scores import read_scores
+from tuner.scripts.scores import MAX_BYTES, read_scores
 from tuner.scripts.script import Script
 from tuner.scripts.supervisor import Ending, Task
 from tuner.scripts.trial import EPOCHS, RANKS, SAVED, Trial

@@ -79,7 +79,7 @@ class Trial:
         if not self.reports:
             return
         told = values if validation_loss is None else {"validation_loss": validation_loss} | values
-        numbers = {name: float(_array(value)) for name, value in told.items()}
+        numbers = {name: float(as_array(value)) for name, value in told.items()}
         with (self.folder / EPOCHS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(numbers) + "\n")
 
@@ -108,7 +108,7 @@ class Trial:
         if not self.reports:
             return
         told = scores if row_id is None else {**scores, ROW_ID: row_id}
-        arrays = {name + end: _array(value) for name, value in told.items()}
+        arrays = {name + end: as_array(value) for name, value in told.items()}
         if rows is not None:
             arrays |= {name + ROWS + end: np.asarray(rows) for name in scores}
         arrays = _sorted(arrays, end)
@@ -167,7 +167,7 @@ def _rank() -> int:
     return int(next(told, "0"))
 
 
-def _array(value: Any) -> Array:
+def as_array(value: Any) -> Array:
     """Return an array of anything like one; of a tensor, wherever it is and of whatever type."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
