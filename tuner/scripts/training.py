@@ -71,21 +71,21 @@ def run_training(
         folder=folder / "out",
         checkpoint=folder / "checkpoint",
     )
+    _end_orphans(trial.folder)
     shutil.rmtree(trial.folder, ignore_errors=True)
     for place in (trial.folder, trial.checkpoint):
         place.mkdir(parents=True, exist_ok=True)
     log = folder / "log.txt"
     words = _words(script, trial)
+    task = Task(words=words, folder=script.folder, log=str(log), timeout=timeout)
     begin = time.monotonic()
-    ending = _supervised(
-        Task(words=words, folder=script.folder, log=str(log), timeout=timeout),
-        _environment(trial, environment or {}),
-    )
-    seconds = time.monotonic() - begin
     try:
+        ending = _supervised(task, _environment(trial, environment or {}))
+        seconds = time.monotonic() - begin
         _check_ending(ending, words[0], timeout, log)
         return _reported(trial, seconds, max_bytes)
     except ScriptError as error:
+        _end_orphans(trial.folder)
         raise ScriptError(f"{script.name}: {error}") from None
 
 
@@ -134,6 +134,15 @@ def _supervised(task: Task, environment: Mapping[str, str]) -> Ending:
             "it killed? Try again"
         )
     return Ending(**json.loads(told))
+
+
+def _end_orphans(folder: Path) -> None:
+    """End processes of a training whose supervisor was killed: they would write to its folder."""
+    mark = f"TUNER_OUT={folder}\0".encode()
+    for place in Path("/proc").glob("[0-9]*"):  # none where there is no /proc
+        with suppress(OSError):
+            if mark in (place / "environ").read_bytes() and place.name != str(os.getpid()):
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 def _check_ending(ending: Ending, command: str, timeout: float | None, log: Path) -> None:

@@ -41,6 +41,7 @@ TOLD = {
     "import pickle; pickle.dump({'acc': 1}, open(SCORES, 'wb'))": "is a pickle, and nothing is",
     "np.savez(SCORES, acc=GOOD); os.truncate(SCORES, 90)": "It is damaged or was cut short",
     "open(SCORES, 'w').close()": r"is empty \(0 bytes\)",
+    "open(SCORES, 'w').truncate(2**31)": "has 2,147,483,648 bytes, of 1,073,741,824 that are",
     "np.savez(SCORES)": "it holds no target: save one score per row",
     "trial.report(acc=[])": "array 'acc' is empty",
     "trial.report(**{'my acc/top 1': GOOD})": "'my acc/top 1' is no name of a target",

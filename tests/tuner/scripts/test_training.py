@@ -99,6 +99,16 @@ run_training(script, strength=0, seed=1, confirming=False, folder=Path({str(tmp_
     wait_until(lambda: not left(str(tmp_path)))
 
 
+def test_nothing_is_left_of_a_training_whose_supervisor_is_killed(tmp_path):
+    lonely = "trial.report(acc=[0, 1]); subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    code = f"import os, subprocess\ndef train(trial): {lonely}; os.kill(os.getppid(), 9); input()"
+    (tmp_path / "killer.py").write_text(code)
+    script = Script.of_function("killer:train", tmp_path)
+    with pytest.raises(ScriptError, match=r"killer:train: the process that watches .* Try"):
+        run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
+    wait_until(lambda: not left(str(tmp_path)))
+
+
 def wait_until(condition):
     deadline = time.monotonic() + 60
     while not condition():
