@@ -64,6 +64,22 @@ def run_training(
             that says why and what to do.
     """
     folder = folder.absolute()
+    trial = _prepared(folder, strength, seed, confirming=confirming)
+    log, words = folder / "log.txt", _words(script, trial)
+    task = Task(words=words, folder=script.folder, log=str(log), timeout=timeout)
+    begin = time.monotonic()
+    try:
+        ending = _supervised(task, _environment(trial, environment or {}))
+        seconds = time.monotonic() - begin
+        _check_ending(ending, words[0], timeout, log)
+        return _reported(trial, seconds, max_bytes)
+    except ScriptError as error:
+        _end_orphans(trial.folder)
+        raise ScriptError(f"{script.name}: {error}") from None
+
+
+def _prepared(folder: Path, strength: float, seed: int, *, confirming: bool) -> Trial:
+    """Make a trial and its folders; what it writes is to one that is empty and nobody else's."""
     trial = Trial(
         strength=strength,
         seed=seed,
@@ -75,18 +91,7 @@ def run_training(
     shutil.rmtree(trial.folder, ignore_errors=True)
     for place in (trial.folder, trial.checkpoint):
         place.mkdir(parents=True, exist_ok=True)
-    log = folder / "log.txt"
-    words = _words(script, trial)
-    task = Task(words=words, folder=script.folder, log=str(log), timeout=timeout)
-    begin = time.monotonic()
-    try:
-        ending = _supervised(task, _environment(trial, environment or {}))
-        seconds = time.monotonic() - begin
-        _check_ending(ending, words[0], timeout, log)
-        return _reported(trial, seconds, max_bytes)
-    except ScriptError as error:
-        _end_orphans(trial.folder)
-        raise ScriptError(f"{script.name}: {error}") from None
+    return trial
 
 
 def _words(script: Script, trial: Trial) -> tuple[str, ...]:
