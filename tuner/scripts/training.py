@@ -29,6 +29,7 @@ _LATE = supervisor.GRACE + supervisor.PATIENCE + 5  # seconds for a supervisor t
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*)(?:: (.*))?")
 _OF_LAUNCHERS = ("CalledProcessError", "ChildFailedError")
 _TRACEBACK = "Traceback (most recent call last):"
+_MOST_CURVES = 2**24  # characters
 _WORDS = 400  # characters of an exception that are told
 
 
@@ -226,9 +227,14 @@ def _reported(trial: Trial, seconds: float, max_bytes: int) -> Reported:
 
 
 def _curves(path: Path) -> dict[str, Floats]:
-    """Read what was told after epochs; NaN where one was not told. What cannot be read is left."""
-    epochs: list[dict[str, float]] = []
-    with suppress(OSError, ValueError):
-        epochs += map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    names = dict.fromkeys(name for epoch in epochs for name in epoch)
-    return {name: np.array([e.get(name, np.nan) for e in epochs], dtype=float) for name in names}
+    """Read what was told after epochs; NaN where one was not told. None if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            epochs = [json.loads(line) for line in file.read(_MOST_CURVES).splitlines()]
+        names = dict.fromkeys(name for epoch in epochs for name in epoch)
+        return {
+            name: np.array([epoch.get(name, np.nan) for epoch in epochs], dtype=float)
+            for name in names
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

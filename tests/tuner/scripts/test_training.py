@@ -130,6 +130,21 @@ def test_the_beginning_and_the_end_of_what_is_printed_are_kept(tmp_path):
     assert 2 * 2**20 <= len(log) < 2.01 * 2**20
 
 
+@pytest.mark.parametrize("line", ["3", "[1]", '{"loss": "high"}', "{", '{"loss": 1}\\x00'])
+def test_curves_that_cannot_be_read_are_left(tmp_path, line):
+    code = f"print(open(r'{tmp_path}/out/epochs.jsonl', 'w').write('{line}'))"
+    words = ("-c", f"{code}; import tuner; tuner.report(acc=[0, 1])", "{strength}", "{seed}")
+    script = Script.of_command((sys.executable, *words), tmp_path)
+    reported = run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
+    assert reported.curves == {}
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path):
+    script = Script.of_command(("true", "{strength}", "{seed}"), tmp_path / "gone")
+    with pytest.raises(ScriptError, match=r"'true' cannot be started .*No such file .*/gone'"):
+        run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
+
+
 def test_the_exception_of_a_launcher_is_not_the_one_that_is_told():
     launched = """Traceback (most recent call last):
   File "/home/me/train.py", line 3, in <module>
