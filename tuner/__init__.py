@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tuner.study.result import StudyResult
     from tuner.study.spec import StudySpec
     from tuner.study.study import Study
+    from tuner.tuning import tune
 
 __all__ = [
     "Client",
@@ -39,6 +40,7 @@ __all__ = [
     "report_test",
     "run",
     "run_study",
+    "tune",
 ]
 
 _HOME = {
@@ -55,6 +57,7 @@ _HOME = {
     "report_test": "tuner.scripts.trial",
     "run": "tuner.orchestrator",
     "run_study": "tuner.orchestrator",
+    "tune": "tuner.tuning",
 }
 
 

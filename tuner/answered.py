@@ -156,6 +156,11 @@ def _answered(store: StudyStore, study_id: str, settings: Settings) -> tuple[Stu
     if row is None or row.result is None:
         state = "there is no such study in" if row is None else "it has no answer yet in"
         raise SpecError(f"study {study_id}: {state} the store ({settings.home})")
+    if "script" in row.spec:
+        raise SpecError(
+            f"study {study_id} is of training code, {row.name}, and has no encoders: `tuner tune` "
+            "with the same code and options goes on with it"
+        )
     return row, StudyResult.model_validate(row.result)
 
 

@@ -1,4 +1,4 @@
-"""`tuner run`, `tuner plan`, `tuner extend` and `tuner publish`."""
+"""`tuner run`, `tuner plan`, `tuner extend`, `tuner publish`; `tuner tune`."""
 
 import os
 import sys
@@ -15,6 +15,9 @@ from tuner.cli.options import (
     TimeBudget,
     WhereData,
     Workers,
+    script_options,
+    script_spec_of,
+    seconds,
     spec_of,
     study_options,
 )
@@ -23,6 +26,32 @@ from tuner.settings import Settings
 
 if TYPE_CHECKING:
     from tuner.study.result import StudyResult
+
+
+Code = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODULE:FUNCTION | -- COMMAND…",
+        help="A function that takes a `tuner.Trial`; or the words of a command after `--`, with "
+        "{strength}, {seed} and {out} among them.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        parser=seconds,
+        metavar="DURATION",
+        help="End a training that takes longer, such as 90m or 6h: it failed then.",
+    ),
+]
+Trainings = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Trainings at a time; never changes λ*.",
+        show_default="all CPUs and GPUs, by --cpus and --gpus",
+    ),
+]
 
 
 @study_options()
@@ -126,6 +155,46 @@ def publish(study: StudyId, data: WhereData = None, as_json: AsJson = False) -> 
 
         result = publish_study(study, settings, source=data)
     _show(result, settings, as_json=as_json)
+
+
+@script_options
+def tune(
+    code: Code,
+    workers: Trainings = None,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+    **options: Any,
+) -> None:
+    """Find λ* inside your own training code.
+
+    The code trains once for a λ and a seed that it is given, and reports a score for each row of
+    its validation data, at the end also of its test data. Here λs and seeds are chosen, trainings
+    paired by seed, the best λ confirmed with fresh seeds on test rows, and the verdict told.
+
+    Interrupt it with Ctrl-C or lose the machine: the same command goes on with the trainings that
+    had ended. Code that is edited is another study.
+    """
+    spec, settings = script_spec_of(options), Settings()
+    try:
+        with _output_for_the_answer():
+            from tuner.cli import console
+            from tuner.scripts.script import Script
+            from tuner.study.scripts.study import ScriptStudy
+
+            study = ScriptStudy.of(spec, Script.of_words(code))
+            result = console.tune(study, settings, workers, timeout)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
+        raise
+    if as_json:
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+    else:
+        console.show_script(result)
+        console.where_logs_are(result, settings)
+    for reason in result.missing:
+        typer.echo(f"Missing: {reason}", err=True)
+        typer.echo("The answer stands. The same command tries again.", err=True)
+        raise typer.Exit(1)
 
 
 def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:

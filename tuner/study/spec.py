@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -14,15 +14,50 @@ from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
 from tuner.study.space import LambdaSpace
 
+if TYPE_CHECKING:
+    from tuner.study.targets import SearchSpec
+
 Sampler = Literal["gp", "tpe", "random", "grid"]
 NuisanceMode = Literal["none", "first", "joint"]
 NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
+SearchPhase = Literal["search", "confirm"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
 _HALVED = 8  # confirming seeds, from which on half of them tell how much they vary
 # More than any study was worth: an order of magnitude that was mistyped is no study of years.
 _MOST_TRIALS, MOST_SEEDS = 1_000, 10_000
+
+
+class Seeded:
+    """What follows from the options of any search: its λs and seeds."""
+
+    @property
+    def space(self: "SearchSpec") -> LambdaSpace:
+        """The λs that may be tried."""
+        return LambdaSpace(maximum=self.max_lambda)
+
+    def seeds(self: "SearchSpec", phase: SearchPhase) -> tuple[int, ...]:
+        """Return the seeds of a phase's replicates, the same at every λ; of all looks together."""
+        stream, count = {
+            "search": (0, self.replicates),
+            "confirm": (1, (self.confirm_replicates, *self.looks)[-1]),
+        }[phase]
+        return tuple(
+            int(np.random.SeedSequence([self.seed, stream, r]).generate_state(1)[0])
+            for r in range(count)
+        )
+
+    @property
+    def confirmed_in_parts(self: "SearchSpec") -> tuple[tuple[int, ...], ...]:
+        """The seeds that confirm, by the look that adds them.
+
+        Where the study may stop early, those that were planned come in two halves.
+        """
+        planned = self.confirm_replicates
+        halves = (planned // 2, planned) if self.stop_early and planned >= _HALVED else (planned,)
+        seeds, ends = self.seeds("confirm"), (0, *halves, *self.looks)
+        return tuple(seeds[start:end] for start, end in pairwise(ends))
 
 
 class WarmStart(BaseModel):
@@ -39,7 +74,7 @@ class WarmStart(BaseModel):
     interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
 
 
-class StudySpec(DataOptions):
+class StudySpec(Seeded, DataOptions):
     """One question about one data set.
 
     Two specs that are equal, on data of equal fingerprint, are the same study and have the same
@@ -166,33 +201,6 @@ class StudySpec(DataOptions):
     def data_options(self) -> dict[str, Any]:
         """How the data set is read: the options of `tuner.data.read`."""
         return {name: getattr(self, name) for name in DataOptions.model_fields}
-
-    @property
-    def space(self) -> LambdaSpace:
-        """The λs that may be tried."""
-        return LambdaSpace(maximum=self.max_lambda)
-
-    def seeds(self, phase: Literal["search", "confirm"]) -> tuple[int, ...]:
-        """Return the seeds of a phase's replicates, the same at every λ; of all looks together."""
-        stream, count = {
-            "search": (0, self.replicates),
-            "confirm": (1, (self.confirm_replicates, *self.looks)[-1]),
-        }[phase]
-        return tuple(
-            int(np.random.SeedSequence([self.seed, stream, r]).generate_state(1)[0])
-            for r in range(count)
-        )
-
-    @property
-    def confirmed_in_parts(self) -> tuple[tuple[int, ...], ...]:
-        """The seeds that confirm, by the look that adds them.
-
-        Where the study may stop early, those that were planned come in two halves.
-        """
-        planned = self.confirm_replicates
-        halves = (planned // 2, planned) if self.stop_early and planned >= _HALVED else (planned,)
-        seeds, ends = self.seeds("confirm"), (0, *halves, *self.looks)
-        return tuple(seeds[start:end] for start, end in pairwise(ends))
 
     def extended(self, seeds: int) -> "StudySpec":
         """Return the same question with confirming seeds added, so many in all.
