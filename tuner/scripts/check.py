@@ -18,7 +18,7 @@ from tuner.typing import Floats
 TRAININGS = 7
 SMALL, LARGE = 0.05, 4.0  # λ that hardly changes a training, and one that has to
 NOTHING = 1e-30  # λ whose share of any gradient is lost in rounding
-GAIN = 0.01  # that one wants to see
+GAIN, RELATIVE_GAIN = 0.01, 0.02  # that one wants to see: of a rate, and of what is none
 _REACH = 2 * (1.96 + 0.84) ** 2  # of two-sided tests at 5 % with a power of 80 %
 _PAIRED = 0.2  # correlation from which on it is worth speaking of pairs
 
@@ -277,15 +277,16 @@ def _pairing(zero: tuple[Reported, Reported], close: tuple[Reported, Reported]) 
     alone, paired = _seeds(name, zero, close, 0.0), _seeds(name, zero, close, correlation)
     rows = len(zero[0].scores[name])
     seen = f"(correlation {correlation:.2f} of {name} from seed to seed, λ = 0 and λ = {SMALL:g})"
+    gain = f"{_gain(zero[0].scores[name]):.2g}"
     if correlation > max(_PAIRED, 2 / np.sqrt(rows)):
         words = (
-            f"Shared seeds pair trainings {seen}: a gain of {GAIN:g} takes about {paired:,} seeds, "
+            f"Shared seeds pair trainings {seen}: a gain of {gain} takes about {paired:,} seeds, "
             f"where unrelated trainings take {alone:,}."
         )
         return Finding(check="pairing", status="good", words=words)
     half = _seeds(name, zero, close, 0.5)
     words = (
-        f"Shared seeds hardly pair trainings {seen}: a gain of {GAIN:g} takes about {alone:,} "
+        f"Shared seeds hardly pair trainings {seen}: a gain of {gain} takes about {alone:,} "
         f"seeds, {alone - half:,} more than with half of the noise in common. Let one seed give "
         "the same initial weights and batches, whatever λ."
     )
@@ -298,10 +299,17 @@ def _seeds(
     close: tuple[Reported, Reported],
     correlation: float,
 ) -> int:
-    """Return about how many seeds show a gain of `GAIN`, by the noise of two seeds at two λ."""
+    """Return about how many seeds show a gain, by the noise of two seeds at two λ."""
     means = [[float(each.scores[name].mean()) for each in pair] for pair in (zero, close)]
     variance = sum((one - two) ** 2 / 2 for one, two in means) / 2
-    return max(2, int(np.ceil(_REACH * variance * (1 - max(0.0, correlation)) / GAIN**2)))
+    gain = _gain(zero[0].scores[name])
+    return max(2, int(np.ceil(_REACH * variance * (1 - max(0.0, correlation)) / gain**2)))
+
+
+def _gain(scores: Floats) -> float:
+    """Return the gain that one wants to see in the mean of scores."""
+    is_rate = scores.min() >= 0 and scores.max() <= 1
+    return GAIN if is_rate else RELATIVE_GAIN * abs(float(scores.mean())) or GAIN
 
 
 def _by_row(reported: Reported) -> list[str]:

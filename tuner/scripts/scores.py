@@ -19,7 +19,7 @@ from tuner.errors import ScriptError
 from tuner.typing import Array, Floats
 
 FILE = "scores.npz"
-MAX_BYTES = 2**34  # of the unpacked file
+MAX_BYTES = 2**30  # of the file
 ROW_ID, TEST, ROWS = "row_id", "_test", "_rows"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,63}")
 _KINDS = {"c": "complex numbers", "U": "texts", "S": "bytes", "M": "dates", "m": "durations"}
@@ -101,17 +101,22 @@ def checked_rows(arrays: Mapping[str, Array], suffix: str = "") -> RowScores:
 def _arrays(path: Path, max_bytes: int) -> dict[str, Array]:
     """Read the file; a pipe or a device in its place would not end."""
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except FileNotFoundError:
         raise ScriptError(_nothing_words(path)) from None
     except OSError as error:
         raise ScriptError(f"{path} cannot be opened: {error.strerror}") from None
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ScriptError(f"{path} is no file. Write it with numpy.savez")
+    if status.st_size > max_bytes:
+        raise ScriptError(
+            f"{path} has {status.st_size:,} bytes, of {max_bytes:,} that are allowed. Save one "
+            "number per row, and nothing but scores"
+        )
     from tuner.data.formats.arrays.npz import read_npz  # a training that reports reads nothing
 
     try:
-        return read_npz(path, max_bytes=max_bytes)
+        return read_npz(path)
     except DataError as error:
         raise ScriptError(str(error).splitlines()[0].rstrip(".")) from None
 

@@ -76,7 +76,8 @@ class Log:
         self._file: IO[bytes] | None = None
         with suppress(OSError):
             self._file = Path(path).open("w+b")  # noqa: SIM115  # open as long as it runs
-        self._half, self._head, self._dropped = half, 0, 0
+        self._half, self._dropped = half, 0
+        self._head = 0 if self._file else half  # bytes of the beginning that are written
         self._end = bytearray()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._flushed = 0.0
@@ -94,13 +95,12 @@ class Log:
             self._flush()
 
     def tail(self) -> str:
-        """Return the last lines, of the end or, where all was kept, of the beginning."""
-        if self._end or self._file is None:
-            return self._end.decode(errors="replace")[-_TAIL_CHARACTERS:]
-        with suppress(OSError):
-            content = os.pread(self._file.fileno(), self._head, 0)
-            return content.decode(errors="replace")[-_TAIL_CHARACTERS:]
-        return ""
+        """Return the last that was printed."""
+        content = bytes(self._end)
+        if self._file is not None and not self._dropped:
+            with suppress(OSError):
+                content = os.pread(self._file.fileno(), self._head, 0) + content
+        return content.decode(errors="replace")[-_TAIL_CHARACTERS:]
 
     def _drop(self) -> None:
         excess = max(0, len(self._end) - self._half)
@@ -255,7 +255,7 @@ def main() -> None:
     try:
         training = Training(task)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        ending = Ending(code=None, error=getattr(error, "strerror", None) or str(error))
+        ending = Ending(code=None, error=str(error).partition("] ")[2] or str(error))
     else:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, training.stop)

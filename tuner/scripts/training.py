@@ -29,6 +29,7 @@ _LATE = supervisor.GRACE + supervisor.PATIENCE + 5  # seconds for a supervisor t
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*)(?:: (.*))?")
 _OF_LAUNCHERS = ("CalledProcessError", "ChildFailedError")
 _TRACEBACK = "Traceback (most recent call last):"
+_MOST_CURVES = 2**24  # characters
 _WORDS = 400  # characters of an exception that are told
 
 
@@ -64,6 +65,22 @@ def run_training(
             that says why and what to do.
     """
     folder = folder.absolute()
+    trial = _prepared(folder, strength, seed, confirming=confirming)
+    log, words = folder / "log.txt", _words(script, trial)
+    task = Task(words=words, folder=script.folder, log=str(log), timeout=timeout)
+    begin = time.monotonic()
+    try:
+        ending = _supervised(task, _environment(trial, environment or {}))
+        seconds = time.monotonic() - begin
+        _check_ending(ending, words[0], timeout, log)
+        return _reported(trial, seconds, max_bytes)
+    except ScriptError as error:
+        _end_orphans(trial.folder)
+        raise ScriptError(f"{script.name}: {error}") from None
+
+
+def _prepared(folder: Path, strength: float, seed: int, *, confirming: bool) -> Trial:
+    """Make a trial and its folders; what it writes is to one that is empty and nobody else's."""
     trial = Trial(
         strength=strength,
         seed=seed,
@@ -71,22 +88,11 @@ def run_training(
         folder=folder / "out",
         checkpoint=folder / "checkpoint",
     )
+    _end_orphans(trial.folder)
     shutil.rmtree(trial.folder, ignore_errors=True)
     for place in (trial.folder, trial.checkpoint):
         place.mkdir(parents=True, exist_ok=True)
-    log = folder / "log.txt"
-    words = _words(script, trial)
-    begin = time.monotonic()
-    ending = _supervised(
-        Task(words=words, folder=script.folder, log=str(log), timeout=timeout),
-        _environment(trial, environment or {}),
-    )
-    seconds = time.monotonic() - begin
-    try:
-        _check_ending(ending, words[0], timeout, log)
-        return _reported(trial, seconds, max_bytes)
-    except ScriptError as error:
-        raise ScriptError(f"{script.name}: {error}") from None
+    return trial
 
 
 def _words(script: Script, trial: Trial) -> tuple[str, ...]:
@@ -134,6 +140,15 @@ def _supervised(task: Task, environment: Mapping[str, str]) -> Ending:
             "it killed? Try again"
         )
     return Ending(**json.loads(told))
+
+
+def _end_orphans(folder: Path) -> None:
+    """End processes of a training whose supervisor was killed: they would write to its folder."""
+    mark = f"TUNER_OUT={folder}\0".encode()
+    for place in Path("/proc").glob("[0-9]*"):  # none where there is no /proc
+        with suppress(OSError):
+            if mark in (place / "environ").read_bytes() and place.name != str(os.getpid()):
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 def _check_ending(ending: Ending, command: str, timeout: float | None, log: Path) -> None:
@@ -212,9 +227,14 @@ def _reported(trial: Trial, seconds: float, max_bytes: int) -> Reported:
 
 
 def _curves(path: Path) -> dict[str, Floats]:
-    """Read what was told after epochs; NaN where one was not told. What cannot be read is left."""
-    epochs: list[dict[str, float]] = []
-    with suppress(OSError, ValueError):
-        epochs += map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    names = dict.fromkeys(name for epoch in epochs for name in epoch)
-    return {name: np.array([e.get(name, np.nan) for e in epochs], dtype=float) for name in names}
+    """Read what was told after epochs; NaN where one was not told. None if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            epochs = [json.loads(line) for line in file.read(_MOST_CURVES).splitlines()]
+        names = dict.fromkeys(name for epoch in epochs for name in epoch)
+        return {
+            name: np.array([epoch.get(name, np.nan) for epoch in epochs], dtype=float)
+            for name in names
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -7,14 +7,15 @@ import psutil
 import pytest
 
 from tuner.errors import ScriptError
-from tuner.scripts.reported import check_alike
+from tuner.scripts.reported import Reported, check_alike
+from tuner.scripts.scores import read_scores
 from tuner.scripts.script import Script
 from tuner.scripts.training import run_training
-
-pytestmark = pytest.mark.integration
+from tuner.scripts.trial import Trial
 
 HEAD = """
-import io, os, signal, subprocess, sys, time
+import os, pickle, signal, subprocess, sys, time
+from pathlib import Path
 import numpy as np
 OUT = os.environ.get("TUNER_OUT", "")
 SCORES = OUT + "/scores.npz"
@@ -22,9 +23,23 @@ GOOD = np.arange(8) % 2
 
 def train(trial):
 """
-# What the body of `train` is, and what is said of it.
-TOLD = {
+# What the body of `train` is, and what is said of how it ended.
+ENDINGS = {
     "pass": "it ended well and reported nothing: call trial.report",
+    "raise ValueError('λ is odd\\nvery')": r"raised ValueError: λ is odd \(hostile.py, line 10\)",
+    "sys.exit(3)": "it ended with exit code 3. What it printed is in .*log.txt",
+    "sys.exit('no data here')": "it ended with exit code 1",
+    "os.kill(os.getpid(), signal.SIGKILL)": r"it was killed \(SIGKILL\), .* more memory",
+    "os.kill(os.getpid(), signal.SIGSEGV)": "it was ended by the signal SIGSEGV",
+    "os._exit(0)": "it ended well and reported nothing",
+    "import shutil; shutil.rmtree(OUT)": "its folder .* is gone",
+    "trial.report(acc=GOOD); import absent_module": "ModuleNotFoundError: No module named 'absent_",
+    "print(trial.confirmed)": "AttributeError: 'Trial' object has no attribute 'confirmed'",
+    "time.sleep(600)": "it was ended after 2 s, its time",
+    "signal.signal(15, signal.SIG_IGN); time.sleep(600)": "it was ended after 2 s",
+}
+# The same of what it reported.
+SCORES = {
     "np.savez(OUT + '/score.npz', acc=GOOD)": r"there is 'score.npz' in .*: call trial.report",
     "trial.report(acc=[.5, np.nan, 1.])": r"'acc' is not finite in 1 row \(first: row 1",
     "trial.report(acc=[.5, np.inf, 1.])": "if the training diverged, let it raise an error",
@@ -38,38 +53,21 @@ TOLD = {
     "trial.report(acc=GOOD, row_id=np.ones(8))": "'row_id' is float64 .* One whole number or text",
     "trial.report(acc=['right', 'wrong'])": "array 'acc' holds texts. Save numbers",
     "np.savez(SCORES, acc=np.array([1, None]))": "nothing is ever unpickled",
-    "import pickle; pickle.dump({'acc': 1}, open(SCORES, 'wb'))": "is a pickle, and nothing is",
+    "Path(SCORES).write_bytes(pickle.dumps({'acc': 1}))": "is a pickle, and nothing is",
     "np.savez(SCORES, acc=GOOD); os.truncate(SCORES, 90)": "It is damaged or was cut short",
     "open(SCORES, 'w').close()": r"is empty \(0 bytes\)",
+    "Path(SCORES).touch(); os.truncate(SCORES, 2**31)": "has 2,147,483,648 bytes, of 1,073",
     "np.savez(SCORES)": "it holds no target: save one score per row",
     "trial.report(acc=[])": "array 'acc' is empty",
     "trial.report(**{'my acc/top 1': GOOD})": "'my acc/top 1' is no name of a target",
     "trial.report(acc=GOOD); trial.report_test(acc=GOOD)": "only where `trial.confirming` is true",
     "np.savez(SCORES, acc=GOOD, acc_test=GOOD)": "where TUNER_CONFIRMING is 1",
     "os.mkfifo(SCORES)": "scores.npz is no file",
-    "raise ValueError('λ is odd\\nvery')": r"it raised ValueError: λ is odd \(hostile.py, line 9\)",
-    "sys.exit(3)": "it ended with exit code 3. What it printed is in .*log.txt",
-    "sys.exit('no data here')": "it ended with exit code 1",
-    "os.kill(os.getpid(), signal.SIGKILL)": r"it was killed \(SIGKILL\), .* more memory",
-    "os.kill(os.getpid(), signal.SIGSEGV)": "it was ended by the signal SIGSEGV",
-    "os._exit(0)": "it ended well and reported nothing",
-    "import shutil; shutil.rmtree(OUT)": "its folder .* is gone",
-    "trial.report(acc=GOOD); import absent_module": "ModuleNotFoundError: No module named 'absent_",
-    "print(trial.confirmed)": "AttributeError: 'Trial' object has no attribute 'confirmed'",
     "trial.report(acc=GOOD, row_id=range(8)); trial.report(f1=GOOD)": "come with other row_id",
     "trial.save('nowhere')": "there is no folder nowhere: save the model in it first",
-    "time.sleep(600)": "it was ended after 2 s, its time",
-    "signal.signal(15, signal.SIG_IGN); time.sleep(600)": "it was ended after 2 s",
 }
 # What looks bad and is not.
-FINE = (
-    "trial.report(acc=GOOD == 1)",
-    "trial.report(acc=GOOD.astype('float32'))",
-    "trial.report(acc=list(GOOD))",
-    "np.savez_compressed(SCORES, acc=GOOD)",
-    "trial.report(acc=1 - GOOD); trial.report(acc=GOOD)",
-    "trial.report(acc=GOOD[::-1], row_id=range(7, -1, -1))",
-    "np.savez(SCORES, acc=GOOD[::-1], row_id=list('hgfedcba'))",
+FINE_ENDINGS = (
     "trial.report(acc=GOOD); subprocess.Popen(['sleep', '600'])",
     "trial.report(acc=GOOD); subprocess.Popen(['sleep', '600'], start_new_session=True)",
     "trial.report(acc=GOOD); os.fork() or os.setsid() or os.fork() or time.sleep(600)",
@@ -79,6 +77,15 @@ FINE = (
     "os.write(1, b'x' * 50_000_000); trial.report(acc=GOOD)",
     "import atexit; atexit.register(trial.report, acc=GOOD)",
     "trial.report(acc=GOOD); sys.exit(0)",
+)
+FINE_SCORES = (
+    "trial.report(acc=GOOD == 1)",
+    "trial.report(acc=GOOD.astype('float32'))",
+    "trial.report(acc=list(GOOD))",
+    "np.savez_compressed(SCORES, acc=GOOD)",
+    "trial.report(acc=1 - GOOD); trial.report(acc=GOOD)",
+    "trial.report(acc=GOOD[::-1], row_id=range(7, -1, -1))",
+    "np.savez(SCORES, acc=GOOD[::-1], row_id=list('hgfedcba'))",
 )
 
 
@@ -111,23 +118,48 @@ def left(folder):
     return found
 
 
-@pytest.mark.parametrize("body", TOLD)
-def test_what_is_wrong_is_told_in_a_sentence(tmp_path, body):
+@pytest.mark.integration
+@pytest.mark.parametrize("body", ENDINGS)
+def test_how_a_training_went_wrong_is_told_in_a_sentence(tmp_path, body):
     begin = time.monotonic()
     timeout = 2 if "600" in body else 60
-    with pytest.raises(ScriptError, match=rf"(?si)^hostile:train: .*{TOLD[body]}") as raised:
+    with pytest.raises(ScriptError, match=rf"(?si)^hostile:train: .*{ENDINGS[body]}") as raised:
         trained(tmp_path, body, timeout=timeout)
     assert "\n" not in str(raised.value)
     assert time.monotonic() - begin < 30
 
 
-@pytest.mark.parametrize("body", FINE)
+@pytest.mark.parametrize("body", SCORES)
+def test_what_is_wrong_with_scores_is_told_in_a_sentence(tmp_path, monkeypatch, body):
+    with pytest.raises(ScriptError, match=f"(?si){SCORES[body]}") as raised:
+        scores_of(tmp_path, monkeypatch, body)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("body", FINE_SCORES)
+def test_scores_of_any_kind_work(tmp_path, monkeypatch, body):
+    assert np.array_equal(scores_of(tmp_path, monkeypatch, body).scores["acc"], np.arange(8) % 2)
+
+
+def scores_of(folder, monkeypatch, body, *, seed=1, confirming=False):
+    """What is read of a training that runs in this process."""
+    trial = Trial(strength=0.1, seed=seed, confirming=confirming, folder=folder)
+    monkeypatch.setenv("TUNER_OUT", str(folder))
+    names = {}
+    exec(HEAD + f"    {body}\n", names)
+    names["train"](trial)
+    return read_scores(folder, confirming=confirming)[0]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("body", FINE_ENDINGS)
 def test_what_is_unusual_works(tmp_path, body):
     reported = trained(tmp_path, body, timeout=60)
     assert np.array_equal(reported.scores["acc"], np.arange(8) % 2)
     assert (tmp_path / "0.1-1" / "log.txt").stat().st_size < 3 * 2**20
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("module", "words"),
     [
@@ -146,6 +178,7 @@ def test_a_function_that_cannot_be_called_is_named(tmp_path, module, words):
         run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path / "0")
 
 
+@pytest.mark.integration
 def test_a_module_that_is_lost_before_the_training_is_named(tmp_path):
     (tmp_path / "lost.py").write_text("def train(trial): pass")
     script = Script.of_function("lost:train", tmp_path)
@@ -154,6 +187,7 @@ def test_a_module_that_is_lost_before_the_training_is_named(tmp_path):
         run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path / "0")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -199,9 +233,9 @@ def test_a_command_that_cannot_be_run_is_named(tmp_path, words, told):
         ),
     ],
 )
-def test_a_confirmation_without_its_test_rows_is_named(tmp_path, body, words):
+def test_a_confirmation_without_its_test_rows_is_named(tmp_path, monkeypatch, body, words):
     with pytest.raises(ScriptError, match=words):
-        trained(tmp_path, body, confirming=True, timeout=60)
+        scores_of(tmp_path, monkeypatch, body, confirming=True)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +257,14 @@ def test_a_confirmation_without_its_test_rows_is_named(tmp_path, body, words):
         ),
     ],
 )
-def test_trainings_that_cannot_be_compared_are_named(tmp_path, body, words):
-    first, second = (trained(tmp_path, body, seed=seed, timeout=60) for seed in (1, 2))
+def test_trainings_that_cannot_be_compared_are_named(tmp_path, monkeypatch, body, words):
+    trainings = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        rows = scores_of(folder, monkeypatch, body, seed=seed)
+        trainings.append(Reported(**vars(rows)))
+    first, second = trainings
     with pytest.raises(ScriptError, match=words):
         check_alike(first, second)
     check_alike(first, first)

@@ -99,6 +99,16 @@ run_training(script, strength=0, seed=1, confirming=False, folder=Path({str(tmp_
     wait_until(lambda: not left(str(tmp_path)))
 
 
+def test_nothing_is_left_of_a_training_whose_supervisor_is_killed(tmp_path):
+    lonely = "trial.report(acc=[0, 1]); subprocess.Popen(['sleep', '600'], start_new_session=True)"
+    code = f"import os, subprocess\ndef train(trial): {lonely}; os.kill(os.getppid(), 9); input()"
+    (tmp_path / "killer.py").write_text(code)
+    script = Script.of_function("killer:train", tmp_path)
+    with pytest.raises(ScriptError, match=r"killer:train: the process that watches .* Try"):
+        run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
+    wait_until(lambda: not left(str(tmp_path)))
+
+
 def wait_until(condition):
     deadline = time.monotonic() + 60
     while not condition():
@@ -118,6 +128,21 @@ def test_the_beginning_and_the_end_of_what_is_printed_are_kept(tmp_path):
     kept = log.count("x") - "bytes left out".count("x")
     assert f"[tuner: {9_000_000 - kept:,} bytes left out]" in log
     assert 2 * 2**20 <= len(log) < 2.01 * 2**20
+
+
+@pytest.mark.parametrize("line", ["3", "[1]", '{"loss": "high"}', "{", '{"loss": 1}\\x00'])
+def test_curves_that_cannot_be_read_are_left(tmp_path, line):
+    code = f"print(open(r'{tmp_path}/out/epochs.jsonl', 'w').write('{line}'))"
+    words = ("-c", f"{code}; import tuner; tuner.report(acc=[0, 1])", "{strength}", "{seed}")
+    script = Script.of_command((sys.executable, *words), tmp_path)
+    reported = run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
+    assert reported.curves == {}
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path):
+    script = Script.of_command(("true", "{strength}", "{seed}"), tmp_path / "gone")
+    with pytest.raises(ScriptError, match=r"'true' cannot be started .*No such file .*/gone'"):
+        run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
 
 
 def test_the_exception_of_a_launcher_is_not_the_one_that_is_told():
