@@ -132,7 +132,6 @@ def run_study(
             study=study,
             settings=settings,
             store=store,
-            weights=WeightStore(database, settings.weights),
             lease=lease,
             finished=finished,
             spent=row.wall_seconds,
@@ -196,17 +195,16 @@ class Orchestrator(Driver[StudyResult]):
 
     Attributes:
         study: What is asked.
-        weights: Where the weights of confirmations are kept.
         train: What a worker does instead of training, for tests.
     """
 
     study: Study
-    weights: WeightStore
     train: "Train | None" = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         study = self.study
+        self._weights = WeightStore(self.store.database, self.settings.weights)
         self._tracker = StudyTracker(
             study,
             self.store,
@@ -228,7 +226,7 @@ class Orchestrator(Driver[StudyResult]):
 
     def run(self, workers: int) -> StudyResult:
         """Work on the study to its end, with so many trials at a time."""
-        self.weights.sweep(self.study.id)
+        self._weights.sweep(self.study.id)
         return super().run(workers)
 
     def _is_complete(self) -> bool:
@@ -271,7 +269,7 @@ class Orchestrator(Driver[StudyResult]):
         return opening if self._workers <= len(opening) else []
 
     def _kept(self, trial: FinishedTrial) -> FinishedTrial:
-        return self.weights.keep(self.study.id, trial)
+        return self._weights.keep(self.study.id, trial)
 
     def _noted(self, trial: FinishedTrial) -> None:
         self._steps += 0 if trial.outcome is None else trial.outcome.steps

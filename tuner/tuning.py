@@ -30,6 +30,7 @@ from tuner.tracking.tracker import StudyTracker
 
 if TYPE_CHECKING:
     from tuner.execution.worker import Job, Resources
+    from tuner.storage.tables import StudyRow
 
 
 def tune(
@@ -96,13 +97,7 @@ def tune_study(
     check_gpus(study.spec, settings)
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
-        row = store.open(
-            study.id,
-            name=study.name,
-            fingerprint=study.script.digest,
-            spec=ScriptContent(study).spec,
-            shorter=study.shorter,
-        )
+        row = _opened(study, store)
         if row.result is not None and row.result["mlflow"] is not None:
             return ScriptResult.model_validate(row.result)
         if row.result is None:
@@ -119,6 +114,17 @@ def tune_study(
             timeout=timeout,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec))
+
+
+def _opened(study: ScriptStudy, store: StudyStore) -> "StudyRow":
+    """Return the study, written down first if it is new."""
+    return store.open(
+        study.id,
+        name=study.name,
+        fingerprint=study.script.digest,
+        spec=ScriptContent(study).spec,
+        shorter=study.shorter,
+    )
 
 
 def longer(study_id: str, seeds: int | None, settings: Settings) -> ScriptStudy | None:
