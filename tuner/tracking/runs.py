@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tuner.report.note import failure_note, interrupted_note, running_note
 from tuner.storage.studies import RecordedTrial, StudyStore
-from tuner.study.trial import OF_THE_MACHINE, TrialRequest
+from tuner.study.trial import TrialRequest
 from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, pages
 from tuner.tracking.content.encoders import environment_tags
 from tuner.tracking.content.shown import RunContent
@@ -171,14 +171,14 @@ class RunMirror:
         return next((run for run in runs if "mlflow.parentRunId" not in run.data.tags), None)
 
     def _existing_children(self, run_id: str) -> dict[tuple[str, int], str]:
-        """Return the runs of trials, but for those that the machine failed: it tries again."""
+        """Return the runs of trials, but for those that failed and are tried again."""
         query = f"tags.`mlflow.parentRunId` = '{run_id}'"
         search = self._client.search_runs
         return {
             (run.data.tags[TAG_PHASE], int(run.data.tags[TAG_NUMBER])): run.info.run_id
             for run in pages(search, experiment_ids=[self.experiment_id], filter_string=query)
             if TAG_PHASE in run.data.tags and TAG_NUMBER in run.data.tags
-            if not run.data.tags.get(_REASON, "").startswith(OF_THE_MACHINE)
+            if not self._content.is_tried_again(run.data.tags.get(_REASON, ""))
         }
 
     def _describe(self, run_id: str) -> None:

@@ -1,5 +1,7 @@
 """Answers about training code: those of the built-in pipeline on the same numbers."""
 
+import html
+
 import numpy as np
 import pytest
 
@@ -222,3 +224,11 @@ def test_seeds_that_are_added_go_on_from_those_there_are():
     assert {(t.request.phase, t.request.number, t.request.seeds) for t in first} <= trained
     assert len(finished) == len(first) + 2 * 6
     assert "Looked at 2 times, with 3, 9 seeds" in result.answer.evidence
+
+
+def test_a_notebook_shows_the_sentence_and_a_line_for_each_target():
+    result, _ = answer(ScriptSpec(), reporting(CURVES["helps"]))
+    page = result._repr_html_()
+    assert html.escape(result.headline) in page
+    assert page.count("<tr>") == 2
+    assert f"<td>{result.answer.verdict}</td>" in page

@@ -1,5 +1,6 @@
 """The answer of a study of training code: one JSON object, for the command and Python alike."""
 
+import html
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -118,9 +119,33 @@ class ScriptResult(_Part):
         """The main target's gain over λ = 0 on test rows, and its 95 % interval."""
         return self.answer.tested
 
+    def _repr_html_(self) -> str:
+        """Show it in a notebook: the sentence, and a line for each target."""
+        words = html.escape(self.headline)
+        heads = ("", "λ*", "95 % interval", "verdict", "gain on test rows", "95 % interval")
+        row = "".join(f"<th>{head}</th>" for head in heads)
+        rows = "".join(_html_row(target, answer) for target, answer in self.targets.items())
+        return (
+            f"<div><p><strong>{words}</strong></p>"
+            f"<table><thead><tr>{row}</tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+
     @property
     def missing(self) -> tuple[str, ...]:
         """What could not be shown of a study that is done, and why; empty if all was."""
         if self.mlflow is None:
             return (self.unpublished or "MLflow could not be reached",)
         return ()
+
+
+def _html_row(target: Target, answer: ScriptAnswer) -> str:
+    gain, interval = answer.tested
+    cells = (
+        f"{answer.strength:.3g}",
+        "[{:.3g}, {:.3g}]".format(*answer.interval),
+        answer.verdict,
+        "–" if gain is None else f"{gain:+.4g}",
+        "–" if interval is None else "[{:+.4g}, {:+.4g}]".format(*interval),
+    )
+    inside = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f"<tr><th>{html.escape(target)}</th>{inside}</tr>"

@@ -20,7 +20,7 @@ from tuner.report.note import experiment_note, result_note
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS, Scorer
 from tuner.study.study import Study
-from tuner.study.trial import TrialRequest
+from tuner.study.trial import OF_THE_MACHINE, TrialRequest
 from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, Point
 
 _POINTS_A_CURVE = 40
@@ -264,6 +264,10 @@ class EncoderContent:
     def inputs(self) -> list[Any]:
         """The data set, as MLflow has it."""
         return [_dataset_input(self.study)]
+
+    def is_tried_again(self, reason: str) -> bool:
+        """Whether the machine failed, not the training."""
+        return reason.startswith(OF_THE_MACHINE)
 
     def trial_name(self, request: TrialRequest) -> str:
         """Name of a trial's run."""

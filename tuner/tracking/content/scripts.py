@@ -85,6 +85,10 @@ class ScriptContent:
         """There are none: the code reads its data itself."""
         return []
 
+    def is_tried_again(self, reason: str) -> bool:
+        """Whether it failed: for whatever reason."""
+        return bool(reason)
+
     def trial_name(self, request: TrialRequest) -> str:
         """Name of a training's run."""
         return f"λ = {request.strength:.3g} ({request.phase}, seed {request.seeds[0]})"

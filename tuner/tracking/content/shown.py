@@ -51,6 +51,9 @@ class RunContent(Protocol):
     def inputs(self) -> list[Any]:
         """Data sets of the study's run, as MLflow has them."""
 
+    def is_tried_again(self, reason: str) -> bool:
+        """Whether a trial is, that failed for that reason: empty if it did not fail."""
+
     def trial_name(self, request: TrialRequest) -> str:
         """Name of a trial's run."""
 
