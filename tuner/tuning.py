@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.analysis.gains.needs import deciding_seeds
 from tuner.analysis.scripts import conclude_script
 from tuner.driver import Driver
-from tuner.errors import StudyFailedError, TrackingError
+from tuner.errors import SpecError, StudyFailedError, TrackingError
 from tuner.execution.cluster import default_workers
 from tuner.orchestrator import check_gpus
 from tuner.scripts.script import Script
@@ -100,6 +101,7 @@ def tune_study(
             name=study.name,
             fingerprint=study.script.digest,
             spec=ScriptContent(study).spec,
+            shorter=study.shorter,
         )
         if row.result is not None and row.result["mlflow"] is not None:
             return ScriptResult.model_validate(row.result)
@@ -117,6 +119,47 @@ def tune_study(
             timeout=timeout,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec))
+
+
+def longer(study_id: str, seeds: int | None, settings: Settings) -> ScriptStudy | None:
+    """Return the study of training code that adds confirming seeds to another.
+
+    It begins with all that the other has trained.
+
+    Args:
+        study_id: The other, which has its answer.
+        seeds: How many there are to be in all; None for as many as would decide it.
+        settings: Where things are kept.
+
+    Returns:
+        None if there is no such study, or it is not of training code.
+
+    Raises:
+        SpecError: If it has no answer or is of other code, it has as many seeds, or more of them
+            would not decide it.
+    """
+    with Database(settings.store_url) as database:
+        row = StudyStore(database).find(study_id)
+    if row is None or "script" not in row.spec:
+        return None
+    if row.result is None:
+        raise SpecError(f"study {study_id}: it has no answer yet in the store ({settings.home})")
+    result = ScriptResult.model_validate(row.result)
+    options = {name: value for name, value in row.spec.items() if name != "script"}
+    spec = ScriptSpec.model_validate(options)
+    spec = spec.extended(deciding_seeds(result) if seeds is None else seeds)
+    then = Script.model_validate(row.spec["script"])
+    folder = Path(then.folder)
+    if then.function is not None:
+        now = Script.of_function(then.function, folder)
+    else:
+        now = Script.of_command(then.command or (), folder)
+    if now.digest != then.digest:
+        raise SpecError(
+            f"study {study_id}: the code of {then.name} is no longer what it was about: bring back "
+            "what it was"
+        )
+    return ScriptStudy.of(spec, now)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -23,6 +23,7 @@ from tuner.storage.studies import StudyStore
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.trial import FinishedTrial, TrialRequest
+from tuner.tracking.content.scripts import ScriptContent
 
 pytestmark = pytest.mark.integration
 OPTIONS = ("--trials", "4", "--batch", "2", "--seed", "5")
@@ -101,7 +102,8 @@ def killed(home) -> set[tuple]:
     request = TrialRequest(phase="search", number=0, strength=0.0, seeds=SPEC.seeds("search")[:1])
     with Database(f"sqlite:///{home / 'studies.db'}") as database:
         store = StudyStore(database)
-        store.open(study.id, name=study.name, fingerprint="", spec={})
+        spec = ScriptContent(study).spec
+        store.open(study.id, name=study.name, fingerprint=study.script.digest, spec=spec)
         store.record(study.id, FinishedTrial(request=request, outcome=None, reason="no data"))
     words = tune(home, "--workers", "1", "--json")
     process = subprocess.Popen(words, start_new_session=True, **surroundings(home))
@@ -139,6 +141,11 @@ def test_it_is_listed_shown_reported_and_tracked(home, tuned):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def refused(*words):
+        done = subprocess.run([sys.executable, "-m", "tuner", *words], **surroundings(home))
+        assert done.returncode == 2
+        return " ".join(done.stderr.split())
+
     study = tuned["study"]
     assert tuned["headline"] in said("result", study)
     assert json.loads(said("list", "--json"))["verdict"] == tuned["targets"]["acc"]["verdict"]
@@ -155,9 +162,22 @@ def test_it_is_listed_shown_reported_and_tracked(home, tuned):
     assert metrics["answer/gain"] == tuned["targets"]["acc"]["test"]["gain"]
     logs = list((home / "trainings" / study).rglob("log.txt"))
     assert len(logs) == tuned["cost"]["trainings"]
+    assert "has 3 confirming seeds already" in refused("extend", study, "--seeds", "3")
+    assert "is of training code" in refused("publish", study)
     again = subprocess.run(tune(home, "--json"), **surroundings(home))
     assert "answered before" in again.stderr
     assert json.loads(again.stdout) == tuned
+
+
+@pytest.mark.system
+def test_seeds_are_added_to_it(home, tuned):
+    words = [sys.executable, "-m", "tuner", "extend", tuned["study"], "--seeds", "4", "--json"]
+    before = trainings_in(home)
+    done = subprocess.run(words, **surroundings(home), timeout=200)
+    assert done.returncode == 0, done.stderr
+    expected, _ = answer(SPEC.extended(4), report)
+    assert json.loads(done.stdout)["targets"] == json.loads(expected.model_dump_json())["targets"]
+    assert len(trainings_in(home)) == 2 * len(before) + 2  # copied, and one at each λ
 
 
 def test_the_function_of_the_page_is_tuned_as_it_stands(tmp_path):
@@ -177,4 +197,4 @@ def test_the_function_of_the_page_is_tuned_as_it_stands(tmp_path):
     result, finished = answer(ScriptSpec(trials=3, confirm_replicates=2), trained)
     assert len(finished) == 3 * 2 + 2 * 2
     assert result.main == "acc"
-    assert result.answer.rows == 1000
+    assert result.answer.rows == 500

@@ -297,6 +297,7 @@ def where_logs_are(result: ScriptResult, settings: Settings) -> None:
     if result.saved is not None:
         _out.print(f"saved    {result.saved}", soft_wrap=True)
     _out.print("runs     tuner ui")
+    _how_to_decide(result)
 
 
 def _where_next(result: StudyResult, settings: Settings) -> None:
@@ -311,6 +312,10 @@ def _where_next(result: StudyResult, settings: Settings) -> None:
         if model is not None:
             _out.print(f"model    models:/{model.name}/{model.version}", soft_wrap=True)
     _out.print("runs     tuner ui")
+    _how_to_decide(result)
+
+
+def _how_to_decide(result: StudyResult | ScriptResult) -> None:
     with suppress(SpecError):  # decided, or not to be decided so
         seeds = deciding_seeds(result)
         _out.print(f"decide   tuner extend {result.study}  adds seeds until there are {seeds:,}")

@@ -26,6 +26,7 @@ from tuner.settings import Settings
 
 if TYPE_CHECKING:
     from tuner.study.result import StudyResult
+    from tuner.study.scripts.result import ScriptResult
 
 
 Code = Annotated[
@@ -111,13 +112,21 @@ def extend(
     settings = Settings()
     try:
         from tuner.cli import console
+        from tuner.tuning import longer
 
         with _output_for_the_answer():
-            result = console.extend(study, seeds, settings, workers, source=data)
+            tuned = longer(study, seeds, settings)
+            if tuned is None:
+                result = console.extend(study, seeds, settings, workers, source=data)
+            else:
+                told = console.tune(tuned, settings, workers, timeout=None)
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
         raise
-    _show(result, settings, as_json=as_json)
+    if tuned is None:
+        _show(result, settings, as_json=as_json)
+    else:
+        _show_script(told, settings, as_json=as_json)
 
 
 @study_options()
@@ -186,15 +195,7 @@ def tune(
     except KeyboardInterrupt:
         typer.echo("Interrupted. The same command goes on from what is finished.", err=True)
         raise
-    if as_json:
-        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
-    else:
-        console.show_script(result)
-        console.where_logs_are(result, settings)
-    for reason in result.missing:
-        typer.echo(f"Missing: {reason}", err=True)
-        typer.echo("The answer stands. The same command tries again.", err=True)
-        raise typer.Exit(1)
+    _show_script(result, settings, as_json=as_json)
 
 
 def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
@@ -209,6 +210,21 @@ def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
         for reason in result.missing:
             typer.echo(f"Missing: {reason}", err=True)
         typer.echo(f"The answer stands. tuner publish {result.study}  tries again.", err=True)
+        raise typer.Exit(1)
+
+
+def _show_script(result: "ScriptResult", settings: Settings, *, as_json: bool) -> None:
+    """Print an answer about training code, and last what is missing of it."""
+    if as_json:
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+    else:
+        from tuner.cli import console
+
+        console.show_script(result)
+        console.where_logs_are(result, settings)
+    for reason in result.missing:
+        typer.echo(f"Missing: {reason}", err=True)
+        typer.echo("The answer stands. The same command tries again.", err=True)
         raise typer.Exit(1)
 
 

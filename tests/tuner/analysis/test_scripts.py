@@ -208,3 +208,17 @@ def test_a_training_is_stored_and_read_as_it_was():
     assert np.array_equal(again.curves["validation_loss"], [[2.0, 1.0]])
     assert again.environment == outcome.environment
     assert train(finished[0].request, report).outcome.predictions.keys() == {"acc"}
+
+
+def test_seeds_that_are_added_go_on_from_those_there_are():
+    report = reporting(CURVES["nothing"], noise=0.01)
+    spec = ScriptSpec(trials=4, confirm_replicates=3)
+    longer = spec.extended(9)
+    (shorter,) = longer.shorter
+    assert shorter == spec
+    _, first = answer(spec, report)
+    result, finished = answer(longer, report, workers=2)
+    trained = {(t.request.phase, t.request.number, t.request.seeds) for t in finished}
+    assert {(t.request.phase, t.request.number, t.request.seeds) for t in first} <= trained
+    assert len(finished) == len(first) + 2 * 6
+    assert "Looked at 2 times, with 3, 9 seeds" in result.answer.evidence

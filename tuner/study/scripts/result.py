@@ -109,6 +109,11 @@ class ScriptResult(_Part):
         return self.targets[self.main]
 
     @property
+    def answers(self) -> dict[Target, ScriptAnswer]:
+        """The answer for each target, the main one last."""
+        return {target: self.targets[target] for target in reversed(self.targets)}
+
+    @property
     def tested(self) -> tuple[float | None, Interval | None]:
         """The main target's gain over λ = 0 on test rows, and its 95 % interval."""
         return self.answer.tested

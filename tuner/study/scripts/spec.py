@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tuner.scripts.script import Script
-from tuner.study.spec import Sampler, Seeded, WarmStart
+from tuner.study.spec import MOST_SEEDS, Sampler, Seeded, WarmStart
 
 Direction = Literal["maximize", "minimize"]
 
@@ -55,7 +55,7 @@ class TargetSpec(BaseModel):
         return cls(name=target.name, direction=told or target.direction, parts=parts)
 
 
-class ScriptSpec(Seeded, BaseModel):
+class ScriptSpec(Seeded):
     """One question about one piece of training code.
 
     The defaults are for trainings that take hours. Two specs that are equal, of code of equal
@@ -63,7 +63,6 @@ class ScriptSpec(Seeded, BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    looks: ClassVar[tuple[int, ...]] = ()
     warm_start: ClassVar[WarmStart | None] = None
 
     name: Annotated[
@@ -97,6 +96,14 @@ class ScriptSpec(Seeded, BaseModel):
             "the λ chosen",
         ),
     ] = 3
+    looks: Annotated[
+        tuple[Annotated[int, Field(le=MOST_SEEDS)], ...],
+        Field(
+            description="confirming seeds in all at each later look at the answer, ascending: "
+            "what tuner extend adds",
+            exclude_if=lambda looks: not looks,
+        ),
+    ] = ()
     stop_early: Annotated[
         bool,
         Field(

@@ -46,6 +46,11 @@ class ScriptStudy:
         """Name of the study: the spec's, or else the script's, of a long command its beginning."""
         return self.spec.name or shorten(self.script.name, _LONGEST, placeholder=" …")
 
+    @property
+    def shorter(self) -> tuple[str, ...]:
+        """Identifiers of the studies that this one adds seeds to, the last first."""
+        return tuple(spec.study_id(self.script) for spec in self.spec.shorter)
+
     def named(self, outcome: TrainingOutcome) -> "ScriptStudy":
         """Return this study with the targets that its first training reports, if none were named.
 

@@ -7,6 +7,7 @@ seed. What searches and decides asks for all seeds of a λ together, and sees th
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 
@@ -34,9 +35,11 @@ def split(request: TrialRequest) -> list[TrialRequest]:
 def outcome_of(reported: Reported, request: TrialRequest) -> TrainingOutcome:
     """Write down what a training reported, as of one replicate."""
     is_confirmed = reported.test_scores is not None
-    environment = {ROWS: _which(reported.scores, reported.row_ids)}
+    environment = {ROWS: _which(reported.scores, reported.row_ids, reported.counts)}
     if reported.test_scores is not None:
-        environment[TEST_ROWS] = _which(reported.test_scores, reported.test_row_ids)
+        environment[TEST_ROWS] = _which(
+            reported.test_scores, reported.test_row_ids, reported.test_counts
+        )
     if reported.saved is not None:
         environment[SAVED] = str(reported.saved)
     return TrainingOutcome(
@@ -160,24 +163,15 @@ def _fault(trial: FinishedTrial, first: FinishedTrial) -> str | None:
 
 
 def _together(outcomes: Sequence[TrainingOutcome | None]) -> TrainingOutcome:
-    known = [outcome for outcome in outcomes if outcome is not None]
-    names = [name for name in known[0].curves if all(name in o.curves for o in known)]
-    epochs = max((len(o.curves[name][0]) for o in known for name in names), default=0)
-    whole, *rest = (
-        replace(o, curves={name: _padded(o.curves[name], epochs) for name in names}) for o in known
-    )
-    for other in rest:
-        whole = joined(whole, other)
+    """Join trainings; what they told of their epochs, which may be as many each, stays theirs."""
+    known = [replace(outcome, curves={}) for outcome in outcomes if outcome is not None]
+    whole = reduce(joined, known)
     return replace(whole, seconds=sum(outcome.seconds for outcome in known))
 
 
-def _padded(curve: Array, epochs: int) -> Array:
-    return np.pad(curve, ((0, 0), (0, epochs - curve.shape[1])), constant_values=np.nan)
-
-
-def _which(scores: dict[str, Floats], ids: Array | None) -> str:
+def _which(scores: dict[str, Floats], ids: Array | None, counts: dict[str, int]) -> str:
     """Name the rows that were scored: how many, and which if they have ids."""
-    count = max(len(rows) for rows in scores.values())
+    count = max(counts.get(name, len(rows)) for name, rows in scores.items())
     if ids is None:
         return f"{count:,} rows"
     written = "\n".join(map(str, ids.tolist()))
