@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner.cli.options import AsJson
+from tuner.cli.run import Code, Timeout
 from tuner.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,19 +25,10 @@ _MARKS = {
 
 
 def check(
-    script: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODULE:FUNCTION | -- COMMAND…",
-            help="A function of a trial, or a command with {strength}, {seed} and {out} in it.",
-            show_default=False,
-        ),
-    ],
+    script: Code,
     seed: Annotated[int, typer.Option(help="One seed that is tried; the next is the other.")] = 0,
     max_lambda: Annotated[float, typer.Option(min=1e-3, help="The largest λ of the study.")] = 4.0,
-    timeout: Annotated[
-        float | None, typer.Option(min=0.1, help="Seconds for each training.", show_default="none")
-    ] = None,
+    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a training of your own at a few λ, before a study of it is paid for.

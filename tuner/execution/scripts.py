@@ -35,7 +35,7 @@ class RunScript:
         """Nothing is left."""
 
     def _train(self, request: TrialRequest) -> TrainingOutcome:
-        run = partial(run_training, self.script, timeout=self.timeout)
+        run = partial(run_training, self.script, timeout=self.timeout, resume=True)
         (seed,) = request.seeds
         reported = run(
             strength=request.strength,

@@ -38,6 +38,8 @@ class Task:
         log: The file for what it prints.
         timeout: Seconds; None for ever.
         half_log: Bytes that are kept of the beginning of the log, and of its end.
+        mark: A file that is written if it ends well.
+        identity: What is run, in one line: the first of that file; the other is its seconds.
     """
 
     words: tuple[str, ...]
@@ -45,6 +47,8 @@ class Task:
     log: str
     timeout: float | None = None
     half_log: int = HALF_LOG_BYTES
+    mark: str = ""
+    identity: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +60,14 @@ class Ending:
         error: Why it could not be started.
         timed_out: Whether it was ended for its time.
         tail: The last of what it printed.
+        seconds: How long it took.
     """
 
     code: int | None
     error: str = ""
     timed_out: bool = False
     tail: str = ""
+    seconds: float = 0.0
 
 
 class Log:
@@ -148,7 +154,8 @@ class Training:
 
     def run(self, timeout: float | None) -> Ending:
         """Follow it to its end, and end what it left behind."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        begin = time.monotonic()
+        deadline = None if timeout is None else begin + timeout
         timed_out = False
         while self._process.poll() is None and self._wanted and not timed_out:
             self._follow()
@@ -157,7 +164,12 @@ class Training:
         while self._drain():
             pass
         self._log.write(b"", final=True)
-        return Ending(code=self._process.returncode, timed_out=timed_out, tail=self._log.tail())
+        return Ending(
+            code=self._process.returncode,
+            timed_out=timed_out,
+            tail=self._log.tail(),
+            seconds=time.monotonic() - begin,
+        )
 
     def stop(self, *_: object) -> None:
         """End it soon: a signal says so."""
@@ -245,6 +257,15 @@ def _end_with_parent() -> None:
     _prctl(_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _mark(task: Task, ending: Ending) -> None:
+    """Write down that it ended well, in case nobody is there any more who would be told."""
+    if task.mark and ending.code == 0 and not ending.timed_out:
+        with suppress(OSError):
+            aside = Path(f"{task.mark}.part")
+            aside.write_text(f"{task.identity}\n{ending.seconds}\n", encoding="utf-8")
+            aside.replace(task.mark)
+
+
 def main() -> None:
     """Run the task that standard input tells."""
     _prctl(_SET_CHILD_SUBREAPER, 1)  # orphans of the training become children of this process
@@ -260,6 +281,7 @@ def main() -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, training.stop)
         ending = training.run(task.timeout)
+        _mark(task, ending)
     with suppress(BrokenPipeError):
         sys.stdout.write(json.dumps(asdict(ending)))
         sys.stdout.flush()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from tuner.errors import ScriptError
 from tuner.models.encoders.source import search_path
 from tuner.scripts import supervisor
 from tuner.scripts.reported import Reported
-from tuner.scripts.scores import MAX_BYTES, read_scores
+from tuner.scripts.scores import read_scores
 from tuner.scripts.script import Script
 from tuner.scripts.supervisor import Ending, Task
 from tuner.scripts.trial import EPOCHS, RANKS, SAVED, Trial
@@ -42,7 +41,7 @@ def run_training(
     folder: Path,
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
-    max_bytes: int = MAX_BYTES,
+    resume: bool = False,
 ) -> Reported:
     """Train once.
 
@@ -58,29 +57,14 @@ def run_training(
             prints in `log.txt`, of which the beginning and the end are kept.
         timeout: Seconds after which it is ended.
         environment: Variables beside those of this process.
-        max_bytes: Limit on the size of its scores.
+        resume: Whether to take what the same training reported in this folder, if it ended well
+            but nobody was left to be told.
 
     Raises:
         ScriptError: If it does not end well, or reports nothing that could be used: one sentence
             that says why and what to do.
     """
     folder = folder.absolute()
-    trial = _prepared(folder, strength, seed, confirming=confirming)
-    log, words = folder / "log.txt", _words(script, trial)
-    task = Task(words=words, folder=script.folder, log=str(log), timeout=timeout)
-    begin = time.monotonic()
-    try:
-        ending = _supervised(task, _environment(trial, environment or {}))
-        seconds = time.monotonic() - begin
-        _check_ending(ending, words[0], timeout, log)
-        return _reported(trial, seconds, max_bytes)
-    except ScriptError as error:
-        _end_orphans(trial.folder)
-        raise ScriptError(f"{script.name}: {error}") from None
-
-
-def _prepared(folder: Path, strength: float, seed: int, *, confirming: bool) -> Trial:
-    """Make a trial and its folders; what it writes is to one that is empty and nobody else's."""
     trial = Trial(
         strength=strength,
         seed=seed,
@@ -88,11 +72,53 @@ def _prepared(folder: Path, strength: float, seed: int, *, confirming: bool) -> 
         folder=folder / "out",
         checkpoint=folder / "checkpoint",
     )
+    task = _task(script, trial, timeout)
+    try:
+        seconds = _ended_before(task) if resume else None
+        if seconds is None:
+            seconds = _run(task, trial, environment or {})
+        return _reported(trial, seconds)
+    except ScriptError as error:
+        Path(task.mark).unlink(missing_ok=True)
+        _end_orphans(trial.folder)
+        raise ScriptError(f"{script.name}: {error}") from None
+
+
+def _task(script: Script, trial: Trial, timeout: float | None) -> Task:
+    told = (script.digest, trial.strength, trial.seed, trial.confirming)
+    return Task(
+        words=_words(script, trial),
+        folder=script.folder,
+        log=str(trial.folder.with_name("log.txt")),
+        timeout=timeout,
+        mark=str(trial.folder.with_name("ended.txt")),
+        identity=json.dumps(told),
+    )
+
+
+def _ended_before(task: Task) -> float | None:
+    """Return the seconds of the same training, if it ended well; else None."""
+    try:
+        identity, seconds = Path(task.mark).read_text(encoding="utf-8").splitlines()
+        return float(seconds) if identity == task.identity else None
+    except (OSError, ValueError):
+        return None
+
+
+def _run(task: Task, trial: Trial, environment: Mapping[str, str]) -> float:
+    """Train, and return the seconds that it took.
+
+    Raises:
+        ScriptError: If it does not end well.
+    """
+    Path(task.mark).unlink(missing_ok=True)
     _end_orphans(trial.folder)
     shutil.rmtree(trial.folder, ignore_errors=True)
     for place in (trial.folder, trial.checkpoint):
         place.mkdir(parents=True, exist_ok=True)
-    return trial
+    ending = _supervised(task, _environment(trial, environment))
+    _check_ending(ending, task)
+    return ending.seconds
 
 
 def _words(script: Script, trial: Trial) -> tuple[str, ...]:
@@ -151,18 +177,18 @@ def _end_orphans(folder: Path) -> None:
                 os.kill(int(place.name), signal.SIGKILL)
 
 
-def _check_ending(ending: Ending, command: str, timeout: float | None, log: Path) -> None:
+def _check_ending(ending: Ending, task: Task) -> None:
     """Do nothing if a training ended well."""
     if ending.code is None:
         raise ScriptError(
-            f"{command!r} cannot be started ({ending.error}). Write the command as it is typed in "
-            "its folder, or with its path; a script without rights to be run needs its "
+            f"{task.words[0]!r} cannot be started ({ending.error}). Write the command as it is "
+            "typed in its folder, or with its path; a script without rights to be run needs its "
             "interpreter before it, as python train.py"
         )
-    see = f"What it printed is in {log}"
+    see = f"What it printed is in {task.log}"
     if ending.timed_out:
         raise ScriptError(
-            f"it was ended after {timeout:g} s, its time. {see}; allow more, or train less"
+            f"it was ended after {task.timeout:g} s, its time. {see}; allow more, or train less"
         )
     if ending.code == 0:
         return
@@ -210,8 +236,8 @@ def _code_words(code: int) -> str:
     return f"ended with exit code {code}"
 
 
-def _reported(trial: Trial, seconds: float, max_bytes: int) -> Reported:
-    validation, test = read_scores(trial.folder, confirming=trial.confirming, max_bytes=max_bytes)
+def _reported(trial: Trial, seconds: float) -> Reported:
+    validation, test = read_scores(trial.folder, confirming=trial.confirming)
     saved = trial.folder / SAVED
     return Reported(
         scores=validation.scores,

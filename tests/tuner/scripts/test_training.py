@@ -99,6 +99,30 @@ run_training(script, strength=0, seed=1, confirming=False, folder=Path({str(tmp_
     wait_until(lambda: not left(str(tmp_path)))
 
 
+def test_a_training_that_ended_well_is_not_trained_again(tmp_path):
+    """As when the driver is killed, or its database away, before it has written down the end."""
+    count = "(trial.checkpoint / 'count').open('a').write('x')"
+    code = f"import sys\ndef train(trial): {count}; trial.report(acc=[0, 1]); sys.exit(trial.seed)"
+    (tmp_path / "counted.py").write_text(code)
+    script = Script.of_function("counted:train", tmp_path)
+
+    def trained(*, strength=0.1, seed=0, folder="0", resume=True):
+        folder = tmp_path / folder
+        try:
+            reported = run_training(
+                script, strength=strength, seed=seed, confirming=False, folder=folder, resume=resume
+            )
+            assert reported.scores["acc"].tolist() == [0, 1]
+            assert reported.seconds > 0
+        except ScriptError:
+            assert seed
+        return len((folder / "checkpoint" / "count").read_text())
+
+    assert [trained(), trained(), trained(resume=False), trained(), trained()] == [1, 1, 2, 2, 2]
+    assert [trained(strength=0.2), trained(strength=0.2), trained()] == [3, 3, 4]
+    assert [trained(seed=1, folder="1"), trained(seed=1, folder="1")] == [1, 2]
+
+
 def test_nothing_is_left_of_a_training_whose_supervisor_is_killed(tmp_path):
     lonely = "trial.report(acc=[0, 1]); subprocess.Popen(['sleep', '600'], start_new_session=True)"
     code = f"import os, subprocess\ndef train(trial): {lonely}; os.kill(os.getppid(), 9); input()"
