@@ -11,9 +11,11 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from tuner import Study, StudySpec, read
+from tuner import Study, StudySpec, Trial, read
 from tuner.cli.main import app
 from tuner.models.config import TrainingConfig
+from tuner.scripts.script import Script
+from tuner.scripts.training import run_training
 from tuner.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -41,11 +43,11 @@ def code(page):
 
 
 def commands(page):
-    """Every command of ours, in words."""
+    """Every command of ours, in words; without the words of another after `--`."""
     for line in code(page):
         if line.startswith("tuner "):
             synopsis = line.removeprefix("tuner ").split(" | ")  # tuner list | status ID
-            yield from (part.split() for part in synopsis)
+            yield from (part.partition(" -- ")[0].split() for part in synopsis)
 
 
 def anchors(page):
@@ -108,9 +110,9 @@ def test_settings_are_those_of_the_program():
     ours = {(field.validation_alias or f"tuner_{name}").upper() for name, field in fields}
     told = (ROOT / "deploy" / "README.md").read_text()
     assert {name for name in ours if f"`{name}`" not in told} == set()
-    of_the_client = {"TUNER_URL", "TUNER_API_KEY"}
+    of_others = {"TUNER_URL", "TUNER_API_KEY", *Trial(strength=0, seed=0).to_environment()}
     for page in PAGES:
-        assert set(re.findall(r"\bTUNER_[A-Z_]+\b", page.read_text())) <= ours | of_the_client
+        assert set(re.findall(r"\bTUNER_[A-Z_]+\b", page.read_text())) <= ours | of_others
 
 
 @pytest.mark.parametrize("package", ["tuner", "models", "data"])
@@ -154,6 +156,17 @@ def test_an_encoder_of_ones_own_is_taken(tmp_path, monkeypatch):
     training = TrainingConfig(encoder_a=words[words.index("--encoder-a") + 1])
     study = Study.of(StudySpec(training=training), read("mfeat"))
     assert study.training.encoder_a == "my_encoders:wide"
+
+
+@pytest.mark.integration
+def test_a_training_of_ones_own_is_run(tmp_path):
+    (function,) = blocks(ROOT / "tuner" / "scripts" / "README.md", "python")
+    (tmp_path / "my_train.py").write_text(function)
+    script = Script.of_function("my_train:train", tmp_path)
+    reported = run_training(script, strength=1, seed=1, confirming=True, folder=tmp_path / "0")
+    assert reported.validation.rows("acc") == 400
+    assert reported.test is not None
+    assert reported.test.rows("acc") == 500
 
 
 @pytest.mark.system

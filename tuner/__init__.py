@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from tuner.data import read
     from tuner.orchestrator import run, run_study
     from tuner.report.figures import plot_curve
+    from tuner.scripts.trial import Trial, current_trial, report, report_test
     from tuner.settings import Settings
     from tuner.study.result import StudyResult
     from tuner.study.spec import StudySpec
     from tuner.study.study import Study
+    from tuner.tuning import tune
 
 __all__ = [
     "Client",
@@ -29,11 +31,16 @@ __all__ = [
     "Study",
     "StudyResult",
     "StudySpec",
+    "Trial",
+    "current_trial",
     "extend",
     "plot_curve",
     "read",
+    "report",
+    "report_test",
     "run",
     "run_study",
+    "tune",
 ]
 
 _HOME = {
@@ -42,16 +49,22 @@ _HOME = {
     "Study": "tuner.study.study",
     "StudyResult": "tuner.study.result",
     "StudySpec": "tuner.study.spec",
+    "Trial": "tuner.scripts.trial",
+    "current_trial": "tuner.scripts.trial",
     "extend": "tuner.answered",
     "plot_curve": "tuner.report.figures",
     "read": "tuner.data",
+    "report_test": "tuner.scripts.trial",
     "run": "tuner.orchestrator",
     "run_study": "tuner.orchestrator",
+    "tune": "tuner.tuning",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load each where it is asked for: a client needs no torch, a study no HTTP."""
+    if name == "report":
+        return import_module("tuner.report")  # a room that can be called
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

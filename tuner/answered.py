@@ -14,10 +14,12 @@ from tuner.storage.tables import StudyRow
 from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress
 from tuner.study.result import StudyResult
+from tuner.study.scripts.result import ScriptResult
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 from tuner.tracking.publish import publish
 from tuner.tracking.tracker import StudyTracker
+from tuner.tuning import longer, tune_study
 
 
 def extend(
@@ -28,7 +30,7 @@ def extend(
     source: str | None = None,
     workers: int | None = None,
     on_progress: OnProgress = lambda _: None,
-) -> StudyResult:
+) -> StudyResult | ScriptResult:
     """Add confirming seeds to a study that has its answer, as the command `tuner extend` does.
 
     Args:
@@ -45,6 +47,9 @@ def extend(
         StudyFailedError: If the study cannot be answered.
     """
     settings = settings or Settings()
+    tuned = longer(study_id, seeds, settings)
+    if tuned is not None:
+        return tune_study(tuned, settings, workers=workers, on_progress=on_progress)
     study, source = extension(study_id, seeds, settings, source=source)
     return run_study(study, settings, workers=workers, on_progress=on_progress, source=source)
 
@@ -156,6 +161,11 @@ def _answered(store: StudyStore, study_id: str, settings: Settings) -> tuple[Stu
     if row is None or row.result is None:
         state = "there is no such study in" if row is None else "it has no answer yet in"
         raise SpecError(f"study {study_id}: {state} the store ({settings.home})")
+    if "script" in row.spec:
+        raise SpecError(
+            f"study {study_id} is of training code, {row.name}, and has no encoders: `tuner tune` "
+            "with the same code and options goes on with it"
+        )
     return row, StudyResult.model_validate(row.result)
 
 

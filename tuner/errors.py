@@ -6,6 +6,7 @@ Exception
     ├── PutOffError      a study cannot begin now: it waits, and has not failed
     ├── StudyInUseError  another process is working on the same study
     ├── ServiceError     the service refuses a request, or cannot be reached
+    ├── ScriptError      a training of a user's own code failed, or reported nothing usable
     ├── EncoderNotKeptError  an encoder cannot be registered as the one that was trained
     ├── SubmissionError  the service does not accept a submission: the findings say why
     │   ├── ConflictError    its idempotency key was used for another request
@@ -51,6 +52,10 @@ class SealError(TunerError):
 
 class TrackingError(TunerError):
     """MLflow could not be reached at the end; the study itself is safe in the store."""
+
+
+class ScriptError(TunerError):
+    """A training of a user's own code did not end well, or reported nothing that can be used."""
 
 
 class EncoderNotKeptError(TunerError):

@@ -4,10 +4,8 @@ Every step can be taken up again. The store holds each trial as it finishes, the
 those what is still to be trained, and all that Optuna and MLflow show is copied from the store.
 """
 
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +15,10 @@ from tuner.analysis.curves.modelled import modelled_curve
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
-from tuner.errors import PutOffError, SpecError, StudyInUseError
-from tuner.execution.cluster import default_workers, ray_cluster
-from tuner.execution.interrupts import interrupts_wait
-from tuner.execution.room import Room, check_sharing
+from tuner.driver import Driver
+from tuner.errors import SpecError
+from tuner.execution.cluster import default_workers
+from tuner.execution.room import Alone, Room, Takes, check_sharing
 from tuner.models.encoders.source import search_path
 from tuner.search.phase import trials_of
 from tuner.search.plan import Plan
@@ -33,7 +31,7 @@ from tuner.study.budget import Budget
 from tuner.study.notebook import show_progress
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
-from tuner.study.spec import StudySpec, spec_from_options
+from tuner.study.spec import spec_from_options
 from tuner.study.study import Study, read_dataset
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from tuner.execution.worker import Resources, Train
+    from tuner.execution.worker import Job, Resources, Train
     from tuner.storage.tables import StudyRow
 
 
@@ -134,17 +132,17 @@ def run_study(
             study=study,
             settings=settings,
             store=store,
-            weights=WeightStore(database, settings.weights),
             lease=lease,
             finished=finished,
             spent=row.wall_seconds,
             closed=row.search_closed,
             on_progress=on_progress,
+            train=train,
         )
-        return driver.run(workers or default_workers(settings.ray_address, study.spec), train)
+        return driver.run(workers or default_workers(settings.ray_address, study.spec))
 
 
-def check_gpus(spec: StudySpec, settings: Settings) -> None:
+def check_gpus(spec: Takes, settings: Settings) -> None:
     """Do nothing if this machine has the GPUs of a training; CPUs are shared where they are few.
 
     Raises:
@@ -158,7 +156,7 @@ def check_gpus(spec: StudySpec, settings: Settings) -> None:
         from tuner.models.compute.device import why_no_gpu
 
         raise SpecError(f"--gpus {spec.gpus:g}: {why_no_gpu()}")
-    words = room.lacks(spec.model_copy(update={"cpus": 1, "ranks": 1}))
+    words = room.lacks(Alone(gpus=spec.gpus))
     if words is not None:
         raise SpecError(f"--gpus {spec.gpus:g}: the study {words}. Ask for less, or leave it out.")
 
@@ -192,24 +190,21 @@ def _from_everywhere(source: str) -> str:
 
 
 @dataclass(kw_only=True, eq=False)
-class Orchestrator:
-    """The one process that works on a study."""
+class Orchestrator(Driver[StudyResult]):
+    """The one process that works on a study of encoders.
+
+    Attributes:
+        study: What is asked.
+        train: What a worker does instead of training, for tests.
+    """
 
     study: Study
-    settings: Settings
-    store: StudyStore
-    weights: WeightStore
-    lease: Lease
-    finished: list[FinishedTrial]
-    spent: float
-    closed: bool
-    on_progress: OnProgress
-    _started: float = field(default_factory=time.monotonic)
-    _offered: list[TrialRequest] = field(default_factory=list)
-    _begun: list[Callable[[], None]] = field(default_factory=list)
+    train: "Train | None" = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         study = self.study
+        self._weights = WeightStore(self.store.database, self.settings.weights)
         self._tracker = StudyTracker(
             study,
             self.store,
@@ -217,99 +212,53 @@ class Orchestrator:
             artifact_location=self.settings.artifact_location,
         )
         self._optuna = OptunaCopy(study, self.settings.store_url)
-        self._ended = {trial.request for trial in self.finished}
         self._steps = sum(t.outcome.steps for t in self.finished if t.outcome is not None)
         self._meter = ProgressMeter(study.spec, study.validation, self.finished)
+
+    @property
+    def driven(self) -> Study:
+        """The study."""
+        return self.study
 
     @cached_property
     def _plan(self) -> Plan:
         return Plan.of(self.study)
 
-    def run(self, workers: int, train: "Train | None") -> StudyResult:
+    def run(self, workers: int) -> StudyResult:
         """Work on the study to its end, with so many trials at a time."""
-        self._workers = workers
-        study_id = self.study.id
-        self.weights.sweep(study_id)
-        self.store.set_status(study_id, "running")
-        try:
-            if len(self.finished) <= self.study.spec.trials or self._next_trials(()):
-                return self._train_all(train)
-            return self._finish()
-        except StudyInUseError:  # whoever has it now says how it stands
-            raise
-        except PutOffError as error:  # it waits, and says for what
-            self.store.set_status(study_id, "queued", str(error))
-            self._tracker.interrupt()
-            raise
-        except Exception as error:
-            self.store.set_status(study_id, "failed", str(error))
-            self._tracker.fail(str(error))
-            raise
-        except BaseException:  # interrupted: the study waits to be taken up again
-            self.store.set_status(study_id, "queued")
-            self._tracker.interrupt()
-            raise
-        finally:
-            self.store.update(study_id, wall_seconds=self._wall_seconds())
-            self._optuna.close()
-            self._tracker.close()
+        self._weights.sweep(self.study.id)
+        return super().run(workers)
 
-    def _train_all(self, train: "Train | None") -> StudyResult:
+    def _is_complete(self) -> bool:
+        """Whether nothing is left to be trained: the plan is asked where that may be."""
+        return len(self.finished) > self.study.spec.trials and super()._is_complete()
+
+    def _job(self, resources: "Resources") -> "Job":
+        from tuner.execution.shared_rows import SharedRows
+        from tuner.execution.worker import TrainOnRows
+
         study = self.study
-        spec = study.spec
-        cpus = self._workers * spec.cpus * spec.ranks
-        with ray_cluster(self.settings.ray_address, cpus) as cluster:
-            from tuner.execution.tune import run_trials
-            from tuner.execution.worker import Resources
+        train = self.train or _training(resources, self.settings.checkpoints(study.id))
+        rows = SharedRows.of(study.data, study.test_rows)
+        return TrainOnRows(rows=rows, config=study.training, train=train)
 
-            resources = Resources(cpus=spec.cpus, gpus=spec.gpus, ranks=spec.ranks)
+    def _closed_now(self) -> bool:
+        return self.study.budget.is_spent(seconds=self._wall_seconds(), steps=self._steps)
 
-            self._next_trials(())
-            cluster.wait_until_ready()
-            if self.settings.ray_address is not None:
-                self._wait_for_room()
-            run_trials(
-                study.data,
-                study.test_rows,
-                study.training,
-                self._next_trials,
-                self._record,
-                workers=self._workers,
-                train=train or _training(resources, self.settings.checkpoints(study.id)),
-                resources=resources,
-            )
-            cluster.end()
-            return self._finish()
-
-    def _wait_for_room(self) -> None:
-        """Return once the cluster has what a training takes; meanwhile the study is queued."""
-        from tuner.execution.room import wait_for_room
-
-        told = partial(self.store.set_status, self.study.id, "queued")
-        wait_for_room(self.study.spec, told)
-        row = self.store.get(self.study.id)
-        if row is not None and row.status == "queued":
-            self.store.set_status(self.study.id, "running")
+    def _asked(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
+        return self._opening(running) or self._plan.next(
+            self.finished, running=running, closed=self.closed
+        )
 
     def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
-        if not self.closed and self.study.budget.is_spent(
-            seconds=self._wall_seconds(), steps=self._steps
-        ):
-            self.closed, self._offered = True, []
-            self.store.update(self.study.id, search_closed=True)
-        waiting = [r for r in self._offered if r not in self._ended and r not in running]
-        # The plan looks at every finished trial: it is asked when nothing is left of its answer.
-        self._offered = (
-            waiting
-            or self._opening(running)
-            or self._plan.next(self.finished, running=running, closed=self.closed)
-        )
-        if self.finished:  # from here on: it takes seconds, and the first trial none
-            self._tracker.start()
-            self._once(self._optuna.open)
-        if not self._offered and any(request.phase == "confirm" for request in running):
+        offered = super()._next_trials(running)
+        if not offered and any(request.phase == "confirm" for request in running):
             self._once(load_publishing)  # a core has nothing left to do
-        return self._offered
+        return offered
+
+    def _begin_tracking(self) -> None:
+        super()._begin_tracking()
+        self._once(self._optuna.open)
 
     def _opening(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
         """What a new study begins with, if it keeps all workers busy.
@@ -319,29 +268,19 @@ class Orchestrator:
         opening = [] if self.finished or self.closed or running else self._plan.opening
         return opening if self._workers <= len(opening) else []
 
-    def _record(self, trial: FinishedTrial) -> None:
-        self.lease.check()
-        with interrupts_wait():
-            self._keep(trial)
-        self.on_progress(self._progress())
+    def _kept(self, trial: FinishedTrial) -> FinishedTrial:
+        return self._weights.keep(self.study.id, trial)
 
-    def _keep(self, trial: FinishedTrial) -> None:
-        trial = self.weights.keep(self.study.id, trial)
-        self.store.record(self.study.id, trial, wall_seconds=self._wall_seconds())
-        self.finished.append(trial)
-        self._ended.add(trial.request)
+    def _noted(self, trial: FinishedTrial) -> None:
         self._steps += 0 if trial.outcome is None else trial.outcome.steps
         self._optuna.follow(self.finished)
-        self._tracker.notify()
         self._meter.add(trial)
 
-    def _once(self, work: Callable[[], None]) -> None:
-        """Do something that takes seconds in the background, the first time that it is asked."""
-        if work not in self._begun:
-            self._begun.append(work)
-            threading.Thread(target=work, daemon=True).start()
+    def _end(self) -> None:
+        self._optuna.close()
+        super()._end()
 
-    def _finish(self) -> StudyResult:
+    def _conclude(self) -> StudyResult:
         study = self.study
         self._optuna.sync(self.finished)
         choices = self._plan.choices(self.finished)
@@ -354,14 +293,10 @@ class Orchestrator:
             wall_seconds=self._wall_seconds(),
         )
         result = result.model_copy(update={"curve_model": modelled_curve(study, self.finished)})
-        if self.closed:
-            result = self._cut_short(result)
-        self.store.update(study.id, result=result.model_dump(mode="json"))
-        result = publish(study, result, self.finished, self._tracker, self.settings)
-        self.store.update(
-            study.id, result=result.model_dump(mode="json"), status="done", error=None
-        )
-        return result
+        return self._cut_short(result) if self.closed else result
+
+    def _publish(self, result: StudyResult) -> StudyResult:
+        return publish(self.study, result, self.finished, self._tracker, self.settings)
 
     def _cut_short(self, result: StudyResult) -> StudyResult:
         """Have the answer say how far the search came, if its budget ended it."""
@@ -371,9 +306,6 @@ class Orchestrator:
             return result
         words = self.study.budget.words(tried, asked, steps=self._steps)
         return result.model_copy(update={"warnings": (*result.warnings, words)})
-
-    def _wall_seconds(self) -> float:
-        return self.spent + time.monotonic() - self._started
 
     def _progress(self) -> Progress:
         totals = self._plan.totals

@@ -167,6 +167,10 @@ class Settings(BaseSettings):
         place = self.kept_checkpoints or home
         return None if place is None else f"{place.rstrip('/')}/{study}"
 
+    def trainings(self, study: str) -> Path:
+        """Where the trainings of a user's own code leave their logs and files, of one study."""
+        return self.folder / "trainings" / study
+
     @property
     def weights(self) -> str:
         """Where the weights of confirmations are kept, of all studies together."""

@@ -94,11 +94,23 @@ def source_digest(kind: str) -> str:
     """
     if kind.startswith(PREFIX):
         return folder_digest(kind)
-    module = kind.partition(":")[0]
-    files = _files(module, kind)
+    return module_digest(kind.partition(":")[0], f"encoder {kind}")
+
+
+def module_digest(module: str, user: str) -> str:
+    """SHA-256 of a module and of all that it imports and is not installed.
+
+    Args:
+        module: Its name.
+        user: Who wants it, in words.
+
+    Raises:
+        EncoderModuleError: If it cannot be found, or a file of it is no Python.
+    """
+    files = _files(module, user)
     if module not in files:
         raise EncoderModuleError(
-            f"encoder {kind}: cannot find the file of {module!r}; it has to lie in the working "
+            f"{user}: cannot find the file of {module!r}; it has to lie in the working "
             "directory or on PYTHONPATH"
         )
     if len(files) == 1:
@@ -109,7 +121,7 @@ def source_digest(kind: str) -> str:
     return digest.hexdigest()
 
 
-def _files(module: str, kind: str) -> dict[str, bytes]:
+def _files(module: str, user: str) -> dict[str, bytes]:
     """Return the files of a module and of all that it imports, by the names of modules."""
     files: dict[str, bytes] = {}
     seen: set[str] = set()
@@ -127,7 +139,7 @@ def _files(module: str, kind: str) -> dict[str, bytes]:
         if path.is_file():
             files[name] = path.read_bytes()
             if path.suffix == ".py":
-                waiting += _imports(files[name], spec, f"encoder {kind}: {path}")
+                waiting += _imports(files[name], spec, f"{user}: {path}")
     return files
 
 

@@ -125,7 +125,7 @@ def _on_a_cluster(study: Study, settings: Settings, workers: int) -> dict:
 
 def _driver_alone(study: Study, settings: Settings, workers: int) -> dict:
     import tuner.execution.tune
-    from tuner import orchestrator
+    from tuner import driver, orchestrator
 
     simulated = simulate(lambda strength: 0.6 + strength / 20)
     spent: list[float] = []
@@ -134,12 +134,13 @@ def _driver_alone(study: Study, settings: Settings, workers: int) -> dict:
     def no_cluster(*_):
         yield mock.Mock()
 
-    def run_trials(data, test, config, next_trials, record, **_):
+    def run_job(_, next_trials, record, **__):
         waiting = next_trials(())
         while waiting and len(spent) < study.spec.trials:
             request = waiting[0]
             finished = FinishedTrial(
-                request=request, outcome=simulated(request, data, config, test)
+                request=request,
+                outcome=simulated(request, study.data, study.training, study.test_rows),
             )
             started = time.perf_counter()
             record(finished)
@@ -147,7 +148,8 @@ def _driver_alone(study: Study, settings: Settings, workers: int) -> dict:
             spent.append(time.perf_counter() - started)
         raise _EnoughError
 
-    orchestrator.ray_cluster, tuner.execution.tune.run_trials = no_cluster, run_trials
+    driver.ray_cluster, tuner.execution.tune.run_job = no_cluster, run_job
+    orchestrator.Orchestrator._job = lambda *_: None  # which needs Ray
     with contextlib.suppress(_EnoughError):
         orchestrator.run_study(study, settings, workers=workers)
     marks = [n for n in (10, 100, 300, 1000, 3000, 10_000) if n <= len(spent)]

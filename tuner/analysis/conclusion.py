@@ -29,8 +29,9 @@ from tuner.study.result import (
     Similarity,
     StudyResult,
 )
-from tuner.study.scores import Scorer, Target
+from tuner.study.scores import Scorer
 from tuner.study.study import Study
+from tuner.study.targets import Target, TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides
 
 
@@ -70,12 +71,12 @@ def conclude(
         joint=confirmation.joint(known["joint"]),
         modalities=Modalities(a=a, b=b),
         curve=curve(study.validation, finished),
-        failures=_failures(finished),
+        failures=failures(finished),
         stopped=_stopped(study.validation, finished),
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
-        cost=_cost(finished, wall_seconds),
+        cost=cost_of(finished, wall_seconds),
         mlflow=None,
     )
     tested: dict[Target, dict[str, np.ndarray]] = {
@@ -101,15 +102,16 @@ def curve_point(scorer: Scorer, trial: FinishedTrial) -> CurvePoint | None:
     return CurvePoint(
         strength=outcome.strength,
         replicates=len(outcome.seeds),
-        a=_point(scorer, outcome, "a"),
-        b=_point(scorer, outcome, "b"),
-        joint=_point(scorer, outcome, "joint"),
+        a=point_score(scorer, outcome, "a"),
+        b=point_score(scorer, outcome, "b"),
+        joint=point_score(scorer, outcome, "joint"),
         similarity=_similarity(outcome),
         calibrated=_calibrated(outcome),
     )
 
 
-def _failures(finished: Sequence[FinishedTrial]) -> tuple[FailedTrial, ...]:
+def failures(finished: Sequence[FinishedTrial]) -> tuple[FailedTrial, ...]:
+    """Return the λs that could not be trained."""
     return tuple(
         FailedTrial(strength=t.request.strength, phase=t.request.phase, reason=t.reason)
         for t in finished
@@ -129,7 +131,9 @@ def _stopped(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[Partial
         known = longest.get(request.strength)
         if known is None or known.epochs < epochs:
             longest[request.strength] = PartialTrial(
-                strength=request.strength, epochs=epochs, joint=_point(scorer, outcome, "joint")
+                strength=request.strength,
+                epochs=epochs,
+                joint=point_score(scorer, outcome, "joint"),
             )
     return tuple(longest[strength] for strength in sorted(longest))
 
@@ -151,7 +155,7 @@ def _nuisance(
             NuisanceTrial(
                 strength=t.request.strength,
                 settings=dict(t.request.settings),
-                joint=_point(validation, t.outcome, "joint"),
+                joint=point_score(validation, t.outcome, "joint"),
             )
             for t in sorted(finished, key=lambda t: t.request.number)
             if t.request.phase == "nuisance" and t.outcome is not None
@@ -159,7 +163,8 @@ def _nuisance(
     )
 
 
-def _point(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> PointScore:
+def point_score(scorer: TargetScorer, outcome: TrainingOutcome, target: Target) -> PointScore:
+    """Return the mean over replicates, and its standard error."""
     scores = scorer.scores(outcome.predictions, target)
     return PointScore(
         mean=float(scores.mean()), sem=float(scores.std(ddof=1) / np.sqrt(len(scores)))
@@ -204,7 +209,8 @@ def _of_precision(environments: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
     )
 
 
-def _cost(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:
+def cost_of(finished: Sequence[FinishedTrial], wall_seconds: float) -> Cost:
+    """Sum up what trials took."""
     outcomes = [t.outcome for t in finished if t.outcome is not None]
     return Cost(
         trials=len(finished),

@@ -23,11 +23,11 @@ from tuner.study.result import (
     ModalityAnswer,
     Needs,
     Side,
+    TargetAnswer,
     TestScores,
     ValidationScores,
 )
-from tuner.study.scores import Scorer, Target
-from tuner.study.study import Study
+from tuner.study.targets import Question, Target, TargetScorer
 from tuner.study.trial import FinishedTrial, confirmations
 
 _ENDS = 33  # gains that more seeds may end at, which are tried
@@ -46,7 +46,7 @@ class Confirmed:
         learning: Which λs were still learning.
     """
 
-    study: Study
+    study: Question
     trials: dict[float, FinishedTrial]
     search: tuple[TrainingOutcome, ...]
     trained: int
@@ -54,7 +54,7 @@ class Confirmed:
     learning: StillLearning
 
     @classmethod
-    def of(cls, study: Study, finished: Sequence[FinishedTrial]) -> "Confirmed":
+    def of(cls, study: Question, finished: Sequence[FinishedTrial]) -> "Confirmed":
         """Take what is needed of all finished trials.
 
         Raises:
@@ -79,13 +79,14 @@ class Confirmed:
             scores=baseline_scores(study.validation, baseline)
             if all(outcome.by_accuracy is not None for outcome in confirmed)
             else None,
-            learning=StillLearning.of([*search, *confirmed], study.training.epochs),
+            learning=StillLearning.of([*search, *confirmed], study.epochs),
         )
 
     @cached_property
     def outcomes(self) -> dict[float, TrainingOutcome]:
         """What came of the confirmations, by the weights that are best for λ = 0."""
-        rules = best_rules(self.scores, sign=self.study.metric.sign)
+        validation = self.study.validation
+        rules = best_rules(self.scores, sign=validation.sign(validation.main))
         return {
             strength: trial.outcome.kept_by(rules)
             for strength, trial in self.trials.items()
@@ -121,12 +122,18 @@ class Confirmed:
             gain_interval=None if gain is None else gain.interval,
         )
 
-    def modality(self, target: Side, choice: Choice) -> ModalityAnswer:
+    def modality(self, side: Side, choice: Choice) -> ModalityAnswer:
         """The answer for one modality."""
+        answer = self.target(side, choice)
+        kept = {name: getattr(answer, name) for name in TargetAnswer.model_fields}
+        return ModalityAnswer(**kept, model=None, checkpoint=self._checkpoint(side, choice))
+
+    def target(self, target: Target, choice: Choice) -> TargetAnswer:
+        """The answer for one target, with its scores."""
         decision, gain = self._decision(target, choice)
         best = self.outcomes.get(choice.candidate)
         validation, test = self.study.validation, self.study.test
-        return ModalityAnswer(
+        return TargetAnswer(
             **self._decided(target, choice, decision, gain),
             validation=ValidationScores(
                 baseline=float(validation.scores(self.baseline.predictions, target).mean()),
@@ -138,8 +145,6 @@ class Confirmed:
                 gain=None if gain is None else gain.value,
                 gain_interval=None if gain is None else gain.interval,
             ),
-            model=None,
-            checkpoint=self._checkpoint(target, choice),
         )
 
     def is_settled(self, target: Target, choice: Choice) -> bool:
@@ -183,7 +188,7 @@ class Confirmed:
             kept = [t.kept_by(dict.fromkeys(("a", "b"), rule)) for t in trials if t is not None]
             means = [self.study.test.scores(_tested(t), target).mean() for t in kept]
             if len(means) == len(trials):
-                gains[rule] = self.study.metric.sign * float(means[0] - means[1])
+                gains[rule] = self.study.test.sign(target) * float(means[0] - means[1])
         return gains
 
     def _seeds_words(self) -> str:
@@ -256,7 +261,7 @@ class Confirmed:
     def _needs(self, target: Target, choice: Choice, gain: Gain | None) -> Needs | None:
         if gain is None:
             return None
-        rows = len(self.study.test.truth)
+        rows = self.study.test.rows(_tested(self.baseline), target)
         needed = needs(choice, gain, self._smallest_gain(target), looks=self.looks, rows=rows)
         if needed is None:
             return None
@@ -270,7 +275,7 @@ class Confirmed:
 
     def _smallest_gain(self, target: Target) -> float:
         scores = self.study.test.scores(_tested(self.baseline), target)
-        return self.study.smallest_gain(float(scores.mean()))
+        return self.study.smallest_gain(float(scores.mean()), target)
 
 
 def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:
@@ -279,5 +284,5 @@ def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:
     return outcome.test_predictions
 
 
-def _mean(scorer: Scorer, outcome: TrainingOutcome, target: Target) -> float:
+def _mean(scorer: TargetScorer, outcome: TrainingOutcome, target: Target) -> float:
     return float(scorer.scores(outcome.predictions, target).mean())

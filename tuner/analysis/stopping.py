@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, choose
-from tuner.study.scores import TARGETS, Target
-from tuner.study.study import Study
+from tuner.study.targets import Question, Target
 from tuner.study.trial import FinishedTrial
 
 _FEWEST = 4  # λs, which say something of what lies between them
@@ -21,7 +20,7 @@ class Stopping:
         study: What was asked.
     """
 
-    study: Study
+    study: Question
 
     def search(self, trials: Sequence[FinishedTrial]) -> bool:
         """Whether no λ gains what is worth having, with 99.9 % for each target.
@@ -34,11 +33,11 @@ class Stopping:
         if len(outcomes) < _FEWEST or not baselines:
             return False
         study = self.study
-        for target in TARGETS:
+        for target in study.validation.targets:
             scores = study.validation.scores(baselines[0].predictions, target)
             seen = observe(study.validation, outcomes, target)
             band = choose(seen, study.spec.space, seed=study.spec.seed).band
-            if not band.is_surely_below(study.smallest_gain(float(scores.mean()))):
+            if not band.is_surely_below(study.smallest_gain(float(scores.mean()), target)):
                 return False
         return True
 

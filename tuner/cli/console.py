@@ -37,13 +37,17 @@ from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import (
+    Answer,
     InformationSummary,
     Interval,
     StudyResult,
+    TargetAnswer,
 )
-from tuner.study.scores import Target
+from tuner.study.scripts.result import ScriptResult
+from tuner.study.scripts.study import ScriptStudy
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
+from tuner.study.targets import Target
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "undecided": "bold yellow"}
 _UNUSED_SHOWN = 40  # arrays that are not used; a table may have thousands of columns
@@ -124,7 +128,7 @@ def _answer(study: Study, source: str, settings: Settings, workers: int | None) 
         if are_ids and side.holds != "text":
             _err.print(f"{side.name} holds ids that its encoder embeds: they stay as they are")
     trained = []
-    with _progress(study) as show_progress:
+    with progress_shown(study.metric.name) as show_progress:
 
         def report(progress: StudyProgress) -> None:
             trained.append(progress.done)
@@ -152,7 +156,8 @@ def reading(source: str) -> Iterator[OnStep]:
 
 
 @contextmanager
-def _progress(study: Study) -> Iterator[OnProgress]:
+def progress_shown(metric: str) -> Iterator[OnProgress]:
+    """Show progress, with the best score by that name; at a terminal as a bar."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -168,12 +173,11 @@ def _progress(study: Study) -> Iterator[OnProgress]:
                 description=progress.phase,
                 completed=progress.done,
                 total=progress.total,
-                note=_note(progress, study.metric.name),
+                note=_note(progress, metric),
             )
             if not bar.console.is_terminal:
                 _err.print(
-                    f"{progress.phase} {progress.done}/{progress.total} "
-                    f"{_note(progress, study.metric.name)}"
+                    f"{progress.phase} {progress.done}/{progress.total} {_note(progress, metric)}"
                 )
 
         yield report
@@ -228,7 +232,10 @@ def show_answer(result: StudyResult) -> None:
 
 
 def _show_target(target: Target, result: StudyResult) -> None:
-    answer = result.answers[target]
+    _show_answer(target, result.answers[target], needs_words(target, result))
+
+
+def _show_answer(target: Target, answer: Answer | TargetAnswer, needed: str | None) -> None:
     strength, verdict = Text(f"λ* = {answer.strength:.6g}", "bold"), answer.verdict
     _out.print(Text.assemble(f"{target:6} ", strength, "  ", (verdict, _STYLE[verdict])))
     gain, interval = answer.tested
@@ -236,8 +243,61 @@ def _show_target(target: Target, result: StudyResult) -> None:
         words = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
         _out.print(f"       gain on test rows at λ = {answer.candidate:.3g}: {words}")
     _out.print(f"       the best λ is in {_interval(answer.interval, '{:.3g}')} (95 %)")
-    words = " ".join(filter(None, (answer.evidence, needs_words(target, result))))
-    _out.print(Padding(words, (0, 0, 1, 7)))
+    _out.print(Padding(" ".join(filter(None, (answer.evidence, needed))), (0, 0, 1, 7)))
+
+
+def tune(
+    study: ScriptStudy, settings: Settings, workers: int | None, timeout: float | None
+) -> ScriptResult:
+    """Answer a study of training code, showing how it goes."""
+    from tuner.tuning import tune_study
+
+    spec = study.spec
+    _err.print(f"Study {study.id}: {study.script.name}")
+    _err.print(
+        f"{spec.trials} λs with {spec.replicates} seeds each, then λ = 0 and the best with "
+        f"{spec.confirm_replicates} fresh ones: "
+        f"{spec.trials * spec.replicates + 2 * spec.confirm_replicates} trainings"
+    )
+    trained = []
+    with progress_shown("score") as show_progress:
+
+        def report(progress: StudyProgress) -> None:
+            trained.append(progress.done)
+            show_progress(progress)
+
+        result = tune_study(study, settings, workers=workers, timeout=timeout, on_progress=report)
+    if not trained:
+        _err.print("This question was answered before: here is the answer from the store.")
+    return result
+
+
+def show_script(result: ScriptResult) -> None:
+    """Print the answer of a study of training code."""
+    _out.print(f"\nAlignment strength for {result.name}\n")
+    _out.print(result.headline, style="bold")
+    for words in result.warnings:
+        _out.print(words, style="yellow")
+    _out.print()
+    for target, answer in result.targets.items():
+        _show_answer(target, answer, "")
+    for failure in result.failures:
+        _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
+
+
+def where_logs_are(result: ScriptResult, settings: Settings) -> None:
+    """Print what a study of training code took, and where to look next."""
+    cost = result.cost
+    _out.print(
+        f"\n{cost.trainings} trainings of {cost.training_seconds:.0f} s in all, "
+        f"{cost.wall_seconds:.0f} s"
+    )
+    _out.print(f"report   {settings.reports(result.study) / 'report.html'}", soft_wrap=True)
+    _out.print(f"logs     {settings.trainings(result.study)}", soft_wrap=True)
+    if result.saved is not None:
+        _out.print(f"saved    {result.saved}", soft_wrap=True)
+    _out.print("runs     tuner ui")
+    _how_to_decide(result)
 
 
 def _where_next(result: StudyResult, settings: Settings) -> None:
@@ -252,6 +312,10 @@ def _where_next(result: StudyResult, settings: Settings) -> None:
         if model is not None:
             _out.print(f"model    models:/{model.name}/{model.version}", soft_wrap=True)
     _out.print("runs     tuner ui")
+    _how_to_decide(result)
+
+
+def _how_to_decide(result: StudyResult | ScriptResult) -> None:
     with suppress(SpecError):  # decided, or not to be decided so
         seeds = deciding_seeds(result)
         _out.print(f"decide   tuner extend {result.study}  adds seeds until there are {seeds:,}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tuner.storage.studies import StudyStore
     from tuner.storage.tables import StudyRow
     from tuner.study.result import StudyResult
+    from tuner.study.scripts.result import ScriptResult
 
 _SHOWN = 5  # studies that there are, where there is none of an id
 
@@ -50,20 +51,20 @@ class LocalStudies(AbstractContextManager["LocalStudies"]):
         row = self._row(study)
         return _view(row, self._store().trained(row.id))
 
-    def result(self, study: str, *, wait: bool = False) -> "StudyResult":
+    def result(self, study: str, *, wait: bool = False) -> "StudyResult | ScriptResult":
         """Return the answer of a study.
 
         Raises:
             SpecError: If there is none.
         """
-        from tuner.study.result import StudyResult
+        from tuner.study.scripts.result import answer_of
 
         row = self._row(study)
         if row.result is None:
             hint = " --wait waits for studies of a service alone." if wait else ""
             reason = f": {row.error}" if row.error else ""
             raise SpecError(f"study {row.id} has no answer: it is {row.status}{reason}.{hint}")
-        return StudyResult.model_validate(row.result)
+        return answer_of(row.result)
 
     def report(self, study: str, out: Path | None = None) -> Path:
         """Return the report of a study, made again if it is not there.
@@ -71,17 +72,26 @@ class LocalStudies(AbstractContextManager["LocalStudies"]):
         Raises:
             SpecError: If there is no answer, or the data are gone that it is made of.
         """
-        from tuner.answered import report_again
-
         row = self._row(study)
-        self.result(row.id)
+        answer = self.result(row.id)
         place = self._settings.reports(row.id) / "report.html"
         if not place.is_file():
-            place = report_again(row.id, self._settings)
+            place = self._report_again(row.id, answer)
         if out is None:
             return place
         out.write_bytes(place.read_bytes())
         return out
+
+    def _report_again(self, study: str, answer: "StudyResult | ScriptResult") -> Path:
+        from tuner.study.scripts.result import ScriptResult
+
+        if isinstance(answer, ScriptResult):
+            from tuner.report.scripts import write_script_report
+
+            return write_script_report(answer, self._settings.reports(study))
+        from tuner.answered import report_again
+
+        return report_again(study, self._settings)
 
     def _row(self, study: str) -> "StudyRow":
         row = self._store().find(study) if self._is_there() else None
@@ -115,7 +125,13 @@ def _view(row: "StudyRow", trials: int) -> dict[str, Any]:
     from tuner.study.result import verdict_of_today
 
     result = row.result if row.status == "done" and row.result else {}
-    joint = result.get("joint") or {}
+    answer = result.get("joint") or {}
+    metric = (result.get("metric") or {}).get("name")
+    gain, interval = answer.get("gain"), answer.get("gain_interval")
+    if "targets" in result:  # of training code
+        metric = result["main"]
+        answer = result["targets"][metric]
+        gain, interval = answer["test"]["gain"], answer["test"]["gain_interval"]
     return {
         "id": row.id,
         "study": row.id,
@@ -126,12 +142,12 @@ def _view(row: "StudyRow", trials: int) -> dict[str, Any]:
         "spec": row.spec,
         "options": row.options,
         "trials": trials,
-        "lambda": joint.get("lambda"),
-        "verdict": verdict_of_today(joint["verdict"]) if "verdict" in joint else None,
+        "lambda": answer.get("lambda"),
+        "verdict": verdict_of_today(answer["verdict"]) if "verdict" in answer else None,
         "headline": result.get("headline"),
-        "interval": joint.get("interval"),
-        "gain": joint.get("gain"),
-        "gain_interval": joint.get("gain_interval"),
-        "metric": (result.get("metric") or {}).get("name"),
+        "interval": answer.get("interval"),
+        "gain": gain,
+        "gain_interval": interval,
+        "metric": metric,
         "created": row.created.isoformat(),
     }

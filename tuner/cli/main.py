@@ -17,8 +17,8 @@ import typer
 from pydantic import ValidationError
 
 from tuner.cli import client, data, server, studies
-from tuner.cli.run import extend, plan, publish, run
-from tuner.cli.ui import ui
+from tuner.cli.check import check
+from tuner.cli.run import extend, plan, publish, run, tune
 from tuner.data import DataError
 from tuner.errors import ServiceError, SpecError, TunerError
 from tuner.execution.interrupts import have_interrupts, raise_on_interrupt
@@ -47,6 +47,8 @@ for each modality's own predictions, whether that beats λ = 0, and how sure it 
 - `tuner profile my-data.npz`: what do the modalities share, and what to expect of alignment?
 - `tuner plan my-data.npz`: what would it take, and how small a gain would it show?
 - `tuner run my-data.npz`: the same question about my data.
+- `tuner tune my_train:train`, `tuner tune -- COMMAND {strength} {seed} {out}`: λ inside the
+  training code that I have.
 - `tuner ui`: look at runs, curves and models in MLflow.
 - `tuner serve`: a service for many, with a web page; `tuner submit my-data.npz` asks it.
 """,
@@ -123,16 +125,18 @@ _add(
         "run": run,
         "plan": plan,
         "extend": extend,
+        "tune": tune,
         "publish": publish,
         "inspect": data.inspect,
         "validate": data.validate,
         "profile": data.profile,
         "synthesize": data.synthesize,
+        "check": check,
         "list": studies.show_list,
         "result": studies.result,
         "report": studies.report,
         "compare": studies.compare,
-        "ui": ui,
+        "ui": server.ui,
     },
 )
 _add(app, {"serve": server.serve}, _SERVICE)

@@ -8,16 +8,19 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from tuner.data.options import DataOptions
 from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
 from tuner.report.command import flag
+from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.spec import OPTIONS, StudySpec, option_errors, spec_from_options
 
 Command = TypeVar("Command", bound=Callable[..., None])
+Spec = TypeVar("Spec", StudySpec, ScriptSpec)
 DATA_SET = (*DataOptions.model_fields, "seed")  # options that say how a data set is read
-_OF_THE_STUDY = (*DATA_SET, "metric", "smallest_gain", "cpus", "gpus", "ranks")
+_OF_THE_STUDY = (*DATA_SET, "metric", "smallest_gain", "target", "cpus", "gpus", "ranks")
 _SEARCH = "Search"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -30,11 +33,19 @@ def study_options(*names: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         argument, *flags, _ = signature(command).parameters.values()
-        options = [_parameter(name) for name in names or OPTIONS]
+        options = [_parameter(name, OPTIONS[name]) for name in names or OPTIONS]
         vars(command)["__signature__"] = Signature([argument, *options, *flags])
         return command
 
     return decorate
+
+
+def script_options(command: Command) -> Command:
+    """Give a command the options of a study of training code, as `study_options` does."""
+    argument, *flags, _ = signature(command).parameters.values()
+    options = [_parameter(name, field) for name, field in ScriptSpec.model_fields.items()]
+    vars(command)["__signature__"] = Signature([argument, *options, *flags])
+    return command
 
 
 def spec_of(options: Mapping[str, Any]) -> StudySpec:
@@ -43,19 +54,27 @@ def spec_of(options: Mapping[str, Any]) -> StudySpec:
     Raises:
         SpecError: If a value is not allowed: a line for each, by the name of its flag.
     """
+    return _checked(spec_from_options, options)
+
+
+def script_spec_of(options: Mapping[str, Any]) -> ScriptSpec:
+    """Make a spec of training code: see `spec_of`."""
+    return _checked(ScriptSpec.model_validate, options)
+
+
+def _checked(make: Callable[[Mapping[str, Any]], Spec], options: Mapping[str, Any]) -> Spec:
     try:
-        return spec_from_options(options)
+        return make(options)
     except ValidationError as error:
         faults = option_errors(error.errors())
         lines = (f"{flag(f.option.split('.')[0])} {f.value}: {f.reason}" for f in faults)
         raise SpecError("\n".join(lines)) from None
 
 
-def _parameter(name: str) -> Parameter:
-    field = OPTIONS[name]
+def _parameter(name: str, field: FieldInfo) -> Parameter:
     kind = get_origin(field.annotation)
     types = {Literal: str, tuple: list[str], UnionType: str | None}
-    option = typer.Option(flag(name), help=_help(name), rich_help_panel=_panel(name))
+    option = typer.Option(flag(name), help=_help(field), rich_help_panel=_panel(name))
     return Parameter(
         name,
         Parameter.POSITIONAL_OR_KEYWORD,
@@ -64,9 +83,8 @@ def _parameter(name: str) -> Parameter:
     )
 
 
-def _help(name: str) -> str:
+def _help(field: FieldInfo) -> str:
     """Write a description as a sentence, with the choices that there are."""
-    field = OPTIONS[name]
     text = field.description or ""
     text = text[0].upper() + text[1:] if text[0].isascii() else text  # no Λ for a λ
     if get_origin(field.annotation) is Literal:
@@ -80,7 +98,8 @@ def _panel(name: str) -> str | None:
     return None if name in _OF_THE_STUDY else _SEARCH
 
 
-def _seconds(duration: str) -> float:
+def seconds(duration: str) -> float:
+    """Read a duration such as `1h30m`."""
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", duration)
     if not parts or "".join(number + unit for number, unit in parts) != duration:
         raise typer.BadParameter(f"{duration!r}: write 90s, 10m or 1h30m")
@@ -113,7 +132,7 @@ Workers = Annotated[
 TimeBudget = Annotated[
     float | None,
     typer.Option(
-        parser=_seconds,
+        parser=seconds,
         metavar="DURATION",
         help="Start no further batch of λs after this long, such as 90s, 10m or 1h30m.",
         rich_help_panel=_SEARCH,

@@ -1,4 +1,4 @@
-"""`tuner run`, `tuner plan`, `tuner extend` and `tuner publish`."""
+"""`tuner run`, `tuner plan`, `tuner extend`, `tuner publish`; `tuner tune`."""
 
 import os
 import sys
@@ -15,6 +15,9 @@ from tuner.cli.options import (
     TimeBudget,
     WhereData,
     Workers,
+    script_options,
+    script_spec_of,
+    seconds,
     spec_of,
     study_options,
 )
@@ -23,8 +26,32 @@ from tuner.settings import Settings
 
 if TYPE_CHECKING:
     from tuner.study.result import StudyResult
+    from tuner.study.scripts.result import ScriptResult
 
-_INTERRUPTED = "Interrupted. The same command goes on from what is finished."
+Code = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODULE:FUNCTION | -- COMMAND…",
+        help="A function that takes a `tuner.Trial`; or the words of a command after `--`, with "
+        "{strength}, {seed} and {out} among them.",
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        parser=seconds,
+        metavar="DURATION",
+        help="End a training that takes longer, such as 90m or 6h: it failed then.",
+    ),
+]
+Trainings = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Trainings at a time; never changes λ*.",
+        show_default="all CPUs and GPUs, by --cpus and --gpus",
+    ),
+]
 
 
 @study_options()
@@ -44,7 +71,7 @@ def run(
     earlier = options.pop("warm_start")
     spec = spec_of(options)  # before anything is loaded that takes seconds
     settings = Settings()
-    try:
+    with _taken_up_again():
         from tuner.cli import console
 
         if earlier is not None:
@@ -52,10 +79,7 @@ def run(
 
             start = studies.warm_start(earlier, settings.store_url)
             spec = spec.model_copy(update={"warm_start": start})
-        with _output_for_the_answer():
-            result = console.run(data, spec, settings, workers, time_budget)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_INTERRUPTED) from None
+        result = console.run(data, spec, settings, workers, time_budget)
     _show(result, settings, as_json=as_json)
 
 
@@ -81,14 +105,19 @@ def extend(
     on its page or by `Client.extend`.
     """
     settings = Settings()
-    try:
+    with _taken_up_again():
         from tuner.cli import console
+        from tuner.tuning import longer
 
-        with _output_for_the_answer():
+        tuned = longer(study, seeds, settings)
+        if tuned is None:
             result = console.extend(study, seeds, settings, workers, source=data)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_INTERRUPTED) from None
-    _show(result, settings, as_json=as_json)
+        else:
+            told = console.tune(tuned, settings, workers, timeout=None)
+    if tuned is None:
+        _show(result, settings, as_json=as_json)
+    else:
+        _show_script(told, settings, as_json=as_json)
 
 
 @study_options()
@@ -128,6 +157,34 @@ def publish(study: StudyId, data: WhereData = None, as_json: AsJson = False) -> 
     _show(result, settings, as_json=as_json)
 
 
+@script_options
+def tune(
+    code: Code,
+    workers: Trainings = None,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+    **options: Any,
+) -> None:
+    """Find λ* inside your own training code.
+
+    The code trains once for a λ and a seed that it is given, and reports a score for each row of
+    its validation data, at the end also of its test data. Here λs and seeds are chosen, trainings
+    paired by seed, the best λ confirmed with fresh seeds on test rows, and the verdict told.
+
+    Interrupt it with Ctrl-C or lose the machine: the same command goes on with the trainings that
+    had ended. Code that is edited is another study.
+    """
+    spec, settings = script_spec_of(options), Settings()
+    with _taken_up_again():
+        from tuner.cli import console
+        from tuner.scripts.script import Script
+        from tuner.study.scripts.study import ScriptStudy
+
+        study = ScriptStudy.of(spec, Script.of_words(code))
+        result = console.tune(study, settings, workers, timeout)
+    _show_script(result, settings, as_json=as_json)
+
+
 def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
     """Print an answer, and last what is missing of it."""
     if as_json:
@@ -141,6 +198,32 @@ def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
             typer.echo(f"Missing: {reason}", err=True)
         typer.echo(f"The answer stands. tuner publish {result.study}  tries again.", err=True)
         raise typer.Exit(1)
+
+
+def _show_script(result: "ScriptResult", settings: Settings, *, as_json: bool) -> None:
+    """Print an answer about training code, and last what is missing of it."""
+    if as_json:
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+    else:
+        from tuner.cli import console
+
+        console.show_script(result)
+        console.where_logs_are(result, settings)
+    for reason in result.missing:
+        typer.echo(f"Missing: {reason}", err=True)
+        typer.echo("The answer stands. The same command tries again.", err=True)
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _taken_up_again() -> Iterator[None]:
+    """Work on a study, and where that is interrupted say that the same command goes on."""
+    try:
+        with _output_for_the_answer():
+            yield
+    except KeyboardInterrupt:
+        words = "Interrupted. The same command goes on from what is finished."
+        raise KeyboardInterrupt(words) from None
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from tuner.settings import Settings
 
 if TYPE_CHECKING:
     from tuner.client import Client
+    from tuner.study.result import StudyResult
+    from tuner.study.scripts.result import ScriptResult
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Of a study.")]
 Url = Annotated[
@@ -63,8 +65,16 @@ def result(
     elif as_json:
         sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
     else:
-        from tuner.cli import console
+        _show(answer)
 
+
+def _show(answer: "StudyResult | ScriptResult") -> None:
+    from tuner.cli import console
+    from tuner.study.scripts.result import ScriptResult
+
+    if isinstance(answer, ScriptResult):
+        console.show_script(answer)
+    else:
         console.show_answer(answer)
 
 

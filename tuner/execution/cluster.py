@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tuner.errors import PutOffError
-from tuner.execution.room import available_cpus
-from tuner.study.spec import StudySpec
+from tuner.execution.room import Takes, available_cpus
 
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -80,7 +79,7 @@ def ray_cluster(address: str | None, cpus: int) -> Iterator[Cluster]:
             cluster.end()
 
 
-def default_workers(address: str | None, spec: StudySpec) -> int:
+def default_workers(address: str | None, spec: Takes) -> int:
     """Return how many trials to run at a time.
 
     On a cluster that is for Ray to say: trials wait for room, and an autoscaler makes it.

@@ -4,17 +4,41 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tuner.errors import PutOffError, SpecError
 from tuner.execution.interrupts import raise_if_unheard
-from tuner.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
 
 _LOOK = 1.0  # seconds between looks for room
 _PATIENCE = 600.0  # seconds that an autoscaler may take to make room
+
+
+class Takes(Protocol):
+    """What a training of a study takes: what its spec says."""
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of a process."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of a process, or the part of one."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    """What a process takes that has a CPU, or shares one."""
+
+    cpus: int = 1
+    gpus: float
+    ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +84,7 @@ class Room:
             largest_gpus=max(gpus),
         )
 
-    def lacks(self, spec: StudySpec) -> str | None:
+    def lacks(self, spec: Takes) -> str | None:
         """Say what a training of a study waits for that is not there; None if it has room."""
         needs = (
             ("GPU", spec.gpus, spec.gpus * spec.ranks, self.largest_gpus, self.gpus),
@@ -78,7 +102,7 @@ def _count(number: float, unit: str) -> str:
     return f"{number:g} {unit}{'' if number == 1 else 's'}"
 
 
-def check_sharing(spec: StudySpec) -> None:
+def check_sharing(spec: Takes) -> None:
     """Do nothing unless the processes that train a trial of a study together would share a GPU.
 
     Raises:
@@ -98,7 +122,7 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
-def wait_for_room(spec: StudySpec, on_wait: Callable[[str], None]) -> None:
+def wait_for_room(spec: Takes, on_wait: Callable[[str], None]) -> None:
     """Return once the cluster has room for a training; an autoscaler hears what is wanted.
 
     Args:
@@ -126,7 +150,7 @@ def wait_for_room(spec: StudySpec, on_wait: Callable[[str], None]) -> None:
             remove_placement_group(wanted)
 
 
-def _demand(spec: StudySpec) -> "PlacementGroup":
+def _demand(spec: Takes) -> "PlacementGroup":
     from ray.util import placement_group
 
     bundles = [{"CPU": float(spec.cpus), "GPU": spec.gpus}] * spec.ranks

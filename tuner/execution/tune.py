@@ -29,7 +29,14 @@ from ray.tune.search import Searcher
 from tuner.execution.dispatcher import Dispatcher, NextTrials, Record
 from tuner.execution.interrupts import raise_if_unheard
 from tuner.execution.shared_rows import SharedRows
-from tuner.execution.worker import Resources, Train, TrialWorker, train_request
+from tuner.execution.worker import (
+    Job,
+    Resources,
+    Train,
+    TrainOnRows,
+    TrialWorker,
+    train_request,
+)
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
@@ -65,13 +72,21 @@ def run_trials(
         Exception: What `next_trials` or `record` raised first, once no trial runs any more.
         KeyboardInterrupt: If the process is interrupted.
     """
+    job = TrainOnRows(rows=SharedRows.of(data, test), config=config, train=train)
+    run_job(job, next_trials, record, workers=workers, resources=resources)
+
+
+def run_job(
+    job: Job,
+    next_trials: NextTrials,
+    record: Record,
+    *,
+    workers: int,
+    resources: Resources = _ONE_CPU,
+) -> None:
+    """Run trials of any job until the plan has no more to ask for: see `run_trials`."""
     dispatcher = Dispatcher(next_trials, record, workers)
-    worker = tune.with_resources(
-        tune.with_parameters(
-            TrialWorker, rows=SharedRows.of(data, test), training=config, train=train
-        ),
-        resources.of_worker(),
-    )
+    worker = tune.with_resources(tune.with_parameters(TrialWorker, job=job), resources.of_worker())
     _run(worker, dispatcher, workers)
     if dispatcher.error is not None:
         raise dispatcher.error

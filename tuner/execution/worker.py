@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 
+from tuner.errors import ScriptError
 from tuner.execution.shared_rows import SharedRows
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
@@ -108,6 +109,40 @@ class Resources:
         return alone if self.ranks == 1 else {"memory": 1.0}
 
 
+class Job(Protocol):
+    """What a worker does, once it has what that takes."""
+
+    def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
+        """Return what trains a request; called in the worker, once."""
+
+    def end(self) -> None:
+        """Let go of what it took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOnRows:
+    """Trains encoders on rows that all workers of a machine share.
+
+    Attributes:
+        rows: Training, validation and test rows.
+        config: How to train.
+        train: What does it.
+    """
+
+    rows: SharedRows
+    config: TrainingConfig
+    train: Train
+
+    def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
+        """Map the rows."""
+        data, test = self.rows.get()
+        return lambda request: self.train(request, data, self.config, test)
+
+    def end(self) -> None:
+        """Unmap them."""
+        self.rows.close()
+
+
 class TrialWorker(tune.Trainable):
     """Trains one request a step.
 
@@ -119,13 +154,10 @@ class TrialWorker(tune.Trainable):
     def setup(  # type: ignore[override]  # noqa: D102  # `with_parameters` adds the others
         self,
         config: dict[str, Any],
-        rows: SharedRows,
-        training: TrainingConfig,
-        train: Train,
+        job: Job,
     ) -> None:
         del config
-        self._rows, self._training, self._train = rows, training, train
-        self._data, self._test = rows.get()
+        self._job, self._train = job, job.begin()
         self._request: TrialRequest | None = None
 
     def assign(self, request: TrialRequest) -> None:
@@ -137,9 +169,11 @@ class TrialWorker(tune.Trainable):
         if request is None:  # it is new, and says so; or others were faster
             return {}
         try:
-            outcome = self._train(request, self._data, self._training, self._test)
+            outcome = self._train(request)
         except DeviceError:
             raise
+        except ScriptError as error:  # says all in a sentence
+            return {"reason": str(error)}
         except Exception as error:  # noqa: BLE001  # reported, with its kind and message
             return {"reason": f"{type(error).__name__}: {error}"}
         return {
@@ -147,4 +181,4 @@ class TrialWorker(tune.Trainable):
         }  # a list: whoever takes it out of there has it alone
 
     def cleanup(self) -> None:  # noqa: D102
-        self._rows.close()
+        self._job.end()

@@ -15,10 +15,11 @@ from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
 from tuner.report.axes import PALETTES, Palette, add_legend, dress
 from tuner.report.wording import SIMILARITIES, TITLES
-from tuner.study.result import Answer, ModalityAnswer, StudyResult
-from tuner.study.scores import TARGETS, Target
+from tuner.study.result import Answer, ModalityAnswer, StudyResult, TargetAnswer
+from tuner.study.scores import TARGETS
 from tuner.study.space import LambdaSpace
 from tuner.study.study import Study
+from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial
 from tuner.typing import Floats
 
@@ -165,7 +166,7 @@ def _panel(
 ) -> Panel:
     observations = observe(study.validation, outcomes, target)
     units = np.linspace(0, 1, _GRID)
-    mean, low, high = modelled(observations, study, study.spec.space.to_lambda(units))
+    mean, low, high = modelled(observations, study, target, study.spec.space.to_lambda(units))
     return Panel(
         target=target,
         lambdas=observations.lambdas,
@@ -189,7 +190,7 @@ def plot_curve(result: StudyResult) -> Figure:
         answer = result.answers[target]
         scores = [getattr(point, target) for point in result.curve]
         means = np.array([score.mean for score in scores])
-        _draw_choice(axis, answer, space, palette)
+        draw_choice(axis, answer, space, palette)
         axis.axhline(means[strengths == 0][0], color=palette.ink, ls=_DOTTED, label="λ = 0")
         axis.errorbar(
             np.asarray(space.to_unit(strengths)),
@@ -210,7 +211,7 @@ def plot_curve(result: StudyResult) -> Figure:
 
 def _draw(axis: Axes, panel: Panel, study: Study, palette: Palette) -> None:
     space, answer = study.spec.space, panel.answer
-    _draw_choice(axis, answer, space, palette)
+    draw_choice(axis, answer, space, palette)
     axis.axhline(panel.baseline, color=palette.ink, ls=_DOTTED, lw=1.2, label="λ = 0, mean")
     axis.fill_between(
         panel.units, panel.low, panel.high, color=palette.curve, alpha=0.2, lw=0, label="its 95 %"
@@ -222,9 +223,10 @@ def _draw(axis: Axes, panel: Panel, study: Study, palette: Palette) -> None:
     _set_limits(axis, panel)
 
 
-def _draw_choice(
-    axis: Axes, answer: Answer | ModalityAnswer, space: LambdaSpace, palette: Palette
+def draw_choice(
+    axis: Axes, answer: Answer | TargetAnswer, space: LambdaSpace, palette: Palette
 ) -> None:
+    """Draw λ*, the interval of the best λ, and the λ that was tested."""
     low, high = (space.to_unit(end) for end in answer.interval)
     least = 0.004  # an interval of one λ is still to be seen
     axis.axvspan(

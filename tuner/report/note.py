@@ -20,13 +20,13 @@ from tuner.study.result import StudyResult
 
 def running_note(name: str) -> str:
     """Describe a study that has no answer yet."""
-    return f"Study **{_plain(name)}**: running. The answer will be written here."
+    return f"Study **{plain(name)}**: running. The answer will be written here."
 
 
 def interrupted_note(name: str) -> str:
     """Describe a study that was stopped before it had an answer."""
     return (
-        f"Study **{_plain(name)}** was stopped before it had an answer. What it trained is kept: "
+        f"Study **{plain(name)}** was stopped before it had an answer. What it trained is kept: "
         "submit it again, or run the same command again, and it goes on from there."
     )
 
@@ -34,8 +34,8 @@ def interrupted_note(name: str) -> str:
 def experiment_note(dataset: PairedDataset) -> str:
     """Describe the experiment that holds all studies of a data set."""
     return (
-        f"Which strength λ of contrastive alignment does **{_plain(dataset.name)}** want? "
-        f"Modality A is {_plain(dataset.a.name)}, B is {_plain(dataset.b.name)}: "
+        f"Which strength λ of contrastive alignment does **{plain(dataset.name)}** want? "
+        f"Modality A is {plain(dataset.a.name)}, B is {plain(dataset.b.name)}: "
         f"{dataset.rows:,} pairs.\n\n"
         "Each run at the top is a study: its description says what to do and why, and its metrics "
         "begin with the answer (`answer/gain`: what both gain on test rows over λ = 0, with the "
@@ -45,22 +45,22 @@ def experiment_note(dataset: PairedDataset) -> str:
 
 def failure_note(name: str, reason: str) -> str:
     """Describe a study that failed."""
-    return f"Study **{_plain(name)}** failed.\n\n{_plain(reason)}"
+    return f"Study **{plain(name)}** failed.\n\n{plain(reason)}"
 
 
 def result_note(result: StudyResult) -> str:
     """Describe the answer of a study."""
     dataset = result.dataset
     head = (
-        f"Study **{_plain(result.name)}**: {metric_words(result)} on {_plain(dataset.name)}, "
+        f"Study **{plain(result.name)}**: {metric_words(result)} on {plain(dataset.name)}, "
         f"{dataset.rows:,} pairs, {dataset.labelled:,} of them labelled."
     )
-    verdicts = [f"- {_plain(sentence(target, result))}" for target in TITLES]
+    verdicts = [f"- {plain(sentence(target, result))}" for target in TITLES]
     needed = (needs_words(target, result) for target in TITLES)
-    verdicts += [f"- {_plain(words)}" for words in (*filter(None, needed), *guess_words(result))]
+    verdicts += [f"- {plain(words)}" for words in (*filter(None, needed), *guess_words(result))]
     parts = [
-        f"**{_plain(headline(result))}**",
-        *map(_plain, result.warnings),
+        f"**{plain(headline(result))}**",
+        *map(plain, result.warnings),
         head,
         "\n".join(verdicts),
         _table(result),
@@ -101,11 +101,11 @@ def _table(result: StudyResult) -> str:
 
 def _models(result: StudyResult) -> list[str]:
     models = [m for m in (result.modalities.a.model, result.modalities.b.model) if m is not None]
-    reasons = [_plain(reason) for reason in result.missing if result.mlflow]
+    reasons = [plain(reason) for reason in result.missing if result.mlflow]
     if not models:
         return reasons
     links = [
-        f"[{_plain(model.name)} version {model.version}]"
+        f"[{plain(model.name)} version {model.version}]"
         f"(#/models/{model.name}/versions/{model.version})"
         + (f", alias `{model.alias}`" if model.alias else "")
         for model in models
@@ -119,6 +119,6 @@ def _models(result: StudyResult) -> list[str]:
     ]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Keep names and reasons from being read as HTML or as a table."""
     return html.escape(text, quote=False).replace("|", "\\|")

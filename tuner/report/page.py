@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from tuner.data import Modality, PairedDataset, Split
@@ -65,14 +65,7 @@ def write_report(
     shown = panels(study, result, finished)
     similarity = SimilarityPanel.of(finished)
     (folder / FIGURE).write_bytes(as_bytes(draw_all(study, result, shown, similarity), "png"))
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = template("report.html.j2").render(
         _facts(study, result, finished)
         | {
             "figures": [
@@ -84,6 +77,18 @@ def write_report(
         }
     )
     (folder / PAGE).write_text(page, encoding="utf-8")
+
+
+def template(name: str) -> Template:
+    """Return a page that is to be filled."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial]) -> dict[str, Any]:
@@ -281,7 +286,7 @@ def _alike(point: CurvePoint) -> list[dict[str, str]]:
 
 def _figure(study: Study, panel: Panel) -> dict[str, str]:
     answer = panel.answer
-    return _both_themes(draw_one(study, panel)) | {
+    return both_themes(draw_one(study, panel)) | {
         "alt": (
             f"λ-curve of {TITLES[panel.target]}: {len(panel.lambdas)} λs tried, "
             f"baseline {score(panel.baseline, study.metric.name)}, "
@@ -296,7 +301,7 @@ def _similarity_figure(study: Study, panel: SimilarityPanel) -> dict[str, str]:
         f"{SIMILARITIES[name]} from {_end(panel, name, 0)} to {_end(panel, name, -1)}"
         for name in panel.measured
     )
-    return _both_themes(draw_similarity(study, panel)) | {
+    return both_themes(draw_similarity(study, panel)) | {
         "alt": f"Similarity of the two representations by λ: {ends}."
     }
 
@@ -306,7 +311,8 @@ def _end(panel: SimilarityPanel, name: str, at: int) -> str:
     return f"{panel.measured[name][at].mean():.2f}{beyond} at λ = {strength(panel.lambdas[at])}"
 
 
-def _both_themes(figure: Figure) -> dict[str, str]:
+def both_themes(figure: Figure) -> dict[str, str]:
+    """Render a figure for pages in the light and in the dark, as data URIs."""
     svg = as_bytes(figure, "svg").decode()
     return {"light": _data_uri(svg), "dark": _data_uri(in_the_dark(svg))}
 

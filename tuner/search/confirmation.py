@@ -12,10 +12,8 @@ from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, choose
 from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
-from tuner.search.nuisance import NuisanceSearch
-from tuner.search.phase import longest_first, outcomes, trials_of
-from tuner.study.scores import SIDES, TARGETS, Scorer, Target
-from tuner.study.spec import StudySpec
+from tuner.search.phase import TrainingSettings, longest_first, outcomes, trials_of
+from tuner.study.targets import SearchSpec, Target, TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 FEWEST = 3  # trained λs, the baseline among them, below which there is no curve
@@ -33,9 +31,9 @@ class Confirmation:
     """
 
     name: ClassVar[PhaseName] = "confirm"
-    spec: StudySpec
-    validation: Scorer
-    nuisance: NuisanceSearch
+    spec: SearchSpec
+    validation: TargetScorer
+    nuisance: TrainingSettings
     stopping: Stopping | None = None
     _settled: list[bool] = field(default_factory=list, init=False, repr=False)
     _chosen: dict[frozenset[int], dict[Target, Choice]] = field(
@@ -44,8 +42,8 @@ class Confirmation:
 
     @property
     def total(self) -> int:
-        """λ = 0, and a λ for each modality if they do not agree on one; at every look."""
-        return (1 + len(SIDES)) * len(self.spec.confirmed_in_parts)
+        """λ = 0, and a λ for each basic target if they do not agree on one; at every look."""
+        return (1 + max(1, len(self.validation.basic))) * len(self.spec.confirmed_in_parts)
 
     def wanted(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
         """Return all that it asks for, finished or not, the seeds of a look after the other.
@@ -87,7 +85,7 @@ class Confirmation:
         return _request(0, 0.0, seeds, self.nuisance.baseline_settings(finished))
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
-        """Choose λ* of each modality and of both, from the search alone.
+        """Choose λ* of each target, from the search alone.
 
         Where other λs than those agreed on were confirmed, by version 0.1.0, each has its own.
 
@@ -104,9 +102,9 @@ class Confirmation:
                     self.spec.space,
                     seed=self.spec.seed,
                 )
-                for target in TARGETS
+                for target in self.validation.targets
             }
-        chosen = agreed(self._chosen[seen])
+        chosen = agreed(self._chosen[seen], self.validation)
         confirmed = {trial.request.strength for trial in trials_of("confirm", finished)}
         known = {0.0, *(choice.candidate for choice in chosen.values())}
         return chosen if confirmed <= known else self._chosen[seen]

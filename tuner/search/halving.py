@@ -14,11 +14,10 @@ from functools import cached_property
 from typing import ClassVar
 
 from tuner.search.batches import Batches
-from tuner.search.nuisance import NuisanceSearch
-from tuner.search.phase import longest_first, trials_of
+from tuner.search.phase import TrainingSettings, longest_first, trials_of
 from tuner.search.sampler import Focus, first_strengths, strength_batches
-from tuner.study.scores import Scorer
 from tuner.study.spec import StudySpec
+from tuner.study.targets import TargetScorer
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 _RUNGS = 2  # before the full training
@@ -38,9 +37,9 @@ class Halving:
 
     name: ClassVar[PhaseName] = "rung"
     spec: StudySpec
-    validation: Scorer
+    validation: TargetScorer
     focus: Callable[[], Focus]
-    nuisance: NuisanceSearch
+    nuisance: TrainingSettings
 
     @property
     def total(self) -> int:

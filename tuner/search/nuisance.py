@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 from tuner.search.batches import Batches
 from tuner.search.phase import trials_of
 from tuner.search.sampler import Params, propose
-from tuner.study.scores import Scorer
 from tuner.study.spec import Sampler, StudySpec
+from tuner.study.targets import TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class NuisanceSearch:
 
     name: ClassVar[PhaseName] = "nuisance"
     spec: StudySpec
-    validation: Scorer
+    validation: TargetScorer
 
     @property
     def total(self) -> int:

@@ -1,10 +1,10 @@
 """What the parts of a study have in common, and how their requests are ordered."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 
 class Phase(Protocol):
@@ -26,6 +26,35 @@ class Phase(Protocol):
         Args:
             finished: Every finished trial of the study, failed ones included, in any order.
         """
+
+
+class TrainingSettings(Phase, Protocol):
+    """The phase that chooses how every λ is trained."""
+
+    def settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
+        """Return what differs from the study's configuration at every λ of the curve."""
+
+    def baseline_settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
+        """Return the same for λ = 0 in the confirmation."""
+
+
+class AsGiven:
+    """Trains as the user says: there is nothing to choose."""
+
+    name: ClassVar[PhaseName] = "nuisance"
+    total = 0
+
+    def wanted(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
+        """Return none."""
+        del finished
+        return []
+
+    def settings(self, finished: Sequence[FinishedTrial]) -> Overrides:
+        """Return none."""
+        del finished
+        return ()
+
+    baseline_settings = settings
 
 
 def trials_of(phase: PhaseName, finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:

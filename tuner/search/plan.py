@@ -17,12 +17,19 @@ from tuner.errors import StudyFailedError
 from tuner.search.confirmation import FEWEST, Confirmation
 from tuner.search.halving import Halving
 from tuner.search.nuisance import NuisanceSearch
-from tuner.search.phase import Phase, not_taken, outcomes, trials_of
+from tuner.search.phase import (
+    AsGiven,
+    Phase,
+    TrainingSettings,
+    not_taken,
+    outcomes,
+    trials_of,
+)
 from tuner.search.sampler import Focus
 from tuner.search.strengths import StrengthSearch
-from tuner.study.scores import Scorer, Target
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
+from tuner.study.targets import SearchSpec, Target, TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 
@@ -38,8 +45,8 @@ class Plan:
         stopping: Says when more trainings would change no verdict; None trains all.
     """
 
-    spec: StudySpec
-    validation: Scorer
+    spec: SearchSpec
+    validation: TargetScorer
     focus: Callable[[], Focus] = lambda: None
     stopping: Stopping | None = None
 
@@ -88,7 +95,7 @@ class Plan:
     @property
     def opening(self) -> list[TrialRequest]:
         """The first of what a new study trains: the ends of the curve, wherever the focus is."""
-        if self.spec.halving > 1:  # which tries other λs first
+        if self._halving is not None:  # which tries other λs first
             return []
         return replace(self, focus=lambda: None).next([])[:2]
 
@@ -99,7 +106,7 @@ class Plan:
         return totals | {phase.name: phase.total for phase in self._phases}
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
-        """Choose λ* of each modality and of both, from the search alone.
+        """Choose λ* of each target, from the search alone.
 
         Raises:
             StudyFailedError: If all λs but a few could not be trained.
@@ -142,12 +149,14 @@ class Plan:
         return [self._nuisance, *rungs, self._strengths, self._confirmation]
 
     @cached_property
-    def _nuisance(self) -> NuisanceSearch:
+    def _nuisance(self) -> TrainingSettings:
+        if not isinstance(self.spec, StudySpec) or self.spec.nuisance == "none":
+            return AsGiven()
         return NuisanceSearch(spec=self.spec, validation=self.validation)
 
     @cached_property
     def _halving(self) -> Halving | None:
-        if self.spec.halving == 1:
+        if not isinstance(self.spec, StudySpec) or self.spec.halving == 1:
             return None
         return Halving(
             spec=self.spec,

@@ -13,9 +13,9 @@ import numpy as np
 
 from tuner.search.batches import Batches
 from tuner.search.phase import outcomes
-from tuner.study.scores import Scorer
 from tuner.study.space import LambdaSpace
-from tuner.study.spec import Sampler, StudySpec
+from tuner.study.spec import Sampler
+from tuner.study.targets import SearchSpec, TargetScorer
 from tuner.study.trial import FinishedTrial
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _APART = 1 / 32  # in u
 _FOCUS = 2.0  # how much denser the first λs are where the best is expected
 
 
-def first_strengths(count: int, spec: StudySpec, focus: Focus = None) -> list[float]:
+def first_strengths(count: int, spec: SearchSpec, focus: Focus = None) -> list[float]:
     """The λs that are tried before any result is known, λ = 0 first.
 
     Spread over the warped space, its end included, in an order in which every λ is as far as can
@@ -58,8 +58,8 @@ def first_strengths(count: int, spec: StudySpec, focus: Focus = None) -> list[fl
 
 
 def strength_batches(
-    spec: StudySpec,
-    validation: Scorer,
+    spec: SearchSpec,
+    validation: TargetScorer,
     focus: Callable[[], Focus],
     enough: Callable[[Sequence[FinishedTrial]], bool] = lambda _: False,
 ) -> Batches[float, FinishedTrial]:
@@ -67,7 +67,7 @@ def strength_batches(
 
     Args:
         spec: The study; of a `grid` all are laid out.
-        validation: Scores validation rows: proposals go by the mean score of A and B.
+        validation: Scores validation rows: proposals go by the main target.
         focus: See `first_strengths`.
         enough: Whether trials leave nothing to search for.
     """

@@ -8,11 +8,9 @@ from typing import ClassVar
 from tuner.analysis.stopping import Stopping
 from tuner.search.batches import Batches
 from tuner.search.halving import Halving
-from tuner.search.nuisance import NuisanceSearch
-from tuner.search.phase import longest_first, trials_of
+from tuner.search.phase import TrainingSettings, longest_first, trials_of
 from tuner.search.sampler import Focus, strength_batches
-from tuner.study.scores import Scorer
-from tuner.study.spec import StudySpec
+from tuner.study.targets import SearchSpec, TargetScorer
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 
@@ -30,10 +28,10 @@ class StrengthSearch:
     """
 
     name: ClassVar[PhaseName] = "search"
-    spec: StudySpec
-    validation: Scorer
+    spec: SearchSpec
+    validation: TargetScorer
     focus: Callable[[], Focus]
-    nuisance: NuisanceSearch
+    nuisance: TrainingSettings
     halving: Halving | None
     stopping: Stopping | None = None
 

@@ -323,7 +323,7 @@ def warm_start(study: str, url: str) -> WarmStart:
     """
     with Database(url) as database:
         row = StudyStore(database).find(study)
-    if row is None or row.result is None:
+    if row is None or row.result is None or "script" in row.spec:
         raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
     answer = StudyResult.model_validate(row.result)
     return WarmStart(study=row.id, interval=answer.joint.interval)

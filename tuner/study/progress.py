@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner.study.result import CurvePoint
-from tuner.study.scores import Scorer
-from tuner.study.spec import StudySpec
+from tuner.study.targets import SearchSpec, TargetScorer
 from tuner.study.trial import FinishedTrial, PhaseName
 
 
@@ -21,7 +20,8 @@ class Progress:
         total: Trials in all; the confirmations are an upper bound until the search has ended.
         share: Of all trainings that are done, 0 to 1; a bound as `total` is.
         failed: Finished trials that failed.
-        best: (λ, joint validation score) of the best search trial so far: not yet the answer.
+        best: (λ, validation score) of the best search trial so far, by the main target: not yet the
+            answer.
         point: What the trial that ended added to the λ-curve, if anything.
         seconds_left: Estimate from the trainings so far; None before the first.
     """
@@ -49,7 +49,7 @@ class ProgressMeter:
     """
 
     def __init__(
-        self, spec: StudySpec, scorer: Scorer, finished: Sequence[FinishedTrial] = ()
+        self, spec: SearchSpec, scorer: TargetScorer, finished: Sequence[FinishedTrial] = ()
     ) -> None:
         self._spec, self._scorer = spec, scorer
         self._started = time.monotonic()
@@ -95,7 +95,51 @@ class ProgressMeter:
         self._replicates += len(trial.request.seeds)
         if trial.outcome is None or trial.request.phase != "search":
             return
-        score = float(self._scorer.scores(trial.outcome.predictions, "joint").mean())
-        sign = self._scorer.metric.sign
+        main = self._scorer.main
+        score = float(self._scorer.scores(trial.outcome.predictions, main).mean())
+        sign = self._scorer.sign(main)
         if self._best is None or sign * score > sign * self._best[1]:
             self._best = (trial.request.strength, score)
+
+
+class SeedMeter:
+    """Counts trainings of one seed each, and says how much is left.
+
+    Args:
+        finished: What was finished before this process began.
+    """
+
+    def __init__(self, finished: Sequence[FinishedTrial] = ()) -> None:
+        self._started = time.monotonic()
+        self._done: Counter[PhaseName] = Counter(trial.request.phase for trial in finished)
+        self._failed = sum(trial.outcome is None for trial in finished)
+        self._trained = 0  # by this process
+
+    def add(self, trial: FinishedTrial) -> None:
+        """Count a training of this process."""
+        self._done[trial.request.phase] += 1
+        self._failed += trial.outcome is None
+        self._trained += 1
+
+    def progress(
+        self, totals: Mapping[PhaseName, int], best: tuple[float, float] | None
+    ) -> Progress:
+        """Return how far the study is.
+
+        Args:
+            totals: How many trainings each phase has, at most, in their order.
+            best: λ and score of the best λ so far.
+        """
+        left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
+        done, todo = sum(self._done.values()), sum(left.values())
+        seconds = time.monotonic() - self._started
+        return Progress(
+            phase=next((phase for phase, count in left.items() if count), "confirm"),
+            done=done,
+            total=done + todo,
+            share=done / max(1, done + todo),
+            failed=self._failed,
+            best=best,
+            point=None,
+            seconds_left=todo * seconds / self._trained if self._trained else None,
+        )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tuner.data import PairedDataset
     from tuner.data.information.profile import Profile
-    from tuner.study.scores import Target
+    from tuner.study.targets import Target
 
 
 def verdict_of_today(told: str) -> str:
@@ -295,8 +295,8 @@ class Answer(_Decided):
         return self.gain, self.gain_interval
 
 
-class ModalityAnswer(_Decided):
-    """The answer for one modality's own encoder."""
+class TargetAnswer(_Decided):
+    """The answer for one target, with the scores that it rests on."""
 
     strength: Annotated[float, Field(alias="lambda")]
     interval: Interval
@@ -305,6 +305,16 @@ class ModalityAnswer(_Decided):
     evidence: str
     validation: ValidationScores
     test: TestScores
+
+    @property
+    def tested(self) -> tuple[float | None, Interval | None]:
+        """The candidate's gain over λ = 0 on test rows, and its 95 % interval."""
+        return self.test.gain, self.test.gain_interval
+
+
+class ModalityAnswer(TargetAnswer):
+    """The answer for one modality's own encoder."""
+
     model: RegisteredModel | None
     model_error: Annotated[
         str | None,
@@ -314,11 +324,6 @@ class ModalityAnswer(_Decided):
         CheckpointRule | None,
         Field(description="which epoch's weights were tested", exclude_if=_is_none),
     ] = None
-
-    @property
-    def tested(self) -> tuple[float | None, Interval | None]:
-        """The candidate's gain over λ = 0 on test rows, and its 95 % interval."""
-        return self.test.gain, self.test.gain_interval
 
 
 class Modalities(_Part):
@@ -379,6 +384,11 @@ class CurvePoint(_Part):
         ),
     ] = None
 
+    @property
+    def scores(self) -> "dict[Target, PointScore]":
+        """The score of each target."""
+        return {"a": self.a, "b": self.b, "joint": self.joint}
+
 
 class ModelledScore(_Part):
     """Posterior mean of the score, and both ends of its 95 % interval, at the λs of the curve."""
@@ -395,6 +405,11 @@ class ModelledCurve(_Part):
     a: ModelledScore
     b: ModelledScore
     joint: ModelledScore
+
+    @property
+    def scores(self) -> "dict[Target, ModelledScore]":
+        """The model of each target."""
+        return {"a": self.a, "b": self.b, "joint": self.joint}
 
 
 class FailedTrial(_Part):

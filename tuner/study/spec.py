@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -17,12 +17,86 @@ from tuner.study.space import LambdaSpace
 Sampler = Literal["gp", "tpe", "random", "grid"]
 NuisanceMode = Literal["none", "first", "joint"]
 NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
+SearchPhase = Literal["search", "confirm"]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
 _HALVED = 8  # confirming seeds, from which on half of them tell how much they vary
 # More than any study was worth: an order of magnitude that was mistyped is no study of years.
 _MOST_TRIALS, MOST_SEEDS = 1_000, 10_000
+
+
+class Seeded(BaseModel):
+    """What follows from the options of any search: its λs and seeds."""
+
+    if TYPE_CHECKING:  # each kind of study has them as fields, in an order of its own
+        replicates: int
+        confirm_replicates: int
+        looks: tuple[int, ...]
+        stop_early: bool
+        max_lambda: float
+        seed: int
+
+    @model_validator(mode="after")
+    def _looks_rise(self) -> Self:
+        seeds = (self.confirm_replicates, *self.looks)
+        if any(later <= sooner for sooner, later in pairwise(seeds)):
+            raise ValueError(
+                f"looks: each has more seeds than the one before, {seeds[0]} at first, not "
+                f"{self.looks}"
+            )
+        return self
+
+    @property
+    def space(self) -> LambdaSpace:
+        """The λs that may be tried."""
+        return LambdaSpace(maximum=self.max_lambda)
+
+    def seeds(self, phase: SearchPhase) -> tuple[int, ...]:
+        """Return the seeds of a phase's replicates, the same at every λ; of all looks together."""
+        stream, count = {
+            "search": (0, self.replicates),
+            "confirm": (1, (self.confirm_replicates, *self.looks)[-1]),
+        }[phase]
+        return tuple(
+            int(np.random.SeedSequence([self.seed, stream, r]).generate_state(1)[0])
+            for r in range(count)
+        )
+
+    @property
+    def confirmed_in_parts(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds that confirm, by the look that adds them.
+
+        Where the study may stop early, those that were planned come in two halves.
+        """
+        planned = self.confirm_replicates
+        halves = (planned // 2, planned) if self.stop_early and planned >= _HALVED else (planned,)
+        seeds, ends = self.seeds("confirm"), (0, *halves, *self.looks)
+        return tuple(seeds[start:end] for start, end in pairwise(ends))
+
+    def extended(self, seeds: int) -> Self:
+        """Return the same question with confirming seeds added, so many in all.
+
+        Raises:
+            SpecError: If it has as many, or they are more than there may be.
+        """
+        has = len(self.seeds("confirm"))
+        if seeds <= has:
+            raise SpecError(
+                f"--seeds {seeds}: it has {has} confirming seeds already; the number is that of "
+                "all together"
+            )
+        if seeds > MOST_SEEDS:
+            raise SpecError(f"--seeds {seeds}: there may be {MOST_SEEDS:,} confirming seeds in all")
+        return self.model_copy(update={"looks": (*self.looks, seeds)})
+
+    @property
+    def shorter(self) -> tuple[Self, ...]:
+        """The same question with fewer looks, the most of them first."""
+        return tuple(
+            self.model_copy(update={"looks": self.looks[:count]})
+            for count in reversed(range(len(self.looks)))
+        )
 
 
 class WarmStart(BaseModel):
@@ -39,7 +113,7 @@ class WarmStart(BaseModel):
     interval: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]]
 
 
-class StudySpec(DataOptions):
+class StudySpec(Seeded, DataOptions):
     """One question about one data set.
 
     Two specs that are equal, on data of equal fingerprint, are the same study and have the same
@@ -152,71 +226,10 @@ class StudySpec(DataOptions):
             raise ValueError("more than one GPU has to be a whole number of them")
         return gpus
 
-    @model_validator(mode="after")
-    def _looks_rise(self) -> "StudySpec":
-        seeds = (self.confirm_replicates, *self.looks)
-        if any(later <= sooner for sooner, later in pairwise(seeds)):
-            raise ValueError(
-                f"looks: each has more seeds than the one before, {seeds[0]} at first, not "
-                f"{self.looks}"
-            )
-        return self
-
     @property
     def data_options(self) -> dict[str, Any]:
         """How the data set is read: the options of `tuner.data.read`."""
         return {name: getattr(self, name) for name in DataOptions.model_fields}
-
-    @property
-    def space(self) -> LambdaSpace:
-        """The λs that may be tried."""
-        return LambdaSpace(maximum=self.max_lambda)
-
-    def seeds(self, phase: Literal["search", "confirm"]) -> tuple[int, ...]:
-        """Return the seeds of a phase's replicates, the same at every λ; of all looks together."""
-        stream, count = {
-            "search": (0, self.replicates),
-            "confirm": (1, (self.confirm_replicates, *self.looks)[-1]),
-        }[phase]
-        return tuple(
-            int(np.random.SeedSequence([self.seed, stream, r]).generate_state(1)[0])
-            for r in range(count)
-        )
-
-    @property
-    def confirmed_in_parts(self) -> tuple[tuple[int, ...], ...]:
-        """The seeds that confirm, by the look that adds them.
-
-        Where the study may stop early, those that were planned come in two halves.
-        """
-        planned = self.confirm_replicates
-        halves = (planned // 2, planned) if self.stop_early and planned >= _HALVED else (planned,)
-        seeds, ends = self.seeds("confirm"), (0, *halves, *self.looks)
-        return tuple(seeds[start:end] for start, end in pairwise(ends))
-
-    def extended(self, seeds: int) -> "StudySpec":
-        """Return the same question with confirming seeds added, so many in all.
-
-        Raises:
-            SpecError: If it has as many, or they are more than there may be.
-        """
-        has = len(self.seeds("confirm"))
-        if seeds <= has:
-            raise SpecError(
-                f"--seeds {seeds}: it has {has} confirming seeds already; the number is that of "
-                "all together"
-            )
-        if seeds > MOST_SEEDS:
-            raise SpecError(f"--seeds {seeds}: there may be {MOST_SEEDS:,} confirming seeds in all")
-        return self.model_copy(update={"looks": (*self.looks, seeds)})
-
-    @property
-    def shorter(self) -> "tuple[StudySpec, ...]":
-        """The same question with fewer looks, the most of them first."""
-        return tuple(
-            self.model_copy(update={"looks": self.looks[:count]})
-            for count in reversed(range(len(self.looks)))
-        )
 
     def study_id(self, fingerprint: str, *code: str) -> str:
         """Identify the study of this spec on the data of that fingerprint (16 hex characters).

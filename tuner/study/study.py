@@ -22,6 +22,7 @@ from tuner.models.rows import Rows, TrainingData
 from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.scores import Scorer, metric_of
 from tuner.study.spec import StudySpec
+from tuner.study.targets import Target
 
 if TYPE_CHECKING:
     from tuner.data.information.profile import Profile
@@ -139,8 +140,19 @@ class Study:
 
         return information_profile(self.dataset, seed=self.spec.seed)
 
-    def smallest_gain(self, baseline: float) -> float:
-        """What is worth having: as asked, else .01 of a rate, 2 % of an error at λ = 0."""
+    @property
+    def epochs(self) -> int:
+        """Of every training that is not cut short."""
+        return self.training.epochs
+
+    def smallest_gain(self, baseline: float, target: Target = "joint") -> float:
+        """What is worth having of any target: as asked, else .01 of a rate, 2 % of an error at 0.
+
+        Args:
+            baseline: The score at λ = 0.
+            target: Of which; they are in the same units.
+        """
+        del target
         if self.spec.smallest_gain is not None:
             return self.spec.smallest_gain
         return _POINT if self.metric.direction == "maximize" else _SHARE_OF_ERROR * baseline

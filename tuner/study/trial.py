@@ -96,6 +96,10 @@ def _joined(first: FinishedTrial, added: FinishedTrial) -> FinishedTrial:
     assert first.outcome is not None
     assert added.outcome is not None
     outcome = joined(first.outcome, added.outcome)
+    seeds = (*first.request.seeds, *added.request.seeds)
+    request = replace(first.request, seeds=seeds)
+    if first.weights is None and added.weights is None:
+        return FinishedTrial(request=request, outcome=outcome)
     kept = {}
     for modality in outcome.rules:
         for rule in RULES:
@@ -104,9 +108,8 @@ def _joined(first: FinishedTrial, added: FinishedTrial) -> FinishedTrial:
             if name in theirs.digests:
                 kept[name] = theirs.digests[name]
     reasons = (each.weights.reason for each in (first, added) if each.weights is not None)
-    seeds = (*first.request.seeds, *added.request.seeds)
     return FinishedTrial(
-        request=replace(first.request, seeds=seeds),
+        request=request,
         outcome=outcome,
         weights=KeptWeights(digests=kept, reason=next(filter(None, reasons), None)),
     )

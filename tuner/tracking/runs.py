@@ -10,34 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tuner.data.naming import names_of
-from tuner.report.note import (
-    experiment_note,
-    failure_note,
-    interrupted_note,
-    result_note,
-    running_note,
-)
-from tuner.storage.studies import RecordedTrial, StudyStore
-from tuner.study.result import StudyResult
-from tuner.study.study import Study
-from tuner.study.trial import OF_THE_MACHINE
-from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, pages
-from tuner.tracking.run_content import (
-    TAG_NUMBER,
-    TAG_PHASE,
-    answer_points,
-    answer_tags,
-    dataset_fields,
-    environment_tags,
-    study_params,
-    study_tags,
-    trial_name,
-    trial_params,
-    trial_points,
-    trial_tags,
-)
+from pydantic import BaseModel
 
+from tuner.report.note import failure_note, interrupted_note, running_note
+from tuner.storage.studies import RecordedTrial, StudyStore
+from tuner.study.trial import TrialRequest
+from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, pages
+from tuner.tracking.content.encoders import environment_tags
+from tuner.tracking.content.shown import RunContent
+
+TAG_PHASE = "tuner.phase"
+TAG_NUMBER = "tuner.number"
 _NOTE = "mlflow.note.content"
 _REASON = "tuner.reason"
 
@@ -46,16 +29,16 @@ class RunMirror:
     """The runs of one study; not safe for two threads at a time, and raises what MLflow raises.
 
     Args:
-        study: The study.
+        content: What is shown of it.
         store: Where its trials are; the study is in it.
         uri: Database or tracking server of MLflow.
         artifact_location: Where a new experiment keeps files; None leaves it to the server.
     """
 
     def __init__(
-        self, study: Study, store: StudyStore, uri: str, artifact_location: str | None
+        self, content: RunContent, store: StudyStore, uri: str, artifact_location: str | None
     ) -> None:
-        self._study, self._store, self._uri = study, store, uri
+        self._content, self._store, self._uri = content, store, uri
         self._artifact_location = artifact_location
         self.forget()
 
@@ -75,35 +58,39 @@ class RunMirror:
             self._children = self._existing_children(run)
             self._describe(run)
             self._run_id = run
-        for recorded in self._store.untracked(self._study.id, most):
+        for recorded in self._store.untracked(self._content.id, most):
             self._write(recorded, self._run_id)
         return self._run_id
 
     def is_behind(self) -> bool:
         """Whether a finished trial waits to be written."""
-        return self._store.has_untracked(self._study.id)
+        return self._store.has_untracked(self._content.id)
 
-    def finish(self, result: StudyResult, artifacts: Path) -> None:
+    def finish(self, result: BaseModel, artifacts: Path) -> None:
         """Log the answer to the study's run, and end it."""
-        client, run = self._client, self._run_id
+        client, run, content = self._client, self._run_id, self._content
         # A time that stays the same when the answer is replayed.
-        moment = self._store.last_finished(self._study.id)
+        moment = self._store.last_finished(self._content.id)
         answered = 0 if moment is None else _milliseconds(moment)
         client.log_text(run, result.model_dump_json(indent=2), "result.json")
         client.log_artifacts(run, str(artifacts))
-        log(client, str(run), points=answer_points(result, answered))
-        log(client, str(run), tags=answer_tags(result) | {_NOTE: result_note(result)})
+        log(client, str(run), points=content.answer_points(result, answered))
+        log(
+            client,
+            str(run),
+            tags={**content.answer_tags(result), _NOTE: content.answer_note(result)},
+        )
         self.end("FINISHED")
 
     def fail(self, reason: str) -> None:
         """Say why the study failed, and end its run."""
-        note = failure_note(self._study.name, reason)
+        note = failure_note(self._content.name, reason)
         log(self._client, str(self._run_id), tags={_REASON: reason, _NOTE: note})
         self.end("FAILED")
 
     def interrupt(self) -> None:
         """Say that the study waits to be taken up again, and end its run until then."""
-        log(self._client, str(self._run_id), tags={_NOTE: interrupted_note(self._study.name)})
+        log(self._client, str(self._run_id), tags={_NOTE: interrupted_note(self._content.name)})
         self.end("KILLED")
 
     def end(self, status: str) -> None:
@@ -111,11 +98,10 @@ class RunMirror:
         self._client.set_terminated(self._run_id, status)
 
     def _experiment(self) -> str:
-        """Find or create the data set's experiment: another data set of its name has its own."""
-        dataset = self._study.dataset
-        for name in names_of(dataset.name, dataset.fingerprint):
+        """Find or create the experiment: what else has its name has its own."""
+        for name in self._content.experiments:
             experiment = self._client.get_experiment_by_name(name) or self._created(name)
-            if self._shows(experiment, dataset.fingerprint):
+            if self._shows(experiment, self._content.fingerprint):
                 break
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
@@ -126,8 +112,8 @@ class RunMirror:
 
         tags = {
             "mlflow.experimentKind": "custom_model_development",  # else guessed
-            TAG_FINGERPRINT: self._study.dataset.fingerprint,
-            _NOTE: experiment_note(self._study.dataset),
+            TAG_FINGERPRINT: self._content.fingerprint,
+            _NOTE: self._content.experiment_note,
         }
         try:
             self._client.create_experiment(name, self._artifact_location, tags)
@@ -146,13 +132,13 @@ class RunMirror:
 
     def _take_up(self) -> str:
         """Find the run of the study, or create it."""
-        study = self._study.id
+        study = self._content.id
         row = self._store.get(study)
         noted = None if row is None else row.run_id
         run = self._active(noted) or self._tagged()
         if run is None:
             run = self._client.create_run(
-                self.experiment_id, tags=study_tags(self._study), run_name=self._study.name
+                self.experiment_id, tags=self._content.tags, run_name=self._content.name
             )
         run_id = str(run.info.run_id)
         if run_id != noted:
@@ -179,35 +165,35 @@ class RunMirror:
     def _tagged(self) -> Any:
         runs = self._client.search_runs(
             [self.experiment_id],
-            f"tags.`{TAG_STUDY}` = '{self._study.id}'",
+            f"tags.`{TAG_STUDY}` = '{self._content.id}'",
             order_by=["attributes.start_time ASC"],
         )
         return next((run for run in runs if "mlflow.parentRunId" not in run.data.tags), None)
 
     def _existing_children(self, run_id: str) -> dict[tuple[str, int], str]:
-        """Return the runs of trials, but for those that the machine failed: it tries again."""
+        """Return the runs of trials, but for those that failed and are tried again."""
         query = f"tags.`mlflow.parentRunId` = '{run_id}'"
         search = self._client.search_runs
         return {
             (run.data.tags[TAG_PHASE], int(run.data.tags[TAG_NUMBER])): run.info.run_id
             for run in pages(search, experiment_ids=[self.experiment_id], filter_string=query)
             if TAG_PHASE in run.data.tags and TAG_NUMBER in run.data.tags
-            if not run.data.tags.get(_REASON, "").startswith(OF_THE_MACHINE)
+            if not self._content.is_tried_again(run.data.tags.get(_REASON, ""))
         }
 
     def _describe(self, run_id: str) -> None:
         """Write what is known of a study before its first trial."""
-        study, client = self._study, self._client
+        content, client = self._content, self._client
         ended = client.get_run(run_id).info.status == "FINISHED"
-        tags = {} if ended else {_NOTE: running_note(study.name)}
-        log(client, run_id, params=study_params(study), tags=tags)
-        client.log_inputs(run_id, [_dataset_input(study)])
-        spec = study.spec.model_dump(mode="json")
-        client.log_text(run_id, json.dumps(spec, indent=2, ensure_ascii=False), "spec.json")
+        tags = {} if ended else {_NOTE: running_note(content.name)}
+        log(client, run_id, params=content.params, tags=tags)
+        if inputs := content.inputs:
+            client.log_inputs(run_id, inputs)
+        client.log_text(run_id, json.dumps(content.spec, indent=2, ensure_ascii=False), "spec.json")
 
     def _write(self, recorded: RecordedTrial, parent: str) -> None:
         """Write one trial's run, over what an earlier attempt may have written."""
-        trial, study, client = recorded.trial, self._study, self._client
+        trial, content, client = recorded.trial, self._content, self._client
         request, outcome, ended = trial.request, trial.outcome, _milliseconds(recorded.finished)
         key = (request.phase, request.number)
         if key not in self._children:
@@ -215,39 +201,33 @@ class RunMirror:
             run = client.create_run(
                 self.experiment_id,
                 start_time=ended - took,
-                tags=trial_tags(study, request, parent),
-                run_name=trial_name(request),
+                tags=self._trial_tags(request, parent),
+                run_name=content.trial_name(request),
             )
             self._children[key] = run.info.run_id
         run_id = self._children[key]
-        params = trial_params(study, request)
+        params = content.trial_params(request)
         if outcome is None:
             reason = str(trial.reason)
             log(client, run_id, params=params, tags={_REASON: reason, _NOTE: reason})
         else:
             tags, points = (
                 environment_tags(outcome.environment),
-                trial_points(study, outcome, ended),
+                content.trial_points(outcome, ended),
             )
             log(client, run_id, points=points, params=params, tags=tags)
         client.set_terminated(run_id, "FAILED" if outcome is None else "FINISHED", ended)
-        self._store.mark_tracked(study.id, request, run_id)
+        self._store.mark_tracked(content.id, request, run_id)
 
-
-def _dataset_input(study: Study) -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    fields = dataset_fields(study)
-    source = {"tags": {"fingerprint": study.dataset.fingerprint}}
-    dataset = Dataset(
-        name=fields["name"],
-        digest=fields["digest"],
-        source_type="code",
-        source=json.dumps(source),
-        schema=json.dumps(fields["schema"]),
-        profile=json.dumps(fields["profile"]),
-    )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+    def _trial_tags(self, request: TrialRequest, parent: str) -> dict[str, str]:
+        return {
+            "mlflow.parentRunId": parent,
+            TAG_STUDY: self._content.id,
+            TAG_PHASE: request.phase,
+            TAG_NUMBER: str(request.number),
+            "mlflow.source.name": "tuner",
+            "mlflow.source.type": "LOCAL",
+        } | self._content.trial_tags(request)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import BaseModel
 from tenacity import Retrying
 from tenacity.retry import retry_if_exception
 from tenacity.stop import stop_before_delay
 from tenacity.wait import wait_exponential
 
 from tuner.storage.studies import StudyStore
-from tuner.study.result import MlflowLinks, StudyResult
+from tuner.study.result import MlflowLinks
 from tuner.study.study import Study
 from tuner.tracking.connection import as_tracking_error, is_trouble, redacted, summary
+from tuner.tracking.content.encoders import EncoderContent
+from tuner.tracking.content.shown import RunContent
 from tuner.tracking.runs import RunMirror
 
 _log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ class StudyTracker:
     what is missing and raise if that cannot be done.
 
     Args:
-        study: The study.
+        study: The study, or what is shown of one of another kind.
         store: Where its trials are; the study is in it.
         tracking_uri: Database or tracking server of MLflow.
         artifact_location: Where a new experiment keeps files; None leaves it to the server.
@@ -45,7 +48,7 @@ class StudyTracker:
 
     def __init__(
         self,
-        study: Study,
+        study: Study | RunContent,
         store: StudyStore,
         *,
         tracking_uri: str,
@@ -53,8 +56,8 @@ class StudyTracker:
         patience: float = 60.0,
     ) -> None:
         self._store, self._uri, self._patience = store, tracking_uri, patience
-        self._mirror = RunMirror(study, store, tracking_uri, artifact_location)
-        self._study = study
+        content = EncoderContent(study) if isinstance(study, Study) else study
+        self._mirror = RunMirror(content, store, tracking_uri, artifact_location)
         self._lock = threading.Lock()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -94,7 +97,7 @@ class StudyTracker:
         """
         return self.retried(self.sync)
 
-    def finish(self, result: StudyResult, artifacts: Path) -> MlflowLinks:
+    def finish(self, result: BaseModel, artifacts: Path) -> MlflowLinks:
         """Log the answer and end the study's run.
 
         Args:

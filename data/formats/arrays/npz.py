@@ -78,6 +78,21 @@ class NpzArchive:
             yield archive
 
 
+def read_npz(path: Path, *, max_bytes: int = MAX_BYTES) -> Arrays:
+    """Read all arrays of an archive.
+
+    Raises:
+        DataError: If it is damaged, or an array of it cannot be read.
+    """
+    findings = Findings(str(path))
+    with opened(path, findings) as file, _archive(file, findings, max_bytes) as (archive, members):
+        arrays = {
+            name: _read_member(archive, member, name, findings) for name, member in members.items()
+        }
+    findings.raise_errors()
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
 @contextmanager
 def _archive(
     file: IO[bytes], findings: Findings, max_bytes: int

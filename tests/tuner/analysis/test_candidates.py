@@ -5,6 +5,7 @@ import pytest
 from tuner.analysis.candidates import agreed
 from tuner.analysis.decision import Choice, UpperBand
 from tuner.analysis.gains.gain import Gain
+from tuner.study.scores import Scorer
 
 LAMBDAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 NOTHING = Gain(value=0.0, low=0.0, high=0.0)
@@ -40,19 +41,19 @@ def choice(means, support=0.95):
 )
 def test_modalities_that_are_likely_to_gain_agree_where_it_costs_neither_much(a, b, confirmed):
     joint = tuple((x + y) / 2 for x, y in zip(a, b, strict=True))
-    told = agreed({"a": choice(a), "b": choice(b), "joint": choice(joint)})
+    told = agreed({"a": choice(a), "b": choice(b), "joint": choice(joint)}, Scorer)
     assert tuple(told[target].candidate for target in ("a", "b", "joint")) == confirmed
 
 
 def test_a_gain_that_is_not_likely_has_no_say():
     doubtful = choice(RISING, support=0.6)
-    told = agreed({"a": doubtful, "b": choice(PEAK), "joint": choice(NEAR)})
+    told = agreed({"a": doubtful, "b": choice(PEAK), "joint": choice(NEAR)}, Scorer)
     assert {each.candidate for each in told.values()} == {0.5}
-    told = agreed({"a": doubtful, "b": choice(PEAK, support=0.6), "joint": choice(NEAR)})
+    told = agreed({"a": doubtful, "b": choice(PEAK, support=0.6), "joint": choice(NEAR)}, Scorer)
     assert {each.candidate for each in told.values()} == {1.0}
 
 
 def test_what_the_search_says_of_each_stays_its_own():
-    told = agreed({"a": choice(PEAK), "b": choice(NEAR), "joint": choice(NEAR)})
+    told = agreed({"a": choice(PEAK), "b": choice(NEAR), "joint": choice(NEAR)}, Scorer)
     assert told["b"].best == 1.0
     assert told["b"].recommended("align") == (0.5, (0.0, 4.0))

@@ -18,7 +18,7 @@ from tuner.errors import TrackingError
 from tuner.storage.tables import TrialRow
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
 from tuner.tracking.connection import TAG_FINGERPRINT, connect, redacted
-from tuner.tracking.run_content import trial_points
+from tuner.tracking.content.encoders import trial_points
 from tuner.tracking.tracker import StudyTracker
 
 pytestmark = pytest.mark.integration

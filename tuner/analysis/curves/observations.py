@@ -7,7 +7,7 @@ import numpy as np
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.scores import Scorer, Target
+from tuner.study.targets import Target, TargetScorer
 from tuner.typing import Floats
 
 _LARGEST = 1e150  # so that squares are finite
@@ -26,7 +26,7 @@ class Observations:
             rows as given: the answer then holds for these rows only.
         grouping: The groups that were resampled; None where rows are independent. With groups but
             nothing resampled there are too few of them to say anything of others.
-        resolution: What one row changes of a score: see `Scorer.resolution`.
+        resolution: What one row changes of a score: see `TargetScorer.resolution`.
 
     Raises:
         ValueError: If a shape, an order or a number is not as said above.
@@ -62,7 +62,9 @@ class Observations:
         return self.grouping is not None and self.resampled is None
 
 
-def observe(scorer: Scorer, outcomes: Sequence[TrainingOutcome], target: Target) -> Observations:
+def observe(
+    scorer: TargetScorer, outcomes: Sequence[TrainingOutcome], target: Target
+) -> Observations:
     """Gather validation utilities (higher is better) of a target, in the order of λ.
 
     Args:
@@ -71,7 +73,7 @@ def observe(scorer: Scorer, outcomes: Sequence[TrainingOutcome], target: Target)
         target: What is scored.
     """
     ordered = sorted(outcomes, key=lambda outcome: outcome.strength)
-    sign = scorer.metric.sign
+    sign = scorer.sign(target)
     scores = [scorer.scores(outcome.predictions, target) for outcome in ordered]
     resampled = [scorer.resampled(outcome.predictions, target) for outcome in ordered]
     return Observations(
@@ -79,7 +81,7 @@ def observe(scorer: Scorer, outcomes: Sequence[TrainingOutcome], target: Target)
         scores=sign * np.stack(scores),
         resampled=_stacked(sign, resampled),
         grouping=scorer.grouping,
-        resolution=scorer.resolution,
+        resolution=scorer.resolution(ordered[0].predictions, target),
     )
 
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from tuner.models.outcome import RULES, Rule, TrainingOutcome
 from tuner.study.result import Side
-from tuner.study.scores import Scorer
+from tuner.study.targets import TargetScorer
 
 _SIDES: tuple[Side, ...] = ("a", "b")
 
 
 def baseline_scores(
-    validation: Scorer, baseline: TrainingOutcome
+    validation: TargetScorer, baseline: TrainingOutcome
 ) -> dict[Side, dict[Rule, float]] | None:
     """Score λ = 0 on validation rows by each rule, to choose the one that is best for it.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import Side
-from tuner.study.scores import Target
+from tuner.study.targets import Target
 
 _PART = 5  # of the epochs: the last fifth
 _SHARE = 0.01  # of all that the loss fell
@@ -63,11 +63,13 @@ class StillLearning:
 
     @classmethod
     def of(cls, outcomes: Iterable[TrainingOutcome], epochs: int) -> Self:
-        """Look at full trainings."""
+        """Look at full trainings; of users' own code no losses are known, nor what they are of."""
         trained = list(outcomes)
         wanted: dict[Side, dict[float, int]] = {"a": {}, "b": {}}
         for side, known in wanted.items():
             for outcome in trained:
+                if f"validation_loss_{side}" not in outcome.curves:
+                    continue
                 needed = epochs_wanted(outcome, side)
                 if needed is not None:
                     known[outcome.strength] = max(needed, known.get(outcome.strength, 0))
@@ -76,11 +78,15 @@ class StillLearning:
 
     def strengths(self, target: Target) -> frozenset[float]:
         """The λs at which an encoder of the target was still learning."""
-        return frozenset(strength for side in _SIDES[target] for strength in self.wanted[side])
+        return frozenset(
+            strength for side in _SIDES.get(target, ()) for strength in self.wanted[side]
+        )
 
     def enough(self, target: Target) -> int | None:
         """How many epochs would do at every λ; None if they did."""
-        return max((n for side in _SIDES[target] for n in self.wanted[side].values()), default=None)
+        return max(
+            (n for side in _SIDES.get(target, ()) for n in self.wanted[side].values()), default=None
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:

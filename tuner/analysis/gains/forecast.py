@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from tuner.analysis.gains.gain import CrossedVariance, measured_gain
 from tuner.analysis.gains.needs import POWER, enough
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.scores import TARGETS, Target
+from tuner.study.scores import TARGETS
 from tuner.study.study import Study
+from tuner.study.targets import Target
 
 
 class TargetForecast(BaseModel):

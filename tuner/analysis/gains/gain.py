@@ -1,5 +1,6 @@
 """A gain over λ = 0 with its interval, over seeds and rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from tuner.analysis.gains.looks import ERROR
 from tuner.models.evaluation.resampling import Grouping
-from tuner.study.scores import Scorer, Target
+from tuner.study.targets import Target, TargetScorer
 from tuner.typing import Array, Floats
 
 
@@ -52,7 +53,7 @@ class CrossedVariance:
             resampled: Shape (B, S), B at least 2. None takes the rows as given.
             freedom: Degrees of freedom of the variance over rows.
             resolution: What one row changes: there is at least the variance that one row of every
-                seed makes. See `Scorer.resolution`.
+                seed makes. See `TargetScorer.resolution`.
             error: How often the interval misses.
         """
         replicates = gains.size
@@ -140,9 +141,9 @@ class Gain:
 
 
 def measured_gain(
-    scorer: Scorer,
-    treated: dict[str, Array],
-    baseline: dict[str, Array],
+    scorer: TargetScorer,
+    treated: Mapping[str, Array],
+    baseline: Mapping[str, Array],
     target: Target,
     error: float = ERROR,
 ) -> Gain:
@@ -150,26 +151,28 @@ def measured_gain(
 
     Args:
         scorer: Of the rows that were predicted.
-        treated: Predictions with alignment of each modality, (replicates, rows).
+        treated: What trainings with alignment tell, by name, (replicates, rows).
         baseline: The same without.
         target: What is scored.
         error: How often the interval misses.
     """
-    sign = scorer.metric.sign
+    sign = scorer.sign(target)
     ours, theirs = (_resampled(scorer, each, target) for each in (treated, baseline))
     return paired_gain(
         sign * scorer.scores(treated, target),
         sign * scorer.scores(baseline, target),
         None if ours is None or theirs is None else sign * (ours - theirs),
         scorer.grouping,
-        scorer.resolution,
+        scorer.resolution(baseline, target),
         error,
     )
 
 
-def _resampled(scorer: Scorer, predictions: dict[str, Array], target: Target) -> Floats | None:
+def _resampled(
+    scorer: TargetScorer, predictions: Mapping[str, Array], target: Target
+) -> Floats | None:
     """Score of each replicate under each resample of the rows, (resamples, replicates)."""
-    replicates = range(len(predictions["a"]))
+    replicates = range(len(next(iter(predictions.values()))))
     each = (
         scorer.resampled({side: told[r : r + 1] for side, told in predictions.items()}, target)
         for r in replicates

@@ -15,7 +15,8 @@ from tuner.analysis.decision import Choice
 from tuner.analysis.gains.gain import CrossedVariance, Gain
 from tuner.analysis.gains.looks import level
 from tuner.errors import SpecError
-from tuner.study.result import Needs, StudyResult
+from tuner.study.result import Answer, Needs, StudyResult, TargetAnswer
+from tuner.study.scripts.result import ScriptResult
 
 POWER = 0.8416  # the normal quantile of .8
 _MOST = 10**6
@@ -83,13 +84,14 @@ def enough(
     return by_seeds, by_rows, both
 
 
-def deciding_seeds(result: StudyResult) -> int:
-    """How many confirming seeds in all would decide an answer: the joint one if it is undecided.
+def deciding_seeds(result: StudyResult | ScriptResult) -> int:
+    """How many confirming seeds in all would decide an answer: the main one if it is undecided.
 
     Raises:
         SpecError: If it is decided, or no number would do that seeds alone can reach.
     """
-    undecided = [a for a in reversed(result.answers.values()) if a.verdict == "undecided"]
+    answers: list[Answer | TargetAnswer] = list(result.answers.values())
+    undecided = [answer for answer in reversed(answers) if answer.verdict == "undecided"]
     if not undecided:
         raise SpecError(
             f"study {result.study} is decided; --seeds N adds seeds until there are N, for a "

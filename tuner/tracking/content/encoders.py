@@ -1,26 +1,28 @@
-"""What MLflow is shown of a study and its trials: names, tags, parameters and metrics.
+"""What MLflow is shown of a study of encoders and its trials: names, tags, parameters and metrics.
 
 Everything derives from the study store alone, times included, so that writing it twice leaves
 what writing it once does.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.data import Modality
+from tuner.data.naming import names_of
 from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
+from tuner.report.note import experiment_note, result_note
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS, Scorer
 from tuner.study.study import Study
-from tuner.study.trial import TrialRequest
+from tuner.study.trial import OF_THE_MACHINE, TrialRequest
 from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, Point
 
-TAG_PHASE = "tuner.phase"
-TAG_NUMBER = "tuner.number"
 _POINTS_A_CURVE = 40
 _DIGEST = 16  # of the 36 characters that MLflow takes: the whole fingerprint is in a tag
 
@@ -76,18 +78,6 @@ def trial_name(request: TrialRequest) -> str:
     return f"λ = {request.strength:.3g} ({detail})"
 
 
-def trial_tags(study: Study, request: TrialRequest, parent: str) -> dict[str, str]:
-    """Tags of a trial's run."""
-    return {
-        "mlflow.parentRunId": parent,
-        TAG_STUDY: study.id,
-        TAG_PHASE: request.phase,
-        TAG_NUMBER: str(request.number),
-        "mlflow.source.name": "tuner",
-        "mlflow.source.type": "LOCAL",
-    }
-
-
 def trial_params(study: Study, request: TrialRequest) -> dict[str, object]:
     """Parameters of a trial's run."""
     return {
@@ -120,7 +110,7 @@ def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Poi
         points += _scores("test_by_accuracy", study.test, other.test_predictions, ended)
         points += _best_epochs("best_epoch_by_accuracy", other.best_epoch, ended)
     for measure, values in outcome.similarity.items():
-        points += _with_error(f"similarity_{measure}", values, ended)
+        points += with_error(f"similarity_{measure}", values, ended)
     for measure, beyond in calibrations(outcome.similarity, outcome.similarity_null).items():
         name = f"similarity_{measure}"
         points += [
@@ -129,7 +119,7 @@ def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Poi
             Point(f"{name}_p", beyond.p, ended),
         ]
     points += [Point("steps", outcome.steps, ended), Point("seconds", outcome.seconds, ended)]
-    return points + _curves(outcome, ended)
+    return points + curve_points(outcome, ended)
 
 
 def answer_points(result: StudyResult, now: int) -> list[Point]:
@@ -166,7 +156,7 @@ def _scores(split: str, scorer: Scorer, predictions: dict[str, Any], ended: int)
     points = []
     for target in TARGETS:
         scores = scorer.scores(predictions, target)
-        points += _with_error(f"{split}_{scorer.metric.name}_{target}", scores, ended)
+        points += with_error(f"{split}_{scorer.metric.name}_{target}", scores, ended)
     return points
 
 
@@ -174,7 +164,7 @@ def _best_epochs(name: str, epochs: dict[str, Any], ended: int) -> list[Point]:
     return [Point(f"{name}_{side}", float(each.mean()), ended) for side, each in epochs.items()]
 
 
-def _with_error(name: str, values: NDArray[np.floating], ended: int) -> list[Point]:
+def with_error(name: str, values: NDArray[np.floating], ended: int) -> list[Point]:
     """Mean over replicates, and its standard error."""
     points = [Point(name, float(values.mean()), ended)]
     if len(values) > 1:
@@ -183,7 +173,7 @@ def _with_error(name: str, values: NDArray[np.floating], ended: int) -> list[Poi
     return points
 
 
-def _curves(outcome: TrainingOutcome, ended: int) -> list[Point]:
+def curve_points(outcome: TrainingOutcome, ended: int) -> list[Point]:
     """Points of epochs, spread over the time that training took; none after a replicate ended.
 
     MLflow takes a tenth of a millisecond for each, whose core others need: of a long curve it gets
@@ -218,3 +208,108 @@ def _tensor(name: str, array: Any) -> dict[str, Any]:
         "type": "tensor",
         "tensor-spec": {"dtype": str(array.dtype), "shape": shape},
     }
+
+
+@dataclass(frozen=True)
+class EncoderContent:
+    """What is shown of a study of encoders: see `RunContent`.
+
+    Attributes:
+        study: The study.
+    """
+
+    study: Study
+
+    @property
+    def id(self) -> str:
+        """Identifier of the study."""
+        return self.study.id
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.study.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data set."""
+        return self.study.dataset.fingerprint
+
+    @property
+    def experiments(self) -> Sequence[str]:
+        """Names for the data set's experiment: another data set of its name has its own."""
+        return names_of(self.study.dataset.name, self.fingerprint)
+
+    @property
+    def experiment_note(self) -> str:
+        """Describes the experiment."""
+        return experiment_note(self.study.dataset)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What is asked."""
+        return self.study.spec.model_dump(mode="json")
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the study's run."""
+        return study_tags(self.study)
+
+    @property
+    def params(self) -> dict[str, object]:
+        """Parameters of the study's run."""
+        return study_params(self.study)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The data set, as MLflow has it."""
+        return [_dataset_input(self.study)]
+
+    def is_tried_again(self, reason: str) -> bool:
+        """Whether the machine failed, not the training."""
+        return reason.startswith(OF_THE_MACHINE)
+
+    def trial_name(self, request: TrialRequest) -> str:
+        """Name of a trial's run."""
+        return trial_name(request)
+
+    def trial_tags(self, request: TrialRequest) -> dict[str, str]:
+        """There are none but those that all have."""
+        del request
+        return {}
+
+    def trial_params(self, request: TrialRequest) -> dict[str, object]:
+        """Parameters of a trial's run."""
+        return trial_params(self.study, request)
+
+    def trial_points(self, outcome: TrainingOutcome, ended: int) -> list[Point]:
+        """Metrics of a trial's run."""
+        return trial_points(self.study, outcome, ended)
+
+    def answer_points(self, result: StudyResult, now: int) -> list[Point]:
+        """The answer as metrics of the study's run."""
+        return answer_points(result, now)
+
+    def answer_tags(self, result: StudyResult) -> Mapping[str, str]:
+        """The answer as tags of the study's run."""
+        return answer_tags(result)
+
+    def answer_note(self, result: StudyResult) -> str:
+        """Describes the answer."""
+        return result_note(result)
+
+
+def _dataset_input(study: Study) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    fields = dataset_fields(study)
+    source = {"tags": {"fingerprint": study.dataset.fingerprint}}
+    dataset = Dataset(
+        name=fields["name"],
+        digest=fields["digest"],
+        source_type="code",
+        source=json.dumps(source),
+        schema=json.dumps(fields["schema"]),
+        profile=json.dumps(fields["profile"]),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

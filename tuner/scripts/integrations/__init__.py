@@ -1,0 +1,1 @@
+"""Reports from training loops of others, which are imported where a user has imported them."""

@@ -1,0 +1,266 @@
+"""Runs one training of a user's code in a process of its own."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tuner.errors import ScriptError
+from tuner.models.encoders.source import search_path
+from tuner.scripts import supervisor
+from tuner.scripts.reported import Reported
+from tuner.scripts.scores import read_scores
+from tuner.scripts.script import Script
+from tuner.scripts.supervisor import Ending, Task
+from tuner.scripts.trial import EPOCHS, RANKS, SAVED, Trial
+from tuner.typing import Floats
+
+_LATE = supervisor.GRACE + supervisor.PATIENCE + 5  # seconds for a supervisor to end
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*)(?:: (.*))?")
+_OF_LAUNCHERS = ("CalledProcessError", "ChildFailedError")
+_TRACEBACK = "Traceback (most recent call last):"
+_MOST_CURVES = 2**24  # characters
+_WORDS = 400  # characters of an exception that are told
+
+
+def run_training(
+    script: Script,
+    *,
+    strength: float,
+    seed: int,
+    confirming: bool,
+    folder: Path,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    resume: bool = False,
+) -> Reported:
+    """Train once.
+
+    All its processes are gone when this returns or raises, and soon after this process is killed.
+
+    Args:
+        script: What is run.
+        strength: λ.
+        seed: Of the training.
+        confirming: Whether test rows are reported, too.
+        folder: Of this training alone; made if it is not there. What it writes is in `out/`, which
+            is emptied before it starts; its own checkpoints in `checkpoint/`, which is not; what it
+            prints in `log.txt`, of which the beginning and the end are kept.
+        timeout: Seconds after which it is ended.
+        environment: Variables beside those of this process.
+        resume: Whether to take what the same training reported in this folder, if it ended well
+            but nobody was left to be told.
+
+    Raises:
+        ScriptError: If it does not end well, or reports nothing that could be used: one sentence
+            that says why and what to do.
+    """
+    folder = folder.absolute()
+    trial = Trial(
+        strength=strength,
+        seed=seed,
+        confirming=confirming,
+        folder=folder / "out",
+        checkpoint=folder / "checkpoint",
+    )
+    task = _task(script, trial, timeout)
+    try:
+        seconds = _ended_before(task) if resume else None
+        if seconds is None:
+            seconds = _run(task, trial, environment or {})
+        return _reported(trial, seconds)
+    except ScriptError as error:
+        Path(task.mark).unlink(missing_ok=True)
+        _end_orphans(trial.folder)
+        raise ScriptError(f"{script.name}: {error}") from None
+
+
+def _task(script: Script, trial: Trial, timeout: float | None) -> Task:
+    told = (script.digest, trial.strength, trial.seed, trial.confirming)
+    return Task(
+        words=_words(script, trial),
+        folder=script.folder,
+        log=str(trial.folder.with_name("log.txt")),
+        timeout=timeout,
+        mark=str(trial.folder.with_name("ended.txt")),
+        identity=json.dumps(told),
+    )
+
+
+def _ended_before(task: Task) -> float | None:
+    """Return the seconds of the same training, if it ended well; else None."""
+    try:
+        identity, seconds = Path(task.mark).read_text(encoding="utf-8").splitlines()
+        return float(seconds) if identity == task.identity else None
+    except (OSError, ValueError):
+        return None
+
+
+def _run(task: Task, trial: Trial, environment: Mapping[str, str]) -> float:
+    """Train, and return the seconds that it took.
+
+    Raises:
+        ScriptError: If it does not end well.
+    """
+    Path(task.mark).unlink(missing_ok=True)
+    _end_orphans(trial.folder)
+    shutil.rmtree(trial.folder, ignore_errors=True)
+    for place in (trial.folder, trial.checkpoint):
+        place.mkdir(parents=True, exist_ok=True)
+    ending = _supervised(task, _environment(trial, environment))
+    _check_ending(ending, task)
+    return ending.seconds
+
+
+def _words(script: Script, trial: Trial) -> tuple[str, ...]:
+    """Return the command of a training."""
+    if script.command is None:
+        door = (sys.executable, "-P", "-m", "tuner.scripts.door")
+        return (*door, script.name, script.folder, *search_path())
+    values = {"{strength}": repr(trial.strength), "{seed}": str(trial.seed)}
+    values["{out}"] = str(trial.folder)
+    pattern = re.compile("|".join(map(re.escape, values)))
+    return tuple(pattern.sub(lambda m: values[m[0]], word) for word in script.command)
+
+
+def _environment(trial: Trial, added: Mapping[str, str]) -> dict[str, str]:
+    """Return all variables of a training: its ranks are its own, not those of this process."""
+    inherited = {name: value for name, value in os.environ.items() if name not in RANKS}
+    return inherited | {"PYTHONUNBUFFERED": "1"} | dict(added) | trial.to_environment()
+
+
+def _supervised(task: Task, environment: Mapping[str, str]) -> Ending:
+    """Run a task under a supervisor, which ends it when its standard input closes."""
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", supervisor.__file__],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for this process, which then closes the input
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(asdict(task)).encode() + b"\n")
+            process.stdin.flush()
+            told = process.stdout.read()
+        finally:
+            with suppress(OSError):
+                process.stdin.close()
+            try:
+                process.wait(_LATE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    if not told:
+        raise ScriptError(
+            f"the process that watches over a training ended with code {process.returncode}: was "
+            "it killed? Try again"
+        )
+    return Ending(**json.loads(told))
+
+
+def _end_orphans(folder: Path) -> None:
+    """End processes of a training whose supervisor was killed: they would write to its folder."""
+    mark = f"TUNER_OUT={folder}\0".encode()
+    for place in Path("/proc").glob("[0-9]*"):  # none where there is no /proc
+        with suppress(OSError):
+            if mark in (place / "environ").read_bytes() and place.name != str(os.getpid()):
+                os.kill(int(place.name), signal.SIGKILL)
+
+
+def _check_ending(ending: Ending, task: Task) -> None:
+    """Do nothing if a training ended well."""
+    if ending.code is None:
+        raise ScriptError(
+            f"{task.words[0]!r} cannot be started ({ending.error}). Write the command as it is "
+            "typed in its folder, or with its path; a script without rights to be run needs its "
+            "interpreter before it, as python train.py"
+        )
+    see = f"What it printed is in {task.log}"
+    if ending.timed_out:
+        raise ScriptError(
+            f"it was ended after {task.timeout:g} s, its time. {see}; allow more, or train less"
+        )
+    if ending.code == 0:
+        return
+    if raised := raised_words(ending.tail):
+        raise ScriptError(f"{raised}. {see}")
+    raise ScriptError(f"it {_code_words(ending.code)}. {see}")
+
+
+def raised_words(output: str) -> str | None:
+    """Tell the last exception of what a Python program printed; None if there is none.
+
+    Launchers of processes raise one more when a process of theirs did: the earlier says why.
+    """
+    tracebacks = output.split(_TRACEBACK)
+    told = [words for words in map(_exception_words, tracebacks) if words is not None]
+    own = [words for words in told if not any(name in words for name in _OF_LAUNCHERS)]
+    return next(reversed(own or told), None)
+
+
+def _exception_words(traceback: str) -> str | None:
+    """Tell the exception after lines of files, of which a syntax error prints one alone."""
+    place = ""
+    for line in filter(str.strip, traceback.splitlines()):
+        if match := re.match(r' +File "(.*)", line (\d+)', line):
+            place = f" ({Path(match[1]).name}, line {match[2]})"
+        elif place and (match := _EXCEPTION.fullmatch(line.rstrip())):
+            words = (match[2] or "")[:_WORDS].rstrip(".")
+            if match[1] == ScriptError.__name__:
+                return words
+            return f"it raised {match[1]}{': ' if words else ''}{words}{place}"
+    return None
+
+
+def _code_words(code: int) -> str:
+    number = -code if code < 0 else code - 128
+    if number == signal.SIGKILL:
+        return (
+            "was killed (SIGKILL), as systems do when memory is full: give it more memory, or "
+            "train with smaller batches"
+        )
+    if code == 127:
+        return "ended with exit code 127: a command in it was not found"
+    with suppress(ValueError):
+        return f"was ended by the signal {signal.Signals(number).name}"
+    return f"ended with exit code {code}"
+
+
+def _reported(trial: Trial, seconds: float) -> Reported:
+    validation, test = read_scores(trial.folder, confirming=trial.confirming)
+    saved = trial.folder / SAVED
+    return Reported(
+        scores=validation.scores,
+        row_ids=validation.row_ids,
+        counts=validation.counts,
+        test_scores=None if test is None else test.scores,
+        test_row_ids=None if test is None else test.row_ids,
+        test_counts={} if test is None else test.counts,
+        curves=_curves(trial.folder / EPOCHS),
+        seconds=seconds,
+        saved=saved if saved.is_dir() else None,
+    )
+
+
+def _curves(path: Path) -> dict[str, Floats]:
+    """Read what was told after epochs; NaN where one was not told. None if it cannot be read."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            epochs = [json.loads(line) for line in file.read(_MOST_CURVES).splitlines()]
+        names = dict.fromkeys(name for epoch in epochs for name in epoch)
+        return {
+            name: np.array([epoch.get(name, np.nan) for epoch in epochs], dtype=float)
+            for name in names
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

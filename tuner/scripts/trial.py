@@ -1,0 +1,208 @@
+"""What a training of a study is told, and what it reports by."""
+
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from tuner.data.memory.scratch import written_whole
+from tuner.data.validation.findings import listing
+from tuner.errors import ScriptError
+from tuner.scripts.scores import FILE, ROW_ID, ROWS, TEST, checked_rows
+from tuner.typing import Array
+
+EPOCHS, SAVED = "epochs.jsonl", "saved"
+# The rank of a process among all of its training; the first that is there counts.
+RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "LOCAL_RANK")
+_VARIABLE = "TUNER_TRIAL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One training: λ and a seed in, scores of rows out.
+
+    Of the processes of one training only the first, of rank 0, reports: what others call does
+    nothing. Nor does it outside of a study, where `current_trial` gives the trial.
+
+    Attributes:
+        strength: λ; at 0 nothing of the alignment is to be trained.
+        seed: Of all that is random in the training.
+        confirming: Whether test rows are reported, too; never use them otherwise.
+        folder: For what the training writes; empty at its start.
+        checkpoint: For its own checkpoints: what lies here is there again when the training was
+            killed and begins once more.
+        reports: Whether this process reports.
+    """
+
+    strength: float
+    seed: int
+    confirming: bool = False
+    folder: Path = Path()
+    checkpoint: Path = Path()
+    reports: bool = True
+
+    def report(self, *, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+        """Report the scores of the validation rows; of a target that is reported again the last.
+
+        Args:
+            row_id: (rows,) numbers or texts that tell which rows these are. Needed where their
+                order is not the same in every training.
+            rows: How many rows there were, where a score is one number: their mean.
+            scores: By target: (rows,) each, numbers or truth values: arrays, lists or tensors.
+
+        Raises:
+            ScriptError: If they cannot be used.
+        """
+        self._report(row_id, rows, scores, "")
+
+    def report_test(self, *, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+        """Report the scores of the test rows, in confirmations alone: see `report`.
+
+        Raises:
+            ScriptError: If they cannot be used, or this is no confirmation.
+        """
+        if self.reports and not self.confirming:
+            raise ScriptError(
+                "test rows count in confirmations alone. Call report_test only where "
+                "`trial.confirming` is true"
+            )
+        self._report(row_id, rows, scores, TEST)
+
+    def epoch(self, validation_loss: Any = None, **values: Any) -> None:
+        """Tell numbers after an epoch, for curves: they decide nothing."""
+        if not self.reports:
+            return
+        told = values if validation_loss is None else {"validation_loss": validation_loss} | values
+        numbers = {name: float(as_array(value)) for name, value in told.items()}
+        with (self.folder / EPOCHS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(numbers) + "\n")
+
+    def save(self, folder: str | Path) -> None:
+        """Hand over the folder that the model is saved in.
+
+        Raises:
+            ScriptError: If there is no such folder.
+        """
+        if not self.reports:
+            return
+        source, place = Path(folder).resolve(), self.folder.resolve() / SAVED
+        if not source.is_dir():
+            raise ScriptError(f"there is no folder {folder}: save the model in it first")
+        if source in (place, *place.parents):
+            if source == place:
+                return
+            raise ScriptError(f"{folder} holds more than the model: save it in {place}")
+        shutil.rmtree(place, ignore_errors=True)
+        if source.is_relative_to(place.parent):
+            source.rename(place)
+        else:
+            shutil.copytree(source, place)
+
+    def _report(self, row_id: Any, rows: int | None, scores: dict[str, Any], end: str) -> None:
+        if not self.reports:
+            return
+        told = scores if row_id is None else {**scores, ROW_ID: row_id}
+        arrays = {name + end: as_array(value) for name, value in told.items()}
+        if rows is not None:
+            arrays |= {name + ROWS + end: np.asarray(rows) for name in scores}
+        arrays = _sorted(arrays, end)
+        path = self.folder / FILE
+        if path.is_file():
+            with np.load(path) as file:
+                arrays = _merged(dict(file), arrays, list(scores), end)
+        with written_whole(path) as aside, zipfile.ZipFile(aside, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    @classmethod
+    def of_environment(cls) -> Self | None:
+        """Return the trial that this process is started for; None outside of a study."""
+        text = os.environ.get(_VARIABLE)
+        if not text:
+            return None
+        told = json.loads(text)
+        told |= {name: Path(told[name]) for name in ("folder", "checkpoint")}
+        return cls(**told, reports=_rank() == 0)
+
+    def to_environment(self) -> dict[str, str]:
+        """Return the variables by which a process is told of it."""
+        told = {name: str(v) if isinstance(v, Path) else v for name, v in asdict(self).items()}
+        del told["reports"]
+        return {
+            _VARIABLE: json.dumps(told),
+            "TUNER_OUT": str(self.folder),
+            "TUNER_CHECKPOINT": str(self.checkpoint),
+            "TUNER_CONFIRMING": str(int(self.confirming)),
+        }
+
+
+def current_trial(*, strength: float = 0.0, seed: int = 0) -> Trial:
+    """Return the trial that this process is started for.
+
+    Outside of a study it has the λ and the seed that are given, and reports to nobody: a script
+    that asks for it goes on as before.
+    """
+    return Trial.of_environment() or Trial(strength=strength, seed=seed, reports=False)
+
+
+def report(*, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+    """Report the scores of the validation rows: see `Trial.report`; nothing outside of a study."""
+    current_trial().report(row_id=row_id, rows=rows, **scores)
+
+
+def report_test(*, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+    """Report the scores of the test rows: see `Trial.report_test`; nothing outside of a study."""
+    current_trial().report_test(row_id=row_id, rows=rows, **scores)
+
+
+def _rank() -> int:
+    told = (os.environ[name] for name in RANKS if os.environ.get(name, "").isdigit())
+    return int(next(told, "0"))
+
+
+def as_array(value: Any) -> Array:
+    """Return an array of anything like one; of a tensor, wherever it is and of whatever type."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if "bfloat16" in str(value.dtype):
+            value = value.float()
+    return np.asarray(value)
+
+
+def _sorted(arrays: Mapping[str, Array], end: str) -> dict[str, Array]:
+    """Sort what is reported at once by its ids, that other targets of these rows fit to it."""
+    rows = checked_rows(arrays, end)
+    if rows.row_ids is None:
+        return dict(arrays)
+    counts = {name + ROWS + end: np.asarray(count) for name, count in rows.counts.items()}
+    scores = {name + end: array for name, array in rows.scores.items()}
+    return scores | counts | {ROW_ID + end: rows.row_ids}
+
+
+def _merged(
+    earlier: dict[str, Array], arrays: dict[str, Array], targets: Sequence[str], end: str
+) -> dict[str, Array]:
+    """Put what is reported in the place of what was; the rows of all targets have to be the same.
+
+    Raises:
+        ScriptError: If they are not.
+    """
+    again = {name + suffix + end for name in targets for suffix in ("", ROWS)}
+    kept = {name: array for name, array in earlier.items() if name not in again}
+    ids = ROW_ID + end
+    others = [n for n in kept if n != ids and n.endswith(TEST) == bool(end) and ROWS not in n]
+    if not others:
+        kept.pop(ids, None)
+    elif not np.array_equal(kept.get(ids, ()), arrays.get(ids, ())):
+        raise ScriptError(
+            f"{listing(sorted(targets))} and {listing(others)} come with other row_id. Report them "
+            "in one call, or each with the ids of the same rows"
+        )
+    return kept | arrays

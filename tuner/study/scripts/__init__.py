@@ -1,0 +1,1 @@
+"""Studies of users' own training code: what is asked, scored and answered."""

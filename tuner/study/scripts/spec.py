@@ -1,0 +1,162 @@
+"""What a study of a user's training code is asked to do."""
+
+import hashlib
+import re
+from collections import Counter
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tuner.scripts.script import Script
+from tuner.study.spec import MOST_SEEDS, Sampler, Seeded, WarmStart
+
+Direction = Literal["maximize", "minimize"]
+
+_ERRORS = re.compile(r"loss|err|mae|mse|nll|perplexity|brier|distance", re.IGNORECASE)
+_WRITTEN = re.compile(r"(?P<name>\w[\w@./-]*)(=(?P<parts>[^:]+))?(:(?P<direction>\w+))?")
+
+
+class TargetSpec(BaseModel):
+    """A target: what a training is scored by.
+
+    Attributes:
+        name: As the code reports it.
+        direction: Which way is better.
+        parts: Targets that it is the mean of; empty if the code reports it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    direction: Direction
+    parts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str) -> "TargetSpec":
+        """Take a reported target whose name says which way is better: less of a `loss`."""
+        return cls(name=name, direction="minimize" if _ERRORS.search(name) else "maximize")
+
+    @classmethod
+    def parse(cls, text: str) -> "TargetSpec":
+        """Read `acc`, `energy:minimize` or `joint=acc_a+acc_b`.
+
+        Raises:
+            ValueError: If it is none of these.
+        """
+        written = _WRITTEN.fullmatch(text.strip())
+        if written is None or written["direction"] not in (None, "maximize", "minimize"):
+            raise ValueError(
+                f"{text!r} is no target: write NAME, NAME:maximize, NAME:minimize, or NAME=A+B for "
+                "the mean of A and B"
+            )
+        target = cls.of(written["name"])
+        parts = tuple(part.strip() for part in (written["parts"] or "").split("+") if part.strip())
+        told: Any = written["direction"]  # which the expression checks
+        return cls(name=target.name, direction=told or target.direction, parts=parts)
+
+
+class ScriptSpec(Seeded):
+    """One question about one piece of training code.
+
+    The defaults are for trainings that take hours. Two specs that are equal, of code of equal
+    digest, are the same study.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    warm_start: ClassVar[WarmStart | None] = None
+
+    name: Annotated[
+        str | None, Field(description="what to call the study; the function or command if left out")
+    ] = None
+    target: Annotated[
+        tuple[TargetSpec, ...],
+        Field(
+            description="what it is scored by, as NAME, NAME:minimize or NAME=A+B (the mean of A "
+            "and B), the one first that the search goes by; all that it reports if left out"
+        ),
+    ] = ()
+    smallest_gain: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="the smallest gain worth having of the first target, in its units; by "
+            "default .01 of a rate, 2 % of others at λ = 0",
+        ),
+    ] = None
+    trials: Annotated[int, Field(ge=3, le=1_000, description="λs tried, λ = 0 included")] = 4
+    replicates: Annotated[
+        int, Field(ge=2, le=1_000, description="seeds trained at every λ, each by itself")
+    ] = 2
+    confirm_replicates: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=1_000,
+            description="fresh seeds trained to confirm the answer on test rows, at λ = 0 and at "
+            "the λ chosen",
+        ),
+    ] = 3
+    looks: Annotated[
+        tuple[Annotated[int, Field(le=MOST_SEEDS)], ...],
+        Field(
+            description="confirming seeds in all at each later look at the answer, ascending: "
+            "what tuner extend adds",
+            exclude_if=lambda looks: not looks,
+        ),
+    ] = ()
+    stop_early: Annotated[
+        bool,
+        Field(
+            description="end the search where no gain worth having is left to be found, and a "
+            "confirmation of 8 seeds or more at half of them where more would hardly change a "
+            "verdict"
+        ),
+    ] = False
+    batch: Annotated[
+        int, Field(ge=1, le=1_000, description="λs proposed at a time, the first time laid out")
+    ] = 4
+    max_lambda: Annotated[float, Field(gt=0, description="the largest λ to try")] = 4.0
+    sampler: Annotated[
+        Sampler, Field(description="what proposes λs after the first batch; grid lays all out")
+    ] = "gp"
+    seed: Annotated[
+        int, Field(ge=0, lt=2**32, description="what the seeds of trainings derive from")
+    ] = 0
+    cpus: Annotated[int, Field(ge=1, description="CPUs of a training")] = 1
+    gpus: Annotated[float, Field(ge=0, description="GPUs of a training; .25: four on one")] = 0
+    ranks: ClassVar[int] = 1  # what it starts itself is its own
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _written(cls, targets: object) -> object:
+        if isinstance(targets, str):
+            targets = (targets,)
+        if not isinstance(targets, list | tuple):
+            return targets
+        return tuple(TargetSpec.parse(t) if isinstance(t, str) else t for t in targets)
+
+    @model_validator(mode="after")
+    def _parts_are_there(self) -> "ScriptSpec":
+        names = Counter(target.name for target in self.target)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(f"target: {twice[0]} is named twice")
+        basic = {target.name: target for target in self.target if not target.parts}
+        for target in self.target:
+            lost = [part for part in target.parts if part not in basic]
+            if lost:
+                raise ValueError(
+                    f"target: {target.name} is the mean of {' and '.join(target.parts)}; name "
+                    f"{lost[0]} as a target, too"
+                )
+            if any(basic[part].direction != target.direction for part in target.parts):
+                raise ValueError(
+                    f"target: {target.name} and {' and '.join(target.parts)} are not better in the "
+                    f"same direction: say {target.name}=…:minimize, or :maximize"
+                )
+        return self
+
+    def study_id(self, script: Script) -> str:
+        """Identify the study of this spec of that code (16 hex characters)."""
+        question = "\n".join(["script", script.digest, self.model_dump_json()])
+        return hashlib.sha256(question.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""What MLflow is shown of studies: names, tags, parameters and metrics."""
