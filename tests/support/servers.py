@@ -119,3 +119,12 @@ def ray_head(folder, cpus, *options):
         head.terminate()
         head.wait()
         shutil.rmtree(f"/tmp/ray-{port}", ignore_errors=True)
+
+
+def ask_ray(port, folder, path):
+    """What the dashboard of a head answers that was started with a token in a folder."""
+    token = (folder / "ray-token").read_text()
+    url = f"http://127.0.0.1:{port}/api/{path}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read().decode()

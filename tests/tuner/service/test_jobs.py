@@ -5,11 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.support.in_process import answer_in_process
-from tests.support.servers import free_port, ray_head
+from tests.support.servers import ask_ray, free_port, ray_head
 from tests.tuner.service.conftest import QUICK, serving
 from tuner.client import Client
 from tuner.settings import Settings
@@ -19,12 +18,6 @@ from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
-
-
-def asked(port, folder, path):
-    """What the head of a cluster answers."""
-    token = {"Authorization": f"Bearer {(folder / 'ray-token').read_text()}"}
-    return httpx2.get(f"http://127.0.0.1:{port}/api/{path}", headers=token)
 
 
 def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
@@ -47,14 +40,14 @@ def test_a_study_runs_as_a_job_and_can_be_stopped(tmp_path, data, monkeypatch):
             for event in client.watch(told["id"]):
                 if event.kind == "progress":
                     break
-            assert "1.0/3.0 driver" in asked(port, tmp_path, "cluster_status?format=1").text
+            assert "1.0/3.0 driver" in ask_ray(port, tmp_path, "cluster_status?format=1")
             client.cancel(told["id"])
             assert list(client.watch(told["id"]))[-1].content["status"] == "cancelled"
-            listed = asked(port, tmp_path, "jobs/")
+            listed = json.loads(ask_ray(port, tmp_path, "jobs/"))
     spec = spec_from_options(QUICK)
     expected = answer_in_process(spec, read_dataset(spec, str(path)))
     assert (result.joint, result.curve) == (expected.joint, expected.curve)
-    assert {job["metadata"]["study"] for job in listed.json()} == {study["study"], told["study"]}
-    assert "postgres" not in json.dumps(listed.json())
+    assert {job["metadata"]["study"] for job in listed} == {study["study"], told["study"]}
+    assert "postgres" not in json.dumps(listed)
     with Database(Settings(home=home).store_url) as database:
         assert StudyStore(database).get(study["study"]).attempts == 1

@@ -1,0 +1,80 @@
+"""Trials of several processes give back what they took, and never wait for each other."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.support.servers import ask_ray, free_port, ray_head, until
+from tests.support.soak import soaked
+
+pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(3600)]
+CPUS = 4
+_FREE = 30.0  # seconds after a cancel
+_BEGINS = 300.0  # seconds, on a busy machine
+# What Ray Train calls PlacementGroupCleaner is not among them: it outlives a study that was killed.
+_OF_A_STUDY = ("TrialWorker", "TrainController", "RayTrainWorker", "_Mailbox")
+
+
+class Head:
+    """A Ray cluster of one node whose CPUs are counted."""
+
+    def __init__(self, folder, port, access):
+        self._folder, self._port, self._access = folder, port, access
+
+    def study(self, name, **options):
+        """Start a study of two ranks a trial: half of the cluster."""
+        words = {"ranks": 2, "trials": 3, "replicates": 2, "confirm-replicates": 2} | options
+        command = [sys.executable, "-m", "tuner", "run", "mfeat"]
+        command += [part for option, value in words.items() for part in (f"--{option}", str(value))]
+        home = {"TUNER_HOME": str(self._folder / name), "OMP_NUM_THREADS": "1"}
+        with (self._folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
+                command, env=os.environ | self._access | home, stdout=log, stderr=log
+            )
+
+    def used(self):
+        told = ask_ray(self._port, self._folder, "cluster_status?format=1")
+        found = re.search(rf"([\d.]+)/{CPUS}\.0 CPU", told)
+        return float(found[1]) if found else 0.0  # it has only begun
+
+    @staticmethod
+    def of_studies():
+        """Names of processes that a study started."""
+        names = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
+        words = [" ".join(name or []) for name in names]
+        return [w for w in words if w.startswith("ray::") and any(n in w for n in _OF_A_STUDY)]
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory):
+    folder, port = tmp_path_factory.mktemp("ranks"), free_port()
+    dashboard = ("--include-dashboard=true", "--dashboard-port", str(port))
+    with ray_head(folder, CPUS, *dashboard) as access:
+        yield Head(folder, port, access)
+
+
+@pytest.mark.parametrize("seed", range(soaked(20)))
+def test_a_study_that_is_ended_gives_back_its_cpus(head, seed):
+    """Wherever it is: while processes start, or train; and however: asked to, or killed."""
+    rng = random.Random(seed)
+    study = head.study(f"ended-{seed}", epochs=3000, patience=3000, seed=seed)
+    until(head.of_studies, _BEGINS, fails_if=study.poll)
+    if rng.random() < 0.7:
+        until(lambda: head.used() > 0, _BEGINS, fails_if=study.poll)
+    time.sleep(rng.uniform(0, 5))
+    study.send_signal(rng.choice([signal.SIGINT, signal.SIGKILL]))
+    until(lambda: head.used() == 0 and not head.of_studies(), _FREE)
+    assert study.wait(60) in (130, -signal.SIGKILL)
+
+
+def test_two_studies_that_want_half_each_end(head):
+    studies = [head.study(f"half-{k}", epochs=2, seed=k) for k in range(2)]
+    assert [study.wait(1200) for study in studies] == [0, 0]
+    until(lambda: head.used() == 0 and not head.of_studies(), _FREE)
