@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tuner.client import Client
     from tuner.data import read
     from tuner.orchestrator import run, run_study
-    from tuner.report.figures import plot_curve
+    from tuner.reporting.figures import plot_curve
     from tuner.scripts.trial import Trial, current_trial, report, report_test
     from tuner.settings import Settings
     from tuner.study.result import StudyResult
@@ -52,8 +52,9 @@ _HOME = {
     "Trial": "tuner.scripts.trial",
     "current_trial": "tuner.scripts.trial",
     "extend": "tuner.answered",
-    "plot_curve": "tuner.report.figures",
+    "plot_curve": "tuner.reporting.figures",
     "read": "tuner.data",
+    "report": "tuner.scripts.trial",
     "report_test": "tuner.scripts.trial",
     "run": "tuner.orchestrator",
     "run_study": "tuner.orchestrator",
@@ -63,8 +64,6 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     """Load each where it is asked for: a client needs no torch, a study no HTTP."""
-    if name == "report":
-        return import_module("tuner.report")  # a room that can be called
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -68,7 +68,7 @@ def report_again(
         SpecError: If there is no such study or no answer, or its data are others now.
         DataError: If the data cannot be read.
     """
-    from tuner.report.page import write_report
+    from tuner.reporting.page import write_report
 
     settings = settings or Settings()
     with Database(settings.store_url) as database:

@@ -232,7 +232,7 @@ class ScriptDriver(Driver[ScriptResult]):
 
     def _publish(self, result: ScriptResult) -> ScriptResult:
         """Log the answer; what goes wrong costs no answer, and the result says what it was."""
-        from tuner.report.scripts import write_script_report
+        from tuner.reporting.scripts import write_script_report
 
         try:
             links = self._tracker.flush()

@@ -18,7 +18,7 @@ from tests.support.in_process import answer_in_process
 from tuner.analysis.conclusion import conclude
 from tuner.cli.main import app
 from tuner.data.synthetic import WorldConfig, make_world
-from tuner.report.wording import headline
+from tuner.reporting.wording import headline
 from tuner.search.plan import Plan
 from tuner.service.app import create_app
 from tuner.settings import Settings

@@ -22,7 +22,7 @@ from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
 from tuner.errors import SpecError
-from tuner.report.wording import (
+from tuner.reporting.wording import (
     ATOM_TITLES,
     expectation,
     forecast_words,

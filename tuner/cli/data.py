@@ -14,7 +14,7 @@ from tuner.data.information.atoms import NAMES as ATOMS
 from tuner.data.inspection import Inspection
 from tuner.data.inspection import inspect as read_inspection
 from tuner.data.synthetic import WorldConfig, make_world
-from tuner.report.command import command
+from tuner.reporting.command import command
 from tuner.settings import Settings
 
 _WORLD = WorldConfig()

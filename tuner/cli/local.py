@@ -86,7 +86,7 @@ class LocalStudies(AbstractContextManager["LocalStudies"]):
         from tuner.study.scripts.result import ScriptResult
 
         if isinstance(answer, ScriptResult):
-            from tuner.report.scripts import write_script_report
+            from tuner.reporting.scripts import write_script_report
 
             return write_script_report(answer, self._settings.reports(study))
         from tuner.answered import report_again

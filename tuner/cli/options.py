@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from tuner.data.options import DataOptions
 from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
-from tuner.report.command import flag
+from tuner.reporting.command import flag
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.spec import OPTIONS, StudySpec, option_errors, spec_from_options
 

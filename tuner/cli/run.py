@@ -21,7 +21,7 @@ from tuner.cli.options import (
     spec_of,
     study_options,
 )
-from tuner.report.command import command
+from tuner.reporting.command import command
 from tuner.settings import Settings
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def result(
     with _studies(url) as studies:
         answer = studies.result(study, wait=wait)
     if as_csv:
-        from tuner.report.table import curve_csv
+        from tuner.reporting.table import curve_csv
 
         sys.stdout.write(curve_csv(answer))
     elif as_json:

@@ -65,7 +65,7 @@ def _report(
     tracker: StudyTracker,
     settings: Settings,
 ) -> StudyResult:
-    from tuner.report.page import write_report
+    from tuner.reporting.page import write_report
 
     folder = settings.reports(study.id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def load_publishing() -> None:
     """Load what the end of a study needs: seconds, better spent while a core is idle."""
     for module in (
         "tuner.tracking.registry",
-        "tuner.report.page",
+        "tuner.reporting.page",
         "mlflow.pytorch",
         "torch._dynamo",
     ):

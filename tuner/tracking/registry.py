@@ -17,8 +17,8 @@ from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
 from tuner.models.export import PortableEncoder, portable_encoder
 from tuner.models.outcome import Rule, TrainingOutcome
-from tuner.report.note import load_lines
-from tuner.report.wording import headline, score, sentence, strength
+from tuner.reporting.note import load_lines
+from tuner.reporting.wording import headline, score, sentence, strength
 from tuner.storage.weights import WeightFiles
 from tuner.study.result import ModalityAnswer, RegisteredModel, Side, StudyResult
 from tuner.study.study import Study

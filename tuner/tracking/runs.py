@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tuner.report.note import failure_note, interrupted_note, running_note
+from tuner.reporting.note import failure_note, interrupted_note, running_note
 from tuner.storage.studies import RecordedTrial, StudyStore
 from tuner.study.trial import TrialRequest
 from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, connect, log, pages

@@ -17,7 +17,7 @@ from tuner.data import Split, from_arrays
 from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Grouping
-from tuner.report.wording import covered, sentence
+from tuner.reporting.wording import covered, sentence
 from tuner.study.result import StudyResult
 from tuner.study.scores import Scorer
 from tuner.study.space import LambdaSpace

@@ -9,8 +9,8 @@ from tests.support.in_process import answer_in_process
 from tests.support.simulated import simulate
 from tuner.analysis.guess import guess_of
 from tuner.data import Split, from_arrays
-from tuner.report.note import result_note
-from tuner.report.wording import guess_words
+from tuner.reporting.note import result_note
+from tuner.reporting.wording import guess_words
 from tuner.study.result import StudyResult
 from tuner.study.spec import spec_from_options
 from tuner.study.study import Study

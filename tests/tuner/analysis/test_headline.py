@@ -7,7 +7,7 @@ from tests.support.in_process import answer_in_process
 from tests.support.simulated import DECIDED, simulate
 from tuner.analysis.headline import headline
 from tuner.cli.console import show_answer
-from tuner.report.note import result_note
+from tuner.reporting.note import result_note
 from tuner.study.result import MetricSummary, Needs, StudyResult
 
 CURVES = {

@@ -11,7 +11,7 @@ from tests.support.specs import spec_of_all_options_changed, specs
 from tuner.cli.main import app
 from tuner.cli.options import spec_of
 from tuner.errors import SpecError
-from tuner.report.command import command, flag
+from tuner.reporting.command import command, flag
 from tuner.study.spec import OPTIONS, StudySpec
 
 

@@ -1,4 +1,5 @@
 import os
+import pkgutil
 
 import numpy as np
 import pytest
@@ -66,12 +67,9 @@ def test_the_rank_among_all_counts_before_that_on_a_machine(told, monkeypatch):
     assert not current_trial().reports
 
 
-def test_room_and_function_of_one_name_are_both_there(told):
-    import tuner.report.wording
-
-    tuner.report(acc=ROWS)
-    assert tuner.report.wording.headline
-    assert (told.folder / "scores.npz").is_file()
+def test_no_module_hides_a_function_of_its_name():
+    inside = {module.name for module in pkgutil.iter_modules(tuner.__path__)}
+    assert set(tuner.__all__) & inside == set()
 
 
 def test_tensors_are_taken_wherever_they_are(tmp_path):

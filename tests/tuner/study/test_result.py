@@ -7,7 +7,7 @@ from tests.support.in_process import answer_in_process
 from tests.support.simulated import simulate
 from tuner.analysis.conclusion import conclude
 from tuner.models.config import TrainingConfig
-from tuner.report.figures import plot_curve
+from tuner.reporting.figures import plot_curve
 from tuner.search.plan import Plan
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.servers import mlflow_ui
-from tuner.report.page import write_report
+from tuner.reporting.page import write_report
 from tuner.storage.weights import WeightFiles
 from tuner.tracking.connection import connect
 from tuner.tracking.registry import register_encoders

@@ -62,7 +62,7 @@ def runs(client, study):
 
 def test_importing_the_tracker_does_not_import_mlflow():
     code = (
-        "import sys, tuner.tracking.tracker, tuner.tracking.registry, tuner.report.page; "
+        "import sys, tuner.tracking.tracker, tuner.tracking.registry, tuner.reporting.page; "
         "print('mlflow' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -97,7 +97,7 @@ def plan(source: str, options: dict[str, Any], name: str | None) -> dict[str, An
     from tuner.errors import SpecError
     from tuner.models.compute.device import prepare_process
     from tuner.models.training.loop import train
-    from tuner.report.wording import forecast_words
+    from tuner.reporting.wording import forecast_words
     from tuner.search.pilot import check_pilot, forecast_by_pilot
 
     workers = options.pop("workers", None)
@@ -233,7 +233,7 @@ def main() -> None:
     """Load what every check needs, by one of them, and look at what the service sends."""
     import tuner.data.inspection
     import tuner.models.training.loop
-    import tuner.report.wording
+    import tuner.reporting.wording
     import tuner.search.cost
     import tuner.search.pilot  # noqa: F401
 

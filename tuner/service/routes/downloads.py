@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from tuner.data.memory.scratch import scratch
-from tuner.report.table import curve_csv
+from tuner.reporting.table import curve_csv
 from tuner.service.incoming.uploads import stem
 from tuner.service.routes.dependencies import Mine, SettingsOf
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError

@@ -16,7 +16,7 @@ from tuner.data import Modality
 from tuner.data.naming import names_of
 from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
-from tuner.report.note import experiment_note, result_note
+from tuner.reporting.note import experiment_note, result_note
 from tuner.study.result import StudyResult
 from tuner.study.scores import TARGETS, Scorer
 from tuner.study.study import Study

@@ -7,7 +7,7 @@ from typing import Any
 
 from tuner.data.naming import names_of, safe_name
 from tuner.models.outcome import TrainingOutcome
-from tuner.report.note import plain
+from tuner.reporting.note import plain
 from tuner.study.scripts.result import ScriptAnswer, ScriptResult
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.trial import TrialRequest

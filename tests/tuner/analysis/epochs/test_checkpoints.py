@@ -10,7 +10,7 @@ from tests.support.in_process import answer_in_process
 from tests.support.simulated import DECIDED, simulate
 from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
 from tuner.models.evaluation.metrics import METRICS
-from tuner.report.wording import kept_words
+from tuner.reporting.wording import kept_words
 from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
 

@@ -17,7 +17,7 @@ from tuner.data import from_arrays
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.training.loop import train
-from tuner.report.note import result_note
+from tuner.reporting.note import result_note
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import TrialRequest

@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.planted import ROWS, SEEDS, SPACE, plant, rows
 from tuner.analysis.gains.forecast import forecast
-from tuner.report.wording import forecast_words
+from tuner.reporting.wording import forecast_words
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import TrialRequest

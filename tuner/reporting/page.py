@@ -9,9 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from tuner.data import Modality, PairedDataset, Split
-from tuner.report.axes import as_bytes, in_the_dark
-from tuner.report.command import command
-from tuner.report.figures import (
+from tuner.reporting.axes import as_bytes, in_the_dark
+from tuner.reporting.command import command
+from tuner.reporting.figures import (
     Panel,
     SimilarityPanel,
     draw_all,
@@ -19,8 +19,8 @@ from tuner.report.figures import (
     draw_similarity,
     panels,
 )
-from tuner.report.note import load_lines
-from tuner.report.wording import (
+from tuner.reporting.note import load_lines
+from tuner.reporting.wording import (
     ATOM_TITLES,
     SIMILARITIES,
     TITLES,

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.hostile import hostile
-from tuner.report.note import failure_note, load_lines, result_note, running_note
+from tuner.reporting.note import failure_note, load_lines, result_note, running_note
 
 
 def test_the_note_keeps_names_out_of_markup(classification):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.report.wording import duration, expectation, gain, hindsight, score, strength_interval
+from tuner.reporting.wording import duration, expectation, gain, hindsight, score, strength_interval
 from tuner.study.result import CrossCovarianceGate, InformationSummary, IntervalEstimate
 
 NOTHING = IntervalEstimate(value=0, low=0, high=0)

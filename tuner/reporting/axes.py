@@ -8,7 +8,7 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tuner.report.wording import strength
+from tuner.reporting.wording import strength
 from tuner.study.space import LambdaSpace
 
 Theme = Literal["light", "dark"]

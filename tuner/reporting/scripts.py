@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tuner.report.axes import PALETTES, add_legend, dress
-from tuner.report.figures import draw_choice
-from tuner.report.page import PAGE, both_themes, template
-from tuner.report.wording import duration, strength, strength_interval
+from tuner.reporting.axes import PALETTES, add_legend, dress
+from tuner.reporting.figures import draw_choice
+from tuner.reporting.page import PAGE, both_themes, template
+from tuner.reporting.wording import duration, strength, strength_interval
 from tuner.study.scripts.result import ScriptAnswer, ScriptResult
 from tuner.study.space import LambdaSpace
 from tuner.study.targets import Target

@@ -9,8 +9,8 @@ import torch
 from tests.support.hostile import HOSTILE, hostile
 from tuner.analysis.conclusion import curve
 from tuner.models.compute.device import described
-from tuner.report.page import write_report
-from tuner.report.wording import guess_words
+from tuner.reporting.page import write_report
+from tuner.reporting.wording import guess_words
 from tuner.study.result import GroupCounts, Guess, GuessComparison
 
 pytestmark = pytest.mark.slow  # figures are drawn

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tuner.analysis.curves.modelled import modelled_curve
-from tuner.report.table import curve_csv
+from tuner.reporting.table import curve_csv
 
 
 def test_a_table_of_the_curve_has_it_beside_what_was_seen(classification):

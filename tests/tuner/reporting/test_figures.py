@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tuner.report.axes import PALETTES, as_bytes, in_the_dark, ticks_of
-from tuner.report.figures import SimilarityPanel, draw_all, draw_one, draw_similarity, panels
+from tuner.reporting.axes import PALETTES, as_bytes, in_the_dark, ticks_of
+from tuner.reporting.figures import SimilarityPanel, draw_all, draw_one, draw_similarity, panels
 from tuner.study.space import LambdaSpace
 
 pytestmark = pytest.mark.slow  # figures are drawn

@@ -3,7 +3,7 @@
 import html
 
 from tuner.data import PairedDataset
-from tuner.report.wording import (
+from tuner.reporting.wording import (
     TITLES,
     gain,
     gain_interval,

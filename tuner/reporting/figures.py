@@ -13,8 +13,8 @@ from tuner.analysis.curves.observations import observe
 from tuner.analysis.headline import metric_name
 from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
-from tuner.report.axes import PALETTES, Palette, add_legend, dress
-from tuner.report.wording import SIMILARITIES, TITLES
+from tuner.reporting.axes import PALETTES, Palette, add_legend, dress
+from tuner.reporting.wording import SIMILARITIES, TITLES
 from tuner.study.result import Answer, ModalityAnswer, StudyResult, TargetAnswer
 from tuner.study.scores import TARGETS
 from tuner.study.space import LambdaSpace

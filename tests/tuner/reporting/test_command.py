@@ -2,7 +2,7 @@
 
 from tests.support.specs import spec_of_all_options_changed
 from tuner.models.config import TrainingConfig
-from tuner.report.command import command, flag
+from tuner.reporting.command import command, flag
 from tuner.study.spec import OPTIONS, StudySpec, WarmStart
 
 
