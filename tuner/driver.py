@@ -200,6 +200,8 @@ class Driver(ABC, Generic[Result]):
         self.store.record(self.driven.id, trial, wall_seconds=self._wall_seconds())
         self.finished.append(trial)
         self._ended.add(trial.request)
+        if trial.outcome is None:  # which may end the study: the plan is asked anew
+            self._offered = []
         self._noted(trial)
         self._tracker.notify()
 

@@ -1,15 +1,22 @@
 """What a study begins with."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from tests.support import worlds
+from tests.support.scripted import SCRIPT
 from tuner.errors import SpecError
+from tuner.execution.dispatcher import Dispatcher
 from tuner.orchestrator import check_gpus, opened
 from tuner.settings import Settings
+from tuner.study.scripts.spec import ScriptSpec
+from tuner.study.scripts.study import ScriptStudy
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest
+from tuner.tuning import ScriptDriver
 
 STUDY = Study.of(StudySpec(), worlds.null(0, rows=200))
 
@@ -36,6 +43,31 @@ def test_what_failed_in_a_study_that_has_its_answer_stays(store):
     store.record(STUDY.id, FinishedTrial(request=request, outcome=None, reason="DeviceError: it"))
     store.update(STUDY.id, result={})
     assert len(opened(STUDY, store, None)[0]) == 1
+
+
+def test_a_study_whose_baseline_fails_trains_nothing_more(store, tmp_path):
+    spec = ScriptSpec()
+    driver = ScriptDriver(
+        study=ScriptStudy.of(spec, SCRIPT),
+        settings=Settings(home=tmp_path),
+        store=store,
+        lease=SimpleNamespace(check=lambda: None),
+        finished=[],
+        spent=0.0,
+        closed=False,
+        on_progress=lambda _: None,
+    )
+    store.open(driver.study.id, name="code", fingerprint="f", spec={})
+    asked = []
+    dispatcher = Dispatcher(driver._next_trials, driver._record, workers=1)
+    dispatcher.hire("one")
+    while (request := dispatcher.next_request("one", 0.0)) is not None:
+        asked.append(request)
+        trial = FinishedTrial(request=request, outcome=None, reason="planted")
+        dispatcher.finished("one", trial)
+    assert "λ = 0) could not be trained" in str(dispatcher.error)
+    assert "planted" in str(dispatcher.error)
+    assert len(asked) == 1 < spec.trials * spec.replicates
 
 
 @pytest.mark.parametrize("address", [None, "auto"])
