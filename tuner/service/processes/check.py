@@ -98,7 +98,7 @@ def plan(source: str, options: dict[str, Any], name: str | None) -> dict[str, An
     from tuner.models.compute.device import prepare_process
     from tuner.models.training.loop import train
     from tuner.reporting.wording import forecast_words
-    from tuner.search.pilot import check_pilot, forecast_by_pilot
+    from tuner.search.forecast.pilot import check_pilot, forecast_by_pilot
 
     workers = options.pop("workers", None)
     study = _study(source, options, name)
@@ -182,7 +182,7 @@ def _cost(
     """What a study of these data would take, or why there can be none."""
     from tuner.errors import SpecError
     from tuner.models.errors import ModelError
-    from tuner.search.cost import ExpectedCost
+    from tuner.search.forecast.cost import ExpectedCost
     from tuner.study.study import Study
 
     if found.dataset is None:
@@ -234,8 +234,8 @@ def main() -> None:
     import tuner.data.inspection
     import tuner.models.training.loop
     import tuner.reporting.wording
-    import tuner.search.cost
-    import tuner.search.pilot  # noqa: F401
+    import tuner.search.forecast.cost
+    import tuner.search.forecast.pilot  # noqa: F401
 
     check("mfeat", {}, None)
     serve(int(sys.argv[1]), answered)

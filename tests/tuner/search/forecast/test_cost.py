@@ -1,6 +1,6 @@
 import pytest
 
-from tuner.search.cost import ExpectedCost
+from tuner.search.forecast.cost import ExpectedCost
 
 
 def test_the_trainings_and_steps_of_a_study_are_counted(classification):
@@ -16,7 +16,7 @@ def test_the_trainings_and_steps_of_a_study_are_counted(classification):
 
 
 def test_seconds_follow_from_steps_that_were_tried(classification, monkeypatch):
-    monkeypatch.setattr("tuner.search.cost._seconds_a_step", lambda _: 0.5)
+    monkeypatch.setattr("tuner.search.forecast.cost._seconds_a_step", lambda _: 0.5)
     study = classification.study
     each = 4 * (study.data.train.count // 32) * 0.5
     one, two = (ExpectedCost.of(study, workers=workers).seconds for workers in (1, 2))

@@ -1,0 +1,1 @@
+"""What a study would take and show, before it is paid for."""
