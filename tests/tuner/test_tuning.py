@@ -167,6 +167,8 @@ def test_it_is_listed_shown_reported_and_tracked(home, tuned):
     again = subprocess.run(tune(home, "--json"), **surroundings(home))
     assert "answered before" in again.stderr
     assert json.loads(again.stdout) == tuned
+    bill = said(*tune(home, "--cost-per-hour", "3600")[3:])
+    assert f"cost     {tuned['cost']['training_seconds']:.2f}, at 3600 an hour" in bill
 
 
 @pytest.mark.system

@@ -156,8 +156,13 @@ def reading(source: str) -> Iterator[OnStep]:
 
 
 @contextmanager
-def progress_shown(metric: str) -> Iterator[OnProgress]:
-    """Show progress, with the best score by that name; at a terminal as a bar."""
+def progress_shown(metric: str, price: float | None = None) -> Iterator[OnProgress]:
+    """Show progress, with the best score by that name; at a terminal as a bar.
+
+    Args:
+        metric: That name.
+        price: Of an hour of a training: what it costs is shown, too.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -173,17 +178,15 @@ def progress_shown(metric: str) -> Iterator[OnProgress]:
                 description=progress.phase,
                 completed=progress.done,
                 total=progress.total,
-                note=_note(progress, metric),
+                note=(note := _note(progress, metric, price)),
             )
             if not bar.console.is_terminal:
-                _err.print(
-                    f"{progress.phase} {progress.done}/{progress.total} {_note(progress, metric)}"
-                )
+                _err.print(f"{progress.phase} {progress.done}/{progress.total} {note}")
 
         yield report
 
 
-def _note(progress: StudyProgress, metric: str) -> str:
+def _note(progress: StudyProgress, metric: str, price: float | None) -> str:
     parts = []
     if progress.best is not None:
         strength, score = progress.best
@@ -193,7 +196,14 @@ def _note(progress: StudyProgress, metric: str) -> str:
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"about {minutes}:{seconds:02d} left")
+    if price is not None and progress.training_seconds:
+        spent = _cost(progress.training_seconds, price)
+        parts.append(f"{spent:.2f} spent of about {spent / progress.share:.2f}")
     return ", ".join(parts)
+
+
+def _cost(seconds: float, price: float) -> float:
+    return seconds / 3600 * price
 
 
 def show(result: StudyResult, settings: Settings) -> None:
@@ -247,20 +257,38 @@ def _show_answer(target: Target, answer: Answer | TargetAnswer, needed: str | No
 
 
 def tune(
-    study: ScriptStudy, settings: Settings, workers: int | None, timeout: float | None
+    study: ScriptStudy,
+    settings: Settings,
+    workers: int | None,
+    *,
+    timeout: float | None = None,
+    price: float | None = None,
 ) -> ScriptResult:
-    """Answer a study of training code, showing how it goes."""
+    """Answer a study of training code, showing how it goes.
+
+    Args:
+        study: What is asked.
+        settings: Where things are kept.
+        workers: Trainings at a time.
+        timeout: Seconds that a training may take.
+        price: Of an hour of a training: what the study costs is shown.
+    """
     from tuner.tuning import tune_study
 
     spec = study.spec
     _err.print(f"Study {study.id}: {study.script.name}")
+    trainings = spec.trials * spec.replicates + 2 * spec.confirm_replicates
     _err.print(
         f"{spec.trials} λs with {spec.replicates} seeds each, then λ = 0 and the best with "
-        f"{spec.confirm_replicates} fresh ones: "
-        f"{spec.trials * spec.replicates + 2 * spec.confirm_replicates} trainings"
+        f"{spec.confirm_replicates} fresh ones: {trainings} trainings"
     )
+    if price is not None:
+        _err.print(
+            f"Each hour that a training takes costs {trainings * price:.2f} in all, {price:g} a "
+            "training"
+        )
     trained = []
-    with progress_shown("score") as show_progress:
+    with progress_shown("score", price) as show_progress:
 
         def report(progress: StudyProgress) -> None:
             trained.append(progress.done)
@@ -285,13 +313,15 @@ def show_script(result: ScriptResult) -> None:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
 
 
-def where_logs_are(result: ScriptResult, settings: Settings) -> None:
-    """Print what a study of training code took, and where to look next."""
+def where_logs_are(result: ScriptResult, settings: Settings, price: float | None) -> None:
+    """Print what a study of training code took and cost, and where to look next."""
     cost = result.cost
     _out.print(
         f"\n{cost.trainings} trainings of {cost.training_seconds:.0f} s in all, "
         f"{cost.wall_seconds:.0f} s"
     )
+    if price is not None:
+        _out.print(f"cost     {_cost(cost.training_seconds, price):.2f}, at {price:g} an hour")
     _out.print(f"report   {settings.reports(result.study) / 'report.html'}", soft_wrap=True)
     _out.print(f"logs     {settings.trainings(result.study)}", soft_wrap=True)
     if result.saved is not None:

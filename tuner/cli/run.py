@@ -54,6 +54,17 @@ Trainings = Annotated[
 ]
 
 
+CostPerHour = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="PRICE",
+        help="What an hour of a training costs, in any currency: the bill is told before the "
+        "study, as it goes, and at its end.",
+    ),
+]
+
+
 @study_options()
 def run(
     data: Data,
@@ -113,7 +124,7 @@ def extend(
         if tuned is None:
             result = console.extend(study, seeds, settings, workers, source=data)
         else:
-            told = console.tune(tuned, settings, workers, timeout=None)
+            told = console.tune(tuned, settings, workers)
     if tuned is None:
         _show(result, settings, as_json=as_json)
     else:
@@ -162,6 +173,7 @@ def tune(
     code: Code,
     workers: Trainings = None,
     timeout: Timeout = None,
+    cost_per_hour: CostPerHour = None,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -181,8 +193,8 @@ def tune(
         from tuner.study.scripts.study import ScriptStudy
 
         study = ScriptStudy.of(spec, Script.of_words(code))
-        result = console.tune(study, settings, workers, timeout)
-    _show_script(result, settings, as_json=as_json)
+        result = console.tune(study, settings, workers, timeout=timeout, price=cost_per_hour)
+    _show_script(result, settings, as_json=as_json, price=cost_per_hour)
 
 
 def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
@@ -200,7 +212,9 @@ def _show(result: "StudyResult", settings: Settings, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _show_script(result: "ScriptResult", settings: Settings, *, as_json: bool) -> None:
+def _show_script(
+    result: "ScriptResult", settings: Settings, *, as_json: bool, price: float | None = None
+) -> None:
     """Print an answer about training code, and last what is missing of it."""
     if as_json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
@@ -208,7 +222,7 @@ def _show_script(result: "ScriptResult", settings: Settings, *, as_json: bool) -
         from tuner.cli import console
 
         console.show_script(result)
-        console.where_logs_are(result, settings)
+        console.where_logs_are(result, settings, price)
     for reason in result.missing:
         typer.echo(f"Missing: {reason}", err=True)
         typer.echo("The answer stands. The same command tries again.", err=True)

@@ -24,6 +24,7 @@ class Progress:
             answer.
         point: What the trial that ended added to the λ-curve, if anything.
         seconds_left: Estimate from the trainings so far; None before the first.
+        training_seconds: Of all trainings that have ended well, each by itself.
     """
 
     phase: PhaseName
@@ -34,6 +35,7 @@ class Progress:
     best: tuple[float, float] | None
     point: CurvePoint | None
     seconds_left: float | None
+    training_seconds: float
 
 
 OnProgress = Callable[[Progress], None]
@@ -54,7 +56,7 @@ class ProgressMeter:
         self._spec, self._scorer = spec, scorer
         self._started = time.monotonic()
         self._done: Counter[PhaseName] = Counter()
-        self._failed, self._replicates = 0, 0
+        self._failed, self._replicates, self._seconds = 0, 0, 0.0
         self._best: tuple[float, float] | None = None
         for trial in finished:
             self._count(trial)
@@ -87,12 +89,14 @@ class ProgressMeter:
             best=self._best,
             point=point,
             seconds_left=todo * seconds / self._trained if self._trained else None,
+            training_seconds=self._seconds,
         )
 
     def _count(self, trial: FinishedTrial) -> None:
         self._done[trial.request.phase] += 1
         self._failed += trial.outcome is None
         self._replicates += len(trial.request.seeds)
+        self._seconds += 0.0 if trial.outcome is None else trial.outcome.seconds
         if trial.outcome is None or trial.request.phase != "search":
             return
         main = self._scorer.main
@@ -111,15 +115,21 @@ class SeedMeter:
 
     def __init__(self, finished: Sequence[FinishedTrial] = ()) -> None:
         self._started = time.monotonic()
-        self._done: Counter[PhaseName] = Counter(trial.request.phase for trial in finished)
-        self._failed = sum(trial.outcome is None for trial in finished)
+        self._done: Counter[PhaseName] = Counter()
+        self._failed, self._seconds = 0, 0.0
+        for trial in finished:
+            self._count(trial)
         self._trained = 0  # by this process
 
     def add(self, trial: FinishedTrial) -> None:
         """Count a training of this process."""
+        self._count(trial)
+        self._trained += 1
+
+    def _count(self, trial: FinishedTrial) -> None:
         self._done[trial.request.phase] += 1
         self._failed += trial.outcome is None
-        self._trained += 1
+        self._seconds += 0.0 if trial.outcome is None else trial.outcome.seconds
 
     def progress(
         self, totals: Mapping[PhaseName, int], best: tuple[float, float] | None
@@ -142,4 +152,5 @@ class SeedMeter:
             best=best,
             point=None,
             seconds_left=todo * seconds / self._trained if self._trained else None,
+            training_seconds=self._seconds,
         )

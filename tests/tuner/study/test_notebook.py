@@ -16,6 +16,7 @@ PROGRESS = Progress(
     best=(0.25, 0.9),
     point=None,
     seconds_left=75.0,
+    training_seconds=60.0,
 )
 
 
