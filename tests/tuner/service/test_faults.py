@@ -11,7 +11,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.conftest import postgres, sqlalchemy_url, stop_postgres
+from tests.conftest import postgres, sqlalchemy_url, start_postgres, stop_postgres
 from tests.support.in_process import answer_in_process
 from tests.support.servers import ended, free_port, mlflow_ui, until
 from tests.support.soak import soaked
@@ -72,7 +72,7 @@ class World:
         elif kind == "postgres":
             stop_postgres(self._postgres)
             time.sleep(pause)
-            self._postgres.ensure_postgres_running()
+            start_postgres(self._postgres)
         else:
             parts = self._processes[kind].children(recursive=True) if kind == "mlflow" else []
             for process in (self._processes[kind], *parts):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from tests.conftest import stop_postgres
+from tests.conftest import start_postgres, stop_postgres
 from tuner.storage.database import (
     Database,
     DatabaseAwayError,
@@ -81,7 +81,7 @@ def test_a_server_that_goes_away_for_a_while_is_waited_for(postgres_server, post
             writing = pool.submit(database.run, add)
             with pytest.raises(TimeoutError):
                 writing.result(timeout=2)
-            postgres_server.ensure_postgres_running()
+            start_postgres(postgres_server)
             writing.result(timeout=60)
         assert StudyStore(database).get("s1") is not None
 

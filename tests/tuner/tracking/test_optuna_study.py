@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 import optuna
 import pytest
 
-from tests.conftest import stop_postgres
+from tests.conftest import start_postgres, stop_postgres
 from tuner.study.trial import FinishedTrial
 from tuner.tracking.optuna_study import OptunaCopy
 
@@ -121,7 +121,7 @@ def test_a_storage_that_is_away_costs_nothing(
         stop_postgres(postgres_server)
         mirror.sync(classification.finished)
         assert "its copy will follow" in caplog.text
-        postgres_server.ensure_postgres_running()
+        start_postgres(postgres_server)
         mirror.sync(classification.finished)
     with study_at(postgres_url, classification.study) as copy:
         assert len(copy.trials) == 5
