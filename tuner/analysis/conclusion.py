@@ -65,7 +65,9 @@ def conclude(
         name=study.name,
         status="done",
         warnings=confirmation.learning.warnings,
-        dataset=DatasetSummary.of(study.dataset),
+        dataset=DatasetSummary.of(
+            study.dataset, None if study.folds is None else study.folds.tested
+        ),
         metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
         information=InformationSummary.of(study.profile),
         joint=confirmation.joint(known["joint"]),

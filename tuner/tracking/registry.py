@@ -50,6 +50,7 @@ class BestEncoder:
         outcome: What came of it, by the rule that the answer rests on.
         training: How that was trained.
         replicate: The best one by validation rows: test rows have no part in the choice.
+        fold: On which it was tested; None for the test rows of the split.
         validation_score: Its score on validation rows.
         test_score: Its score on test rows.
     """
@@ -59,6 +60,7 @@ class BestEncoder:
     outcome: TrainingOutcome
     training: TrainingConfig
     replicate: int
+    fold: int | None
     validation_score: float
     test_score: float
 
@@ -76,7 +78,7 @@ class BestEncoder:
             ValueError: If that λ was not confirmed.
         """
         strength = result.registered_strength(side)
-        trial = confirmations(finished).get(strength)
+        trial = confirmations(finished, study.folds).get(strength)
         outcome = None if trial is None else trial.outcome
         if trial is None or outcome is None:
             raise ValueError(f"there is no confirmation at λ = {strength}")
@@ -93,6 +95,7 @@ class BestEncoder:
             outcome=outcome,
             training=trial.request.training(study.training),
             replicate=best,
+            fold=None if study.folds is None else study.folds.of_seed[int(outcome.seeds[best])],
             validation_score=float(validation[best]),
             test_score=float(test[best]),
         )
@@ -162,6 +165,8 @@ def model_name(name: str, side: Side) -> str:
 
 def _test_rows(study: Study) -> str:
     """Digest of which rows are those of test: a split that is made depends on the seed."""
+    if study.folds is not None:
+        return hashlib.sha256(study.folds.numbers.tobytes()).hexdigest()[:16]
     return hashlib.sha256((study.dataset.split == Split.TEST).tobytes()).hexdigest()[:16]
 
 
@@ -169,7 +174,8 @@ def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableE
     kept = weights.load(best.trial, best.side, best.rule)
     outcome = replace(best.outcome, weights={best.side: kept})
     try:
-        return portable_encoder(outcome, study.data, best.training, modality=best.side)
+        data, _ = study.rows_of(best.fold)
+        return portable_encoder(outcome, data, best.training, modality=best.side)
     except Exception as error:
         raise EncoderNotKeptError(
             f"The encoder of {best.side.upper()} is not registered: it cannot be built again from "
@@ -228,12 +234,15 @@ class _Registration:
         return next((v for v in versions if v.tags.get(TAG_STUDY) == self.study.id), None)
 
     def _new_version(self) -> str:
-        best, dataset = self.best, self.study.inputs
+        best, dataset, outcome = self.best, self.study.inputs, self.best.outcome
+        if best.fold is not None and self.study.folds is not None:
+            dataset = self.study.folds.divided(dataset, best.fold)
+            outcome = self.study.folds.taken(outcome, best.fold)
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
             encoder = _rebuilt(best, self.study, self.weights)
             network = Path(scratch) / "network"
             program = export_network(network, encoder, dataset, best.side)
-            verify_network(program, dataset, best.outcome, best.side, self.process)
+            verify_network(program, dataset, outcome, best.side, self.process)
 
             def write(folder: Path, logged: Any) -> None:
                 tokenizer = self.study.tokenizers.get(best.side)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -109,10 +110,12 @@ def _of_target(study: Study, searched: Sequence[TrainingOutcome], target: Target
     if not seen:
         nothing = dict.fromkeys(("detectable", "seeds", "rows", "both"))
         return TargetForecast(smallest_gain=smallest, **nothing)
-    mean = {f.name: float(np.mean([getattr(v, f.name) for v in seen])) for f in fields(seen[0])}
+    names = [f.name for f in fields(CrossedVariance) if f.name != "folds"]
+    mean: Any = {name: float(np.mean([getattr(v, name) for v in seen])) for name in names}
     planned = CrossedVariance(**mean).scaled(
         seeds=seeds / spec.replicates, rows=rows / len(validation.truth)
     )
+    planned = planned.in_folds(spec.folds)
     by_seeds, by_rows, both = enough(planned, smallest, seeds=seeds, rows=rows)
     return TargetForecast(
         smallest_gain=smallest,
