@@ -241,8 +241,9 @@ class Orchestrator(Driver[StudyResult]):
         train = self.train or _training(resources, self.settings.checkpoints(study.id))
         folds = study.folds
         divisions = [None, *range(0 if folds is None else folds.count)]
+        self._rows = [study.rows_of(fold) for fold in divisions]  # mapped files go with them
         return TrainOnRows(
-            rows=tuple(SharedRows.of(*study.rows_of(fold)) for fold in divisions),
+            rows=tuple(SharedRows.of(data, test) for data, test in self._rows),
             config=study.training,
             train=train,
             fold_of_seed={} if folds is None else folds.of_seed,

@@ -78,6 +78,7 @@ def conclude(
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
+        folds=study.spec.folds,
         cost=cost_of(finished, wall_seconds),
         mlflow=None,
     )

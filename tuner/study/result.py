@@ -550,6 +550,13 @@ class StudyResult(_Part):
             exclude_if=_is_none,
         ),
     ] = None
+    folds: Annotated[
+        int,
+        Field(
+            description="of how many folds the test rows are; 1 where they are those of the split",
+            exclude_if=lambda folds: folds == 1,
+        ),
+    ] = 1
     cost: Cost
     environments: Annotated[
         tuple[dict[str, str], ...],

@@ -269,6 +269,8 @@ class StudySpec(Seeded, DataOptions):
 
     def dealt(self, seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Divide confirming seeds by their folds, those that get any."""
+        if self.folds == 1:
+            return (seeds,)
         of_seed = self.folds_of_seeds
         parts = (tuple(s for s in seeds if of_seed[s] == fold) for fold in range(self.folds))
         return tuple(part for part in parts if part)

@@ -116,14 +116,20 @@ class Study:
             return None
         return self.folds.of_seed[request.seeds[0]]
 
+    def inputs_of(self, fold: int | None) -> PairedDataset:
+        """Return the data set as encoders take it, divided as a fold is, or the split."""
+        if fold is None or self.folds is None:
+            return self.inputs
+        return self.folds.divided(self.inputs, fold)
+
     def rows_of(self, fold: int | None) -> tuple[TrainingData, Rows]:
         """Return training and validation rows, and test rows: of a fold, or of the split.
 
         Rows of a fold are standardised anew, as its training rows ask for.
         """
-        if fold is None or self.folds is None:
+        if fold is None:
             return self.data, self.test_rows
-        inputs, ids = self.folds.divided(self.inputs, fold), self.data.scaling.ids
+        inputs, ids = self.inputs_of(fold), self.data.scaling.ids
         data = TrainingData.of(inputs, ids=ids, negatives=self.training.negatives)
         return data, data.scaling.rows(inputs, Split.TEST)
 

@@ -163,11 +163,10 @@ def model_name(name: str, side: Side) -> str:
     return f"{safe}-{side}-encoder"
 
 
-def _test_rows(study: Study) -> str:
+def _test_rows(study: Study, fold: int | None) -> str:
     """Digest of which rows are those of test: a split that is made depends on the seed."""
-    if study.folds is not None:
-        return hashlib.sha256(study.folds.numbers.tobytes()).hexdigest()[:16]
-    return hashlib.sha256((study.dataset.split == Split.TEST).tobytes()).hexdigest()[:16]
+    split = study.inputs_of(fold).split
+    return hashlib.sha256((split == Split.TEST).tobytes()).hexdigest()[:16]
 
 
 def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableEncoder:
@@ -234,10 +233,10 @@ class _Registration:
         return next((v for v in versions if v.tags.get(TAG_STUDY) == self.study.id), None)
 
     def _new_version(self) -> str:
-        best, dataset, outcome = self.best, self.study.inputs, self.best.outcome
-        if best.fold is not None and self.study.folds is not None:
-            dataset = self.study.folds.divided(dataset, best.fold)
-            outcome = self.study.folds.taken(outcome, best.fold)
+        best, outcome, folds = self.best, self.best.outcome, self.study.folds
+        dataset = self.study.inputs_of(best.fold)
+        if best.fold is not None and folds is not None:
+            outcome = folds.taken(outcome, best.fold)
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
             encoder = _rebuilt(best, self.study, self.weights)
             network = Path(scratch) / "network"
@@ -310,7 +309,7 @@ class _Registration:
         theirs = f"version {champion.version}"
         if tags.get("fingerprint") != self.study.dataset.fingerprint:
             return False, f"no: {theirs} was measured on other data, the scores do not compare"
-        rows = _test_rows(self.study)
+        rows = _test_rows(self.study, self.best.fold)
         if tags.get(_TEST_ROWS, rows) != rows:  # an earlier program did not say which
             return False, f"no: {theirs} was measured on other test rows, the scores do not compare"
         if tags.get("metric") != metric.name:
@@ -328,7 +327,7 @@ class _Registration:
             "study": self.study.id,
             "dataset": dataset.name,
             "fingerprint": dataset.fingerprint,
-            _TEST_ROWS: _test_rows(self.study),
+            _TEST_ROWS: _test_rows(self.study, best.fold),
             "modality": best.side,
             "lambda": f"{best.outcome.strength:.6g}",
             "verdict": self._answer.verdict,
