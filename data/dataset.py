@@ -74,6 +74,7 @@ class PairedDataset:
             Regression: float32, or float64 where float32 would make one of two values, NaN
             without a label.
         split: (rows,), int8, the values of `Split`.
+        has_own_split: Whether the split came with the data, and was not made here.
         group: (rows,), int64, equal for rows that tell no more than one, being of one group or
             copies of each other; None where every row counts.
         copies: (rows,), int64, equal for rows that repeat A or B of each other; None where hardly
@@ -95,6 +96,7 @@ class PairedDataset:
     classes: Classes | None
     fingerprint: str
     warnings: tuple[str, ...]
+    has_own_split: bool = False
 
     def __post_init__(self) -> None:
         _freeze(self.y, self.split, self.group, self.copies)

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -10,7 +10,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.models.typing import Array, Floats, Ints
+from tuner.models.typing import Array, Floats, Ints, Mask
 
 CURVES = (
     "train_loss_a",
@@ -131,6 +131,34 @@ class TrainingOutcome:
             for name in _KEPT
         }
         return replace(self, **kept, rules=rules)
+
+    def placed(self, rows: Mask) -> "TrainingOutcome":
+        """Return it with test predictions for more rows.
+
+        Args:
+            rows: (all rows,), True for those that it was tested on; for others -1 or NaN stands.
+        """
+
+        def among(told: NDArray[np.generic]) -> NDArray[np.generic]:
+            nothing = np.nan if told.dtype.kind == "f" else -1
+            whole = np.full((len(told), len(rows)), nothing, dtype=told.dtype)
+            whole[:, rows] = told
+            return whole
+
+        return self._tested(among)
+
+    def tested_on(self, rows: Mask) -> "TrainingOutcome":
+        """Return it with test predictions for some of the rows alone, a mask (all rows,)."""
+        return self._tested(lambda told: told[:, rows])
+
+    def _tested(self, change: Callable[[Any], Any]) -> "TrainingOutcome":
+        """Change the test predictions of every rule."""
+        told, other = self.test_predictions or {}, self.by_accuracy
+        if other is not None:
+            theirs = {m: change(values) for m, values in other.test_predictions.items()}
+            other = replace(other, test_predictions=theirs)
+        mine = {m: change(values) for m, values in told.items()} or None
+        return replace(self, test_predictions=mine, by_accuracy=other)
 
     def best_loss(self, modality: str) -> Floats:
         """Least validation loss of each replicate, (S,)."""

@@ -239,8 +239,15 @@ class Orchestrator(Driver[StudyResult]):
 
         study = self.study
         train = self.train or _training(resources, self.settings.checkpoints(study.id))
-        rows = SharedRows.of(study.data, study.test_rows)
-        return TrainOnRows(rows=rows, config=study.training, train=train)
+        folds = study.folds
+        divisions = [None, *range(0 if folds is None else folds.count)]
+        self._rows = [study.rows_of(fold) for fold in divisions]  # mapped files go with them
+        return TrainOnRows(
+            rows=tuple(SharedRows.of(data, test) for data, test in self._rows),
+            config=study.training,
+            train=train,
+            fold_of_seed={} if folds is None else folds.of_seed,
+        )
 
     def _closed_now(self) -> bool:
         return self.study.budget.is_spent(seconds=self._wall_seconds(), steps=self._steps)

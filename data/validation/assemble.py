@@ -79,6 +79,7 @@ def assemble(
             groups=read.groups,
         ),
         warnings=tuple(findings.warnings),
+        has_own_split=given,
     )
 
 

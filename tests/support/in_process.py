@@ -20,7 +20,8 @@ def answer_in_process(
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:
-            outcome = train(request, study.data, study.training, study.test_rows)
+            data, test = study.rows_of(study.fold_of(request))
+            outcome = train(request, data, study.training, test)
             finished.append(FinishedTrial(request=request, outcome=outcome))
     return conclude(
         study,

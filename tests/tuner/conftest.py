@@ -35,7 +35,7 @@ from tuner.study.result import (
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.targets import Target
-from tuner.study.trial import FinishedTrial, Overrides, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, TrialRequest, confirmations
 
 CANDIDATE = 0.4
 SEARCHED = (0.0, 0.05, 0.4, 4.0)
@@ -91,7 +91,12 @@ def regression() -> SmallStudy:
 
 
 def make_study(
-    task: str, *, name: str | None = None, seed: int = 0, settings: Overrides = ()
+    task: str,
+    *,
+    name: str | None = None,
+    seed: int = 0,
+    settings: Overrides = (),
+    folds: int = 1,
 ) -> SmallStudy:
     """Train a small study of 120 pairs, confirmed with training settings of its own."""
     rng = np.random.default_rng(7)
@@ -105,7 +110,8 @@ def make_study(
         name=name,
         trials=5,
         replicates=2,
-        confirm_replicates=3,
+        confirm_replicates=3 if folds == 1 else 2 * folds,
+        folds=folds,
         seed=seed,
         training=TrainingConfig(epochs=4, batch_size=32, hidden=8, embedding=6),
     )
@@ -114,8 +120,9 @@ def make_study(
     failed = TrialRequest(phase="search", number=len(SEARCHED), strength=3.0, seeds=(1, 2))
     reason = "TrainingDivergedError: a loss became inf & <b>worse</b>"
     finished.append(FinishedTrial(request=failed, outcome=None, reason=reason))
-    confirmed = enumerate((0.0, CANDIDATE))
-    finished += [_trial(study, "confirm", n, s, (11, 12, 13), settings) for n, s in confirmed]
+    dealt = [(11, 12, 13)] if folds == 1 else spec.dealt(spec.seeds("confirm"))
+    confirmed = enumerate((s, seeds) for s in (0.0, CANDIDATE) for seeds in dealt)
+    finished += [_trial(study, "confirm", n, s, seeds, settings) for n, (s, seeds) in confirmed]
     return SmallStudy(study=study, finished=finished, result=_result(study, finished))
 
 
@@ -123,12 +130,13 @@ def _trial(study, phase, number, strength, seeds, settings=()) -> FinishedTrial:
     request = TrialRequest(
         phase=phase, number=number, strength=strength, seeds=seeds, settings=settings
     )
+    data, test = study.rows_of(study.fold_of(request))
     outcome = train(
-        study.data,
+        data,
         request.training(study.training),
         strength=strength,
         seeds=seeds,
-        test=study.test_rows if phase == "confirm" else None,
+        test=test if phase == "confirm" else None,
     )
     return FinishedTrial(request=request, outcome=outcome)
 
@@ -171,7 +179,8 @@ def _result(study: Study, finished: Sequence[FinishedTrial]) -> StudyResult:
 def _modality(
     study: Study, finished: Sequence[FinishedTrial], target: Target, verdict: Verdict
 ) -> ModalityAnswer:
-    confirmed = {t.request.strength: t.outcome for t in finished if t.request.phase == "confirm"}
+    trials = confirmations(finished, study.folds)
+    confirmed = {strength: trial.outcome for strength, trial in trials.items()}
     baseline, best = (
         {
             "validation": study.validation.scores(outcome.predictions, target).mean(),

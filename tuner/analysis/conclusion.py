@@ -65,7 +65,9 @@ def conclude(
         name=study.name,
         status="done",
         warnings=confirmation.learning.warnings,
-        dataset=DatasetSummary.of(study.dataset),
+        dataset=DatasetSummary.of(
+            study.dataset, None if study.folds is None else study.folds.tested
+        ),
         metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
         information=InformationSummary.of(study.profile),
         joint=confirmation.joint(known["joint"]),
@@ -76,6 +78,7 @@ def conclude(
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
+        folds=study.spec.folds,
         cost=cost_of(finished, wall_seconds),
         mlflow=None,
     )

@@ -27,7 +27,7 @@ from tuner.study.result import (
     TestScores,
     ValidationScores,
 )
-from tuner.study.targets import Question, Target, TargetScorer
+from tuner.study.targets import Question, Target, TargetScorer, mean_score
 from tuner.study.trial import FinishedTrial, confirmations
 
 _ENDS = 33  # gains that more seeds may end at, which are tried
@@ -60,7 +60,7 @@ class Confirmed:
         Raises:
             StudyFailedError: If the baseline could not be trained with fresh seeds.
         """
-        trials = confirmations(finished)
+        trials = confirmations(finished, study.folds)
         baseline = trials[0.0].outcome
         if baseline is None:
             raise StudyFailedError(
@@ -140,8 +140,8 @@ class Confirmed:
                 best=None if best is None else _mean(validation, best, target),
             ),
             test=TestScores(
-                baseline=float(test.scores(_tested(self.baseline), target).mean()),
-                best=None if best is None else float(test.scores(_tested(best), target).mean()),
+                baseline=mean_score(test, _tested(self.baseline), target),
+                best=None if best is None else mean_score(test, _tested(best), target),
                 gain=None if gain is None else gain.value,
                 gain_interval=None if gain is None else gain.interval,
             ),
@@ -186,10 +186,20 @@ class Confirmed:
         gains: dict[Rule, float] = {}
         for rule in RULES:
             kept = [t.kept_by(dict.fromkeys(("a", "b"), rule)) for t in trials if t is not None]
-            means = [self.study.test.scores(_tested(t), target).mean() for t in kept]
+            means = [mean_score(self.study.test, _tested(t), target) for t in kept]
             if len(means) == len(trials):
-                gains[rule] = self.study.test.sign(target) * float(means[0] - means[1])
+                gains[rule] = self.study.test.sign(target) * (means[0] - means[1])
         return gains
+
+    def _folds_words(self, target: Target) -> str:
+        """Say what was tested where that is not the test rows of the split."""
+        if self.study.folds is None:
+            return ""
+        rows = self.study.test.rows(_tested(self.baseline), target)
+        return (
+            f" Tested on all {rows:,} labelled rows that are not validation rows, in "
+            f"{self.study.folds.count} folds."
+        )
 
     def _seeds_words(self) -> str:
         """Say that seeds were added, and what that does to intervals; or that some were spared."""
@@ -253,7 +263,7 @@ class Confirmed:
         learning = self.learning.strengths(target)
         decision = decide(choice, gain, self._smallest_gain(target), learning)
         largest = self.study.spec.max_lambda
-        more = self._seeds_words() + self._kept_words(target, choice)
+        more = self._folds_words(target) + self._seeds_words() + self._kept_words(target, choice)
         if decision.verdict == "align" and choice.candidate >= largest:
             more += f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
         return replace(decision, evidence=decision.evidence + more), gain
@@ -274,8 +284,8 @@ class Confirmed:
         return needed.model_copy(update={"trainings": trainings})
 
     def _smallest_gain(self, target: Target) -> float:
-        scores = self.study.test.scores(_tested(self.baseline), target)
-        return self.study.smallest_gain(float(scores.mean()), target)
+        baseline = mean_score(self.study.test, _tested(self.baseline), target)
+        return self.study.smallest_gain(baseline, target)
 
 
 def _tested(outcome: TrainingOutcome) -> dict[str, np.ndarray]:

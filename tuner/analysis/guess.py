@@ -10,7 +10,7 @@ from tuner.models.evaluation.metrics import Metric
 from tuner.study.result import Guess, GuessComparison
 from tuner.study.scores import Scorer
 from tuner.study.study import Study
-from tuner.study.targets import Target
+from tuner.study.targets import Target, mean_score
 from tuner.typing import Array
 
 _PERFECT = {"mae": 0.0}  # of all others it is 1
@@ -62,7 +62,7 @@ def _comparison(
     told, guessed = (test.resampled(each, target) for each in (predictions, guess))
     if told is None or guessed is None:
         return None
-    score, base = (float(test.scores(each, target).mean()) for each in (predictions, guess))
+    score, base = (mean_score(test, each, target) for each in (predictions, guess))
     gained, resampled = metric.sign * (score - base), metric.sign * (told - guessed)
     if test.grouping is None:
         low, high = np.nanquantile(resampled, (0.025, 0.975))

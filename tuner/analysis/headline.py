@@ -17,6 +17,11 @@ def metric_name(metric: str) -> str:
     return names.get(metric, metric.replace("_", " "))
 
 
+def tested_words(folds: int) -> str:
+    """What rows are called that a verdict rests on."""
+    return "labelled test rows" if folds == 1 else "labelled rows outside validation"
+
+
 def headline(result: StudyResult) -> str:
     """Say what to do; of an answer that has no reasons (of 0.1.0), from its verdicts alone."""
     parts = [_advice("joint", result)]
@@ -115,7 +120,7 @@ def _enough(needed: Needs, result: StudyResult) -> str:
     groups = result.dataset.groups
     of = "" if groups is None else f" of {-(-groups.test * rows // needed.has[1]):,} groups"
     short = "no number of seeds suffices with these test rows, but " if needed.seeds is None else ""
-    return f"{short}{seeds:,} confirming seeds with {rows:,} labelled test rows{of}"
+    return f"{short}{seeds:,} confirming seeds with {rows:,} {tested_words(result.folds)}{of}"
 
 
 def _losing(answer: Answer | ModalityAnswer, result: StudyResult) -> str:

@@ -72,7 +72,7 @@ def run_trials(
         Exception: What `next_trials` or `record` raised first, once no trial runs any more.
         KeyboardInterrupt: If the process is interrupted.
     """
-    job = TrainOnRows(rows=SharedRows.of(data, test), config=config, train=train)
+    job = TrainOnRows(rows=(SharedRows.of(data, test),), config=config, train=train)
     run_job(job, next_trials, record, workers=workers, resources=resources)
 
 

@@ -1,7 +1,8 @@
 """One trial on a Ray Tune worker: a λ, trained with every replicate's seed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 from ray import tune
@@ -124,23 +125,38 @@ class TrainOnRows:
     """Trains encoders on rows that all workers of a machine share.
 
     Attributes:
-        rows: Training, validation and test rows.
+        rows: Training, validation and test rows of the split; then those of each fold, if there
+            are any.
         config: How to train.
         train: What does it.
+        fold_of_seed: On which fold a confirming seed is tested.
     """
 
-    rows: SharedRows
+    rows: tuple[SharedRows, ...]
     config: TrainingConfig
     train: Train
+    fold_of_seed: Mapping[int, int] = field(default_factory=dict)
 
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
-        """Map the rows."""
-        data, test = self.rows.get()
-        return lambda request: self.train(request, data, self.config, test)
+        """Map the rows; those of a fold once they are wanted."""
+        rows = cache(lambda which: self.rows[which].get())
+        rows(0)
+
+        def train(request: TrialRequest) -> TrainingOutcome:
+            data, test = rows(self._which(request))
+            return self.train(request, data, self.config, test)
+
+        return train
+
+    def _which(self, request: TrialRequest) -> int:
+        if request.phase != "confirm" or not self.fold_of_seed:
+            return 0
+        return 1 + self.fold_of_seed[request.seeds[0]]
 
     def end(self) -> None:
         """Unmap them."""
-        self.rows.close()
+        for rows in self.rows:
+            rows.close()
 
 
 class TrialWorker(tune.Trainable):

@@ -45,6 +45,7 @@ from tuner.reporting.wording import (
 from tuner.study.result import CurvePoint, StudyResult
 from tuner.study.scores import TARGETS
 from tuner.study.study import Study
+from tuner.study.targets import mean_score
 from tuner.study.trial import FinishedTrial, confirmations
 
 FIGURE = "lambda_curve.png"
@@ -113,12 +114,24 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
             "wall": duration(result.cost.wall_seconds),
         },
         **_dataset(study.dataset),
+        "tested": _tested(study),
         "covered": covered(result),
         "kept": kept_words(result),
         "models": _models(result),
         "command": command(study.spec),
         "spec_json": study.spec.model_dump_json(indent=2),
     }
+
+
+def _tested(study: Study) -> str:
+    """Say which rows the verdict rests on."""
+    rows = len(study.test.truth)
+    if study.folds is None:
+        return f"{rows} labelled test rows"
+    return (
+        f"all {rows} labelled rows that are not validation rows, in {study.folds.count} folds, "
+        "each by the seeds that were trained on the rows of the others"
+    )
 
 
 def _tried(study: Study, finished: Sequence[FinishedTrial]) -> str:
@@ -224,15 +237,13 @@ def _answer_rows(
     name = result.metric.name
     tested = {
         strength: trial.outcome.kept_by(result.rules).test_predictions
-        for strength, trial in confirmations(finished).items()
+        for strength, trial in confirmations(finished, study.folds).items()
         if trial.outcome is not None
     }
     rows = []
     for target, answer in result.answers.items():
         baseline, best = (
-            None
-            if (rows_of := tested.get(at)) is None
-            else study.test.scores(rows_of, target).mean()
+            None if (rows_of := tested.get(at)) is None else mean_score(study.test, rows_of, target)
             for at in (0.0, answer.candidate)
         )
         value, interval = answer.tested

@@ -2,7 +2,7 @@
 
 from tuner.analysis import headline as headlines
 from tuner.analysis.gains.forecast import Forecast, TargetForecast
-from tuner.analysis.headline import metric_name
+from tuner.analysis.headline import metric_name, tested_words
 from tuner.study.result import InformationSummary, NuisanceSummary, StudyResult
 from tuner.study.targets import Target
 
@@ -220,7 +220,7 @@ def forecast_words(told: Forecast, workers: int | None) -> tuple[str, ...]:
     seconds = told.trainings * told.training_seconds / (workers or 1)
     at_a_time = "in all" if workers is None else f"with {workers} at a time"
     of = "" if told.groups is None else f" of {told.groups:,} groups"
-    with_ = f"{told.seeds:,} confirming seeds and {told.rows:,} labelled test rows{of}"
+    with_ = f"{told.seeds:,} confirming seeds and {told.rows:,} {tested_words(told.folds)}{of}"
     return (
         f"The study takes {told.trainings:,} trainings, about {duration(seconds)} of training "
         f"{at_a_time} (one took {duration(told.training_seconds)}).",
@@ -239,14 +239,15 @@ def _shown(target: Target, told: Forecast) -> str:
     )
     if of.detectable <= of.smallest_gain:
         return f"{words}; the smallest worth having is {of.smallest_gain:.2g}"
-    return f"{words}; for one of {of.smallest_gain:.2g}, the smallest worth having, {_takes(of)}"
+    takes = _takes(of, tested_words(told.folds))
+    return f"{words}; for one of {of.smallest_gain:.2g}, the smallest worth having, {takes}"
 
 
-def _takes(of: TargetForecast) -> str:
+def _takes(of: TargetForecast, tested: str) -> str:
     if of.seeds is not None:
         return f"it takes {of.seeds:,} seeds (--confirm-replicates {of.seeds})"
     if of.rows is not None:
-        return f"no number of seeds suffices, but {of.rows:,} labelled test rows"
+        return f"no number of seeds suffices, but {of.rows:,} {tested}"
     if of.both is not None:
         return "neither seeds nor rows alone suffice, but {:,} seeds with {:,} rows".format(
             *of.both

@@ -42,8 +42,12 @@ class Confirmation:
 
     @property
     def total(self) -> int:
-        """λ = 0, and a λ for each basic target if they do not agree on one; at every look."""
-        return (1 + max(1, len(self.validation.basic))) * len(self.spec.confirmed_in_parts)
+        """λ = 0, and a λ for each basic target if they do not agree on one; at every look.
+
+        Where the rows are divided into folds, on each of them.
+        """
+        parts = sum(len(self.spec.dealt(seeds)) for seeds in self.spec.confirmed_in_parts)
+        return (1 + max(1, len(self.validation.basic))) * parts
 
     def wanted(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
         """Return all that it asks for, finished or not, the seeds of a look after the other.
@@ -61,8 +65,9 @@ class Confirmation:
         for part, seeds in enumerate(self.spec.confirmed_in_parts):
             if part and not self._goes_on(requests, finished):
                 break
-            numbered = enumerate(settings.items(), start=len(requests))
-            requests += longest_first([_request(n, s, seeds, how) for n, (s, how) in numbered])
+            each = [(s, of, how) for s, how in settings.items() for of in self.spec.dealt(seeds)]
+            numbered = enumerate(each, start=len(requests))
+            requests += longest_first([_request(n, *one) for n, one in numbered])
         return requests
 
     def _goes_on(self, requests: Sequence[TrialRequest], finished: Sequence[FinishedTrial]) -> bool:
@@ -79,10 +84,11 @@ class Confirmation:
             self._settled.append(self.stopping.confirmation(choices, [*rest, *trained]))
         return not self._settled[0]
 
-    def baseline(self, finished: Sequence[FinishedTrial]) -> TrialRequest:
-        """Return the first request of λ = 0, which needs nothing of the search."""
-        seeds = self.spec.confirmed_in_parts[0]
-        return _request(0, 0.0, seeds, self.nuisance.baseline_settings(finished))
+    def baseline(self, finished: Sequence[FinishedTrial]) -> list[TrialRequest]:
+        """Return the first requests of λ = 0, which need nothing of the search."""
+        settings = self.nuisance.baseline_settings(finished)
+        dealt = self.spec.dealt(self.spec.confirmed_in_parts[0])
+        return [_request(n, 0.0, seeds, settings) for n, seeds in enumerate(dealt)]
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
         """Choose λ* of each target, from the search alone.

@@ -125,7 +125,7 @@ class Plan:
         """The search comes with what needs nothing of it, for workers that would wait for more."""
         requests = phase.wanted(finished)
         if requests and phase is self._strengths:
-            return [*requests, self._confirmation.baseline(finished)]
+            return [*requests, *self._confirmation.baseline(finished)]
         return requests
 
     def _is_cut_short(self, phase: Phase, finished: Sequence[FinishedTrial]) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tuner.data import PairedDataset
     from tuner.data.information.profile import Profile
     from tuner.study.targets import Target
+    from tuner.typing import Indices
 
 
 def verdict_of_today(told: str) -> str:
@@ -48,8 +49,13 @@ class GroupCounts(_Part):
     test: int
 
     @classmethod
-    def of(cls, dataset: "PairedDataset") -> "GroupCounts | None":
-        """Count the groups of a data set; None if it has none."""
+    def of(cls, dataset: "PairedDataset", tested: "Indices | None" = None) -> "GroupCounts | None":
+        """Count the groups of a data set; None if it has none.
+
+        Args:
+            dataset: The data set.
+            tested: Which rows are tested; those of the split's test if not given.
+        """
         if dataset.group is None:
             return None
         from tuner.data import Split
@@ -58,6 +64,8 @@ class GroupCounts(_Part):
             split.name.lower(): len(set(dataset.group[dataset.indices(split, labelled_only=True)]))
             for split in Split
         }
+        if tested is not None:
+            counts["test"] = len(set(dataset.group[tested]))
         return cls(**counts)
 
 
@@ -79,8 +87,8 @@ class DatasetSummary(_Part):
     ] = None
 
     @classmethod
-    def of(cls, dataset: "PairedDataset") -> "DatasetSummary":
-        """Sum up a data set."""
+    def of(cls, dataset: "PairedDataset", tested: "Indices | None" = None) -> "DatasetSummary":
+        """Sum up a data set, of which other rows may be tested than those of its test split."""
         return cls(
             name=dataset.name,
             fingerprint=dataset.fingerprint,
@@ -88,7 +96,7 @@ class DatasetSummary(_Part):
             labelled=int(dataset.labelled.sum()),
             task=dataset.task,
             classes=None if dataset.classes is None else len(dataset.classes),
-            groups=GroupCounts.of(dataset),
+            groups=GroupCounts.of(dataset, tested),
         )
 
 
@@ -542,6 +550,13 @@ class StudyResult(_Part):
             exclude_if=_is_none,
         ),
     ] = None
+    folds: Annotated[
+        int,
+        Field(
+            description="of how many folds the test rows are; 1 where they are those of the split",
+            exclude_if=lambda folds: folds == 1,
+        ),
+    ] = 1
     cost: Cost
     environments: Annotated[
         tuple[dict[str, str], ...],

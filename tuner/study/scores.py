@@ -12,8 +12,8 @@ from tuner.models.evaluation.metrics import DEFAULT_METRIC, METRICS, Metric
 from tuner.models.evaluation.resampling import Grouping, Resamples
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.spec import StudySpec
-from tuner.study.targets import Target
-from tuner.typing import Array, Floats
+from tuner.study.targets import UNDIVIDED, FoldShare, Target
+from tuner.typing import Array, Floats, Indices
 
 TARGETS: tuple[Target, ...] = ("a", "b", "joint")
 SIDES = TARGETS[:2]
@@ -24,6 +24,14 @@ RESAMPLES = 400
 def stream_of(seed: int, split: Split) -> int:
     """Return what the resamples of the rows of a split derive from."""
     return int(np.random.SeedSequence([seed, split]).generate_state(1)[0])
+
+
+def resamples_of(dataset: PairedDataset, rows: Indices, split: Split, seed: int) -> Resamples:
+    """Return resamples of some rows that serve as those of `split`, or of their groups."""
+    stream = stream_of(seed, split)
+    if dataset.group is None:
+        return Resamples.of_rows(len(rows), RESAMPLES, stream)
+    return Resamples.of_groups(dataset.group[rows], RESAMPLES, stream)
 
 
 def metric_of(spec: StudySpec, task: str) -> Metric:
@@ -69,12 +77,13 @@ class Scorer:
     def of(cls, dataset: PairedDataset, split: Split, metric: Metric, seed: int) -> "Scorer":
         """Score the labelled rows of `split`."""
         rows = dataset.indices(split, labelled_only=True)
-        stream = stream_of(seed, split)
-        if dataset.group is None:
-            resamples = Resamples.of_rows(len(rows), RESAMPLES, stream)
-        else:
-            resamples = Resamples.of_groups(dataset.group[rows], RESAMPLES, stream)
+        resamples = resamples_of(dataset, rows, split, seed)
         return cls(metric=metric, truth=dataset.y[rows], resamples=resamples)
+
+    def folds(self, predictions: Mapping[str, Array]) -> tuple[FoldShare, ...]:
+        """All replicates were tested on all rows."""
+        del predictions
+        return UNDIVIDED
 
     @property
     def grouping(self) -> Grouping | None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from tuner.data.options import DataOptions
@@ -69,10 +69,19 @@ class Seeded(BaseModel):
 
         Where the study may stop early, those that were planned come in two halves.
         """
-        planned = self.confirm_replicates
-        halves = (planned // 2, planned) if self.stop_early and planned >= _HALVED else (planned,)
+        planned, fewest = self.confirm_replicates, max(_HALVED, 2 * self.fewest_seeds)
+        halves = (planned // 2, planned) if self.stop_early and planned >= fewest else (planned,)
         seeds, ends = self.seeds("confirm"), (0, *halves, *self.looks)
         return tuple(seeds[start:end] for start, end in pairwise(ends))
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Confirming seeds that tell how much they vary, at least."""
+        return 2
+
+    def dealt(self, seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Divide confirming seeds: those of each are trained on the same rows."""
+        return (seeds,)
 
     def extended(self, seeds: int) -> Self:
         """Return the same question with confirming seeds added, so many in all.
@@ -147,6 +156,17 @@ class StudySpec(Seeded, DataOptions):
             description="fresh seeds trained to confirm the answer on test rows",
         ),
     ] = 16
+    folds: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=5,
+            description="confirm in so many folds, 3 say: all labelled rows but those of "
+            "validation are test rows in turn, and seeds are dealt out to the folds: intervals are "
+            "narrower by a third to a half at as many trainings, of encoders trained on fewer rows",
+            exclude_if=lambda folds: folds == 1,  # as before it could be said
+        ),
+    ] = 1
     looks: Annotated[
         tuple[Annotated[int, Field(le=MOST_SEEDS)], ...],
         Field(
@@ -225,6 +245,35 @@ class StudySpec(Seeded, DataOptions):
         if gpus > 1 and gpus != int(gpus):
             raise ValueError("more than one GPU has to be a whole number of them")
         return gpus
+
+    @field_validator("folds")
+    @classmethod
+    def _two_seeds_each(cls, folds: int, info: ValidationInfo) -> int:
+        seeds = info.data.get("confirm_replicates")
+        if seeds is not None and seeds < 2 * folds and folds > 1:
+            raise ValueError(
+                f"each fold needs two confirming seeds, {2 * folds} in all, not {seeds}: use "
+                f"--confirm-replicates {2 * folds} or more"
+            )
+        return folds
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Confirming seeds that tell how much they vary, at least: two of each fold."""
+        return 2 * self.folds
+
+    @property
+    def folds_of_seeds(self) -> dict[int, int]:
+        """The fold of each confirming seed: they are dealt out in turn."""
+        return {seed: n % self.folds for n, seed in enumerate(self.seeds("confirm"))}
+
+    def dealt(self, seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Divide confirming seeds by their folds, those that get any."""
+        if self.folds == 1:
+            return (seeds,)
+        of_seed = self.folds_of_seeds
+        parts = (tuple(s for s in seeds if of_seed[s] == fold) for fold in range(self.folds))
+        return tuple(part for part in parts if part)
 
     @property
     def data_options(self) -> dict[str, Any]:

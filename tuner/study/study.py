@@ -20,9 +20,11 @@ from tuner.models.errors import UnsupportedShapeError
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.budget import NO_BUDGET, Budget
+from tuner.study.folds import Folds, FoldScorer
 from tuner.study.scores import Scorer, metric_of
 from tuner.study.spec import StudySpec
 from tuner.study.targets import Target
+from tuner.study.trial import TrialRequest
 
 if TYPE_CHECKING:
     from tuner.data.information.profile import Profile
@@ -51,6 +53,7 @@ class Study:
         tokenizers: By modality, what made these.
         shorter: Identifiers of the studies that this one adds seeds to, the last first.
         budget: What the search may cost.
+        folds: What confirmations are trained and tested on, if not on the split.
     """
 
     id: str
@@ -66,17 +69,19 @@ class Study:
     tokenizers: Mapping[str, Tokenizer]
     shorter: tuple[str, ...] = ()
     budget: Budget = NO_BUDGET
+    folds: Folds | None = None
 
     @classmethod
     def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Study":
         """Derive everything from spec and data.
 
         Raises:
-            SpecError: If the spec asks for a metric of another task.
+            SpecError: If the spec asks for a metric of another task, or for folds that the data
+                cannot be divided into.
             UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
             EncoderModuleError: If a user's own encoder cannot be found.
         """
-        metric = metric_of(spec, dataset.task)
+        metric, folds = metric_of(spec, dataset.task), Folds.of(spec, dataset)
         shapes = (dataset.a.values.shape[1:], dataset.b.values.shape[1:])
         holds = (dataset.a.holds, dataset.b.holds)
         training = resolve(spec.training, shapes, len(dataset.indices(Split.TRAIN)), holds)
@@ -94,13 +99,39 @@ class Study:
             training=training,
             metric=metric,
             validation=Scorer.of(dataset, Split.VALIDATION, metric, spec.seed),
-            test=Scorer.of(dataset, Split.TEST, metric, spec.seed),
+            test=Scorer.of(dataset, Split.TEST, metric, spec.seed)
+            if folds is None
+            else FoldScorer.in_folds(folds, dataset, metric, spec.seed),
             data=data,
             test_rows=data.scaling.rows(inputs, Split.TEST),
             inputs=inputs,
             tokenizers=tokenizers,
             shorter=tuple(s.study_id(dataset.fingerprint, *beside) for s in spec.shorter),
+            folds=folds,
         )
+
+    def fold_of(self, request: TrialRequest) -> int | None:
+        """Return on which fold a training is tested; None for the rows of the split."""
+        if self.folds is None or request.phase != "confirm":
+            return None
+        return self.folds.of_seed[request.seeds[0]]
+
+    def inputs_of(self, fold: int | None) -> PairedDataset:
+        """Return the data set as encoders take it, divided as a fold is, or the split."""
+        if fold is None or self.folds is None:
+            return self.inputs
+        return self.folds.divided(self.inputs, fold)
+
+    def rows_of(self, fold: int | None) -> tuple[TrainingData, Rows]:
+        """Return training and validation rows, and test rows: of a fold, or of the split.
+
+        Rows of a fold are standardised anew, as its training rows ask for.
+        """
+        if fold is None:
+            return self.data, self.test_rows
+        inputs, ids = self.inputs_of(fold), self.data.scaling.ids
+        data = TrainingData.of(inputs, ids=ids, negatives=self.training.negatives)
+        return data, data.scaling.rows(inputs, Split.TEST)
 
     def within(self, budget: Budget) -> "Study":
         """Return this study with a budget that ends its search, which makes it another question.

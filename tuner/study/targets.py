@@ -1,15 +1,30 @@
 """Named targets: what trainings are scored by, whoever trains them."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import Sampler, SearchPhase, WarmStart
-from tuner.typing import Array, Floats
+from tuner.typing import Array, Floats, Indices
 
 Target = str  # its name: `a`, `b` and `joint` of encoders, `acc` of a user's own training code
+
+
+class FoldShare(NamedTuple):
+    """One fold of the rows.
+
+    Attributes:
+        share: Of the rows.
+        replicates: Those that were tested on it, and not trained.
+    """
+
+    share: float
+    replicates: Indices | slice
+
+
+UNDIVIDED = (FoldShare(1.0, slice(None)),)  # there are no folds
 
 
 class TargetScorer(Protocol):
@@ -51,6 +66,9 @@ class TargetScorer(Protocol):
     def scores(self, predictions: Mapping[str, Array], target: Target) -> Floats:
         """Score each replicate in the target's own units, (replicates,)."""
 
+    def folds(self, predictions: Mapping[str, Array]) -> tuple[FoldShare, ...]:
+        """Return the folds of the rows: one where all replicates were tested on all rows."""
+
     def resampled(self, predictions: Mapping[str, Array], target: Target) -> Floats | None:
         """Mean score over replicates under each resample of the rows, (resamples,).
 
@@ -59,6 +77,13 @@ class TargetScorer(Protocol):
 
     def utility(self, outcome: TrainingOutcome) -> float:
         """Mean score of the main target on validation rows; higher is better."""
+
+
+def mean_score(scorer: TargetScorer, predictions: Mapping[str, Array], target: Target) -> float:
+    """Mean over replicates, of each fold by its own, of the score in the target's own units."""
+    scores = scorer.scores(predictions, target)
+    folds = scorer.folds(predictions)
+    return float(sum(fold.share * scores[fold.replicates].mean() for fold in folds))
 
 
 class SearchSpec(Protocol):
@@ -115,6 +140,20 @@ class SearchSpec(Protocol):
     def confirmed_in_parts(self) -> tuple[tuple[int, ...], ...]:
         """The seeds that confirm, by the look that adds them."""
 
+    def dealt(self, seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Divide confirming seeds: those of each are trained on the same rows."""
+
+
+class Division(Protocol):
+    """Folds of the rows that confirmations are tested on."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def placed(self, outcome: TrainingOutcome) -> TrainingOutcome:
+        """Return a training of one fold with what it predicts among the rows of all folds."""
+
 
 class Question(Protocol):
     """A study as its analysis sees it, whatever is trained."""
@@ -130,6 +169,10 @@ class Question(Protocol):
     @property
     def test(self) -> TargetScorer:
         """Scores test rows."""
+
+    @property
+    def folds(self) -> Division | None:
+        """Of the rows that confirmations are tested on; None where all see the same rows."""
 
     @property
     def epochs(self) -> int:

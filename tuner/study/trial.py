@@ -6,6 +6,7 @@ from typing import Literal
 
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import RULES, TrainingOutcome, joined, weights_name
+from tuner.study.targets import Division
 
 # What a reason begins with where the machine failed, not the training: another try may succeed.
 OF_THE_MACHINE = ("NoMemoryError", "DeviceError", "its worker died")
@@ -74,27 +75,41 @@ class FinishedTrial:
             raise ValueError("a finished trial has an outcome or a reason, never both or neither")
 
 
-def confirmations(finished: Sequence[FinishedTrial]) -> dict[float, FinishedTrial]:
+def confirmations(
+    finished: Sequence[FinishedTrial], folds: Division | None = None
+) -> dict[float, FinishedTrial]:
     """Return the confirmation of each λ, of the seeds of all looks together; failed ones, too.
 
-    Seeds that were added count if every λ was trained with them: gains are paired by seed.
+    Seeds that were added count if every λ was trained with them: gains are paired by seed. Of
+    folds there have to be all at first, and what is told of test rows is told of those of all
+    folds: see `tuner.study.folds`.
     """
     parts: dict[tuple[int, ...], list[FinishedTrial]] = {}
     for trial in sorted(finished, key=lambda t: t.request.number):
         if trial.request.phase == "confirm":
-            parts.setdefault(trial.request.seeds, []).append(trial)
+            parts.setdefault(trial.request.seeds, []).append(_placed(trial, folds))
     first, *added = parts.values()
     whole = {trial.request.strength: trial for trial in first}
-    for part in added:
-        if all(t.outcome is not None for t in (*whole.values(), *part)):
+    for number, part in enumerate(added, start=1):
+        is_first_look = folds is not None and number < folds.count
+        if is_first_look or all(t.outcome is not None for t in (*whole.values(), *part)):
             whole |= {t.request.strength: _joined(whole[t.request.strength], t) for t in part}
     return whole
 
 
+def _placed(trial: FinishedTrial, folds: Division | None) -> FinishedTrial:
+    if folds is None or trial.outcome is None:
+        return trial
+    return replace(trial, outcome=folds.placed(trial.outcome))
+
+
 def _joined(first: FinishedTrial, added: FinishedTrial) -> FinishedTrial:
-    """Join the confirmations of one λ; of the weights those of the best replicate are kept."""
-    assert first.outcome is not None
-    assert added.outcome is not None
+    """Join the confirmations of one λ; of the weights those of the best replicate are kept.
+
+    If one of them failed, that is what came of both.
+    """
+    if first.outcome is None or added.outcome is None:
+        return first if first.outcome is None else added
     outcome = joined(first.outcome, added.outcome)
     seeds = (*first.request.seeds, *added.request.seeds)
     request = replace(first.request, seeds=seeds)

@@ -50,6 +50,7 @@ class BestEncoder:
         outcome: What came of it, by the rule that the answer rests on.
         training: How that was trained.
         replicate: The best one by validation rows: test rows have no part in the choice.
+        fold: On which it was tested; None for the test rows of the split.
         validation_score: Its score on validation rows.
         test_score: Its score on test rows.
     """
@@ -59,6 +60,7 @@ class BestEncoder:
     outcome: TrainingOutcome
     training: TrainingConfig
     replicate: int
+    fold: int | None
     validation_score: float
     test_score: float
 
@@ -76,7 +78,7 @@ class BestEncoder:
             ValueError: If that λ was not confirmed.
         """
         strength = result.registered_strength(side)
-        trial = confirmations(finished).get(strength)
+        trial = confirmations(finished, study.folds).get(strength)
         outcome = None if trial is None else trial.outcome
         if trial is None or outcome is None:
             raise ValueError(f"there is no confirmation at λ = {strength}")
@@ -93,6 +95,7 @@ class BestEncoder:
             outcome=outcome,
             training=trial.request.training(study.training),
             replicate=best,
+            fold=None if study.folds is None else study.folds.of_seed[int(outcome.seeds[best])],
             validation_score=float(validation[best]),
             test_score=float(test[best]),
         )
@@ -160,16 +163,18 @@ def model_name(name: str, side: Side) -> str:
     return f"{safe}-{side}-encoder"
 
 
-def _test_rows(study: Study) -> str:
+def _test_rows(study: Study, fold: int | None) -> str:
     """Digest of which rows are those of test: a split that is made depends on the seed."""
-    return hashlib.sha256((study.dataset.split == Split.TEST).tobytes()).hexdigest()[:16]
+    split = study.inputs_of(fold).split
+    return hashlib.sha256((split == Split.TEST).tobytes()).hexdigest()[:16]
 
 
 def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableEncoder:
     kept = weights.load(best.trial, best.side, best.rule)
     outcome = replace(best.outcome, weights={best.side: kept})
     try:
-        return portable_encoder(outcome, study.data, best.training, modality=best.side)
+        data, _ = study.rows_of(best.fold)
+        return portable_encoder(outcome, data, best.training, modality=best.side)
     except Exception as error:
         raise EncoderNotKeptError(
             f"The encoder of {best.side.upper()} is not registered: it cannot be built again from "
@@ -228,12 +233,15 @@ class _Registration:
         return next((v for v in versions if v.tags.get(TAG_STUDY) == self.study.id), None)
 
     def _new_version(self) -> str:
-        best, dataset = self.best, self.study.inputs
+        best, outcome, folds = self.best, self.best.outcome, self.study.folds
+        dataset = self.study.inputs_of(best.fold)
+        if best.fold is not None and folds is not None:
+            outcome = folds.taken(outcome, best.fold)
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
             encoder = _rebuilt(best, self.study, self.weights)
             network = Path(scratch) / "network"
             program = export_network(network, encoder, dataset, best.side)
-            verify_network(program, dataset, best.outcome, best.side, self.process)
+            verify_network(program, dataset, outcome, best.side, self.process)
 
             def write(folder: Path, logged: Any) -> None:
                 tokenizer = self.study.tokenizers.get(best.side)
@@ -301,7 +309,7 @@ class _Registration:
         theirs = f"version {champion.version}"
         if tags.get("fingerprint") != self.study.dataset.fingerprint:
             return False, f"no: {theirs} was measured on other data, the scores do not compare"
-        rows = _test_rows(self.study)
+        rows = _test_rows(self.study, self.best.fold)
         if tags.get(_TEST_ROWS, rows) != rows:  # an earlier program did not say which
             return False, f"no: {theirs} was measured on other test rows, the scores do not compare"
         if tags.get("metric") != metric.name:
@@ -319,7 +327,7 @@ class _Registration:
             "study": self.study.id,
             "dataset": dataset.name,
             "fingerprint": dataset.fingerprint,
-            _TEST_ROWS: _test_rows(self.study),
+            _TEST_ROWS: _test_rows(self.study, best.fold),
             "modality": best.side,
             "lambda": f"{best.outcome.strength:.6g}",
             "verdict": self._answer.verdict,

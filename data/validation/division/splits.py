@@ -1,9 +1,11 @@
-"""Divides rows into training, validation and test, 70/15/15, from a seed.
+"""Divides rows into training, validation and test, 70/15/15, from a seed, or into other parts.
 
 Stratified: every class (or tenth of the range of a number) is divided in the same ratio.
 Grouped: rows of one group stay together, and classes are spread as evenly as groups allow.
 Rows without a label serve training only: they take part in the alignment loss, and have no score.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -91,28 +93,43 @@ def grouped_split(labels: Labels, group: Ints, seed: int) -> Splits:
         (rows,), the values of `Split`. That every class is in every split is tried for but not
         promised: it can be impossible.
     """
+    parts = grouped_parts(strata_of(labels), group, RATIO, seed)
+    return np.where(parts < 0, np.int8(Split.TRAIN), parts)
+
+
+def grouped_parts(strata: Ints, group: Ints, ratio: Sequence[float], seed: int) -> Splits:
+    """Divide rows into parts so that no group is divided.
+
+    Args:
+        strata: (rows,) what is to be spread evenly, from 0 on; -1 for rows that do not count.
+        group: (rows,), numbers from 0 on.
+        ratio: How large the parts are to be, relative to each other.
+        seed: Where the order comes from in which groups are placed.
+
+    Returns:
+        (rows,), int8, the part of each; -1 for those of groups of which no row counts.
+    """
     rng = np.random.default_rng(seed)
-    strata = strata_of(labels)
     groups, member = np.unique(group[strata >= 0], return_inverse=True)
     counts = np.zeros((len(groups), int(strata.max()) + 1))
     np.add.at(counts, (member, strata[strata >= 0]), 1)
-    placed = _place_best(counts, rng)
-    of_group = np.full(int(group.max()) + 1, Split.TRAIN, dtype=np.int8)
+    placed = _place_best(counts[:, counts.any(axis=0)], np.array(ratio), rng)
+    of_group = np.full(int(group.max()) + 1, -1, dtype=np.int8)
     of_group[groups] = placed
     return of_group[group]
 
 
-def _place_best(counts: Floats, rng: np.random.Generator) -> Splits:
-    """Give each group a split: (groups, strata) numbers of rows to (groups,)."""
+def _place_best(counts: Floats, ratio: Floats, rng: np.random.Generator) -> Splits:
+    """Give each group a part: (groups, strata) numbers of rows to (groups,)."""
     # The last column is all rows of a group: with the weight of all strata together, so that the
     # ratio of rows counts as much as the spread of classes.
     shares = np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()])
     weights = np.append(np.full(counts.shape[1], 1 / counts.shape[1]), 1.0)
     best, best_cost = np.zeros(len(counts), dtype=np.int8), np.inf
     for _ in range(ATTEMPTS):
-        placed = _place(shares, weights, rng)
-        sums = np.stack([shares[placed == split].sum(axis=0) for split in Split])
-        cost = float(_costs(sums, weights).sum())
+        placed = _place(shares, weights, ratio, rng)
+        sums = np.stack([shares[placed == part].sum(axis=0) for part in range(len(ratio))])
+        cost = float(_costs(sums, weights, ratio).sum())
         if cost < best_cost:
             best, best_cost = placed, cost
         if (sums > 0).all():
@@ -120,19 +137,20 @@ def _place_best(counts: Floats, rng: np.random.Generator) -> Splits:
     return best
 
 
-def _place(shares: Floats, weights: Floats, rng: np.random.Generator) -> Splits:
+def _place(shares: Floats, weights: Floats, ratio: Floats, rng: np.random.Generator) -> Splits:
     """Place the largest groups first, then move single groups while that helps."""
     order = rng.permutation(len(shares))
     order = order[np.argsort(-shares[order, -1], kind="stable")]
     placed = np.full(len(shares), -1, dtype=np.int8)
-    sums = np.zeros((len(Split), shares.shape[1]))
+    sums = np.zeros((len(ratio), shares.shape[1]))
     for _ in range(SWEEPS):
         moved = False
         for group in order:
             old = placed[group]
             if old >= 0:
                 sums[old] -= shares[group]
-            gain = _costs(sums, weights) - _costs(sums + shares[group], weights)
+            after = _costs(sums + shares[group], weights, ratio)
+            gain = _costs(sums, weights, ratio) - after
             new = int(np.argmax(gain))
             if old >= 0 and gain[new] <= gain[old] + 1e-12:
                 new = int(old)
@@ -144,9 +162,9 @@ def _place(shares: Floats, weights: Floats, rng: np.random.Generator) -> Splits:
     return placed
 
 
-def _costs(sums: Floats, weights: Floats) -> Floats:
-    """(3, strata + 1) shares to (3,): how far each split is from what it should hold."""
-    wanted = np.array(RATIO)[:, None] / 100
+def _costs(sums: Floats, weights: Floats, ratio: Floats) -> Floats:
+    """(parts, strata + 1) shares to (parts,): how far each part is from what it should hold."""
+    wanted = ratio[:, None] / ratio.sum()
     lacking = sums < 1e-9  # not == 0: subtraction leaves rounding errors behind
     distance: Floats = ((sums - wanted) / wanted) ** 2 @ weights + 10.0 * lacking.sum(axis=1)
     return distance

@@ -24,7 +24,8 @@ def finish(study, request, failing=()):
     key = (request.phase, request.number)
     if key in failing:
         return FinishedTrial(request=request, outcome=None, reason="planted")
-    outcome = TRAIN(request, study.data, study.training, study.test_rows)
+    data, test = study.rows_of(study.fold_of(request))
+    outcome = TRAIN(request, data, study.training, test)
     return FinishedTrial(request=request, outcome=outcome)
 
 
@@ -53,9 +54,10 @@ def trained(spec, *, workers=1, order=None, failing=()):
     nuisance=st.sampled_from(["none", "first", "joint"]),
     halving=st.sampled_from([1, 2]),
     stop_early=st.booleans(),
+    folds=st.sampled_from([1, 3]),
 )
 def test_workers_and_the_order_of_finishing_change_nothing(
-    workers, order, sampler, nuisance, halving, stop_early
+    workers, order, sampler, nuisance, halving, stop_early, folds
 ):
     spec = SPEC.model_copy(
         update={
@@ -64,7 +66,8 @@ def test_workers_and_the_order_of_finishing_change_nothing(
             "halving": halving,
             "nuisance_trials": 9,
             "stop_early": stop_early,
-            "confirm_replicates": 8,
+            "confirm_replicates": 8 if folds == 1 else 12,
+            "folds": folds,
         }
     )
     alone, _, _ = trained(spec)

@@ -191,6 +191,29 @@ def test_what_is_registered_is_what_was_tested_by_whichever_rule(tracking_uri, t
     assert "the one of least loss on validation rows" in registered.version("b").description
 
 
+@pytest.mark.system
+def test_of_folds_the_best_replicate_is_registered_as_its_fold_tested_it(tracking_uri, tmp_path):
+    """Registering compares the encoder's answers with those of its fold, whose scaling it has."""
+    small = make_study("classification", folds=3)
+    registered = Registered(small, tracking_uri, tmp_path)
+    for side in ("a", "b"):
+        assert registered.models[side].version == "1"
+        best = BestEncoder.of(small.study, small.result, small.finished, side)
+        seed = int(best.outcome.seeds[best.replicate])
+        assert best.fold == small.study.spec.seeds("confirm").index(seed) % 3
+        tags = registered.version(side).tags
+        assert (float(tags["test_score"]), tags["seed"]) == (best.test_score, str(seed))
+        (own,) = (
+            t.outcome
+            for t in small.finished
+            if seed in t.request.seeds and t.request.strength == best.outcome.strength
+        )
+        rows = small.study.inputs_of(best.fold)
+        truth = rows.y[rows.indices(Split.TEST, labelled_only=True)]
+        told = own.test_predictions[side][list(own.seeds).index(seed)]
+        assert best.test_score == (told == truth).mean()
+
+
 def test_encoders_are_the_same_without_this_project(classification, regression, original, tmp_path):
     sources = []
     for study in (classification, regression):

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tuner.analysis.gains.gain import CrossedVariance, measured_gain
 from tuner.analysis.gains.needs import POWER, enough
@@ -46,6 +47,7 @@ class Forecast(BaseModel):
         seeds: Confirming seeds that it is asked for.
         rows: Labelled test rows, of so many groups if `groups` is given.
         groups: Of these rows; None where rows are independent.
+        folds: Of how many folds these rows are; 1 where they are the test rows of the split.
         trained: Trainings of the pilot, which are part of the study.
         trainings: Of the whole study; one λ more may have to be confirmed.
         training_seconds: Of one training, on average.
@@ -60,6 +62,7 @@ class Forecast(BaseModel):
     seeds: int
     rows: int
     groups: int | None
+    folds: Annotated[int, Field(exclude_if=lambda folds: folds == 1)] = 1
     trained: int
     trainings: int
     training_seconds: float
@@ -88,6 +91,7 @@ def forecast(study: Study, searched: Sequence[TrainingOutcome]) -> Forecast:
         seeds=seeds,
         rows=rows,
         groups=None if grouping is None else grouping.count,
+        folds=spec.folds,
         trained=trained,
         trainings=spec.trials * spec.replicates + 2 * seeds,
         training_seconds=seconds / trained,
@@ -109,10 +113,12 @@ def _of_target(study: Study, searched: Sequence[TrainingOutcome], target: Target
     if not seen:
         nothing = dict.fromkeys(("detectable", "seeds", "rows", "both"))
         return TargetForecast(smallest_gain=smallest, **nothing)
-    mean = {f.name: float(np.mean([getattr(v, f.name) for v in seen])) for f in fields(seen[0])}
+    names = [f.name for f in fields(CrossedVariance) if f.name != "folds"]
+    mean: Any = {name: float(np.mean([getattr(v, name) for v in seen])) for name in names}
     planned = CrossedVariance(**mean).scaled(
         seeds=seeds / spec.replicates, rows=rows / len(validation.truth)
     )
+    planned = planned.in_folds(spec.folds)
     by_seeds, by_rows, both = enough(planned, smallest, seeds=seeds, rows=rows)
     return TargetForecast(
         smallest_gain=smallest,

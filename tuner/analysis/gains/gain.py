@@ -1,14 +1,14 @@
 """A gain over λ = 0 with its interval, over seeds and rows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 
 from tuner.analysis.gains.looks import ERROR
 from tuner.models.evaluation.resampling import Grouping
-from tuner.study.targets import Target, TargetScorer
+from tuner.study.targets import UNDIVIDED, FoldShare, Target, TargetScorer
 from tuner.typing import Array, Floats
 
 
@@ -19,6 +19,9 @@ class CrossedVariance:
     One prediction gains μ + seed + row + residual. Its mean varies by σ²_seed/S + σ²_row/n +
     σ²_residual/(Sn); both the variance over seeds and that over rows hold the last part.
 
+    Where rows are divided into K folds of n/K, and seeds with them, S/K see each row: the mean
+    varies by σ²_seed/S + σ²_row/n + K σ²_residual/(Sn), and seeds are compared within their fold.
+
     Attributes:
         seeds: σ²_seed/S + σ²_residual/(Sn), what differs between seeds.
         rows: σ²_row/n + σ²_residual/(Sn), what differs between resampled rows, or groups.
@@ -26,6 +29,7 @@ class CrossedVariance:
         seed_freedom: Degrees of freedom of `seeds`.
         row_freedom: The same of `rows`.
         error: How often an interval misses: see `tuner.analysis.gains.looks.level`.
+        folds: K, 1 where all seeds see all rows.
     """
 
     seeds: float
@@ -34,6 +38,7 @@ class CrossedVariance:
     seed_freedom: float
     row_freedom: float
     error: float = ERROR
+    folds: int = 1
 
     @classmethod
     def estimate(
@@ -43,33 +48,40 @@ class CrossedVariance:
         freedom: float = 1.0,
         resolution: float = 0.0,
         error: float = ERROR,
+        folds: Sequence[FoldShare] = UNDIVIDED,
     ) -> Self:
         """Estimate from gains of S seeds (S,), and these under resampled rows (B, S).
 
-        The residual is what is left of the latter without their means over either.
+        The residual is what is left of the latter without their means over either. Of folds the
+        variance over seeds is Σ share² var / seeds, with what resamples make of a fold's share.
 
         Args:
-            gains: Shape (S,), S at least 2.
-            resampled: Shape (B, S), B at least 2. None takes the rows as given.
+            gains: Shape (S,), at least 2 a fold.
+            resampled: Shape (B, S), B at least 2: of folds, times their share. None takes the rows
+                as given.
             freedom: Degrees of freedom of the variance over rows.
             resolution: What one row changes: there is at least the variance that one row of every
                 seed makes. See `TargetScorer.resolution`.
             error: How often the interval misses.
+            folds: Which gains are of which fold.
         """
-        replicates = gains.size
-        seeds, rows, residual = float(gains.var(ddof=1)) / replicates, 0.0, 0.0
+        each = [(fold.share, gains[fold.replicates]) for fold in folds]
+        seeds = sum(share**2 * float(g.var(ddof=1)) / g.size for share, g in each)
+        rows = residual = 0.0
         if resampled is not None:
-            means = resampled.mean(axis=1)
-            rows = max(float(means.var(ddof=1)), resolution**2 / replicates)
-            left = resampled - means[:, None] - resampled.mean(axis=0) + means.mean()
-            residual = float(np.sum(left**2)) / (len(left) - 1) / (replicates - 1) / replicates
+            parts = [resampled[:, fold.replicates] for fold in folds]
+            mean = np.sum([part.mean(axis=1) for part in parts], axis=0)
+            one_row = resolution**2 * sum(1 / g.size for _, g in each)
+            rows = max(float(mean.var(ddof=1)), one_row)
+            residual = sum(map(_residual, parts))
         return cls(
             seeds=seeds,
             rows=rows,
             residual=residual,
-            seed_freedom=replicates - 1,
+            seed_freedom=gains.size - len(each),
             row_freedom=freedom,
             error=error,
+            folds=len(each),
         )
 
     @property
@@ -84,9 +96,22 @@ class CrossedVariance:
             seeds=max(self.seeds - self.residual, 0.0) / seeds + residual,
             rows=max(self.rows - self.residual, 0.0) / rows + residual,
             residual=residual,
-            seed_freedom=(self.seed_freedom + 1) * seeds - 1,
+            seed_freedom=(self.seed_freedom + self.folds) * seeds - self.folds,
             row_freedom=(self.row_freedom + 1) * rows - 1,
             error=error,
+            folds=self.folds,
+        )
+
+    def in_folds(self, folds: int) -> Self:
+        """The same seeds and rows, of which each fold has as many: see above."""
+        more = (folds - self.folds) / self.folds * self.residual
+        return replace(
+            self,
+            seeds=self.seeds + more,
+            rows=self.rows + more,
+            residual=self.residual + more,
+            seed_freedom=self.seed_freedom + self.folds - folds,
+            folds=folds,
         )
 
     def reach_of_more(self, *, seeds: float) -> float:
@@ -165,7 +190,16 @@ def measured_gain(
         scorer.grouping,
         scorer.resolution(baseline, target),
         error,
+        scorer.folds(baseline),
     )
+
+
+def _residual(resampled: Floats) -> float:
+    """What seeds and rows make together of the variance of a mean: (B, S), S at least 2."""
+    seeds, means = resampled.shape[1], resampled.mean(axis=1)
+    left = resampled - means[:, None] - resampled.mean(axis=0) + means.mean()
+    residual: float = float(np.sum(left**2)) / (len(left) - 1) / (seeds - 1) / seeds
+    return residual
 
 
 def _resampled(
@@ -188,6 +222,7 @@ def paired_gain(
     grouping: Grouping | None = None,
     resolution: float = 0.0,
     error: float = ERROR,
+    folds: Sequence[FoldShare] = UNDIVIDED,
 ) -> Gain:
     """Mean gain of the treated replicates, for other seeds and other rows than these.
 
@@ -204,6 +239,7 @@ def paired_gain(
         resolution: What one row changes of a score: no interval is narrower for rows that happen
             to be predicted alike.
         error: How often the interval misses.
+        folds: Which replicates were tested on which rows: see `CrossedVariance.estimate`.
 
     Raises:
         ValueError: If a shape is not as said, or a number is not finite.
@@ -217,8 +253,9 @@ def paired_gain(
     freedom = 1.0 if resampled is None else len(resampled) - 1.0
     if grouping is not None:
         freedom = max(grouping.freedom, 1.0)
-    variance = CrossedVariance.estimate(gains, resampled, freedom, resolution, error)
-    value, half = float(gains.mean()), variance.half_width
+    variance = CrossedVariance.estimate(gains, resampled, freedom, resolution, error, folds)
+    value = float(sum(fold.share * gains[fold.replicates].mean() for fold in folds))
+    half = variance.half_width
     if not np.isfinite(half):
         raise ValueError("scores must be finite")
     if grouping is not None and resampled is None:

@@ -10,7 +10,7 @@ from tuner.models.evaluation.resampling import Grouping, Resamples
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.scores import RESAMPLES
 from tuner.study.scripts.spec import TargetSpec
-from tuner.study.targets import Target
+from tuner.study.targets import UNDIVIDED, FoldShare, Target
 from tuner.typing import Array, Floats
 
 _MOST = 20_000  # rows that are resampled one by one; of more, so many blocks at random are
@@ -70,6 +70,11 @@ class RowScorer:
         """Mean over rows of each replicate, (replicates,)."""
         parts = [predictions[part].mean(axis=1) for part in self._parts(target)]
         return np.asarray(sum(parts) / len(parts), dtype=np.float64)
+
+    def folds(self, predictions: Mapping[str, Array]) -> tuple[FoldShare, ...]:
+        """All replicates were tested on all rows."""
+        del predictions
+        return UNDIVIDED
 
     def resampled(self, predictions: Mapping[str, Array], target: Target) -> Floats | None:
         """Mean score over replicates under each resample of the rows, (resamples,)."""

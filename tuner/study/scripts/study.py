@@ -30,6 +30,7 @@ class ScriptStudy:
         targets: What it is scored by; none if the spec names none and nothing is trained yet.
     """
 
+    folds: ClassVar[None] = None  # its rows are its own
     epochs: ClassVar[int] = 0  # which the code has, if any, and does not tell
     id: str
     spec: ScriptSpec

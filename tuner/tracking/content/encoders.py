@@ -102,6 +102,8 @@ def trial_points(study: Study, outcome: TrainingOutcome, ended: int) -> list[Poi
         outcome: What training gave.
         ended: When, in milliseconds since 1970.
     """
+    if study.folds is not None and outcome.test_predictions is not None:
+        outcome = study.folds.placed(outcome)
     points = _scores("validation", study.validation, outcome.predictions, ended)
     if outcome.test_predictions is not None:
         points += _scores("test", study.test, outcome.test_predictions, ended)
@@ -271,7 +273,8 @@ class EncoderContent:
 
     def trial_name(self, request: TrialRequest) -> str:
         """Name of a trial's run."""
-        return trial_name(request)
+        fold = self.study.fold_of(request)
+        return trial_name(request) + ("" if fold is None else f", fold {fold + 1}")
 
     def trial_tags(self, request: TrialRequest) -> dict[str, str]:
         """There are none but those that all have."""
