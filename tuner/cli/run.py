@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuner.cli import agent
 from tuner.cli.options import (
     AsJson,
     Data,
@@ -162,6 +163,14 @@ def tune(
     code: Code,
     workers: Trainings = None,
     timeout: Timeout = None,
+    submit_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Submit it to the service there, print the study's id, and train nothing here: "
+            "`tuner agent` does, wherever it is run.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -175,6 +184,9 @@ def tune(
     had ended. Code that is edited is another study.
     """
     spec, settings = script_spec_of(options), Settings()
+    if submit_to is not None:
+        agent.submit(submit_to, code, spec)
+        return
     with _taken_up_again():
         from tuner.cli import console
         from tuner.scripts.script import Script
