@@ -76,7 +76,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
     add_parts(app, parts)
-    for routes in (elsewhere, studies, inspections, events, downloads, sharing, links, session):
+    for routes in (studies, inspections, events, downloads, sharing, links, session, elsewhere):
         app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1", include_in_schema=False)

@@ -10,6 +10,7 @@ from tuner.scripts.script import Script
 from tuner.scripts.told import Told
 from tuner.service.schemas import is_plain
 from tuner.storage.handouts import ELSEWHERE, Handout
+from tuner.storage.requests.submissions import Submission
 from tuner.study.result import Status
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy
@@ -65,6 +66,29 @@ class NewScript(BaseModel):
         yield from (self.code, self.options.name or "")
         for target in self.options.target:
             yield from (target.name, *target.parts)
+
+
+class NewScriptView(BaseModel):
+    """A study of training code that was submitted; `GET /studies/{id}` tells more."""
+
+    id: str
+    study: Annotated[str, Field(description="identifies code and options, of one user")]
+    name: str
+    status: Status
+    answered_from_store: Annotated[
+        bool, Field(description="whether the question had an answer when it was submitted")
+    ]
+
+    @classmethod
+    def of(cls, submission: Submission) -> Self:
+        """Show a submission."""
+        return cls(
+            id=submission.id,
+            study=submission.study,
+            name=submission.name,
+            status=submission.status,
+            answered_from_store=submission.answered,
+        )
 
 
 class Asked(BaseModel):

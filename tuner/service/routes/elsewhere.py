@@ -9,8 +9,15 @@ from fastapi import APIRouter, Header, Response
 from tuner.errors import ScriptError, SubmissionError
 from tuner.service.routes.dependencies import DatabaseOf, Own, Store, SubmissionsOf, Writer
 from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
-from tuner.service.schemas import StudyView
-from tuner.service.trainings import Asked, AskView, Kept, NewScript, Outcome, Released
+from tuner.service.trainings import (
+    Asked,
+    AskView,
+    Kept,
+    NewScript,
+    NewScriptView,
+    Outcome,
+    Released,
+)
 from tuner.storage.handouts import ELSEWHERE, Handout, Handouts
 from tuner.storage.requests.submissions import CheckedSubmission, Submission
 from tuner.study.result import ENDED
@@ -28,7 +35,7 @@ router = APIRouter(prefix="/studies", tags=["trainings elsewhere"])
 @router.post(
     "/elsewhere",
     status_code=201,
-    response_model=StudyView,
+    response_model=NewScriptView,
     responses={status: PROBLEMS[status] for status in (403, 409)},
 )
 def submit_elsewhere(
@@ -37,7 +44,7 @@ def submit_elsewhere(
     caller: Writer,
     new: NewScript,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
-) -> StudyView:
+) -> NewScriptView:
     """Submit a study of your training code, which runs where you run it.
 
     The same code, told by its digest, with the same options is the same study: one that failed or
@@ -58,7 +65,7 @@ def submit_elsewhere(
         request=hashlib.sha256(json.dumps(study.written).encode()).hexdigest(),
         idempotency_key=idempotency_key,
     )
-    return StudyView.of(submissions.submit(checked))
+    return NewScriptView.of(submissions.submit(checked))
 
 
 @router.post("/{id}/ask", response_model=AskView, responses=_OF_A_LEASE)
