@@ -19,7 +19,9 @@ from tenacity.wait import wait_exponential
 
 from tuner.data.memory.scratch import written_whole
 from tuner.errors import ServiceError
+from tuner.scripts.told import Told
 from tuner.study.result import StudyResult
+from tuner.study.scripts.result import ScriptResult, answer_of
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
 _AGAIN = (429, 502, 503, 504)
@@ -54,6 +56,7 @@ class Client:
         self, url: str, key: str, *, timeout: float = 60.0, patience: float = 60.0
     ) -> None:
         self._base, self._patience = url.rstrip("/"), patience
+        self._key = key
         self._client = httpx2.Client(
             base_url=f"{self._base}/api/v1",
             headers={"Authorization": f"Bearer {key}"},
@@ -69,6 +72,10 @@ class Client:
     def close(self) -> None:
         """Let go of every connection."""
         self._client.close()
+
+    def impatient(self) -> "Client":
+        """Return a client of the same service that asks but once."""
+        return Client(self._base, self._key, timeout=5.0, patience=0.0)
 
     def submit(
         self,
@@ -97,6 +104,65 @@ class Client:
         notices = {"webhook": webhook, "webhook_format": webhook_format, "email": email}
         form = {name: value for name, value in notices.items() if value is not None}
         return self._send_data("/studies", data, options, form, headers=headers)
+
+    def submit_elsewhere(
+        self, code: str, digest: str, *, idempotency_key: str | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Submit a study of training code that runs elsewhere: `tuner agent` trains for it.
+
+        Args:
+            code: What it is called.
+            digest: Tells it from other code, as a git commit does.
+            idempotency_key: The same submission sent twice with one key is one submission.
+            options: Those of `tuner tune`: `trials=6`, `target="acc"`, …
+
+        Raises:
+            ServiceError: If it is refused; its `findings` say why.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        content = {"code": code, "digest": digest, "options": options}
+        return self._json("POST", "/studies/elsewhere", json=content, headers=headers)
+
+    def ask(self, study: str, worker: str, seconds: float = 300.0) -> dict[str, Any]:
+        """Ask for a training of a study; who asks again by the same name has what they had.
+
+        Args:
+            study: Its id.
+            worker: A name that no other worker has.
+            seconds: For which nobody else gets it, if nothing is heard.
+
+        Returns:
+            `state`: `train`, with `lease`, `strength`, `seed`, `confirming` and more; `wait`, with
+            `again_in` (seconds); or `done`.
+        """
+        content = {"worker": worker, "seconds": seconds}
+        return self._json("POST", f"/studies/{study}/ask", json=content)
+
+    def tell(self, study: str, lease: str, outcome: Told | str) -> None:
+        """Tell what a training reported, or why it failed.
+
+        Raises:
+            ServiceError: If that cannot be used, or another worker has the training by now.
+        """
+        content: dict[str, Any] = {"lease": lease}
+        if isinstance(outcome, str):
+            content["reason"] = outcome
+        else:
+            content["reported"] = outcome.model_dump(mode="json")
+        self._send("POST", f"/studies/{study}/tell", json=content)
+
+    def heartbeat(self, study: str, lease: str, seconds: float = 300.0) -> None:
+        """Keep a training for so many seconds from now on.
+
+        Raises:
+            ServiceError: If another worker has it by now.
+        """
+        content = {"lease": lease, "seconds": seconds}
+        self._send("POST", f"/studies/{study}/heartbeat", json=content)
+
+    def release(self, study: str, lease: str) -> None:
+        """Give a training back, for others to have it at once."""
+        self._send("POST", f"/studies/{study}/release", json={"lease": lease})
 
     def inspect(self, data: str | Path, **options: Any) -> dict[str, Any]:
         """Tell what is in a data set and how the service reads it; nothing of it is kept.
@@ -163,7 +229,7 @@ class Client:
         """Tell how a study stands."""
         return self._json("GET", f"/studies/{study}")
 
-    def result(self, study: str, *, wait: bool = False) -> StudyResult:
+    def result(self, study: str, *, wait: bool = False) -> StudyResult | ScriptResult:
         """Return the answer of a study.
 
         Args:
@@ -176,7 +242,7 @@ class Client:
         if wait:
             for _ in self.watch(study):
                 pass
-        return StudyResult.model_validate(self._json("GET", f"/studies/{study}/result"))
+        return answer_of(self._json("GET", f"/studies/{study}/result"))
 
     def curve(self, study: str) -> str:
         """Return the λ-curve of a study as CSV: a row for every λ and target.

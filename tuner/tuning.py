@@ -151,10 +151,9 @@ def longer(study_id: str, seeds: int | None, settings: Settings) -> ScriptStudy 
     if row.result is None:
         raise SpecError(f"study {study_id}: it has no answer yet in the store ({settings.home})")
     result = ScriptResult.model_validate(row.result)
-    options = {name: value for name, value in row.spec.items() if name != "script"}
-    spec = ScriptSpec.model_validate(options)
-    spec = spec.extended(deciding_seeds(result) if seeds is None else seeds)
-    then = Script.model_validate(row.spec["script"])
+    earlier = ScriptStudy.read(row.id, row.spec)
+    spec = earlier.spec.extended(deciding_seeds(result) if seeds is None else seeds)
+    then = earlier.script
     folder = Path(then.folder)
     if then.function is not None:
         now = Script.of_function(then.function, folder)

@@ -188,8 +188,8 @@ def is_service(url: str | None = None) -> bool:
     return url is not None or any(name in os.environ for name in ("TUNER_URL", "TUNER_API_KEY"))
 
 
-def service(url: str | None = None) -> "Client":
-    """Return a client of a service, of that at TUNER_URL if none is named."""
+def service(url: str | None = None, **options: float) -> "Client":
+    """Return a client of a service, of that at TUNER_URL if none is named, with its `options`."""
     from tuner.client import Client
 
     file = Settings().home.expanduser() / "api-key"
@@ -197,7 +197,7 @@ def service(url: str | None = None) -> "Client":
     if not key:
         typer.echo("Error: set TUNER_API_KEY to a key of the service (tuner key create)", err=True)
         raise typer.Exit(2)
-    return Client(url or os.environ.get("TUNER_URL", "http://127.0.0.1:8080"), key)
+    return Client(url or os.environ.get("TUNER_URL", "http://127.0.0.1:8080"), key, **options)
 
 
 def _follow(client: "Client", study: str) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from tuner.cli import client, data, server, studies
+from tuner.cli import agent, client, data, server, studies
 from tuner.cli.check import check
 from tuner.cli.run import extend, plan, publish, run, tune
 from tuner.data import DataError
@@ -146,6 +146,7 @@ _add(
     app,
     {
         "submit": client.submit,
+        "agent": agent.work,
         "status": client.status,
         "watch": client.watch,
         "encoder": client.encoder,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tuner.cli import agent
 from tuner.cli.options import (
     AsJson,
     Data,
@@ -174,6 +175,14 @@ def tune(
     workers: Trainings = None,
     timeout: Timeout = None,
     cost_per_hour: CostPerHour = None,
+    submit_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Submit it to the service there, print the study's id, and train nothing here: "
+            "`tuner agent` does, wherever it is run.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -187,6 +196,9 @@ def tune(
     had ended. Code that is edited is another study.
     """
     spec, settings = script_spec_of(options), Settings()
+    if submit_to is not None:
+        agent.submit(submit_to, code, spec)
+        return
     with _taken_up_again():
         from tuner.cli import console
         from tuner.scripts.script import Script

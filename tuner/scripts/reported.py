@@ -55,6 +55,28 @@ class Reported:
         return RowScores(scores=self.test_scores, row_ids=ids, counts=counts)
 
 
+def reported_of(
+    validation: RowScores,
+    test: RowScores | None,
+    *,
+    curves: dict[str, Floats],
+    seconds: float,
+    saved: Path | None,
+) -> Reported:
+    """Put together what a training reported of its rows and else: see `Reported`."""
+    return Reported(
+        scores=validation.scores,
+        row_ids=validation.row_ids,
+        counts=validation.counts,
+        test_scores=None if test is None else test.scores,
+        test_row_ids=None if test is None else test.row_ids,
+        test_counts={} if test is None else test.counts,
+        curves=curves,
+        seconds=seconds,
+        saved=saved,
+    )
+
+
 def check_alike(first: Reported, other: Reported) -> None:
     """Do nothing if two trainings tell the same targets of the same rows.
 

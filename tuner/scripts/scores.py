@@ -55,13 +55,28 @@ def read_scores(
     path = folder / FILE
     arrays = _arrays(path, max_bytes)
     try:
-        test = {name: array for name, array in arrays.items() if name.endswith(TEST)}
-        scores = checked_rows({n: array for n, array in arrays.items() if n not in test})
-        if not confirming:
-            _refuse(test)
-        return scores, _test_scores(test, scores) if confirming else None
+        return checked_scores(arrays, confirming=confirming)
     except ScriptError as error:
         raise ScriptError(f"{path}: {error}") from None
+
+
+def checked_scores(
+    arrays: Mapping[str, Array], *, confirming: bool
+) -> tuple[RowScores, RowScores | None]:
+    """Check what a training reported: of validation rows, and in confirmations of test rows.
+
+    Args:
+        arrays: By name, as in the file.
+        confirming: Whether it was a confirmation.
+
+    Raises:
+        ScriptError: If that is not all there, or cannot be used.
+    """
+    test = {name: array for name, array in arrays.items() if name.endswith(TEST)}
+    scores = checked_rows({n: array for n, array in arrays.items() if n not in test})
+    if not confirming:
+        _refuse(test)
+    return scores, _test_scores(test, scores) if confirming else None
 
 
 def checked_rows(arrays: Mapping[str, Array], suffix: str = "") -> RowScores:

@@ -17,7 +17,7 @@ import numpy as np
 from tuner.errors import ScriptError
 from tuner.models.encoders.source import search_path
 from tuner.scripts import supervisor
-from tuner.scripts.reported import Reported
+from tuner.scripts.reported import Reported, reported_of
 from tuner.scripts.scores import read_scores
 from tuner.scripts.script import Script
 from tuner.scripts.supervisor import Ending, Task
@@ -239,13 +239,9 @@ def _code_words(code: int) -> str:
 def _reported(trial: Trial, seconds: float) -> Reported:
     validation, test = read_scores(trial.folder, confirming=trial.confirming)
     saved = trial.folder / SAVED
-    return Reported(
-        scores=validation.scores,
-        row_ids=validation.row_ids,
-        counts=validation.counts,
-        test_scores=None if test is None else test.scores,
-        test_row_ids=None if test is None else test.row_ids,
-        test_counts={} if test is None else test.counts,
+    return reported_of(
+        validation,
+        test,
         curves=_curves(trial.folder / EPOCHS),
         seconds=seconds,
         saved=saved if saved.is_dir() else None,

@@ -17,6 +17,7 @@ from tuner.service.notices.mail import send_mail_due
 from tuner.service.notices.webhooks import send_due
 from tuner.service.routes import (
     downloads,
+    elsewhere,
     events,
     health,
     inspections,
@@ -74,7 +75,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
     add_parts(app, parts)
-    for routes in (studies, inspections, events, downloads, sharing, session):
+    for routes in (studies, inspections, events, downloads, sharing, session, elsewhere):
         app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1", include_in_schema=False)

@@ -82,18 +82,20 @@ class Runner:
             self._start(study)
 
     def _has_slot(self) -> bool:
-        """Whether one more may be started: those that wait for room on a cluster hold no slot.
+        """Whether one more may be started: those that wait for others hold no slot.
+
+        These have no room on a cluster, or their trainings are trained elsewhere.
 
         They are drivers all the same: where they are many, the first one gives way.
         """
-        waiting = self._queue.waiting_for_room(list(self._drivers))
+        waiting = self._queue.waiting_for_others(list(self._drivers))
         slots = self._settings.slots
         if len(self._drivers) - len(waiting) >= slots:
             return False
         if len(self._drivers) < 2 * slots:
             return True
         study, watched = next(each for each in self._drivers.items() if each[0] in waiting)
-        _log.info("study %s: waits for room, and gives way", study)
+        _log.info("study %s: waits for others, and gives way", study)
         watched.is_put_off = True
         watched.driver.terminate()
         return False

@@ -134,7 +134,9 @@ class StudyView(BaseModel):
     def of(cls, submission: Submission) -> "StudyView":
         """Show a submission."""
         result = submission.result or {}
-        joint = result.get("joint") or {}
+        main = result.get("main")  # of a study of training code
+        joint = result.get("joint") or result.get("targets", {}).get(main) or {}
+        tested = joint.get("test") or joint
         stage = Stage.of(submission)
         metric = submission.spec.get("metric", "auto")
         return cls(
@@ -162,9 +164,9 @@ class StudyView(BaseModel):
             source=submission.source,
             headline=result.get("headline"),
             interval=joint.get("interval"),
-            gain=joint.get("gain"),
-            gain_interval=joint.get("gain_interval"),
-            metric=(result.get("metric") or {}).get("name", None if metric == "auto" else metric),
+            gain=tested.get("gain"),
+            gain_interval=tested.get("gain_interval"),
+            metric=(result.get("metric") or {}).get("name", main if metric == "auto" else metric),
             warm_start=(submission.spec.get("warm_start") or {}).get("study"),
             longer_of=result.get("extends"),
             phase=stage.phase,

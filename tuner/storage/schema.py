@@ -17,7 +17,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 from tuner.errors import NewerStoreError
 from tuner.storage.tables import Base
 
-VERSION = "0010"  # the last step in tuner/migrations/versions
+VERSION = "0011"  # the last step in tuner/migrations/versions
 OLDEST = "0010"  # the oldest version whose programs can work on the tables of this one
 VERSION_TABLE = "tuner_version"  # Optuna keeps its own in `alembic_version`
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     ForeignKey,
     LargeBinary,
@@ -158,6 +159,39 @@ class LeaseRow(Base):
     study_id: Mapped[str] = mapped_column(String(16), primary_key=True)
     owner: Mapped[str] = mapped_column(String(255))
     expires: Mapped[float]
+
+
+class HandoutRow(Base):
+    """A training of a study that others train, from when it is wanted on.
+
+    Attributes:
+        seed: The one that it is of.
+        lease: What it was handed out under last; None if it never was.
+        worker: To whom, by the name that they gave.
+        expires: Seconds since 1970 by the clock of the database, after which others may have it.
+    """
+
+    __tablename__ = "tuner_handouts"
+    __table_args__ = (UniqueConstraint("study_id", "phase", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("tuner_studies.id", ondelete="CASCADE"))
+    phase: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int]
+    strength: Mapped[float]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    lease: Mapped[str | None] = mapped_column(String(32), unique=True, default=None)
+    worker: Mapped[str | None] = mapped_column(String(255), default=None)
+    expires: Mapped[float] = mapped_column(default=0.0, server_default="0")
+
+    def request(self) -> TrialRequest:
+        """Return what is to be trained."""
+        return TrialRequest(
+            phase=self.phase,  # type: ignore[arg-type]  # only `offer` writes it
+            number=self.number,
+            strength=self.strength,
+            seeds=(self.seed,),
+        )
 
 
 class EventRow(Base):

@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 
 from tests.support.programs import axe
-from tests.support.servers import free_port, mlflow_ui
+from tests.support.scripted import reporting
+from tests.support.servers import free_port, mlflow_ui, until
 from tests.tuner.service.conftest import arrays, client_of, serving
+from tuner.scripts.told import Told
 from tuner.settings import Settings
 from tuner.storage.accounts import create_key
 from tuner.storage.database import Database
+from tuner.study.trial import TrialRequest
 
 pytestmark = pytest.mark.system
 
@@ -391,6 +394,44 @@ def with_settings(route):
     ]
     told["nuisance"] = {"mode": "joint", "trials": trials}
     route.fulfill(response=answer, json=told)
+
+
+def trained_elsewhere(client, name):
+    """A study whose trainings somebody else has told."""
+    study = client.submit_elsewhere("train.py --lam {strength}", "v1", name=name, seed=5)
+    train = reporting(lambda strength: 0.6 + 0.1 * strength * (2 - strength), noise=0.005)
+
+    def is_done():
+        asked = client.ask(study["id"], "one")
+        if asked["state"] == "train":
+            number, seeds = asked["trial"], (asked["seed"],)
+            request = TrialRequest(
+                phase=asked["phase"], number=number, strength=asked["strength"], seeds=seeds
+            )
+            client.tell(study["id"], asked["lease"], Told.of(train(request)))
+        return asked["state"] == "done"
+
+    until(is_done, 120.0)
+    return study
+
+
+def test_a_study_that_is_trained_elsewhere_is_shown(page, service, study):
+    home, _, url = service
+    with client_of(home, url) as client:
+        others = trained_elsewhere(client, "clip <b>")
+    opened(page, service, others)
+    page.get_by_role("heading", name="clip <b>").wait_for()
+    assert page.locator(".cards h3").all_text_contents() == ["acc"]
+    assert page.locator(".curve .chart circle").count() == 4
+    page.get_by_text("How it was asked").click()
+    page.get_by_text(f"tuner agent {url} {others['id']} -- COMMAND").wait_for()
+    page.get_by_text("Every λ that was tried").click()
+    for name in ("Again with …", "More seeds"):
+        assert page.get_by_text(name).count() == 0
+    assert "acc" in page.request.get(f"{url}/api/v1{report(page)}").text()
+    check(page, "elsewhere")
+    page.goto(f"{url}/#/compare/{others['id']},{study['id']}")
+    page.get_by_role("heading", name="2 studies compared").wait_for()
 
 
 def test_the_keyboard_does_it_all(page, service, study):

@@ -1,6 +1,7 @@
 """Bounds what a request may send, by what it says and by what comes, and how long it may take."""
 
 import asyncio
+import re
 
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,9 +9,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tuner.service.routes.problems import problem
 from tuner.settings import Settings
 
-JSON_LIMIT = 2**20  # bytes that a route takes, unless it takes a data set
+JSON_LIMIT = 2**20  # bytes that a route takes, unless it takes a data set or scores of rows
+SCORES_LIMIT = 2**24
 _BESIDES = 2**20  # bytes of a form besides its file
 _UPLOADS = frozenset({"/api/v1/studies", "/api/v1/inspections", "/api/v1/plans"})
+_SCORES = re.compile(r"/api/v1/studies/[0-9A-Za-z]+/tell")
 _SILENCE = 30.0  # seconds in which something of a body has to come
 _SLOWEST = 4096  # bytes a second that have to come on average, after these first seconds
 
@@ -36,7 +39,8 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit, words = JSON_LIMIT, f"this takes {JSON_LIMIT:,} bytes at most"
+        limit = SCORES_LIMIT if _SCORES.fullmatch(scope["path"]) else JSON_LIMIT
+        words = f"this takes {limit:,} bytes at most"
         if takes_data(scope):
             limit = self._settings.max_upload
             words = f"a data set may have {limit:,} bytes here"

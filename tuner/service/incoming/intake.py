@@ -169,7 +169,7 @@ class Intake:
         if not isinstance(name, str):  # none, or that of a study which this one adds seeds to
             return None
         earlier = self._submissions.get(submission.user, str(name)[:64].replace("\0", ""))
-        if earlier is None or earlier.result is None:
+        if earlier is None or earlier.result is None or "script" in earlier.spec:
             raise SubmissionError(f"warm_start: you have no study {name!r} with an answer")
         return earlier
 

@@ -12,21 +12,30 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from tuner.elsewhere import answer_elsewhere
 from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
 from tuner.orchestrator import run_study
 from tuner.settings import Settings
 from tuner.storage.database import Database
+from tuner.storage.handouts import ELSEWHERE
 from tuner.storage.studies import StudyStore
 from tuner.study.budget import Budget
 from tuner.study.progress import Progress
+from tuner.study.scripts.study import ScriptStudy
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
+
+if TYPE_CHECKING:
+    from tuner.storage.tables import StudyRow
 
 _log = logging.getLogger(__name__)
 _LOOK = 1.0  # seconds between looks at whether the study is still wanted
@@ -45,24 +54,9 @@ def run(study_id: str, settings: Settings) -> None:
             raise KeyError(f"there is no submitted study {study_id}")
         threading.Thread(target=_stop_if_cancelled, args=(store, study_id), daemon=True).start()
         try:
-            spec = _spec(store, row.id, row.spec)
-            dataset = read_dataset(
-                spec,
-                row.source,
-                row.name,
-                max_bytes=settings.max_data,
-                alone=True,
-                reach=settings.sources,
-            )
-            study = Study.of(spec, dataset).stored_as(study_id, Budget.of(row.options))
-            if study is None:
-                raise ValueError("the data are no longer those that were submitted")  # noqa: TRY301
-            run_study(
-                study,
-                settings,
-                workers=row.options.get("workers"),
-                on_progress=lambda progress: store.tell(study_id, "progress", _content(progress)),
-            )
+            with _of_this_version(store, study_id):
+                answer = _answering(row, settings)
+            answer(on_progress=lambda told: store.tell(study_id, "progress", _content(told)))
         except (StudyInUseError, PutOffError) as error:
             _log.warning("%s", error)
         except KeyboardInterrupt:
@@ -74,7 +68,32 @@ def run(study_id: str, settings: Settings) -> None:
             raise
 
 
-def _spec(store: StudyStore, study_id: str, content: dict[str, Any]) -> StudySpec:
+def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
+    """Return what answers a study, given `on_progress`.
+
+    Raises:
+        ValidationError: If an option is wrong, or not known to this version.
+        ValueError: If the data are others by now.
+    """
+    if row.source == ELSEWHERE:
+        return partial(answer_elsewhere, ScriptStudy.read(row.id, row.spec), settings)
+    spec = StudySpec.model_validate(row.spec)
+    dataset = read_dataset(
+        spec,
+        str(row.source),
+        row.name,
+        max_bytes=settings.max_data,
+        alone=True,
+        reach=settings.sources,
+    )
+    study = Study.of(spec, dataset).stored_as(row.id, Budget.of(row.options))
+    if study is None:
+        raise ValueError("the data are no longer those that were submitted")
+    return partial(run_study, study, settings, workers=row.options.get("workers"))
+
+
+@contextmanager
+def _of_this_version(store: StudyStore, study_id: str) -> Iterator[None]:
     """Read what a study asks, which a service of a newer version may have written.
 
     Raises:
@@ -82,7 +101,7 @@ def _spec(store: StudyStore, study_id: str, content: dict[str, Any]) -> StudySpe
         ValidationError: If an option is wrong.
     """
     try:
-        return StudySpec.model_validate(content)
+        yield
     except ValidationError as error:
         unknown = [
             ".".join(map(str, fault["loc"]))

@@ -19,6 +19,8 @@ from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.settings import Settings
 from tuner.storage.requests.submissions import Submission
 from tuner.study.result import StudyResult
+from tuner.study.scripts.result import ScriptResult
+from tuner.study.scripts.result import answer_of as read_answer
 
 _log = logging.getLogger(__name__)
 router = APIRouter(tags=["studies"])
@@ -44,7 +46,7 @@ def get_curve(mine: Mine) -> Response:
     return curve_of(mine)
 
 
-def answer_of(submission: Submission) -> StudyResult:
+def answer_of(submission: Submission) -> StudyResult | ScriptResult:
     """Return the answer of a study that is done.
 
     Raises:
@@ -53,7 +55,7 @@ def answer_of(submission: Submission) -> StudyResult:
     if submission.result is None:
         reason = f": {submission.error}" if submission.error else ""
         raise ProblemError(409, f"there is no answer: the study is {submission.status}{reason}")
-    return StudyResult.model_validate(submission.result)
+    return read_answer(submission.result)
 
 
 def curve_of(submission: Submission) -> Response:
@@ -96,6 +98,8 @@ async def report_of(submission: Submission, settings: Settings) -> FileResponse:
 )
 async def get_encoder(mine: Mine, modality: Literal["a", "b"]) -> FileResponse:
     """Give the registered encoder of a modality: an MLflow model, zipped."""
+    if "script" in mine.spec:
+        raise ProblemError(409, "there is no encoder: the models are where the code was trained")
     side = None if mine.result is None else mine.result["modalities"][modality]
     if side is None or side["model"] is None:
         raise ProblemError(409, f"there is no encoder: the study is {mine.status}")

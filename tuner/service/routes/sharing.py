@@ -24,6 +24,7 @@ from tuner.settings import Settings
 from tuner.storage.requests.links import Link, Links
 from tuner.storage.requests.submissions import Submission
 from tuner.study.result import StudyResult
+from tuner.study.scripts.result import ScriptResult
 
 router = APIRouter(tags=["studies"])
 User = Annotated[str, Path(max_length=64, pattern=r"^[^\x00]+$", description="a name")]
@@ -123,8 +124,10 @@ def get_shared(shown: Shown) -> SharedView:
     return SharedView.of(shown)
 
 
-@router.get("/shared/{token}/result", response_model=StudyResult, responses=_OF_AN_ANSWER)
-def get_shared_result(shown: Shown) -> StudyResult:
+@router.get(
+    "/shared/{token}/result", response_model=StudyResult | ScriptResult, responses=_OF_AN_ANSWER
+)
+def get_shared_result(shown: Shown) -> StudyResult | ScriptResult:
     """Give the answer of the study of a link."""
     return answer_of(shown)
 

@@ -46,6 +46,7 @@ from tuner.service.schemas import (
 )
 from tuner.storage.accounts import Seal, webhook_secret
 from tuner.study.result import StudyResult
+from tuner.study.scripts.result import ScriptResult
 from tuner.study.spec import StudySpec
 
 router = APIRouter(tags=["studies"])
@@ -142,10 +143,10 @@ def edit_study(submissions: SubmissionsOf, caller: Writer, mine: Own, edit: Stud
 
 @router.get(
     "/studies/{id}/result",
-    response_model=StudyResult,
+    response_model=StudyResult | ScriptResult,
     responses=OF_A_STUDY | {409: PROBLEMS[409]},
 )
-def get_result(mine: Mine) -> StudyResult:
+def get_result(mine: Mine) -> StudyResult | ScriptResult:
     """Give the answer of a study that is done."""
     return answer_of(mine)
 
@@ -166,6 +167,10 @@ async def extend(
 ) -> StudyView:
     """Submit a study that adds confirming seeds to one that is done; it trains nothing again."""
     row = store.get(mine.study)
+    if "script" in mine.spec:
+        raise ProblemError(
+            409, "submit it with more confirm_replicates: it is trained elsewhere, as a new study"
+        )
     if row is None or row.source is None or mine.result is None:
         raise ProblemError(409, f"there is no answer to add seeds to: the study is {mine.status}")
     spec = StudySpec.model_validate(mine.spec)

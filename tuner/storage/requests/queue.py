@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
+from tuner.storage.handouts import ELSEWHERE
 from tuner.storage.leases import clock, held_studies
 from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
 from tuner.study.result import ENDED
@@ -84,9 +85,9 @@ class StudyQueue:
 
         self._database.run(work)
 
-    def waiting_for_room(self, studies: list[str]) -> set[str]:
-        """Return those of some studies whose drivers wait for what a cluster does not have."""
-        waiting = select(StudyRow.id).where(StudyRow.id.in_(studies), _waits_for_room())
+    def waiting_for_others(self, studies: list[str]) -> set[str]:
+        """Return those whose drivers wait for room on a cluster, or for trainings elsewhere."""
+        waiting = select(StudyRow.id).where(StudyRow.id.in_(studies), _waits_for_others())
         return self._database.run(lambda session: set(session.scalars(waiting)))
 
     def held(self, studies: list[str]) -> set[str]:
@@ -107,8 +108,9 @@ class StudyQueue:
         return self._database.run(work)
 
 
-def _waits_for_room() -> ColumnElement[bool]:
-    return (StudyRow.status == "queued") & StudyRow.error.is_not(None)
+def _waits_for_others() -> ColumnElement[bool]:
+    waits_for_room = (StudyRow.status == "queued") & StudyRow.error.is_not(None)
+    return waits_for_room | (func.coalesce(StudyRow.source, "") == ELSEWHERE)
 
 
 def _now(session: Session) -> float:
@@ -123,7 +125,7 @@ def _waiting(session: Session, now: float, max_running: int) -> list[str]:
         select(
             StudyRow.id,
             StudyRow.starting_until,
-            _waits_for_room(),
+            _waits_for_others(),
             SubmissionRow.user_id,
             SubmissionRow.number,
         )

@@ -1,9 +1,10 @@
 """A study of training code: one spec about one script, with what is derived from the two."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from textwrap import shorten
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from tuner.data import Split
 from tuner.errors import StudyFailedError
@@ -41,6 +42,24 @@ class ScriptStudy:
     def of(cls, spec: ScriptSpec, script: Script) -> "ScriptStudy":
         """Derive everything from spec and code."""
         return cls(id=spec.study_id(script), spec=spec, script=script, targets=spec.target)
+
+    @classmethod
+    def read(cls, study_id: str, written: Mapping[str, Any]) -> Self:
+        """Return a study that was written down as `written`, under an id of its own.
+
+        Raises:
+            pydantic.ValidationError: If it has an option that this version does not know.
+        """
+        options = {name: value for name, value in written.items() if name != "script"}
+        spec = ScriptSpec.model_validate(options)
+        script = Script.model_validate(written["script"])
+        return cls(id=study_id, spec=spec, script=script, targets=spec.target)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What is asked, and of which code."""
+        script = self.script.model_dump(mode="json")
+        return self.spec.model_dump(mode="json") | {"script": script}
 
     @property
     def name(self) -> str:

@@ -60,8 +60,7 @@ class ScriptContent:
     @property
     def spec(self) -> dict[str, Any]:
         """What is asked, and of which code."""
-        script = self.study.script.model_dump(mode="json")
-        return self.study.spec.model_dump(mode="json") | {"script": script}
+        return self.study.written
 
     @property
     def tags(self) -> dict[str, str]:

@@ -145,7 +145,7 @@ def test_how_many_studies_there_are_costs_no_statement_more(queue, submit, datab
             stack.enter_context(Lease(database, study))
         with statements(database) as told:
             assert queue.held(studies) == set(studies[: count // 2])
-            assert queue.waiting_for_room(studies) == set()
+            assert queue.waiting_for_others(studies) == set()
             assert queue.end_unwanted() == []
             assert queue.claim(max_running=count) == studies[count // 2]
     assert len(told) <= 11

@@ -3,6 +3,7 @@
 import { call, chosen, options } from "./api.js";
 import { overlaid, parallel, scatter } from "./chart.js";
 import { choice, h, interval, number, when } from "./dom.js";
+import { mainAnswer } from "./script.js";
 import { badge, glossary, metricName, TITLES } from "./words.js";
 
 const LOGARITHMIC = ["learning_rate", "weight_decay", "temperature", "hidden"];
@@ -15,7 +16,7 @@ export async function showCompare(page, ids) {
     return { study, result: study.status === "done" ? await call("GET", `/studies/${id}/result`) : null };
   }));
   const named = studies.map((each, n) => ({ ...each, name: `${String.fromCharCode(49 + n)}. ${each.study.name}` }));
-  const answered = named.filter(({ result }) => result);
+  const answered = named.filter(({ result }) => result?.joint); // one of code has other targets
   page.replaceChildren(h("h2", {}, `${named.length} studies compared`), ...[
     answered.length > 0 && curves(answered),
     table(named, schema),
@@ -60,13 +61,13 @@ function answerRows(studies) {
     const texts = studies.map(of);
     return [label, texts, texts];
   };
-  const joint = (words) => ({ result }) => (result ? words(result.joint) : "—");
+  const joint = (words) => ({ result }) => (result ? words(mainAnswer(result)) : "—");
   return [
     ["verdict", studies.map(({ study }) => badge(study.verdict || study.status)), studies.map(({ study }) => study.verdict || study.status)],
     row("λ*", joint((answer) => number(answer.lambda))),
     row("best λ, 95 % interval", joint((answer) => interval(answer.interval))),
-    row("gain on test rows", joint((answer) => `${number(answer.gain)} [${interval(answer.gain_interval, 2)}]`)),
-    row("metric", ({ result }) => (result ? metricName(result.metric.name) : "—")),
+    row("gain on test rows", joint((answer) => `${number(answer.gain)}${answer.gain_interval ? ` [${interval(answer.gain_interval, 2)}]` : ""}`)),
+    row("metric", ({ result }) => (result ? metricName(result.metric?.name ?? result.main) : "—")),
     row("trainings", ({ result }) => String(result?.cost.trainings ?? "—")),
     row("data", ({ study }) => `${study.source || study.name} (${study.fingerprint.slice(0, 6)})`),
     ["submitted", studies.map(({ study }) => when(study.created)), [""]],

@@ -4,6 +4,7 @@ import { API, call, chosen, command, follow, options, session } from "./api.js";
 import { answered, measured } from "./answer.js";
 import { lambdaCurve } from "./chart.js";
 import { announce, ask, bullets, code, duration, field, folded, grid, h, number, plain, when } from "./dom.js";
+import { isScript, scriptAnswered, scriptCurves, scriptSettings, scriptTrials } from "./script.js";
 import { links, people } from "./share.js";
 import { badge, ENDED, glossary, metricName, pageWords, TARGETS, TITLES } from "./words.js";
 
@@ -134,13 +135,14 @@ function notifying(view) {
 async function finished(view) {
   view.result = await call("GET", `${view.path}/result`);
   view.progress.replaceChildren();
-  view.answer.replaceChildren(...answered(view.result, view.schema));
+  view.answer.replaceChildren(...(isScript(view.study) ? scriptAnswered : answered)(view.result, view.schema));
   curves(view, view.result.curve, view.result);
   more(view);
 }
 
 function curves(view, points, result) {
   const maximum = view.study.spec.max_lambda ?? 4;
+  if (isScript(view.study)) return view.curve.replaceChildren(...scriptCurves(result, maximum));
   const metric = metricName(result?.metric.name ?? view.study.metric);
   const answers = result && { joint: result.joint, ...result.modalities };
   const [joint, a, b] = TARGETS.map((target) => lambdaCurve({
@@ -162,12 +164,13 @@ function more(view) {
   const points = result?.curve ?? [...view.points.values()];
   view.acts.replaceChildren(actions(view));
   view.more.replaceChildren(...[
-    result && !view.token && encoders(view),
-    points.length > 0 && folded("Every λ that was tried", grid("Trials", ["λ", "seeds", "both", "A", "B"],
+    result && !view.token && !isScript(study) && encoders(view),
+    result && isScript(study) && scriptTrials(result),
+    points.length > 0 && !isScript(study) && folded("Every λ that was tried", grid("Trials", ["λ", "seeds", "both", "A", "B"],
       points.map((point) => [number(point.lambda), point.replicates, cells(point.joint), cells(point.a), cells(point.b)]))),
-    result && measured(result),
+    result && !isScript(study) && measured(result),
     result?.failures.length > 0 && folded("Trials that failed", bullets(result.failures.map((failure) => `λ = ${number(failure.lambda)}, ${failure.phase}: ${failure.reason}`))),
-    settings(view),
+    isScript(study) ? scriptSettings(study) : settings(view),
     view.isOwn && people(study),
     view.isOwn && links(study),
   ].flat().filter(Boolean));
@@ -211,7 +214,7 @@ function actions(view) {
     isDone && link(`${API}${path}/curve.csv`, "Curve (CSV)", { download: "" }),
     isDone && link(`${API}${path}/result`, "Result (JSON)"),
     runs && link(runs, "Runs in MLflow"),
-    !token && link(`#/new?again=${study.id}`, "Again with …"),
+    !token && !isScript(study) && link(`#/new?again=${study.id}`, "Again with …"),
     ...(view.isOwn ? owners(view, isDone) : []));
 }
 
@@ -219,7 +222,7 @@ function owners(view, isDone) {
   const { study, path } = view;
   return [
     !ENDED.includes(study.status) && plain("Cancel", () => tried(view, async () => { await call("POST", `${path}/cancel`); await renew(view); })),
-    isDone && plain("More seeds", () => moreSeeds(view)),
+    isDone && !isScript(study) && plain("More seeds", () => moreSeeds(view)),
     plain("Name, note, tags", () => edit(view)),
     plain(study.archived ? "Unarchive" : "Archive", () => tried(view, () => patch(view, { archived: !study.archived })),
       { title: "Archived studies are not in the list, unless asked for" }),

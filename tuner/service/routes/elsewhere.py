@@ -1,0 +1,136 @@
+"""Studies of training code that is trained elsewhere: workers ask for trainings, and tell."""
+
+import hashlib
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from tuner.errors import ScriptError, SubmissionError
+from tuner.service.routes.dependencies import DatabaseOf, Own, Store, SubmissionsOf, Writer
+from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
+from tuner.service.trainings import (
+    Asked,
+    AskView,
+    Kept,
+    NewScript,
+    NewScriptView,
+    Outcome,
+    Released,
+)
+from tuner.storage.handouts import ELSEWHERE, Handout, Handouts
+from tuner.storage.requests.submissions import CheckedSubmission, Submission
+from tuner.study.result import ENDED
+from tuner.study.scripts.trials import outcome_of
+from tuner.study.trial import FinishedTrial
+
+_AGAIN = 5.0  # seconds after which a worker asks again
+_OF_A_LEASE = OF_A_STUDY | {409: PROBLEMS[409]}
+_TAKEN = (
+    "this lease is over: another worker has the training, or it is wanted no more. Ask for the next"
+)
+router = APIRouter(prefix="/studies", tags=["trainings elsewhere"])
+
+
+@router.post(
+    "/elsewhere",
+    status_code=201,
+    response_model=NewScriptView,
+    responses={status: PROBLEMS[status] for status in (403, 409)},
+)
+def submit_elsewhere(
+    submissions: SubmissionsOf,
+    store: Store,
+    caller: Writer,
+    new: NewScript,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> NewScriptView:
+    """Submit a study of your training code, which runs where you run it.
+
+    The same code, told by its digest, with the same options is the same study: one that failed or
+    was cancelled goes on, and what had failed of it is tried again.
+    """
+    study = new.study(caller.user)
+    earlier = store.get(study.id)
+    if earlier is not None and earlier.status in ("failed", "cancelled"):
+        store.forget_failed(study.id, ("",))
+    checked = CheckedSubmission(
+        user=caller.user,
+        study=study.id,
+        name=study.name,
+        fingerprint=hashlib.sha256(f"{study.id}\n{study.script.digest}".encode()).hexdigest(),
+        spec=study.written,
+        source=ELSEWHERE,
+        options={},
+        request=hashlib.sha256(json.dumps(study.written).encode()).hexdigest(),
+        idempotency_key=idempotency_key,
+    )
+    return NewScriptView.of(submissions.submit(checked))
+
+
+@router.post("/{id}/ask", response_model=AskView, responses=_OF_A_LEASE)
+def ask(database: DatabaseOf, mine: Own, asked: Asked) -> AskView:
+    """Ask for a training: λ and a seed, yours until you tell what came of it or fall silent.
+
+    Who asks again by the same name has what they had.
+    """
+    _check_elsewhere(mine)
+    if mine.status in ENDED:
+        return AskView(state="done", status=mine.status, error=mine.error)
+    handout = Handouts(database).take(mine.study, asked.worker, asked.seconds)
+    if handout is None:
+        return AskView(state="wait", status=mine.status, again_in=_AGAIN)
+    return AskView.of(handout, mine.status)
+
+
+@router.post(
+    "/{id}/tell", status_code=204, responses=_OF_A_LEASE | {413: PROBLEMS[413], 422: PROBLEMS[422]}
+)
+def tell(database: DatabaseOf, store: Store, mine: Own, outcome: Outcome) -> Response:
+    """Tell what a training reported, or why it failed; twice is as once.
+
+    It is accepted after its lease has expired, too, as long as nobody else has the training.
+    """
+    handout = _held(Handouts(database).find(mine.study, outcome.lease), mine)
+    if not handout.is_told and mine.status not in ENDED:
+        store.record(mine.study, _finished(handout, outcome))
+    Handouts(database).release(mine.study, outcome.lease)
+    return Response(status_code=204)
+
+
+@router.post("/{id}/heartbeat", response_model=AskView, responses=_OF_A_LEASE)
+def heartbeat(database: DatabaseOf, mine: Own, kept: Kept) -> AskView:
+    """Keep a training that takes longer than its lease."""
+    handout = Handouts(database).keep(mine.study, kept.lease, kept.seconds)
+    return AskView.of(_held(handout, mine), mine.status)
+
+
+@router.post("/{id}/release", status_code=204, responses=OF_A_STUDY)
+def release(database: DatabaseOf, mine: Own, released: Released) -> Response:
+    """Give a training back, for others to have it at once."""
+    Handouts(database).release(mine.study, released.lease)
+    return Response(status_code=204)
+
+
+def _check_elsewhere(mine: Submission) -> None:
+    if "script" not in mine.spec:
+        raise ProblemError(409, "this study is trained here: there is nothing to ask for")
+
+
+def _held(handout: Handout | None, mine: Submission) -> Handout:
+    """Return a training that its worker still has, in a study that goes on or has its outcome."""
+    if handout is None or (mine.status in ENDED and not handout.is_told):
+        ended = mine.status in ENDED and f"the study is {mine.status}, and wants no more trainings"
+        raise ProblemError(409, ended or _TAKEN)
+    return handout
+
+
+def _finished(handout: Handout, outcome: Outcome) -> FinishedTrial:
+    request = handout.request
+    if outcome.reported is None:
+        return FinishedTrial(request=request, outcome=None, reason=outcome.reason)
+    try:
+        reported = outcome.reported.reported(confirming=request.phase == "confirm")
+    except ScriptError as error:
+        raise SubmissionError(str(error)) from None
+    return FinishedTrial(request=request, outcome=outcome_of(reported, request))
