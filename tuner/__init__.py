@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from tuner.answered import extend
     from tuner.client import Client
     from tuner.data import read
-    from tuner.orchestrator import run, run_study
+    from tuner.drivers.orchestrator import run, run_study
+    from tuner.drivers.tuning import tune
     from tuner.reporting.figures import plot_curve
     from tuner.scripts.trial import Trial, current_trial, report, report_test
     from tuner.settings import Settings
     from tuner.study.result import StudyResult
     from tuner.study.spec import StudySpec
     from tuner.study.study import Study
-    from tuner.tuning import tune
 
 __all__ = [
     "Client",
@@ -56,9 +56,9 @@ _HOME = {
     "read": "tuner.data",
     "report": "tuner.scripts.trial",
     "report_test": "tuner.scripts.trial",
-    "run": "tuner.orchestrator",
-    "run_study": "tuner.orchestrator",
-    "tune": "tuner.tuning",
+    "run": "tuner.drivers.orchestrator",
+    "run_study": "tuner.drivers.orchestrator",
+    "tune": "tuner.drivers.tuning",
 }
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.data.formats.reading import OnStep, silent
+from tuner.drivers.orchestrator import run_study
+from tuner.drivers.tuning import longer, tune_study
 from tuner.errors import SpecError
-from tuner.orchestrator import run_study
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.leases import Lease
@@ -19,7 +20,6 @@ from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 from tuner.tracking.publish import publish
 from tuner.tracking.tracker import StudyTracker
-from tuner.tuning import longer, tune_study
 
 
 def extend(

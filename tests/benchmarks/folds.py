@@ -37,7 +37,7 @@ from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.resampling import Resamples
 from tuner.models.training.loop import train
-from tuner.study.scores import Scorer
+from tuner.study.scoring.scores import Scorer
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 

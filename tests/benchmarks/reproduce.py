@@ -32,9 +32,9 @@ from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.similarity import Calibration
 from tuner.models.outcome import TrainingOutcome
 from tuner.search.plan import Plan
+from tuner.study.scoring.targets import Target
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial, TrialRequest
 
 RESULTS = Path(__file__).with_name("results")

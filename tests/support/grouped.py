@@ -8,7 +8,7 @@ from tuner.analysis.gains.gain import Gain, measured_gain
 from tuner.data import PairedDataset, from_arrays
 from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Resamples
-from tuner.study.scores import Scorer
+from tuner.study.scoring.scores import Scorer
 from tuner.typing import Array, Floats, Indices
 
 RESAMPLES = 400

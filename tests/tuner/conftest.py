@@ -32,9 +32,9 @@ from tuner.study.result import (
     ValidationScores,
     Verdict,
 )
+from tuner.study.scoring.targets import Target
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial, Overrides, TrialRequest, confirmations
 
 CANDIDATE = 0.4

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from tuner.analysis.decision import SUPPORT, Choice
-from tuner.study.targets import Target, TargetScorer
+from tuner.study.scoring.targets import Target, TargetScorer
 
 _WORTH = 0.8  # of a modality's own expected gain, that a common λ has to keep
 

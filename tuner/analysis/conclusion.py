@@ -29,9 +29,9 @@ from tuner.study.result import (
     Similarity,
     StudyResult,
 )
-from tuner.study.scores import Scorer
+from tuner.study.scoring.scores import Scorer
+from tuner.study.scoring.targets import Target, TargetScorer
 from tuner.study.study import Study
-from tuner.study.targets import Target, TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides
 
 

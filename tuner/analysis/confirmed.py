@@ -27,7 +27,7 @@ from tuner.study.result import (
     TestScores,
     ValidationScores,
 )
-from tuner.study.targets import Question, Target, TargetScorer, mean_score
+from tuner.study.scoring.targets import Question, Target, TargetScorer, mean_score
 from tuner.study.trial import FinishedTrial, confirmations
 
 _ENDS = 33  # gains that more seeds may end at, which are tried

@@ -8,9 +8,9 @@ from tuner.analysis.gains.gain import reach
 from tuner.data import Split
 from tuner.models.evaluation.metrics import Metric
 from tuner.study.result import Guess, GuessComparison
-from tuner.study.scores import Scorer
+from tuner.study.scoring.scores import Scorer
+from tuner.study.scoring.targets import Target, mean_score
 from tuner.study.study import Study
-from tuner.study.targets import Target, mean_score
 from tuner.typing import Array
 
 _PERFECT = {"mae": 0.0}  # of all others it is 1

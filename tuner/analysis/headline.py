@@ -3,7 +3,7 @@
 import math
 
 from tuner.study.result import Answer, Interval, ModalityAnswer, Needs, StudyResult
-from tuner.study.targets import Target
+from tuner.study.scoring.targets import Target
 
 _WHOSE: dict[Target, str] = {"a": "{} of A", "b": "{} of B", "joint": "{} of A and B"}
 

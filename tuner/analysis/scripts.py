@@ -7,6 +7,7 @@ from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.curves.modelled import modelled_targets
 from tuner.analysis.decision import Choice
 from tuner.study.result import PointScore, TargetAnswer
+from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import (
     ModelledTargets,
     ScriptAnswer,
@@ -15,7 +16,6 @@ from tuner.study.scripts.result import (
     ScriptSummary,
 )
 from tuner.study.scripts.study import ScriptStudy
-from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial
 
 _THESE_ROWS = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, choose
-from tuner.study.targets import Question, Target
+from tuner.study.scoring.targets import Question, Target
 from tuner.study.trial import FinishedTrial
 
 _FEWEST = 4  # λs, which say something of what lies between them

@@ -43,11 +43,11 @@ from tuner.study.result import (
     StudyResult,
     TargetAnswer,
 )
+from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import ScriptResult
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
-from tuner.study.targets import Target
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "undecided": "bold yellow"}
 _UNUSED_SHOWN = 40  # arrays that are not used; a table may have thousands of columns
@@ -116,7 +116,7 @@ def extend(
 
 
 def _answer(study: Study, source: str, settings: Settings, workers: int | None) -> StudyResult:
-    from tuner.orchestrator import run_study
+    from tuner.drivers.orchestrator import run_study
 
     dataset = study.dataset
     _err.print(
@@ -273,7 +273,7 @@ def tune(
         timeout: Seconds that a training may take.
         price: Of an hour of a training: what the study costs is shown.
     """
-    from tuner.tuning import tune_study
+    from tuner.drivers.tuning import tune_study
 
     spec = study.spec
     _err.print(f"Study {study.id}: {study.script.name}")

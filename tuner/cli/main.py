@@ -16,9 +16,10 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from tuner.cli import agent, client, data, server, studies
-from tuner.cli.check import check
+from tuner.cli import client, data, server, studies
 from tuner.cli.run import extend, plan, publish, run, tune
+from tuner.cli.scripts import agent
+from tuner.cli.scripts.check import check
 from tuner.data import DataError
 from tuner.errors import ServiceError, SpecError, TunerError
 from tuner.execution.interrupts import have_interrupts, raise_on_interrupt

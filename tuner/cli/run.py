@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.cli import agent
 from tuner.cli.options import (
     AsJson,
     Data,
@@ -22,6 +21,7 @@ from tuner.cli.options import (
     spec_of,
     study_options,
 )
+from tuner.cli.scripts import agent
 from tuner.reporting.command import command
 from tuner.settings import Settings
 
@@ -119,7 +119,7 @@ def extend(
     settings = Settings()
     with _taken_up_again():
         from tuner.cli import console
-        from tuner.tuning import longer
+        from tuner.drivers.tuning import longer
 
         tuned = longer(study, seeds, settings)
         if tuned is None:

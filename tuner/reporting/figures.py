@@ -16,10 +16,10 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.reporting.axes import PALETTES, Palette, add_legend, dress
 from tuner.reporting.wording import SIMILARITIES, TITLES
 from tuner.study.result import Answer, ModalityAnswer, StudyResult, TargetAnswer
-from tuner.study.scores import TARGETS
+from tuner.study.scoring.scores import TARGETS
+from tuner.study.scoring.targets import Target
 from tuner.study.space import LambdaSpace
 from tuner.study.study import Study
-from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial
 from tuner.typing import Floats
 

@@ -43,9 +43,9 @@ from tuner.reporting.wording import (
     strength_interval,
 )
 from tuner.study.result import CurvePoint, StudyResult
-from tuner.study.scores import TARGETS
+from tuner.study.scoring.scores import TARGETS
+from tuner.study.scoring.targets import mean_score
 from tuner.study.study import Study
-from tuner.study.targets import mean_score
 from tuner.study.trial import FinishedTrial, confirmations
 
 FIGURE = "lambda_curve.png"

@@ -10,9 +10,9 @@ from tuner.reporting.axes import PALETTES, add_legend, dress
 from tuner.reporting.figures import draw_choice
 from tuner.reporting.page import PAGE, both_themes, template
 from tuner.reporting.wording import duration, strength, strength_interval
+from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import ScriptAnswer, ScriptResult
 from tuner.study.space import LambdaSpace
-from tuner.study.targets import Target
 
 _TAGS = {"align": "yes", "do not align": "no", "undecided": "unclear"}
 

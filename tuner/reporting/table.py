@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tuner.study.result import ModelledCurve, StudyResult
+from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import ModelledTargets, ScriptResult
-from tuner.study.targets import Target
 
 COLUMNS = ("lambda", "target", "mean", "sem", "replicates")
 OF_THE_MODEL = ("mean", "low", "high")

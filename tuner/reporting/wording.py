@@ -4,7 +4,7 @@ from tuner.analysis import headline as headlines
 from tuner.analysis.gains.forecast import Forecast, TargetForecast
 from tuner.analysis.headline import metric_name, tested_words
 from tuner.study.result import InformationSummary, NuisanceSummary, StudyResult
-from tuner.study.targets import Target
+from tuner.study.scoring.targets import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
 SIMILARITIES = {"cka": "CKA", "svcca": "SVCCA", "mutual_knn": "mutual kNN"}

@@ -13,7 +13,7 @@ from tuner.analysis.decision import Choice, choose
 from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
 from tuner.search.phase import TrainingSettings, longest_first, outcomes, trials_of
-from tuner.study.targets import SearchSpec, Target, TargetScorer
+from tuner.study.scoring.targets import SearchSpec, Target, TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 FEWEST = 3  # trained λs, the baseline among them, below which there is no curve

@@ -16,8 +16,8 @@ from typing import ClassVar
 from tuner.search.batches import Batches
 from tuner.search.phase import TrainingSettings, longest_first, trials_of
 from tuner.search.sampler import Focus, first_strengths, strength_batches
+from tuner.study.scoring.targets import TargetScorer
 from tuner.study.spec import StudySpec
-from tuner.study.targets import TargetScorer
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 _RUNGS = 2  # before the full training

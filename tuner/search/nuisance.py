@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 from tuner.search.batches import Batches
 from tuner.search.phase import trials_of
 from tuner.search.sampler import Params, propose
+from tuner.study.scoring.targets import TargetScorer
 from tuner.study.spec import Sampler, StudySpec
-from tuner.study.targets import TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from tuner.search.phase import (
 )
 from tuner.search.sampler import Focus
 from tuner.search.strengths import StrengthSearch
+from tuner.study.scoring.targets import SearchSpec, Target, TargetScorer
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.targets import SearchSpec, Target, TargetScorer
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 

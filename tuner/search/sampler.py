@@ -13,9 +13,9 @@ import numpy as np
 
 from tuner.search.batches import Batches
 from tuner.search.phase import outcomes
+from tuner.study.scoring.targets import SearchSpec, TargetScorer
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import Sampler
-from tuner.study.targets import SearchSpec, TargetScorer
 from tuner.study.trial import FinishedTrial
 
 if TYPE_CHECKING:

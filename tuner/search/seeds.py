@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from tuner.analysis.decision import Choice
 from tuner.analysis.stopping import Stopping
 from tuner.search.plan import Plan
+from tuner.study.scoring.targets import Target
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.scripts.trials import Pool, split
-from tuner.study.targets import Target
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 

@@ -10,7 +10,7 @@ from tuner.search.batches import Batches
 from tuner.search.halving import Halving
 from tuner.search.phase import TrainingSettings, longest_first, trials_of
 from tuner.search.sampler import Focus, strength_batches
-from tuner.study.targets import SearchSpec, TargetScorer
+from tuner.study.scoring.targets import SearchSpec, TargetScorer
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
 

@@ -15,6 +15,7 @@ from tuner.service.guard.observer import Observer
 from tuner.service.incoming.uploads import clear_incoming
 from tuner.service.notices.mail import send_mail_due
 from tuner.service.notices.webhooks import send_due
+from tuner.service.problems import PROBLEMS, add_handlers
 from tuner.service.routes import (
     downloads,
     elsewhere,
@@ -26,7 +27,6 @@ from tuner.service.routes import (
     studies,
 )
 from tuner.service.routes.dependencies import Parts, add_parts
-from tuner.service.routes.problems import PROBLEMS, add_handlers
 from tuner.service.runner import Runner
 from tuner.service.schemas import Problem, SubmitOptions
 from tuner.service.words import title

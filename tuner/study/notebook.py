@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuner.study.progress import OnProgress, Progress
+from tuner.study.scoring.targets import Target
 from tuner.study.space import LambdaSpace
-from tuner.study.targets import Target
 
 if TYPE_CHECKING:
     from tuner.study.result import Interval, StudyResult

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tuner.study.result import CurvePoint
-from tuner.study.targets import SearchSpec, TargetScorer
+from tuner.study.scoring.targets import SearchSpec, TargetScorer
 from tuner.study.trial import FinishedTrial, PhaseName
 
 

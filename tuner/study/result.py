@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tuner.data import PairedDataset
     from tuner.data.information.profile import Profile
-    from tuner.study.targets import Target
+    from tuner.study.scoring.targets import Target
     from tuner.typing import Indices
 
 

@@ -20,10 +20,10 @@ from tuner.models.errors import UnsupportedShapeError
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.budget import NO_BUDGET, Budget
-from tuner.study.folds import Folds, FoldScorer
-from tuner.study.scores import Scorer, metric_of
+from tuner.study.scoring.folds import Folds, FoldScorer
+from tuner.study.scoring.scores import Scorer, metric_of
+from tuner.study.scoring.targets import Target
 from tuner.study.spec import StudySpec
-from tuner.study.targets import Target
 from tuner.study.trial import TrialRequest
 
 if TYPE_CHECKING:

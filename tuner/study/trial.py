@@ -6,7 +6,7 @@ from typing import Literal
 
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import RULES, TrainingOutcome, joined, weights_name
-from tuner.study.targets import Division
+from tuner.study.scoring.targets import Division
 
 # What a reason begins with where the machine failed, not the training: another try may succeed.
 OF_THE_MACHINE = ("NoMemoryError", "DeviceError", "its worker died")
@@ -82,7 +82,7 @@ def confirmations(
 
     Seeds that were added count if every λ was trained with them: gains are paired by seed. Of
     folds there have to be all at first, and what is told of test rows is told of those of all
-    folds: see `tuner.study.folds`.
+    folds: see `tuner.study.scoring.folds`.
     """
     parts: dict[tuple[int, ...], list[FinishedTrial]] = {}
     for trial in sorted(finished, key=lambda t: t.request.number):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tuner.storage.database import DatabaseError, alone
-from tuner.study.scores import TARGETS
+from tuner.study.scoring.scores import TARGETS
 from tuner.study.study import Study
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
 

@@ -5,7 +5,7 @@ import pytest
 from tuner.analysis.candidates import agreed
 from tuner.analysis.decision import Choice, UpperBand
 from tuner.analysis.gains.gain import Gain
-from tuner.study.scores import Scorer
+from tuner.study.scoring.scores import Scorer
 
 LAMBDAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 NOTHING = Gain(value=0.0, low=0.0, high=0.0)

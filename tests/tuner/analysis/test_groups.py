@@ -19,7 +19,7 @@ from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Grouping
 from tuner.reporting.wording import covered, sentence
 from tuner.study.result import StudyResult
-from tuner.study.scores import Scorer
+from tuner.study.scoring.scores import Scorer
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import StudySpec
 

@@ -7,8 +7,8 @@ import numpy as np
 from tuner.analysis.curves.model import CurveModel
 from tuner.analysis.curves.observations import Observations, observe
 from tuner.study.result import ModelledCurve, ModelledScore
+from tuner.study.scoring.targets import Question, Target
 from tuner.study.study import Study
-from tuner.study.targets import Question, Target
 from tuner.study.trial import FinishedTrial
 from tuner.typing import Floats
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.targets import Target, TargetScorer
+from tuner.study.scoring.targets import Target, TargetScorer
 from tuner.typing import Floats
 
 _LARGEST = 1e150  # so that squares are finite

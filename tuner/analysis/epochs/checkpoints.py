@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tuner.models.outcome import RULES, Rule, TrainingOutcome
 from tuner.study.result import Side
-from tuner.study.targets import TargetScorer
+from tuner.study.scoring.targets import TargetScorer
 
 _SIDES: tuple[Side, ...] = ("a", "b")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import Side
-from tuner.study.targets import Target
+from tuner.study.scoring.targets import Target
 
 _PART = 5  # of the epochs: the last fifth
 _SHARE = 0.01  # of all that the loss fell

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from tuner.analysis.gains.gain import CrossedVariance, measured_gain
 from tuner.analysis.gains.needs import POWER, enough
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.scores import TARGETS
+from tuner.study.scoring.scores import TARGETS
+from tuner.study.scoring.targets import Target
 from tuner.study.study import Study
-from tuner.study.targets import Target
 
 
 class TargetForecast(BaseModel):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tuner.analysis.gains.looks import ERROR
 from tuner.models.evaluation.resampling import Grouping
-from tuner.study.targets import UNDIVIDED, FoldShare, Target, TargetScorer
+from tuner.study.scoring.targets import UNDIVIDED, FoldShare, Target, TargetScorer
 from tuner.typing import Array, Floats
 
 

@@ -6,7 +6,7 @@ import re
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tuner.service.routes.problems import problem
+from tuner.service.problems import problem
 from tuner.settings import Settings
 
 JSON_LIMIT = 2**20  # bytes that a route takes, unless it takes a data set or scores of rows

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tuner.service.guard.bodies import takes_data
 from tuner.service.guard.turns import Bound, FairQueue
+from tuner.service.problems import NO_LINK, ProblemError, database_away, problem
 from tuner.service.routes.dependencies import COOKIE, Parts
-from tuner.service.routes.problems import NO_LINK, ProblemError, database_away, problem
 from tuner.storage.accounts import Caller, caller_of, caller_of_session
 from tuner.storage.database import DatabaseAwayError
 from tuner.storage.requests.links import Link, Links

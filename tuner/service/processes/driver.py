@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from tuner.elsewhere import answer_elsewhere
+from tuner.drivers.elsewhere import answer_elsewhere
+from tuner.drivers.orchestrator import run_study
 from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
-from tuner.orchestrator import run_study
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.handouts import ELSEWHERE

@@ -14,7 +14,7 @@ from limits.strategies import MovingWindowRateLimiter
 from tuner.service.guard.supervisor import Supervisor
 from tuner.service.guard.watch import Watch
 from tuner.service.incoming.intake import Intake
-from tuner.service.routes.problems import ProblemError
+from tuner.service.problems import ProblemError
 from tuner.settings import Settings
 from tuner.storage.accounts import Caller
 from tuner.storage.database import Database

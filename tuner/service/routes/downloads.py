@@ -14,8 +14,8 @@ from starlette.background import BackgroundTask
 from tuner.data.memory.scratch import scratch
 from tuner.reporting.table import curve_csv
 from tuner.service.incoming.uploads import stem
+from tuner.service.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.routes.dependencies import Mine, SettingsOf
-from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.settings import Settings
 from tuner.storage.requests.submissions import Submission
 from tuner.study.result import StudyResult

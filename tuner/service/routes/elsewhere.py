@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 
 from tuner.errors import ScriptError, SubmissionError
+from tuner.service.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.routes.dependencies import DatabaseOf, Own, Store, SubmissionsOf, Writer
-from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.trainings import (
     Asked,
     AskView,

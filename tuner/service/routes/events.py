@@ -12,8 +12,8 @@ from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from tuner.service.guard.watch import LOOK
+from tuner.service.problems import OF_A_STUDY
 from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, SubmissionsOf, WatchOf
-from tuner.service.routes.problems import OF_A_STUDY
 from tuner.storage.accounts import is_let_in
 from tuner.storage.database import LAST_NUMBER
 from tuner.storage.requests.submissions import Submissions

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Response
 
 from tuner.service import metrics
+from tuner.service.problems import PROBLEMS
 from tuner.service.routes.dependencies import DatabaseOf, Store, SupervisorOf
-from tuner.service.routes.problems import PROBLEMS
 from tuner.service.schemas import Health
 
 router = APIRouter(tags=["operations"])

@@ -12,6 +12,7 @@ from tuner.data.formats.files import UPLOADS
 from tuner.errors import SubmissionError
 from tuner.service.incoming.intake import check_source, read_options
 from tuner.service.incoming.uploads import received, stem
+from tuner.service.problems import PROBLEMS, ProblemError
 from tuner.service.routes.dependencies import (
     IntakeOf,
     SettingsOf,
@@ -19,7 +20,6 @@ from tuner.service.routes.dependencies import (
     SubmissionsOf,
     Writer,
 )
-from tuner.service.routes.problems import PROBLEMS, ProblemError
 from tuner.service.schemas import InspectionView, PlanView
 from tuner.service.words import Words, all_said, said
 from tuner.settings import Settings

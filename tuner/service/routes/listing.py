@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
-from tuner.service.routes.problems import ProblemError
+from tuner.service.problems import ProblemError
 from tuner.storage.database import LAST_NUMBER
 from tuner.storage.requests.listing import KEYS, Filter, Order, Position
 from tuner.storage.requests.submissions import Submission

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from tuner.data.formats.examples import EXAMPLES
+from tuner.service.problems import ProblemError
 from tuner.service.routes.dependencies import COOKIE, DatabaseOf, Reader, SettingsOf, SubmissionsOf
-from tuner.service.routes.problems import ProblemError
 from tuner.storage.accounts import SESSION_SECONDS, close_session, open_session
 
 router = APIRouter(tags=["web page"], include_in_schema=False)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.responses import FileResponse
 from sse_starlette import EventSourceResponse
 
+from tuner.service.problems import NO_LINK, OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.routes.dependencies import (
     DatabaseOf,
     Mine,
@@ -18,7 +19,6 @@ from tuner.service.routes.dependencies import (
 )
 from tuner.service.routes.downloads import answer_of, curve_of, report_of
 from tuner.service.routes.events import followed, look_at
-from tuner.service.routes.problems import NO_LINK, OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.schemas import LinkList, LinkRequest, LinkView, NewLinkView, SharedView, Sharing
 from tuner.settings import Settings
 from tuner.storage.requests.links import Link, Links

@@ -14,6 +14,7 @@ from tuner.service.incoming.intake import (
     read_options,
 )
 from tuner.service.incoming.uploads import discard_unused, shown_name, stem
+from tuner.service.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.routes.dependencies import (
     DatabaseOf,
     IntakeOf,
@@ -36,7 +37,6 @@ from tuner.service.routes.inspections import (
     sent,
 )
 from tuner.service.routes.listing import FilterOf, Sort, decoded, encoded, order_of
-from tuner.service.routes.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.schemas import (
     Extension,
     StudyEdit,

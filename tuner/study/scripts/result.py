@@ -18,7 +18,7 @@ from tuner.study.result import (
     _is_none,
     _Part,
 )
-from tuner.study.targets import Target
+from tuner.study.scoring.targets import Target
 
 
 def answer_of(stored: dict[str, Any]) -> "StudyResult | ScriptResult":

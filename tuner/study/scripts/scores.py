@@ -8,9 +8,9 @@ import numpy as np
 
 from tuner.models.evaluation.resampling import Grouping, Resamples
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.scores import RESAMPLES
+from tuner.study.scoring.scores import RESAMPLES
+from tuner.study.scoring.targets import UNDIVIDED, FoldShare, Target
 from tuner.study.scripts.spec import TargetSpec
-from tuner.study.targets import UNDIVIDED, FoldShare, Target
 from tuner.typing import Array, Floats
 
 _MOST = 20_000  # rows that are resampled one by one; of more, so many blocks at random are

@@ -10,10 +10,10 @@ from tuner.data import Split
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
 from tuner.scripts.script import Script
-from tuner.study.scores import stream_of
+from tuner.study.scoring.scores import stream_of
+from tuner.study.scoring.targets import Target
 from tuner.study.scripts.scores import RowScorer
 from tuner.study.scripts.spec import ScriptSpec, TargetSpec
-from tuner.study.targets import Target
 
 _LONGEST = 80
 _POINT = 0.01

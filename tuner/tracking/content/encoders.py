@@ -18,7 +18,7 @@ from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
 from tuner.reporting.note import experiment_note, result_note
 from tuner.study.result import StudyResult
-from tuner.study.scores import TARGETS, Scorer
+from tuner.study.scoring.scores import TARGETS, Scorer
 from tuner.study.study import Study
 from tuner.study.trial import OF_THE_MACHINE, TrialRequest
 from tuner.tracking.connection import TAG_FINGERPRINT, TAG_STUDY, Point

@@ -7,9 +7,9 @@ from tests.support.crossed import MIXTURES
 from tuner.analysis.gains.gain import CrossedVariance, measured_gain, paired_gain
 from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Resamples
-from tuner.study.folds import FoldScorer
-from tuner.study.scores import Scorer
-from tuner.study.targets import FoldShare, mean_score
+from tuner.study.scoring.folds import FoldScorer
+from tuner.study.scoring.scores import Scorer
+from tuner.study.scoring.targets import FoldShare, mean_score
 
 SEEDS = (6, 5, 5)
 

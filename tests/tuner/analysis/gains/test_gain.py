@@ -8,7 +8,7 @@ from tests.support.crossed import MIXTURES, counted_twice, gains
 from tuner.analysis.gains.gain import CrossedVariance, Gain, measured_gain, paired_gain
 from tuner.models.evaluation.metrics import METRICS
 from tuner.models.evaluation.resampling import Resamples
-from tuner.study.scores import TARGETS, Scorer
+from tuner.study.scoring.scores import TARGETS, Scorer
 
 ROWS = {"rows": np.arange(120), "groups": np.repeat(np.arange(30), 4)}
 

@@ -10,9 +10,9 @@ from tuner.data.validation.division.folds import fold_numbers, lacking_class
 from tuner.errors import SpecError
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.scores import Scorer, resamples_of
+from tuner.study.scoring.scores import Scorer, resamples_of
+from tuner.study.scoring.targets import FoldShare, Target
 from tuner.study.spec import StudySpec
-from tuner.study.targets import FoldShare, Target
 from tuner.typing import Array, Floats, Indices, Mask
 
 _FEWEST_GROUPS = 2  # of the test rows of a fold: one says nothing of others

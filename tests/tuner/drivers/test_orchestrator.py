@@ -7,16 +7,16 @@ import torch
 
 from tests.support import worlds
 from tests.support.scripted import SCRIPT
+from tuner.drivers.orchestrator import check_gpus, opened
+from tuner.drivers.tuning import ScriptDriver
 from tuner.errors import SpecError
 from tuner.execution.dispatcher import Dispatcher
-from tuner.orchestrator import check_gpus, opened
 from tuner.settings import Settings
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest
-from tuner.tuning import ScriptDriver
 
 STUDY = Study.of(StudySpec(), worlds.null(0, rows=200))
 

@@ -7,6 +7,7 @@ that of `tuner tune` does.
 import time
 from dataclasses import dataclass
 
+from tuner.drivers.tuning import ScriptDriver
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.handouts import Handouts
@@ -16,7 +17,6 @@ from tuner.study.progress import OnProgress
 from tuner.study.scripts.result import ScriptResult
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.trial import FinishedTrial, TrialRequest
-from tuner.tuning import ScriptDriver
 
 _LOOK = 0.5  # seconds between looks for what was told
 _MOST = 1000  # trainings that wait to be handed out

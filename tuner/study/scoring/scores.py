@@ -11,8 +11,8 @@ from tuner.errors import SpecError
 from tuner.models.evaluation.metrics import DEFAULT_METRIC, METRICS, Metric
 from tuner.models.evaluation.resampling import Grouping, Resamples
 from tuner.models.outcome import TrainingOutcome
+from tuner.study.scoring.targets import UNDIVIDED, FoldShare, Target
 from tuner.study.spec import StudySpec
-from tuner.study.targets import UNDIVIDED, FoldShare, Target
 from tuner.typing import Array, Floats, Indices
 
 TARGETS: tuple[Target, ...] = ("a", "b", "joint")

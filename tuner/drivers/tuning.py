@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.analysis.scripts import conclude_script
-from tuner.driver import Driver
+from tuner.drivers.driver import Driver
+from tuner.drivers.orchestrator import check_gpus
 from tuner.errors import SpecError, StudyFailedError, TrackingError
 from tuner.execution.cluster import default_workers
-from tuner.orchestrator import check_gpus
 from tuner.scripts.script import Script
 from tuner.search.seeds import SeedPlan
 from tuner.settings import Settings

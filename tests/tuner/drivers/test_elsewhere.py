@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.scripted import SCRIPT, answer, reporting
 from tests.support.servers import until
-from tuner.elsewhere import answer_elsewhere
+from tuner.drivers.elsewhere import answer_elsewhere
 from tuner.errors import StudyFailedError
 from tuner.scripts.told import Told
 from tuner.settings import Settings

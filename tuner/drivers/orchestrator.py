@@ -15,7 +15,7 @@ from tuner.analysis.curves.modelled import modelled_curve
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
-from tuner.driver import Driver
+from tuner.drivers.driver import Driver
 from tuner.errors import SpecError
 from tuner.execution.cluster import default_workers
 from tuner.execution.room import Alone, Room, Takes, check_sharing

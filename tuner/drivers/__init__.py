@@ -1,0 +1,1 @@
+"""The one process that works on a study, for each kind of study."""

@@ -1,0 +1,1 @@
+"""From what trainings predict or report to scores of targets."""
