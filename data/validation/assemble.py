@@ -71,15 +71,15 @@ def assemble(
         copies=read.copies.either if read.copies.matter else None,
         task=read.labels.task,
         classes=read.labels.classes,
-        fingerprint=fingerprint(
-            a=read.a,
-            b=read.b,
-            labels=read.labels,
-            split=read.given_split,
-            groups=read.groups,
-        ),
+        fingerprint=_fingerprint(read),
         warnings=tuple(findings.warnings),
         has_own_split=given,
+    )
+
+
+def _fingerprint(read: "_Parts") -> str:
+    return fingerprint(
+        a=read.a, b=read.b, labels=read.labels, split=read.given_split, groups=read.groups
     )
 
 

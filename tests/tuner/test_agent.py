@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from tests.support.scripted import answer
 from tests.support.servers import ended, until
-from tests.tuner.service.conftest import Service
 from tests.tuner.drivers.test_tuning import CODE, OPTIONS, SPEC, code, report
+from tests.tuner.service.conftest import Service
 from tuner.agent import Agent
 from tuner.cli.main import app
 from tuner.errors import SpecError, StudyFailedError

@@ -65,9 +65,7 @@ def conclude(
         name=study.name,
         status="done",
         warnings=confirmation.learning.warnings,
-        dataset=DatasetSummary.of(
-            study.dataset, None if study.folds is None else study.folds.tested
-        ),
+        dataset=DatasetSummary.of(study.dataset, study.tested),
         metric=MetricSummary(name=study.metric.name, direction=study.metric.direction),
         information=InformationSummary.of(study.profile),
         joint=confirmation.joint(known["joint"]),
@@ -82,12 +80,17 @@ def conclude(
         cost=cost_of(finished, wall_seconds),
         mlflow=None,
     )
-    tested: dict[Target, dict[str, np.ndarray]] = {
+    guess = guess_of(study, _tested(confirmation, result))
+    update: dict[str, Any] = {"headline": headline(result), "guess": guess}
+    return result.model_copy(update=update | _where_trained(result, finished))
+
+
+def _tested(confirmation: Confirmed, result: StudyResult) -> dict[Target, dict[str, np.ndarray]]:
+    """Predictions of the registered encoders for test rows."""
+    return {
         "a": confirmation.tested(result.registered_strength("a")),
         "b": confirmation.tested(result.registered_strength("b")),
     }
-    update: dict[str, Any] = {"headline": headline(result), "guess": guess_of(study, tested)}
-    return result.model_copy(update=update | _where_trained(result, finished))
 
 
 def curve(scorer: Scorer, finished: Sequence[FinishedTrial]) -> tuple[CurvePoint, ...]:

@@ -25,6 +25,7 @@ from tuner.study.scoring.scores import Scorer, metric_of
 from tuner.study.scoring.targets import Target
 from tuner.study.spec import StudySpec
 from tuner.study.trial import TrialRequest
+from tuner.typing import Indices
 
 if TYPE_CHECKING:
     from tuner.data.information.profile import Profile
@@ -109,6 +110,11 @@ class Study:
             shorter=tuple(s.study_id(dataset.fingerprint, *beside) for s in spec.shorter),
             folds=folds,
         )
+
+    @property
+    def tested(self) -> Indices | None:
+        """Rows of the data set that folds test; None where those of the split are tested."""
+        return None if self.folds is None else self.folds.tested
 
     def fold_of(self, request: TrialRequest) -> int | None:
         """Return on which fold a training is tested; None for the rows of the split."""

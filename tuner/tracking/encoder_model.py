@@ -102,8 +102,6 @@ def save_encoder(
             input_example=_texts(dataset, side) if side.holds == "text" else example,
             pip_requirements=_requirements(*(["tokenizers"] if tokenizer else [])),
         )
-    for cache in folder.rglob("__pycache__"):
-        shutil.rmtree(cache)
     for model in folder.rglob("MLmodel"):
         _forget_this_machine(model)
 
@@ -112,6 +110,8 @@ def _forget_this_machine(model: Path) -> None:
     """Take out of a model's description where its files came from: MLflow looks beside it."""
     from mlflow.models import Model
 
+    for cache in model.parent.rglob("__pycache__"):
+        shutil.rmtree(cache)
     described = Model.load(str(model))
     for flavor in described.flavors.values():
         if "model_code_path" in flavor:
