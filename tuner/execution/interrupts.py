@@ -4,8 +4,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_IMPORTS = "<frozen importlib"  # how the files of that code are called
+_MOMENT = 0.01  # seconds
 _unheard = threading.Event()
 
 
@@ -13,18 +16,26 @@ def raise_on_interrupt() -> None:
     """Have SIGINT and SIGTERM raise KeyboardInterrupt, once more if nobody heard of the first.
 
     Python drops what is raised while it destroys an object or calls back from C, as Ray's often
-    does: then the next `interrupts_wait` or `raise_if_unheard` raises it again.
+    does: then the next `interrupts_wait` or `raise_if_unheard` raises it again. In the machinery
+    of imports it would leave the lock taken that all imports share: then it is raised a moment
+    later, when that code is left.
     """
 
-    def interrupt(_signal: int, _frame: object) -> None:
+    def interrupt(_signal: int, frame: FrameType | None) -> None:
         _unheard.set()
-        raise KeyboardInterrupt
+        if frame is not None and frame.f_code.co_filename.startswith(_IMPORTS):
+            signal.signal(signal.SIGALRM, interrupt)
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        else:
+            raise KeyboardInterrupt
 
     _unheard.clear()
     have_interrupts(interrupt)
 
 
-def have_interrupts(handler: "Callable[[int, object], None] | signal.Handlers") -> None:
+def have_interrupts(
+    handler: "Callable[[int, FrameType | None], None] | signal.Handlers",
+) -> None:
     """Have SIGINT and SIGTERM do something else from here on."""
     for number in _SIGNALS:
         signal.signal(number, handler)

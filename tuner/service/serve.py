@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -57,7 +58,7 @@ def serve(settings: Settings, listener: socket.socket, *, run_studies: bool = Tr
     )
     server = _Server(config)
 
-    def stop(_signal: int, _frame: object) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
         server.should_exit = True
 
     have_interrupts(stop)  # before uvicorn hears of them itself, and after: it raises them anew

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -43,3 +45,27 @@ def test_an_interrupt_that_nobody_heard_is_raised_again(unheard_interrupt):
     unheard_interrupt()
     with pytest.raises(KeyboardInterrupt), interrupts_wait():
         pass
+
+
+IMPORTING = """
+import os, signal, sys, time
+from tuner.execution.interrupts import raise_on_interrupt
+
+raise_on_interrupt()
+code = "os.kill(os.getpid(), int(sys.argv[1])); done = [n for n in range(10_000)]; held = False"
+held = True  # as the lock of imports
+exec(compile(code, "<frozen importlib._bootstrap>", "exec"))
+assert not held
+try:
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_lock_of_imports_is_given_back_before_an_interrupt(number):
+    script = [sys.executable, "-c", IMPORTING, str(int(number))]
+    told = subprocess.run(script, capture_output=True, text=True, timeout=15)
+    assert told.stdout == "heard\n", told.stderr
