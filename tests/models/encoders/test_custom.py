@@ -81,6 +81,7 @@ def study_with(name, dataset):
     return Study.of(StudySpec(training=config), dataset)
 
 
+@pytest.mark.slow
 def test_it_is_built_twice_to_be_tried_and_once_for_each_replicate():
     BUILDS.clear()
     study = study_with("Counted", world())
@@ -131,6 +132,7 @@ def test_a_seed_gives_a_lazy_encoder_the_same_weights():
     )
 
 
+@pytest.mark.slow
 def test_a_relative_folder_is_absolute_in_training_and_as_it_was_in_the_question(
     tmp_path, monkeypatch
 ):

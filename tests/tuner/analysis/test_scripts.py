@@ -154,6 +154,7 @@ def test_a_rate_with_a_count_has_binomial_errors():
     assert result.answer.rows == 1000
 
 
+@pytest.mark.slow
 def test_more_rows_than_are_resampled_have_the_error_of_all_of_them():
     result, _ = answer(ScriptSpec(), counted(lambda s: 0.6 + 0.001 * s, {"acc": 10**6}))
     low, high = result.answer.tested[1]

@@ -58,6 +58,7 @@ def test_a_file_is_read_as_arrays_are(arrays, tmp_path, category):
     assert words == f"b: 60 texts of {min(lengths)} to {max(lengths)} bytes"
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(min_size=1, max_size=9), min_size=ROWS, max_size=ROWS, unique=True))
 def test_what_was_written_comes_back(texts):
     arrays = {"a": np.eye(ROWS)[:, :3], "y": np.arange(ROWS) % 2}

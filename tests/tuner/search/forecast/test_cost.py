@@ -26,6 +26,7 @@ def test_seconds_follow_from_steps_that_were_tried(classification, monkeypatch):
     assert short == pytest.approx(20 + (1 + 6) * each)
 
 
+@pytest.mark.slow
 def test_a_step_is_tried(classification):
     cost = ExpectedCost.of(classification.study, workers=1)
     assert 20 < cost.seconds < 20 + cost.steps
