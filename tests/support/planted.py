@@ -25,10 +25,10 @@ def bell(peak: float, height: float, width: float = 0.25) -> Curve:
     return lambda u: height * (np.exp(-(((u - peak) / width) ** 2) / 2) - start) / (1 - start)
 
 
-def rows(labelled: int = 300, seed: int = 0) -> PairedDataset:
+def rows(labelled: int = 300, seed: int = 0, train: int = 60) -> PairedDataset:
     """So many labelled rows of validation and of test; nothing is to be learned from them."""
     rng = np.random.default_rng(seed)
-    split = np.repeat([0, 1, 2], [60, labelled, labelled]).astype(np.int8)
+    split = np.repeat([0, 1, 2], [train, labelled, labelled]).astype(np.int8)
     y = rng.integers(0, 2, split.size)
     a, b = rng.normal(size=(2, split.size, 2)).astype(np.float32)
     return from_arrays({"a": a, "b": b, "y": y, "split": split}, name="planted", seed=seed)

@@ -76,7 +76,7 @@ def conclude(
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
-        folds=study.spec.folds,
+        folds=study.spec.fold_count,
         cost=cost_of(finished, wall_seconds),
         mlflow=None,
     )

@@ -272,14 +272,20 @@ class Confirmed:
         if gain is None:
             return None
         rows = self.study.test.rows(_tested(self.baseline), target)
-        needed = needs(choice, gain, self._smallest_gain(target), looks=self.looks, rows=rows)
+        needed = needs(
+            *(choice, gain, self._smallest_gain(target)),
+            looks=self.looks,
+            rows=rows,
+            divisible=self.study.divisible_rows,
+        )
         if needed is None:
             return None
         if needed.seeds is not None:
             needed = needed.model_copy(
                 update={"seeds": max(needed.seeds, self.study.spec.confirm_replicates + 1)}
             )
-        confirming = needed.seeds or (needed.both or needed.has)[0]
+        in_folds = None if needed.folds is None else needed.folds.seeds
+        confirming = needed.seeds or in_folds or (needed.both or needed.has)[0]
         trainings = math.ceil(self.trained * needed.search) + len(self.trials) * confirming
         return needed.model_copy(update={"trainings": trainings})
 

@@ -113,10 +113,16 @@ def epochs_words(answer: Answer | ModalityAnswer) -> str | None:
 
 
 def _enough(needed: Needs, result: StudyResult) -> str:
-    """Seeds alone where these do not lead to far more of them than rows and seeds together."""
+    """Seeds alone where these do not lead to far more of them than rows and seeds together.
+
+    Then folds, which test more rows of the same data; last more data.
+    """
     before, (seeds, rows) = needed.has[0], needed.both or needed.has
     if needed.seeds is not None and needed.seeds <= _TWICE * seeds:
         return f"{needed.seeds:,} confirming seeds in place of {before:,}"
+    if (folds := needed.folds) is not None and folds.seeds <= seeds:
+        tested = f"{folds.rows:,} {tested_words(folds.count)}"
+        return f"{folds.seeds:,} confirming seeds in {folds.count} folds, which test {tested},"
     groups = result.dataset.groups
     of = "" if groups is None else f" of {-(-groups.test * rows // needed.has[1]):,} groups"
     short = "no number of seeds suffices with these test rows, but " if needed.seeds is None else ""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
@@ -73,7 +73,7 @@ def _checked(make: Callable[[Mapping[str, Any]], Spec], options: Mapping[str, An
 
 def _parameter(name: str, field: FieldInfo) -> Parameter:
     kind = get_origin(field.annotation)
-    types = {Literal: str, tuple: list[str], UnionType: str | None}
+    types = {Literal: str, Union: str, tuple: list[str], UnionType: str | None}
     option = typer.Option(flag(name), help=_help(field), rich_help_panel=_panel(name))
     return Parameter(
         name,

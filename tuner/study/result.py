@@ -198,8 +198,16 @@ class RegisteredModel(_Part):
     alias: str | None
 
 
+class FoldNeeds(_Part):
+    """So many seeds in so many folds, which test so many labelled rows."""
+
+    count: int
+    seeds: int
+    rows: int
+
+
 class Needs(_Part):
-    """What would decide an undecided answer with 80 % power: any of `seeds`, `rows` and `both`.
+    """What would decide an undecided answer with 80 % power: any of `seeds` to `folds`.
 
     It takes the gain that was seen for the true one.
 
@@ -210,8 +218,10 @@ class Needs(_Part):
         seeds: Fresh seeds to confirm with, on the same test rows; None if no number suffices.
         rows: Labelled test rows, with the same seeds; None if no number suffices.
         both: Seeds and rows in the same proportion as now; None if no number suffices.
+        folds: Seeds in folds of the same data, which test more of its rows; None if none suffice.
         search: To rule out at every λ: how many times as many search seeds and validation rows.
-        trainings: Of such a study, by `seeds`, or by `both` where seeds alone do not suffice.
+        trainings: Of such a study, by `seeds`, or by `folds` or `both` where seeds alone do not
+            suffice.
     """
 
     goal: Literal["show", "rule out"]
@@ -220,6 +230,7 @@ class Needs(_Part):
     seeds: int | None
     rows: int | None
     both: tuple[int, int] | None
+    folds: Annotated[FoldNeeds | None, Field(exclude_if=_is_none)] = None
     search: float
     trainings: int = 0
 

@@ -18,6 +18,7 @@ Sampler = Literal["gp", "tpe", "random", "grid"]
 NuisanceMode = Literal["none", "first", "joint"]
 NuisanceName = Literal["learning_rate", "weight_decay", "temperature", "hidden"]
 SearchPhase = Literal["search", "confirm"]
+FoldCount = Annotated[int, Field(ge=1, le=5)]
 MetricName = Literal["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]
 
 
@@ -157,13 +158,12 @@ class StudySpec(Seeded, DataOptions):
         ),
     ] = 16
     folds: Annotated[
-        int,
+        FoldCount | Literal["auto"],
         Field(
-            ge=1,
-            le=5,
             description="confirm in so many folds, 3 say: all labelled rows but those of "
             "validation are test rows in turn, and seeds are dealt out to the folds: intervals are "
-            "narrower by a third to a half at as many trainings, of encoders trained on fewer rows",
+            "narrower by a third to a half at as many trainings, of encoders trained on fewer "
+            "rows. auto: in 3 where the split has fewer than 1,000 labelled test rows",
             exclude_if=lambda folds: folds == 1,  # as before it could be said
         ),
     ] = 1
@@ -248,9 +248,11 @@ class StudySpec(Seeded, DataOptions):
 
     @field_validator("folds")
     @classmethod
-    def _two_seeds_each(cls, folds: int, info: ValidationInfo) -> int:
+    def _two_seeds_each(
+        cls, folds: int | Literal["auto"], info: ValidationInfo
+    ) -> int | Literal["auto"]:
         seeds = info.data.get("confirm_replicates")
-        if seeds is not None and seeds < 2 * folds and folds > 1:
+        if folds != "auto" and seeds is not None and seeds < 2 * folds and folds > 1:
             raise ValueError(
                 f"each fold needs two confirming seeds, {2 * folds} in all, not {seeds}: use "
                 f"--confirm-replicates {2 * folds} or more"
@@ -258,21 +260,26 @@ class StudySpec(Seeded, DataOptions):
         return folds
 
     @property
+    def fold_count(self) -> int:
+        """In how many folds it confirms; 1 as long as that waits for the data."""
+        return 1 if self.folds == "auto" else self.folds
+
+    @property
     def fewest_seeds(self) -> int:
         """Confirming seeds that tell how much they vary, at least: two of each fold."""
-        return 2 * self.folds
+        return 2 * self.fold_count
 
     @property
     def folds_of_seeds(self) -> dict[int, int]:
         """The fold of each confirming seed: they are dealt out in turn."""
-        return {seed: n % self.folds for n, seed in enumerate(self.seeds("confirm"))}
+        return {seed: n % self.fold_count for n, seed in enumerate(self.seeds("confirm"))}
 
     def dealt(self, seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Divide confirming seeds by their folds, those that get any."""
-        if self.folds == 1:
+        if self.fold_count == 1:
             return (seeds,)
         of_seed = self.folds_of_seeds
-        parts = (tuple(s for s in seeds if of_seed[s] == fold) for fold in range(self.folds))
+        parts = (tuple(s for s in seeds if of_seed[s] == fold) for fold in range(self.fold_count))
         return tuple(part for part in parts if part)
 
     @property

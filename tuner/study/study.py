@@ -20,7 +20,7 @@ from tuner.models.errors import UnsupportedShapeError
 from tuner.models.evaluation.metrics import Metric
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.budget import NO_BUDGET, Budget
-from tuner.study.scoring.folds import Folds, FoldScorer
+from tuner.study.scoring.folds import Folds, FoldScorer, divisible_rows, with_folds
 from tuner.study.scoring.scores import Scorer, metric_of
 from tuner.study.scoring.targets import Target
 from tuner.study.spec import StudySpec
@@ -82,6 +82,7 @@ class Study:
             UnsupportedShapeError: If an encoder does not take rows of its modality's shape.
             EncoderModuleError: If a user's own encoder cannot be found.
         """
+        spec = with_folds(spec, dataset)
         metric, folds = metric_of(spec, dataset.task), Folds.of(spec, dataset)
         shapes = (dataset.a.values.shape[1:], dataset.b.values.shape[1:])
         holds = (dataset.a.holds, dataset.b.holds)
@@ -110,6 +111,11 @@ class Study:
             shorter=tuple(s.study_id(dataset.fingerprint, *beside) for s in spec.shorter),
             folds=folds,
         )
+
+    @property
+    def divisible_rows(self) -> int | None:
+        """Labelled rows that folds would test; None if there are folds, or none can be made."""
+        return None if self.folds is not None else divisible_rows(self.spec, self.dataset)
 
     @property
     def tested(self) -> Indices | None:

@@ -167,6 +167,24 @@ NEEDS = {"goal": "show", "size": 0.02, "has": (12, 300), "rows": None, "search":
             "times as many seeds and validation rows",
         ),
         (
+            {
+                "seeds": None,
+                "both": (20, 500),
+                "folds": {"count": 3, "seeds": 18, "rows": 1700},
+            },
+            "18 confirming seeds in 3 folds, which test 1,700 labelled rows outside validation, "
+            "would show a gain of 0.020",
+        ),
+        (
+            {"seeds": 30, "both": (20, 500), "folds": {"count": 3, "seeds": 18, "rows": 1700}},
+            "30 confirming seeds in place of 12 would show a gain of 0.020",
+        ),
+        (
+            {"seeds": None, "both": (20, 500), "folds": {"count": 3, "seeds": 21, "rows": 400}},
+            "no number of seeds suffices with these test rows, but 20 confirming seeds with 500 "
+            "labelled test rows would show a gain of 0.020",
+        ),
+        (
             {"seeds": 12, "both": (12, 300), "goal": "rule out", "search": 25.0},
             "a search with 25 times as many seeds and validation rows would rule out a gain of "
             "0.020 at every λ",

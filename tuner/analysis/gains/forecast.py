@@ -91,7 +91,7 @@ def forecast(study: Study, searched: Sequence[TrainingOutcome]) -> Forecast:
         seeds=seeds,
         rows=rows,
         groups=None if grouping is None else grouping.count,
-        folds=spec.folds,
+        folds=spec.fold_count,
         trained=trained,
         trainings=spec.trials * spec.replicates + 2 * seeds,
         training_seconds=seconds / trained,
@@ -118,7 +118,7 @@ def _of_target(study: Study, searched: Sequence[TrainingOutcome], target: Target
     planned = CrossedVariance(**mean).scaled(
         seeds=seeds / spec.replicates, rows=rows / len(validation.truth)
     )
-    planned = planned.in_folds(spec.folds)
+    planned = planned.in_folds(spec.fold_count)
     by_seeds, by_rows, both = enough(planned, smallest, seeds=seeds, rows=rows)
     return TargetForecast(
         smallest_gain=smallest,

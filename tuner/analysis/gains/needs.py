@@ -15,7 +15,8 @@ from tuner.analysis.decision import Choice
 from tuner.analysis.gains.gain import CrossedVariance, Gain
 from tuner.analysis.gains.looks import level
 from tuner.errors import SpecError
-from tuner.study.result import Answer, Needs, StudyResult, TargetAnswer
+from tuner.study.result import Answer, FoldNeeds, Needs, StudyResult, TargetAnswer
+from tuner.study.scoring.folds import AUTO_FOLDS
 from tuner.study.scripts.result import ScriptResult
 
 POWER = 0.8416  # the normal quantile of .8
@@ -24,7 +25,13 @@ _MANY = 20  # times as many seeds as there are: more are not asked for without b
 
 
 def needs(
-    choice: Choice, gain: Gain, smallest: float, *, looks: Sequence[int], rows: int
+    choice: Choice,
+    gain: Gain,
+    smallest: float,
+    *,
+    looks: Sequence[int],
+    rows: int,
+    divisible: int | None = None,
 ) -> Needs | None:
     """How much more is needed; None if test rows are of too few groups to tell.
 
@@ -35,6 +42,8 @@ def needs(
         looks: Seeds at every look so far; the gain is of the last. Seeds alone can be added, which
             is one look more; more rows are another study, with a first look.
         rows: Labelled test rows, of groups as large as these are where rows come in groups.
+        divisible: Labelled rows that `AUTO_FOLDS` folds of the same data would test; None if these
+            cannot be divided, or are.
     """
     variance = gain.variance
     if variance is None or gain.interval is None:
@@ -50,6 +59,9 @@ def needs(
         seeds=by_seeds,
         rows=by_rows,
         both=both,
+        folds=None
+        if divisible is None
+        else _in_folds(variance, distance, looks[-1], rows, divisible),
         search=search,
     )
 
@@ -82,6 +94,19 @@ def enough(
     by_both = _first(range(seeds, _MOST), lambda s: suffice(s / seeds, s / seeds))
     both = None if by_both is None else (by_both, int(np.ceil(rows * by_both / seeds)))
     return by_seeds, by_rows, both
+
+
+def _in_folds(
+    variance: CrossedVariance, distance: float, seeds: int, rows: int, divisible: int
+) -> FoldNeeds | None:
+    """How many seeds suffice if folds test all rows that they can; None if no number does."""
+    divided = variance.in_folds(AUTO_FOLDS)
+
+    def suffice(total: int) -> bool:
+        return decides(divided.scaled(seeds=total / seeds, rows=divisible / rows), distance)
+
+    fewest = _first(range(2 * AUTO_FOLDS, _MOST), suffice)
+    return None if fewest is None else FoldNeeds(count=AUTO_FOLDS, seeds=fewest, rows=divisible)
 
 
 def deciding_seeds(result: StudyResult | ScriptResult) -> int:

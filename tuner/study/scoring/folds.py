@@ -16,6 +16,8 @@ from tuner.study.spec import StudySpec
 from tuner.typing import Array, Floats, Indices, Mask
 
 _FEWEST_GROUPS = 2  # of the test rows of a fold: one says nothing of others
+_FEW_ROWS = 1000  # labelled test rows: the noise of fewer is more than that of a dozen seeds
+AUTO_FOLDS = 3  # where there are fewer
 _STREAM = 3  # of random numbers, beside those of `Split`
 
 
@@ -42,20 +44,24 @@ class Folds:
         Raises:
             SpecError: If the data cannot be divided into so many folds.
         """
-        if spec.folds == 1:
+        folds = spec.fold_count
+        if folds == 1:
             return None
         if dataset.has_own_split:
             raise SpecError(
-                f"--folds {spec.folds}: the data say themselves which rows are those of test, and "
+                f"--folds {folds}: the data say themselves which rows are those of test, and "
                 "folds would test others. Leave --folds out, or use --split none to have all rows "
                 "split here"
             )
-        seed = int(np.random.SeedSequence([spec.seed, _STREAM]).generate_state(1)[0])
-        numbers = fold_numbers(dataset, spec.folds, seed)
-        _check(dataset, numbers, spec.folds)
+        numbers = fold_numbers(dataset, folds, _seed(spec))
+        if fault := _fault(dataset, numbers, folds):
+            raise SpecError(
+                f"--folds {folds}: {fault}, because rows of a group stay together. Leave --folds "
+                "out, or add groups"
+            )
         rows = np.flatnonzero((numbers >= 0) & dataset.labelled)
         tested = rows[np.argsort(numbers[rows], kind="stable")]
-        return cls(count=spec.folds, numbers=numbers, tested=tested, of_seed=spec.folds_of_seeds)
+        return cls(count=folds, numbers=numbers, tested=tested, of_seed=spec.folds_of_seeds)
 
     @property
     def fold(self) -> Indices:
@@ -77,22 +83,44 @@ class Folds:
         return outcome.tested_on(self.fold == fold)
 
 
-def _check(dataset: PairedDataset, numbers: Array, folds: int) -> None:
+def with_folds(spec: StudySpec, dataset: PairedDataset) -> StudySpec:
+    """Return a spec that says in how many folds it confirms, where that was left to the data.
+
+    In three, where the test rows of the split are few and the data can be divided; else in one.
+    """
+    if spec.folds != "auto":
+        return spec
+    few = np.count_nonzero(dataset.labelled[dataset.indices(Split.TEST)]) < _FEW_ROWS
+    enough = spec.confirm_replicates >= 2 * AUTO_FOLDS
+    divides = few and enough and divisible_rows(spec, dataset) is not None
+    return spec.model_copy(update={"folds": AUTO_FOLDS if divides else 1})
+
+
+def divisible_rows(spec: StudySpec, dataset: PairedDataset) -> int | None:
+    """Return how many labelled rows `AUTO_FOLDS` folds would test; None if they cannot be made."""
+    if dataset.has_own_split:
+        return None
+    numbers = fold_numbers(dataset, AUTO_FOLDS, _seed(spec))
+    if _fault(dataset, numbers, AUTO_FOLDS):
+        return None
+    return int(np.count_nonzero((numbers >= 0) & dataset.labelled))
+
+
+def _seed(spec: StudySpec) -> int:
+    return int(np.random.SeedSequence([spec.seed, _STREAM]).generate_state(1)[0])
+
+
+def _fault(dataset: PairedDataset, numbers: Array, folds: int) -> str | None:
+    """Say why these folds will not do; None if they will."""
     lost = lacking_class(dataset, numbers, folds)
+    if lost is not None:
+        return f"class {lost!r} would be in the test rows of one fold alone"
     tested = [(numbers == fold) & dataset.labelled for fold in range(folds)]
     units = np.arange(dataset.rows) if dataset.group is None else dataset.group
     groups = [len(np.unique(units[rows])) for rows in tested]
-    if lost is None and min(groups) >= _FEWEST_GROUPS:
-        return
-    why = (
-        f"class {lost!r} would be in the test rows of one fold alone"
-        if lost is not None
-        else "the test rows of a fold would be of one group, or none"
-    )
-    raise SpecError(
-        f"--folds {folds}: {why}, because rows of a group stay together. Leave --folds out, or "
-        "add groups"
-    )
+    if min(groups) < _FEWEST_GROUPS:
+        return "the test rows of a fold would be of one group, or none"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -175,6 +175,10 @@ class Question(Protocol):
         """Of the rows that confirmations are tested on; None where all see the same rows."""
 
     @property
+    def divisible_rows(self) -> int | None:
+        """Labelled rows that folds would test; None if there are folds, or none can be made."""
+
+    @property
     def epochs(self) -> int:
         """Of every training, as far as they are known: 0 if not."""
 

@@ -34,10 +34,16 @@ def choice(reach: float = 0.0) -> Choice:
     )
 
 
-def needed(spread: CrossedVariance, smallest: float, value: float = 0.0, reach: float = 0.0):
+def needed(
+    spread: CrossedVariance,
+    smallest: float,
+    value: float = 0.0,
+    reach: float = 0.0,
+    divisible: int | None = None,
+):
     half = spread.half_width
     gain = Gain(value=value, low=value - half, high=value + half, variance=spread)
-    return needs(choice(reach), gain, smallest, looks=(SEEDS,), rows=ROWS)
+    return needs(choice(reach), gain, smallest, looks=(SEEDS,), rows=ROWS, divisible=divisible)
 
 
 def test_more_seeds_and_rows_shrink_what_they_should():
@@ -64,6 +70,27 @@ def test_where_rows_alone_differ_no_number_of_seeds_suffices():
     told = needed(variance("rows alone"), smallest=1.0)
     assert told.seeds is None
     assert told.rows == pytest.approx(7.849 * 300, rel=0.01)
+
+
+def test_of_rows_alone_folds_need_no_more_seeds_than_they_must_have():
+    """Where (1.96 + .84) σ / √n is at most the size, two a fold; else no number suffices."""
+    enough = int(7.849 * 300 * 1.02)
+    told = needed(variance("rows alone"), smallest=1.0, divisible=enough).folds
+    assert (told.count, told.seeds, told.rows) == (3, 6, enough)
+    assert needed(variance("rows alone"), smallest=1.0, divisible=int(enough / 1.05)).folds is None
+    assert needed(variance("rows alone"), smallest=1.0).folds is None
+
+
+@pytest.mark.parametrize(
+    "mixture", ["seeds alone", "residual alone", "seeds and rows", "all alike"]
+)
+def test_seeds_in_folds_are_as_many_as_have_the_power(mixture):
+    """Var = σ²_seed/S + σ²_row/n + K σ²_residual/(S n), and (1.96 + .84)² Var is the size²."""
+    seed, row, residual = MIXTURES[mixture]
+    told = needed(variance(mixture), smallest=1.0, divisible=10 * ROWS).folds
+    spread = seed * SEEDS / told.seeds + row / 10 + 3 * residual * SEEDS / told.seeds / 10
+    assert 7.849 * spread <= 1.0
+    assert 7.849 * spread >= (0.85 if told.seeds > 6 else 0)  # Student's t asks for a few more
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,27 @@ def test_a_study_without_folds_is_the_one_that_it_was():
     assert SPEC.study_id("data") != SPEC.model_copy(update={"folds": 1}).study_id("data")
 
 
+def test_where_it_is_left_to_the_data_few_test_rows_are_divided():
+    auto = SPEC.model_copy(update={"folds": "auto"})
+    assert Study.of(auto, DATASET).id == Study.of(SPEC, DATASET).id
+    one = Study.of(SPEC.model_copy(update={"folds": 1}), DATASET).id
+    assert Study.of(auto, replace(DATASET, has_own_split=True)).id == one
+    grouped = replace(DATASET, group=np.arange(600) % 4)  # at least two for each fold are wanted
+    assert Study.of(auto, grouped).spec.folds == 1
+    assert Study.of(auto.model_copy(update={"confirm_replicates": 5}), DATASET).spec.folds == 1
+
+
+@pytest.mark.parametrize(("labelled", "folds"), [(999, 3), (1000, 1)])
+def test_it_is_labelled_test_rows_that_are_few(labelled, folds):
+    data = worlds.null(0, rows=2_000)
+    y, tested = data.y.copy(), np.arange(2_000) % 2 == 0
+    y[np.flatnonzero(tested)[labelled:]] = -1
+    others = np.where(np.arange(2_000) % 4 == 1, Split.TRAIN, Split.VALIDATION)
+    split = np.where(tested, Split.TEST, others)
+    few = replace(data, y=y, split=split.astype(np.int8))
+    assert Study.of(StudySpec(folds="auto"), few).spec.folds == folds
+
+
 def test_seeds_are_dealt_out_to_the_folds_in_turn():
     seeds = SPEC.seeds("confirm")
     assert SPEC.dealt(seeds) == (seeds[0::3], seeds[1::3], seeds[2::3])
