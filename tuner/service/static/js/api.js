@@ -72,12 +72,16 @@ export function options() {
   return asked;
 }
 
-// Put what a property refers to, and the first type of a choice that is not null, into itself.
+// Put what a property refers to, and the first type of a choice that is not null, into itself; a word
+// beside a few numbers is one choice more.
 function resolved(properties, document) {
   const flat = (schema) => {
     const meant = schema.$ref ? document.components.schemas[schema.$ref.split("/").pop()] : {};
     const either = schema.anyOf?.find((each) => each.type !== "null");
-    return { ...meant, ...(either ? flat(either) : {}), ...schema };
+    const word = schema.anyOf?.find((each) => each.const)?.const;
+    const numbers = (of) => Array.from({ length: of.maximum - of.minimum + 1 }, (_, n) => of.minimum + n);
+    const few = word && either?.type === "integer" ? { enum: [word, ...numbers(either)] } : {};
+    return { ...meant, ...(either ? flat(either) : {}), ...few, ...schema };
   };
   return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, flat(schema)]));
 }

@@ -155,7 +155,8 @@ function valueOf(input, schema) {
   const text = input.value.trim();
   if (text === "") return null;
   if (schema.type === "array") return text.split(",").map((each) => each.trim());
-  return input.type === "number" ? Number(text) : text;
+  const isNumber = schema.type === "integer" || schema.type === "number";
+  return isNumber && !Number.isNaN(Number(text)) ? Number(text) : text;
 }
 
 function request(form, notices) {
