@@ -158,13 +158,18 @@ def _answers(told):
 
 
 def _check_answer(ours, theirs):
-    """Take out what is told otherwise since: what rows and seeds share was counted twice."""
+    """Take out what is told otherwise since.
+
+    What rows and seeds share was counted twice, and the interval of λ* had 2.5 % beyond each end.
+    """
     for answer in (ours, theirs):
         for name in SINCE:
             answer.pop(name, None)
     (low, high), (before_low, before_high) = (
         answer.get("test", answer).pop("gain_interval") for answer in (ours, theirs)
     )
+    assert before_low <= low < high <= before_high
+    (low, high), (before_low, before_high) = (each.pop("interval") for each in (ours, theirs))
     assert before_low <= low < high <= before_high
 
 

@@ -7,6 +7,7 @@ that nothing is to be gained rests on both.
 (arXiv 2511.12121 reads λ* off a grid; the choice and the verdicts are this program's own.)
 """
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
@@ -18,10 +19,11 @@ from tuner.analysis.curves.observations import Observations
 from tuner.analysis.gains.gain import Gain
 from tuner.study.result import Reason, Verdict
 from tuner.study.space import LambdaSpace
-from tuner.typing import Floats
+from tuner.typing import Floats, Indices
 
 _GRID = 65
 _DRAWS = 4000
+_HELD = 0.95  # of them by the interval of λ*
 _USEFUL = 0.25  # in u; λ = .15 of 4
 SUPPORT = 0.7
 _NEAR = (
@@ -99,8 +101,9 @@ class Choice:
 
     Attributes:
         best: The λ in [0, λ_max] of the highest posterior mean gain; 0 if none is above 0.
-        interval: 95 % interval of the λ of the highest gain, to 1/64 of u. It may include 0 and
-            λ_max, and is the whole range if validation rows are of too few groups to tell.
+        interval: The shortest 95 % interval of the λ of the highest gain, to 1/64 of u. It may
+            include 0 and λ_max, and is the whole range if validation rows are of too few groups to
+            tell.
         candidate: The λ > 0 to confirm against λ = 0: `best` if that is above 0, else the least
             harmful of the useful strengths (u at least 1/4); then what the targets agree on (see
             `tuner.analysis.candidates`).
@@ -159,7 +162,7 @@ def choose(
     useful = np.flatnonzero(units >= _USEFUL)
     candidate = best or int(useful[mean[useful].argmax()])
     winners = draws.argmax(axis=1)
-    low, high = np.quantile(winners, [0.025, 0.975], method="inverted_cdf").astype(int)
+    low, high = _shortest(winners)
     if observations.too_few_groups:
         low, high = 0, _GRID - 1
     return Choice(
@@ -172,6 +175,14 @@ def choose(
         average=_average(draws, units, observations, space, learning),
         band=_band(lambdas[1:], draws[:, 1:], observations, known=not learning),
     )
+
+
+def _shortest(winners: Indices) -> tuple[int, int]:
+    """The shortest interval that holds 95 % of draws; of equally short ones the first."""
+    ordered = np.sort(winners)
+    held = math.ceil(_HELD * ordered.size)
+    first = int((ordered[held - 1 :] - ordered[: ordered.size - held + 1]).argmin())
+    return int(ordered[first]), int(ordered[first + held - 1])
 
 
 @dataclass(frozen=True, kw_only=True)

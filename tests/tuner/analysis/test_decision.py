@@ -8,7 +8,7 @@ from scipy import stats
 
 from tests.support.noisy_curves import SPACE, flat, hump, observe, rise, search, study
 from tuner.analysis.curves.observations import Observations
-from tuner.analysis.decision import Choice, UpperBand, choose, decide
+from tuner.analysis.decision import Choice, UpperBand, _shortest, choose, decide
 from tuner.analysis.gains.gain import Gain
 from tuner.study.space import LambdaSpace
 
@@ -322,3 +322,15 @@ def test_rows_that_all_are_predicted_alike_rule_out_little_at_any_strength():
     )
     assert few.band.highest > 0.02  # one row of each of four seeds: .042 / 2
     assert many.band.highest < 0.01
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
+def test_no_shorter_interval_holds_as_many_draws(winners):
+    low, high = _shortest(np.array(winners))
+    held = [
+        (b - a, a)
+        for a in range(10)
+        for b in range(a, 10)
+        if sum(a <= winner <= b for winner in winners) >= 0.95 * len(winners)
+    ]
+    assert (high - low, low) == min(held)
