@@ -95,7 +95,9 @@ def _answer(
     told = {name: getattr(answer, name) for name in TargetAnswer.model_fields}
     if rows == 1:
         told["evidence"] += _THESE_ROWS
-    return ScriptAnswer(**told, direction=spec.direction, rows=rows, mean_of=spec.parts)
+    return ScriptAnswer(
+        **told, direction=spec.direction, rows=rows, mean_of=spec.parts, measure=spec.measure
+    )
 
 
 def _headline(main: Target, targets: Mapping[Target, ScriptAnswer]) -> str:

@@ -65,7 +65,7 @@ class NewScript(BaseModel):
     def _texts(self) -> Iterator[str]:
         yield from (self.code, self.options.name or "")
         for target in self.options.target:
-            yield from (target.name, *target.parts)
+            yield from (target.name, *target.parts, target.measure)
 
 
 class NewScriptView(BaseModel):

@@ -50,9 +50,8 @@ class TargetScorer(Protocol):
     def in_one_unit(self) -> bool:
         """Whether gains of one target can be added to those of another."""
 
-    @property
-    def grouping(self) -> Grouping | None:
-        """The groups of the rows; None where rows are independent."""
+    def grouping_of(self, predictions: Mapping[str, Array]) -> Grouping | None:
+        """Return the groups of the rows; None where rows are independent."""
 
     def sign(self, target: Target) -> int:
         """Factor that turns a score into a utility, where higher is better."""
