@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
+from tuner.study.scoring.constraints import Constraint
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import Sampler, SearchPhase, WarmStart
 from tuner.typing import Array, Floats, Indices
@@ -119,6 +120,10 @@ class SearchSpec(Protocol):
     @property
     def sampler(self) -> Sampler:
         """What proposes λs."""
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What a λ has to keep to be recommended."""
 
     @property
     def seed(self) -> int:

@@ -124,6 +124,14 @@ class ScriptSpec(Seeded):
             "default .01 of a rate, 2 % of others at λ = 0",
         ),
     ] = None
+    subject_to: Annotated[
+        tuple[str, ...],
+        Field(
+            description="what a λ has to keep to be recommended, as 'acc_a >= baseline - .01': a "
+            "target's score against that at λ = 0",
+            exclude_if=lambda bounds: not bounds,
+        ),
+    ] = ()
     trials: Annotated[int, Field(ge=3, le=1_000, description="λs tried, λ = 0 included")] = 4
     replicates: Annotated[
         int, Field(ge=2, le=1_000, description="seeds trained at every λ, each by itself")
@@ -195,6 +203,14 @@ class ScriptSpec(Seeded):
                     f"target: {target.name} and {' and '.join(target.parts)} are not better in the "
                     f"same direction: say {target.name}=…:minimize, or :maximize"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_are_of_targets(self) -> "ScriptSpec":
+        names = [target.name for target in self.target]
+        for bound in self.constraints:
+            if names and bound.target not in names:
+                raise ValueError(f"subject_to: {bound}: name {bound.target} as a target, too")
         return self
 
     def study_id(self, script: Script) -> str:

@@ -90,6 +90,12 @@ class ScriptStudy:
                     f"it reports (--target {reported[0]}), or leave --target out"
                 )
             return self
+        for bound in self.spec.constraints:
+            if bound.target not in reported:
+                raise StudyFailedError(
+                    f"--subject-to '{bound}': the code reports {', '.join(reported)}, and not "
+                    f"{bound.target}"
+                )
         return replace(self, targets=tuple(map(TargetSpec.of, reported)))
 
     @cached_property
