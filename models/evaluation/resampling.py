@@ -1,6 +1,6 @@
 """How rows are resampled: one by one, or by whole groups, whose rows are not independent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -59,19 +59,17 @@ class Resamples:
                 delete-a-group jackknife of Kott, Journal of Official Statistics 17 (2001) 521).
             seed: Of which ones.
         """
-        distinct, code = np.unique(group, return_inverse=True)
-        count = min(len(distinct), most)
-        part = np.random.default_rng(seed).permutation(len(distinct)) % count
+        part, grouping = parts_of_groups(group, most, seed)
+        parts = cls.of_parts(int(part.max(initial=-1)) + 1, grouping)
+        return replace(parts, weights=parts.weights[:, part])
+
+    @classmethod
+    def of_parts(cls, count: int, grouping: Grouping) -> Self:
+        """The same jackknife, of whole parts in place of rows: see `parts_of_groups`."""
         if count < 2:
-            weights = np.empty((0, len(group)))
-            return cls(weights=weights, grouping=Grouping(count=count, freedom=0.0))
-        sizes = np.bincount(part[code])
-        freedom = max(float(sizes.sum() ** 2 / (sizes**2).sum()) - 1, 1.0)
-        return cls(
-            weights=(part[code] != np.arange(count)[:, None]).astype(np.float64),
-            stretch=(count - 1) / float(np.sqrt(count)),
-            grouping=Grouping(count=len(distinct), freedom=freedom),
-        )
+            return cls(weights=np.empty((0, count)), grouping=grouping)
+        stretch = (count - 1) / float(np.sqrt(count))
+        return cls(weights=1.0 - np.eye(count), stretch=stretch, grouping=grouping)
 
     def stretched(self, scores: Doubles) -> Doubles | None:
         """Scores whose sample variance is that of the score on other rows.
@@ -90,6 +88,27 @@ class Resamples:
         mean = scores.mean()
         stretched: Doubles = mean + self.stretch * (scores - mean)
         return stretched
+
+
+def parts_of_groups(group: Ints, most: int, seed: int) -> tuple[Ints, Grouping]:
+    """Divide groups into the parts that a jackknife leaves out one at a time.
+
+    Args:
+        group: (rows,) equal for rows of one group.
+        most: Of more groups than these, several at random make one part.
+        seed: Of which ones.
+
+    Returns:
+        (rows,) the part of each row, from 0 on; and what the parts tell of other groups.
+    """
+    distinct, code = np.unique(group, return_inverse=True)
+    count = min(len(distinct), most)
+    part = np.random.default_rng(seed).permutation(len(distinct))[code] % max(count, 1)
+    if count < 2:
+        return part, Grouping(count=count, freedom=0.0)
+    sizes = np.bincount(part)
+    freedom = max(float(sizes.sum() ** 2 / (sizes**2).sum()) - 1, 1.0)
+    return part, Grouping(count=len(distinct), freedom=freedom)
 
 
 def bootstrap_weights(rows: int, resamples: int, seed: int) -> Doubles:

@@ -10,6 +10,13 @@ POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 KINDS = st.sampled_from([*BUILT_IN, "my.module:build", "hf:/a folder/of 'mine'"])
 STUDIES = st.text("0123456789abcdef", min_size=16, max_size=16)
+BOUNDS = st.builds(
+    "{} {}baseline {} {}".format,
+    st.sampled_from(["a", "b", "joint"]),
+    st.just(">= "),
+    st.just("-"),
+    st.floats(min_value=0, allow_infinity=False),
+)
 
 _OPTIONS = {
     "a": st.none() | WORDS,
@@ -31,6 +38,7 @@ _OPTIONS = {
     "missing": st.lists(st.sampled_from(["-1", "", "nan", "none", "255"]), max_size=2).map(tuple),
     "metric": st.sampled_from(["auto", "accuracy", "balanced_accuracy", "macro_f1", "mae", "r2"]),
     "smallest_gain": st.none() | POSITIVE,
+    "subject_to": st.lists(BOUNDS, max_size=2).map(tuple),
     "trials": st.integers(3, 1000),
     "replicates": st.integers(2, 1000),
     "confirm_replicates": st.integers(6, 1_999),
@@ -102,6 +110,7 @@ def spec_of_all_options_changed() -> StudySpec:
         missing=("-1", "", "not known"),
         metric="accuracy",
         smallest_gain=0.005,
+        subject_to=("a >= baseline - 0.01", "joint <= baseline + 2"),
         trials=30,
         replicates=5,
         confirm_replicates=7,

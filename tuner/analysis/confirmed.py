@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tuner.analysis.constraints import admitted, bound_kept, within_bounds
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, Decision, choose, decide
 from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
@@ -19,6 +20,7 @@ from tuner.errors import StudyFailedError
 from tuner.models.outcome import RULES, Rule, TrainingOutcome
 from tuner.study.result import (
     Answer,
+    BoundKept,
     CheckpointRule,
     ModalityAnswer,
     Needs,
@@ -110,7 +112,8 @@ class Confirmed:
         if not learning:
             return choice
         spec, observations = self.study.spec, observe(self.study.validation, self.search, target)
-        known = choose(observations, spec.space, seed=spec.seed, learning=learning)
+        likely = admitted(spec, self.study.validation, self.search)
+        known = choose(observations, spec.space, seed=spec.seed, learning=learning, admitted=likely)
         return replace(choice, average=known.average, band=known.band)
 
     def joint(self, choice: Choice) -> Answer:
@@ -249,6 +252,7 @@ class Confirmed:
             "needs": self._needs(target, choice, gain) if undecided and not epochs else None,
             "needs_epochs": epochs if undecided else None,
             "evidence": decision.evidence,
+            "bounds": self._bounds(choice),
         }
 
     def _decision(self, target: Target, choice: Choice) -> tuple[Decision, Gain | None]:
@@ -266,7 +270,19 @@ class Confirmed:
         more = self._folds_words(target) + self._seeds_words() + self._kept_words(target, choice)
         if decision.verdict == "align" and choice.candidate >= largest:
             more += f" The best may lie beyond λ_max = {largest:.3g} (--max-lambda)."
-        return replace(decision, evidence=decision.evidence + more), gain
+        decision = replace(decision, evidence=decision.evidence + more)
+        return within_bounds(decision, choice, self._bounds(choice)), gain
+
+    def _bounds(self, choice: Choice) -> tuple[BoundKept, ...]:
+        """The bounds of the study at the candidate; none if its training failed."""
+        best = self.outcomes.get(choice.candidate)
+        if best is None:
+            return ()
+        test, baseline = self.study.test, _tested(self.baseline)
+        return tuple(
+            bound_kept(constraint, test, _tested(best), baseline, level(self.looks))
+            for constraint in self.study.spec.constraints
+        )
 
     def _needs(self, target: Target, choice: Choice, gain: Gain | None) -> Needs | None:
         if gain is None:

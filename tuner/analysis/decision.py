@@ -19,7 +19,7 @@ from tuner.analysis.curves.observations import Observations
 from tuner.analysis.gains.gain import Gain
 from tuner.study.result import Reason, Verdict
 from tuner.study.space import LambdaSpace
-from tuner.typing import Floats, Indices
+from tuner.typing import Floats, Indices, Mask
 
 _GRID = 65
 _DRAWS = 4000
@@ -95,6 +95,37 @@ class UpperBand:
         return found
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Admitted:
+    """Which λs of the `grid` are likely to keep the bounds that a study sets.
+
+    Attributes:
+        likely: (λs of the grid,) λ = 0 among them.
+        least_violating: The λ above 0, by its number, that is likeliest to keep them.
+    """
+
+    likely: Mask
+    least_violating: int
+
+    @property
+    def is_any(self) -> bool:
+        """Whether a λ above 0 is among them."""
+        return bool(self.likely[1:].any())
+
+    @property
+    def tried(self) -> Mask:
+        """λ = 0 and those to choose from; if there are none, the likeliest."""
+        if self.is_any:
+            return self.likely
+        return np.isin(np.arange(self.likely.size), (0, self.least_violating))
+
+
+def grid(space: LambdaSpace) -> tuple[Floats, Floats]:
+    """Return the λs to choose from, λ = 0 first: their u, evenly, and themselves."""
+    units = np.linspace(0, 1, _GRID)
+    return units, _readable(space.to_lambda(units), space.maximum)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """What the search says, before it is confirmed.
@@ -112,7 +143,9 @@ class Choice:
         support: Posterior probability, on validation rows, that its own candidate gains at all.
         average: Gain averaged over the range searched, evenly in u, on validation rows; without
             an interval, and of no groups, if every λ was still learning.
-        band: What the gains at all λs lie below, on validation rows.
+        band: What the gains at all λs lie below, on validation rows; of those that are likely to
+            keep the bounds of the study.
+        is_admitted: Whether a λ above 0 is likely to keep these.
     """
 
     best: float
@@ -122,6 +155,7 @@ class Choice:
     support: float
     average: Gain
     band: UpperBand
+    is_admitted: bool = True
 
     def recommended(self, verdict: Verdict) -> tuple[float, tuple[float, float]]:
         """λ* and the interval that it lies in: the search's, and 0 where no gain is confirmed.
@@ -140,6 +174,7 @@ def choose(
     *,
     seed: int,
     learning: Collection[float] = (),
+    admitted: Admitted | None = None,
 ) -> Choice:
     """Choose λ* from the model of the curve, not from the raw best.
 
@@ -149,19 +184,24 @@ def choose(
         seed: Of the draws from the posterior; the same seed gives the same choice.
         learning: λs that were still learning when their epochs ended. What is lost there and in
             between is no part of the average; that there is no gain at any λ is not known then.
+        admitted: Which λs keep the bounds of the study; None if it has none. If there are none
+            above 0, `best` is 0 and the candidate the one that is likeliest to.
 
     Raises:
         ValueError: If a λ lies outside the space.
     """
     curve = CurveModel.fit(observations, space)
-    units = np.linspace(0, 1, _GRID)
-    lambdas = _readable(space.to_lambda(units), space.maximum)
-    mean = curve.mean(lambdas)
+    units, lambdas = grid(space)
     draws = curve.draws(lambdas, _DRAWS, np.random.default_rng(seed))
-    best = int(mean.argmax())
-    useful = np.flatnonzero(units >= _USEFUL)
+    tried = np.ones(_GRID, dtype=bool) if admitted is None else admitted.tried
+    mean = np.where(tried, curve.mean(lambdas), -np.inf)
+    is_admitted = admitted is None or admitted.is_any
+    best = int(mean.argmax()) if is_admitted else 0
+    useful = np.flatnonzero((units >= _USEFUL) & tried)
+    if not useful.size:
+        useful = np.flatnonzero((units > 0) & tried)
     candidate = best or int(useful[mean[useful].argmax()])
-    winners = draws.argmax(axis=1)
+    winners = np.where(tried, draws, -np.inf).argmax(axis=1)
     low, high = _shortest(winners)
     if observations.too_few_groups:
         low, high = 0, _GRID - 1
@@ -173,7 +213,10 @@ def choose(
         expected=_summary(draws[:, candidate], observations),
         support=float(np.mean(draws[:, candidate] > 0)),
         average=_average(draws, units, observations, space, learning),
-        band=_band(lambdas[1:], draws[:, 1:], observations, known=not learning),
+        band=_band(
+            lambdas[1:][tried[1:]], draws[:, 1:][:, tried[1:]], observations, known=not learning
+        ),
+        is_admitted=is_admitted,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from tuner.study.result import Answer, Interval, ModalityAnswer, Needs, StudyResult
+from tuner.study.result import Answer, Interval, ModalityAnswer, Needs, StudyResult, TargetAnswer
 from tuner.study.scoring.targets import Target
 
 _WHOSE: dict[Target, str] = {"a": "{} of A", "b": "{} of B", "joint": "{} of A and B"}
@@ -41,6 +41,8 @@ def _advice(target: Target, result: StudyResult) -> str:
         needed = epochs_words(answer) or needs_words(answer, result)
         told = f"{_undecided(answer, measured, result)}{losing}"
         return f"Undecided, keep λ = 0: {told}" + (f"; {needed}" if needed else "")
+    if answer.reason == "bound violated":
+        return f"Do not align: {bound_words(answer)}"
     if answer.reason == "no gain worth having" and answer.smallest_gain is not None:
         size = _size(answer.smallest_gain, result)
         ruled_out = f"gains in {measured} of {size} or more are ruled out at every λ"
@@ -58,9 +60,19 @@ def _measured(target: Target, result: StudyResult) -> str:
 def _briefly(answer: ModalityAnswer, result: StudyResult) -> str:
     if answer.verdict == "align":
         return f"align with λ = {answer.strength:.3g}, {_moves(answer, result)}"
+    if answer.reason == "bound violated":
+        return f"do not align, {bound_words(answer)}"
     if answer.reason == "no gain worth having" and answer.smallest_gain is not None:
         return f"do not align, gains of {_size(answer.smallest_gain, result)} are ruled out"
     return "undecided" if answer.verdict == "undecided" else "do not align, it harms"
+
+
+def bound_words(answer: Answer | TargetAnswer) -> str:
+    """Say which bounds the λ violates that was tested; by the search it may be every λ."""
+    violated = [told.bound for told in answer.bounds if not told.is_kept]
+    if not violated:
+        return f"no λ is likely to keep {' and '.join(told.bound for told in answer.bounds)}"
+    return f"λ = {answer.candidate:.3g} does not keep {' and '.join(violated)}"
 
 
 def _moves(answer: Answer | ModalityAnswer, result: StudyResult) -> str:

@@ -6,6 +6,7 @@ from tuner.analysis.conclusion import cost_of, failures, point_score
 from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.curves.modelled import modelled_targets
 from tuner.analysis.decision import Choice
+from tuner.analysis.headline import bound_words
 from tuner.study.result import PointScore, TargetAnswer
 from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import (
@@ -95,7 +96,9 @@ def _answer(
     told = {name: getattr(answer, name) for name in TargetAnswer.model_fields}
     if rows == 1:
         told["evidence"] += _THESE_ROWS
-    return ScriptAnswer(**told, direction=spec.direction, rows=rows, mean_of=spec.parts)
+    return ScriptAnswer(
+        **told, direction=spec.direction, rows=rows, mean_of=spec.parts, measure=spec.measure
+    )
 
 
 def _headline(main: Target, targets: Mapping[Target, ScriptAnswer]) -> str:
@@ -115,6 +118,8 @@ def _advice(target: Target, answer: ScriptAnswer, *, briefly: bool = False) -> s
     elif answer.verdict == "undecided":
         needed = "" if briefly else _needed(answer)
         words = f"Undecided, keep λ = 0: at λ = {answer.candidate:.3g} {moved}{needed}"
+    elif answer.reason == "bound violated":
+        words = f"Do not align: {bound_words(answer)}{those}"
     elif answer.reason == "no gain worth having":
         size = f"{answer.smallest_gain:.3g}"
         words = f"Do not align: gains in {target} of {size} or more are ruled out at every λ{those}"

@@ -20,6 +20,7 @@ from tuner.reporting.figures import (
     panels,
 )
 from tuner.reporting.note import load_lines
+from tuner.reporting.tradeoff import TradeOff, draw_tradeoff
 from tuner.reporting.wording import (
     ATOM_TITLES,
     SIMILARITIES,
@@ -73,6 +74,7 @@ def write_report(
                 *(_figure(study, panel) for panel in shown),
                 *([_similarity_figure(study, similarity)] if similarity else []),
             ],
+            "tradeoffs": [tradeoff_figure(TradeOff.of_encoders(result))],
             "similarity": similarity,
             "similarities": list(SIMILARITIES.values()),
         }
@@ -320,6 +322,11 @@ def _similarity_figure(study: Study, panel: SimilarityPanel) -> dict[str, str]:
 def _end(panel: SimilarityPanel, name: str, at: int) -> str:
     beyond = f" ({panel.beyond[name][at]:.2f} beyond chance)" if name in panel.beyond else ""
     return f"{panel.measured[name][at].mean():.2f}{beyond} at λ = {strength(panel.lambdas[at])}"
+
+
+def tradeoff_figure(shown: TradeOff) -> dict[str, str]:
+    """Render two targets against each other, with what it shows in words."""
+    return both_themes(draw_tradeoff(shown)) | {"alt": shown.alt}
 
 
 def both_themes(figure: Figure) -> dict[str, str]:

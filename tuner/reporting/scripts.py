@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from tuner.reporting.axes import PALETTES, add_legend, dress
 from tuner.reporting.figures import draw_choice
-from tuner.reporting.page import PAGE, both_themes, template
+from tuner.reporting.page import PAGE, both_themes, template, tradeoff_figure
+from tuner.reporting.tradeoff import TradeOff
 from tuner.reporting.wording import duration, strength, strength_interval
 from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import ScriptAnswer, ScriptResult
@@ -24,6 +25,7 @@ def write_script_report(result: ScriptResult, folder: Path) -> Path:
         result=result,
         rows=[_row(target, answer) for target, answer in result.targets.items()],
         figures=[_figure(result, target) for target in result.targets],
+        tradeoffs=list(map(tradeoff_figure, TradeOff.of_script(result))),
         curve=[
             {
                 "strength": strength(point.strength),

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple, Self
 
 from tuner.data.validation.findings import listing
 from tuner.errors import ScriptError
@@ -29,6 +28,9 @@ class Reported:
         curves: What was told after each epoch, by name: (epochs,).
         seconds: How long the training took, with the start of its process.
         saved: The folder that the training saved its model in.
+        groups: (rows,) of the validation rows, equal for rows that belong together; None if all
+            are independent.
+        test_groups: The same of the test rows.
     """
 
     scores: dict[str, Floats]
@@ -40,19 +42,27 @@ class Reported:
     curves: dict[str, Floats] = field(default_factory=dict)
     seconds: float = 0.0
     saved: Path | None = None
+    groups: Array | None = None
+    test_groups: Array | None = None
 
     @property
     def validation(self) -> RowScores:
         """The scores of validation rows."""
-        return RowScores(scores=self.scores, row_ids=self.row_ids, counts=self.counts)
+        return RowScores(
+            scores=self.scores, row_ids=self.row_ids, counts=self.counts, groups=self.groups
+        )
 
     @property
     def test(self) -> RowScores | None:
         """The scores of test rows; None outside of confirmations."""
         if self.test_scores is None:
             return None
-        ids, counts = self.test_row_ids, self.test_counts
-        return RowScores(scores=self.test_scores, row_ids=ids, counts=counts)
+        return RowScores(
+            scores=self.test_scores,
+            row_ids=self.test_row_ids,
+            counts=self.test_counts,
+            groups=self.test_groups,
+        )
 
 
 def reported_of(
@@ -71,6 +81,8 @@ def reported_of(
         test_scores=None if test is None else test.scores,
         test_row_ids=None if test is None else test.row_ids,
         test_counts={} if test is None else test.counts,
+        groups=validation.groups,
+        test_groups=None if test is None else test.groups,
         curves=curves,
         seconds=seconds,
         saved=saved,
@@ -83,35 +95,53 @@ def check_alike(first: Reported, other: Reported) -> None:
     Raises:
         ScriptError: If not, about the other: their scores could not be compared.
     """
-    _check_rows_alike(first.validation, other.validation, "validation")
-    if first.test is not None and other.test is not None:
-        _check_rows_alike(first.test, other.test, "test")
+    for kind, ours, theirs in (
+        ("validation", other.validation, first.validation),
+        ("test", other.test, first.test),
+    ):
+        if ours is not None and theirs is not None:
+            fault = unlike(kind, ScoredRows.of(ours), ScoredRows.of(theirs), "another training")
+            if fault is not None:
+                raise ScriptError(fault)
 
 
-def _check_rows_alike(first: RowScores, other: RowScores, kind: str) -> None:
-    if first.scores.keys() != other.scores.keys():
-        raise ScriptError(
-            f"it reports {listing(sorted(other.scores))}, where another training reported "
-            f"{listing(sorted(first.scores))}. Report the same targets in every training"
+class ScoredRows(NamedTuple):
+    """What a training scored.
+
+    Attributes:
+        targets: By what.
+        words: Which rows, as `RowScores.words` tells them.
+    """
+
+    targets: frozenset[str]
+    words: str
+
+    @classmethod
+    def of(cls, rows: RowScores) -> Self:
+        """Of what it reported."""
+        return cls(targets=frozenset(rows.scores), words=rows.words)
+
+
+def unlike(kind: str, ours: ScoredRows, theirs: ScoredRows, other: str) -> str | None:
+    """Say why scores of a training cannot be compared with those of another; None if they can.
+
+    Args:
+        kind: Of rows: validation or test.
+        ours: What it scored.
+        theirs: What the other scored.
+        other: Which training that is.
+    """
+    lacking = sorted(theirs.targets - ours.targets)
+    if lacking:
+        return (
+            f"it did not report {listing(lacking)}, as {other} did. Report the same targets in "
+            "every training"
         )
-    for name in first.scores:
-        rows, wanted = other.rows(name), first.rows(name)
-        if rows != wanted or (name in first.counts) != (name in other.counts):
-            raise ScriptError(
-                f"{name} has {rows:,} {kind} rows, where another training had {wanted:,}. Report "
-                f"every {kind} row in every training, whatever λ and seed, one by one or always "
-                "as a mean (no drop_last=True, no sampling of rows)"
-            )
-    _check_ids_alike(first.row_ids, other.row_ids, kind)
-
-
-def _check_ids_alike(first: Array | None, other: Array | None, kind: str) -> None:
-    if first is None and other is None:
-        return
-    if first is None or other is None:
-        raise ScriptError("only some trainings report row_id. Report it in all of them, or in none")
-    if not np.array_equal(first, other):
-        raise ScriptError(
-            f"row_id names other {kind} rows than in another training. Divide the data in one way, "
-            "whatever λ and seed"
+    if ours.words != theirs.words:
+        return (
+            f"it scored other {kind} rows than {other} did ({ours.words}, not {theirs.words}). "
+            f"Report every {kind} row in every training, whatever λ and seed, with its row_id and "
+            "group always or never (no drop_last=True, no sampling of rows, the data divided in "
+            "one way)"
         )
+    return None

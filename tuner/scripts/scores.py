@@ -1,10 +1,12 @@
 """The file of scores that a training writes: what may be in it, and reading it without trust.
 
 `scores.npz` holds an array of one score per validation row a target, called as the target, and in
-confirmations `NAME_test`; `row_id` and `row_id_test` tell which rows these are. A target that is
-known as a mean alone is that number, with the number of its rows as `NAME_rows`.
+confirmations `NAME_test`; `row_id` and `row_id_test` tell which rows these are, `group` and
+`group_test` which of them belong together. A target that is known as a mean alone is that number,
+with the number of its rows as `NAME_rows`.
 """
 
+import hashlib
 import re
 import stat
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from tuner.typing import Array, Floats
 
 FILE = "scores.npz"
 MAX_BYTES = 2**30  # of the file
-ROW_ID, TEST, ROWS = "row_id", "_test", "_rows"
+ROW_ID, GROUP, TEST, ROWS = "row_id", "group", "_test", "_rows"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,63}")
 _KINDS = {"c": "complex numbers", "U": "texts", "S": "bytes", "M": "dates", "m": "durations"}
 
@@ -33,15 +35,30 @@ class RowScores:
         scores: By target: (rows,), finite; or (1,) of a target in `counts`.
         row_ids: (rows,), unique and sorted; None if none were told.
         counts: Of how many rows a target's one number is the mean.
+        groups: (rows,) equal for rows that belong together; None if all are independent.
     """
 
     scores: dict[str, Floats]
     row_ids: Array | None
     counts: dict[str, int]
+    groups: Array | None = None
 
     def rows(self, target: str) -> int:
         """Return of how many rows a target is known."""
         return self.counts.get(target) or len(self.scores[target])
+
+    @property
+    def words(self) -> str:
+        """Which rows these are, in words that are the same for the same rows alone."""
+        counts = {name: self.rows(name) for name in sorted(self.scores)}
+        words = f"{max(counts.values()):,} rows"
+        if len(set(counts.values())) > 1:
+            words += f" ({', '.join(f'{name} {count:,}' for name, count in counts.items())})"
+        if self.row_ids is not None:
+            words += f" of ids {_digest(self.row_ids)}"
+        if self.groups is not None:
+            words += f" in {len(np.unique(self.groups)):,} groups {_digest(self.groups)}"
+        return words
 
 
 def read_scores(
@@ -91,7 +108,7 @@ def checked_rows(arrays: Mapping[str, Array], suffix: str = "") -> RowScores:
     """
     end = len(suffix)
     named = {name[: len(name) - end]: array for name, array in arrays.items()}
-    ids = named.pop(ROW_ID, None)
+    ids, groups = named.pop(ROW_ID, None), named.pop(GROUP, None)
     counts = {n: named.pop(n + ROWS) for n in list(named) if n + ROWS in named}
     if stray := [name + suffix for name in named if name.endswith(ROWS)]:
         raise ScriptError(f"{listing(stray)} is of no target: save its mean beside it")
@@ -101,15 +118,21 @@ def checked_rows(arrays: Mapping[str, Array], suffix: str = "") -> RowScores:
         name: _checked(name + suffix, array, is_mean=name in counts)
         for name, array in named.items()
     }
+    by_row = sorted(scores.keys() - counts.keys())
+    if groups is not None:
+        _check_groups(groups, GROUP + suffix, [name + suffix for name in counts])
+        for name in by_row:
+            _check_length(name + suffix, len(scores[name]), len(groups), GROUP + suffix)
     order = None if ids is None else _order(ids, ROW_ID + suffix)
     if order is not None:
-        for name in scores.keys() - counts.keys():
+        for name in by_row:
             _check_length(name + suffix, len(scores[name]), len(order), ROW_ID + suffix)
             scores[name] = scores[name][order]
     return RowScores(
         scores=scores,
         row_ids=None if ids is None else ids[order],
         counts={name: _count(name + ROWS + suffix, count) for name, count in counts.items()},
+        groups=groups if order is None or groups is None else groups[order],
     )
 
 
@@ -169,8 +192,12 @@ def _test_scores(arrays: Mapping[str, Array], validation: RowScores) -> RowScore
     rows = checked_rows(arrays, TEST)
     if extra := [name + TEST for name in rows.scores.keys() - validation.scores.keys()]:
         raise ScriptError(f"{listing(sorted(extra))} has no scores of validation rows beside it")
-    if (rows.row_ids is None) != (validation.row_ids is None):
-        raise ScriptError(f"{ROW_ID} and {ROW_ID}{TEST} come together. Report both, or none")
+    for name, ours, theirs in (
+        (ROW_ID, rows.row_ids, validation.row_ids),
+        (GROUP, rows.groups, validation.groups),
+    ):
+        if (ours is None) != (theirs is None):
+            raise ScriptError(f"{name} and {name}{TEST} come together. Report both, or none")
     return rows
 
 
@@ -215,13 +242,35 @@ def _check_rows(name: str, array: Array) -> None:
         )
 
 
-def _order(ids: Array, name: str) -> Array:
-    """Return the order that sorts the ids of rows."""
-    if ids.dtype.kind not in "iuUS" or ids.ndim != 1:
+def _check_names(names: Array, name: str) -> None:
+    if names.dtype.kind not in "iuUS" or names.ndim != 1:
         raise ScriptError(
-            f"array {name!r} is {ids.dtype} of shape {ids.shape}. One whole number or text per "
+            f"array {name!r} is {names.dtype} of shape {names.shape}. One whole number or text per "
             "row is wanted"
         )
+
+
+def _check_groups(groups: Array, name: str, means: list[str]) -> None:
+    _check_names(groups, name)
+    if means:
+        raise ScriptError(
+            f"{listing(means)} came as a mean, of which {name!r} cannot tell how it varies between "
+            f"groups. Report one score per row, or leave {name} out"
+        )
+    if len(np.unique(groups)) < 2:
+        raise ScriptError(
+            f"array {name!r} has all rows in one group, which tells nothing of others. Leave it "
+            "out, or tell rows apart"
+        )
+
+
+def _digest(names: Array) -> str:
+    return hashlib.sha256("\n".join(map(str, names.tolist())).encode()).hexdigest()[:8]
+
+
+def _order(ids: Array, name: str) -> Array:
+    """Return the order that sorts the ids of rows."""
+    _check_names(ids, name)
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     if repeated := sorted({value.item() for value in ordered[1:][ordered[1:] == ordered[:-1]]}):

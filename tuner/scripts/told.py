@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tuner.errors import ScriptError
 from tuner.scripts.reported import Reported, reported_of
-from tuner.scripts.scores import ROW_ID, ROWS, TEST, RowScores, checked_scores
+from tuner.scripts.scores import GROUP, ROW_ID, ROWS, TEST, RowScores, checked_scores
 from tuner.typing import Array, Floats
 
 _MOST_NAMES = 1000
@@ -27,8 +27,8 @@ class Told(BaseModel):
         Field(
             max_length=_MOST_NAMES,
             description="what a training writes into scores.npz, as lists: one score per row as "
-            "NAME and in confirmations NAME_test; row_id and row_id_test if need be; a mean is one "
-            "number, with its rows as NAME_rows",
+            "NAME and in confirmations NAME_test; row_id and row_id_test, group and group_test if "
+            "need be; a mean is one number, with its rows as NAME_rows",
         ),
     ]
     curves: Annotated[
@@ -72,11 +72,10 @@ class Told(BaseModel):
 def _listed(rows: RowScores, end: str) -> dict[str, Any]:
     listed: dict[str, Any] = {name + end: scores.tolist() for name, scores in rows.scores.items()}
     listed |= {name + ROWS + end: count for name, count in rows.counts.items()}
-    if rows.row_ids is not None:
-        ids = rows.row_ids
-        listed[ROW_ID + end] = (
-            np.char.decode(ids, "latin-1") if ids.dtype.kind == "S" else ids
-        ).tolist()
+    for name, names in ((ROW_ID, rows.row_ids), (GROUP, rows.groups)):
+        if names is not None:
+            texts = np.char.decode(names, "latin-1") if names.dtype.kind == "S" else names
+            listed[name + end] = texts.tolist()
     return listed
 
 

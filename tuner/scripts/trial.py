@@ -14,7 +14,7 @@ import numpy as np
 from tuner.data.memory.scratch import written_whole
 from tuner.data.validation.findings import listing
 from tuner.errors import ScriptError
-from tuner.scripts.scores import FILE, ROW_ID, ROWS, TEST, checked_rows
+from tuner.scripts.scores import FILE, GROUP, ROW_ID, ROWS, TEST, checked_rows
 from tuner.typing import Array
 
 EPOCHS, SAVED = "epochs.jsonl", "saved"
@@ -47,21 +47,27 @@ class Trial:
     checkpoint: Path = Path()
     reports: bool = True
 
-    def report(self, *, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+    def report(
+        self, *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+    ) -> None:
         """Report the scores of the validation rows; of a target that is reported again the last.
 
         Args:
             row_id: (rows,) numbers or texts that tell which rows these are. Needed where their
                 order is not the same in every training.
+            group: (rows,) numbers or texts, equal for rows that belong together, as those of one
+                patient: answers hold for other groups then.
             rows: How many rows there were, where a score is one number: their mean.
             scores: By target: (rows,) each, numbers or truth values: arrays, lists or tensors.
 
         Raises:
             ScriptError: If they cannot be used.
         """
-        self._report(row_id, rows, scores, "")
+        self._report({ROW_ID: row_id, GROUP: group}, rows, scores, "")
 
-    def report_test(self, *, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+    def report_test(
+        self, *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+    ) -> None:
         """Report the scores of the test rows, in confirmations alone: see `report`.
 
         Raises:
@@ -72,7 +78,7 @@ class Trial:
                 "test rows count in confirmations alone. Call report_test only where "
                 "`trial.confirming` is true"
             )
-        self._report(row_id, rows, scores, TEST)
+        self._report({ROW_ID: row_id, GROUP: group}, rows, scores, TEST)
 
     def epoch(self, validation_loss: Any = None, **values: Any) -> None:
         """Tell numbers after an epoch, for curves: they decide nothing."""
@@ -104,10 +110,12 @@ class Trial:
         else:
             shutil.copytree(source, place)
 
-    def _report(self, row_id: Any, rows: int | None, scores: dict[str, Any], end: str) -> None:
+    def _report(
+        self, names: dict[str, Any], rows: int | None, scores: dict[str, Any], end: str
+    ) -> None:
         if not self.reports:
             return
-        told = scores if row_id is None else {**scores, ROW_ID: row_id}
+        told = scores | {name: of_rows for name, of_rows in names.items() if of_rows is not None}
         arrays = {name + end: as_array(value) for name, value in told.items()}
         if rows is not None:
             arrays |= {name + ROWS + end: np.asarray(rows) for name in scores}
@@ -152,14 +160,18 @@ def current_trial(*, strength: float = 0.0, seed: int = 0) -> Trial:
     return Trial.of_environment() or Trial(strength=strength, seed=seed, reports=False)
 
 
-def report(*, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+def report(
+    *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+) -> None:
     """Report the scores of the validation rows: see `Trial.report`; nothing outside of a study."""
-    current_trial().report(row_id=row_id, rows=rows, **scores)
+    current_trial().report(row_id=row_id, group=group, rows=rows, **scores)
 
 
-def report_test(*, row_id: Any = None, rows: int | None = None, **scores: Any) -> None:
+def report_test(
+    *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+) -> None:
     """Report the scores of the test rows: see `Trial.report_test`; nothing outside of a study."""
-    current_trial().report_test(row_id=row_id, rows=rows, **scores)
+    current_trial().report_test(row_id=row_id, group=group, rows=rows, **scores)
 
 
 def _rank() -> int:
@@ -183,7 +195,8 @@ def _sorted(arrays: Mapping[str, Array], end: str) -> dict[str, Array]:
         return dict(arrays)
     counts = {name + ROWS + end: np.asarray(count) for name, count in rows.counts.items()}
     scores = {name + end: array for name, array in rows.scores.items()}
-    return scores | counts | {ROW_ID + end: rows.row_ids}
+    groups = {} if rows.groups is None else {GROUP + end: rows.groups}
+    return scores | counts | groups | {ROW_ID + end: rows.row_ids}
 
 
 def _merged(
@@ -196,10 +209,13 @@ def _merged(
     """
     again = {name + suffix + end for name in targets for suffix in ("", ROWS)}
     kept = {name: array for name, array in earlier.items() if name not in again}
-    ids = ROW_ID + end
-    others = [n for n in kept if n != ids and n.endswith(TEST) == bool(end) and ROWS not in n]
+    ids, group = ROW_ID + end, GROUP + end
+    others = [
+        n for n in kept if n not in (ids, group) and n.endswith(TEST) == bool(end) and ROWS not in n
+    ]
     if not others:
         kept.pop(ids, None)
+        kept.pop(group, None)
     elif not np.array_equal(kept.get(ids, ()), arrays.get(ids, ())):
         raise ScriptError(
             f"{listing(sorted(targets))} and {listing(others)} come with other row_id. Report them "

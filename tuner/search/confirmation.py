@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tuner.analysis.candidates import agreed
+from tuner.analysis.constraints import admitted
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, choose
 from tuner.analysis.stopping import Stopping
@@ -102,11 +103,14 @@ class Confirmation:
         _check_curve(search)
         seen = frozenset(trial.request.number for trial in search)
         if seen not in self._chosen:
+            trained = outcomes(search)
+            likely = admitted(self.spec, self.validation, trained)
             self._chosen[seen] = {
                 target: choose(
-                    observe(self.validation, outcomes(search), target),
+                    observe(self.validation, trained, target),
                     self.spec.space,
                     seed=self.spec.seed,
+                    admitted=likely,
                 )
                 for target in self.validation.targets
             }

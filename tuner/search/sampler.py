@@ -7,12 +7,15 @@ nor who finished first, nor a crash in between can change what is tried.
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuner.models.outcome import TrainingOutcome
 from tuner.search.batches import Batches
 from tuner.search.phase import outcomes
+from tuner.study.scoring.constraints import Constraint
 from tuner.study.scoring.targets import SearchSpec, TargetScorer
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import Sampler
@@ -82,6 +85,7 @@ def strength_batches(
             count,
             spec.space,
             seed=(spec.seed, batch),
+            violations=_violations(spec.constraints, validation, outcomes(results)),
         )
         if spec.sampler == "random":
             return asked
@@ -105,6 +109,7 @@ def propose_strengths(
     space: LambdaSpace,
     *,
     seed: tuple[int, ...],
+    violations: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> list[float]:
     """Propose λs.
 
@@ -115,6 +120,8 @@ def propose_strengths(
         count: How many to propose.
         space: The search space.
         seed: What the sampler's randomness derives from.
+        violations: By bound, of each finished trial by how much it violates it: 0 or less if it
+            does not.
     """
     from optuna.distributions import FloatDistribution
 
@@ -125,8 +132,25 @@ def propose_strengths(
         [{"u": space.to_unit(strength)} for strength in pending],
         count,
         seed=seed,
+        violations=violations,
     )
     return [space.to_lambda(point["u"]) for point in asked]
+
+
+def _violations(
+    constraints: Sequence[Constraint], validation: TargetScorer, trained: Sequence[TrainingOutcome]
+) -> dict[str, list[float]]:
+    """By how much each λ violates each bound, as `propose_strengths` takes it."""
+    found = {}
+    for bound in constraints:
+        sign = validation.sign(bound.target)
+        utilities = {
+            outcome.strength: sign * validation.scores(outcome.predictions, bound.target).mean()
+            for outcome in trained
+        }
+        gains = [utilities[outcome.strength] - utilities[0.0] for outcome in trained]
+        found[str(bound)] = [-bound.margin(float(gain), sign) for gain in gains]
+    return found
 
 
 def apart(asked: Sequence[float], tried: Sequence[float], space: LambdaSpace) -> list[float]:
@@ -158,6 +182,7 @@ def propose(
     count: int,
     *,
     seed: tuple[int, ...],
+    violations: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> list[Params]:
     """Propose points of any space: see `propose_strengths`."""
     import optuna
@@ -167,10 +192,16 @@ def propose(
         finished, pending = [], []
     # A fresh in-memory study: nothing but `finished` can reach the sampler.
     study = optuna.create_study(direction="maximize", sampler=_sampler(sampler, _seed_of(*seed)))
+    each = range(len(finished))
     study.add_trials(
         [
-            optuna.trial.create_trial(params=params, distributions=dict(space), value=utility)
-            for params, utility in sorted(finished, key=_by_value)
+            optuna.trial.create_trial(
+                params=finished[n][0],
+                distributions=dict(space),
+                value=finished[n][1],
+                constraints={bound: by_trial[n] for bound, by_trial in violations.items()},
+            )
+            for n in sorted(each, key=lambda n: _by_value(finished[n]))
         ]
     )
     for params in pending:

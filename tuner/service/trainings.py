@@ -63,9 +63,9 @@ class NewScript(BaseModel):
         return ScriptStudy(id=study_id, spec=self.options, script=script, targets=targets)
 
     def _texts(self) -> Iterator[str]:
-        yield from (self.code, self.options.name or "")
+        yield from (self.code, self.options.name or "", *self.options.subject_to)
         for target in self.options.target:
-            yield from (target.name, *target.parts)
+            yield from (target.name, *target.parts, target.measure)
 
 
 class NewScriptView(BaseModel):

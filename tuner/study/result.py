@@ -24,7 +24,9 @@ def verdict_of_today(told: str) -> str:
 Verdict = Annotated[
     Literal["align", "do not align", "undecided"], BeforeValidator(verdict_of_today)
 ]
-Reason = Literal["gain confirmed", "harm shown", "no gain worth having", "needs more"]
+Reason = Literal[
+    "gain confirmed", "harm shown", "no gain worth having", "needs more", "bound violated"
+]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[Status, ...] = ("done", "failed", "cancelled")
 Interval = tuple[float, float]
@@ -250,6 +252,27 @@ class CheckpointRule(_Part):
     gain: dict[Rule, float] | None
 
 
+class BoundKept(_Part):
+    """A bound that the study set, measured at the λ that was tested.
+
+    Attributes:
+        bound: As it was set.
+        change: Of the score of its target over λ = 0, on test rows, in its units.
+        interval: Its 95 % interval; None if test rows are of too few groups for one.
+        violated: The probability that the bound is violated.
+    """
+
+    bound: str
+    change: float
+    interval: Interval | None
+    violated: float
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is as likely kept as not, or likelier."""
+        return self.violated <= 0.5
+
+
 class _Decided(_Part):
     """Why an answer is what it is; an answer of before these were told has none of them."""
 
@@ -283,6 +306,13 @@ class _Decided(_Part):
             exclude_if=_is_none,
         ),
     ] = None
+    bounds: Annotated[
+        tuple[BoundKept, ...],
+        Field(
+            description="what the study is subject to, at the λ that was tested",
+            exclude_if=lambda bounds: not bounds,
+        ),
+    ] = ()
 
 
 class Answer(_Decided):

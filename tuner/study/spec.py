@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from tuner.data.options import DataOptions
 from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
+from tuner.study.scoring.constraints import Constraint, written
 from tuner.study.space import LambdaSpace
 
 Sampler = Literal["gp", "tpe", "random", "grid"]
@@ -37,6 +38,7 @@ class Seeded(BaseModel):
         stop_early: bool
         max_lambda: float
         seed: int
+        subject_to: tuple[str, ...]
 
     @model_validator(mode="after")
     def _looks_rise(self) -> Self:
@@ -47,6 +49,16 @@ class Seeded(BaseModel):
                 f"{self.looks}"
             )
         return self
+
+    @field_validator("subject_to", mode="before", check_fields=False)
+    @classmethod
+    def _bounds(cls, bounds: object) -> object:
+        return written(bounds)
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What a λ has to keep to be recommended."""
+        return tuple(map(Constraint.parse, self.subject_to))
 
     @property
     def space(self) -> LambdaSpace:
@@ -145,6 +157,14 @@ class StudySpec(Seeded, DataOptions):
             exclude_if=lambda smallest: smallest is None,  # as before it could be said
         ),
     ] = None
+    subject_to: Annotated[
+        tuple[str, ...],
+        Field(
+            description="what a λ has to keep to be recommended, as 'a >= baseline - .01': the "
+            "score of a, b or joint against that at λ = 0",
+            exclude_if=lambda bounds: not bounds,  # as before it could be said
+        ),
+    ] = ()
     trials: Annotated[int, Field(ge=3, le=_MOST_TRIALS, description="λs tried, λ = 0 included")] = 8
     replicates: Annotated[
         int, Field(ge=2, le=_MOST_TRIALS, description="seeds trained at every λ")
@@ -245,6 +265,14 @@ class StudySpec(Seeded, DataOptions):
         if gpus > 1 and gpus != int(gpus):
             raise ValueError("more than one GPU has to be a whole number of them")
         return gpus
+
+    @field_validator("subject_to")
+    @classmethod
+    def _of_encoders(cls, bounds: tuple[str, ...]) -> tuple[str, ...]:
+        for bound in map(Constraint.parse, bounds):
+            if bound.target not in ("a", "b", "joint"):
+                raise ValueError(f"{bound}: there are a, b and joint to set a bound to")
+        return bounds
 
     @field_validator("folds")
     @classmethod

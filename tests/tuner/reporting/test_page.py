@@ -96,7 +96,7 @@ def test_it_says_what_was_found(page, classification):
 
 
 def test_images_are_described(page):
-    assert page.elements.count("img") == 4
+    assert page.elements.count("img") == 5  # three curves, the trade-off, the similarity
     assert len(re.findall(r'alt="λ-curve of [^"]+"', page.html)) == 3
     assert len(re.findall(r'alt="Similarity of the two [^"]+ at λ = 4\."', page.html)) == 1
 

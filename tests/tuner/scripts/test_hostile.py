@@ -241,19 +241,29 @@ def test_a_confirmation_without_its_test_rows_is_named(tmp_path, monkeypatch, bo
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("trial.report(acc=GOOD[: 8 - trial.seed])", "acc has 6 validation rows, where .* had 7"),
+        (
+            "trial.report(acc=GOOD[: 8 - trial.seed])",
+            r"other validation rows .*\(6 rows, not 7 rows\)",
+        ),
         (
             "trial.report(acc=.5, rows=10 * trial.seed)",
-            "acc has 20 validation rows, where .* had 10",
+            r"other validation rows .*\(20 rows, not 10 rows\)",
         ),
         (
             "trial.report(**{f't{trial.seed}': GOOD})",
-            "reports 't2', where another .* reported 't1'",
+            "did not report 't1', as another training did",
         ),
-        ("trial.report(acc=GOOD, row_id=np.arange(8) + trial.seed)", "names other validation rows"),
+        (
+            "trial.report(acc=GOOD, row_id=np.arange(8) + trial.seed)",
+            "other validation rows .*8 rows of ids .* not 8 rows of ids",
+        ),
+        (
+            "trial.report(acc=GOOD, group=np.arange(8) // (1 + trial.seed))",
+            "other validation rows .*in 3 groups .* not .* in 4 groups",
+        ),
         (
             "trial.report(acc=GOOD, row_id=range(8) if trial.seed == 1 else None)",
-            "only some trainings report row_id",
+            r"\(8 rows, not 8 rows of ids .*row_id and group always or never",
         ),
     ],
 )

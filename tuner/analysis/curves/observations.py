@@ -80,7 +80,7 @@ def observe(
         lambdas=np.array([outcome.strength for outcome in ordered]),
         scores=sign * np.stack(scores),
         resampled=_stacked(sign, resampled),
-        grouping=scorer.grouping,
+        grouping=scorer.grouping_of(ordered[0].predictions),
         resolution=scorer.resolution(ordered[0].predictions, target),
     )
 

@@ -187,7 +187,7 @@ def measured_gain(
         sign * scorer.scores(treated, target),
         sign * scorer.scores(baseline, target),
         None if ours is None or theirs is None else sign * (ours - theirs),
-        scorer.grouping,
+        scorer.grouping_of(baseline),
         scorer.resolution(baseline, target),
         error,
         scorer.folds(baseline),

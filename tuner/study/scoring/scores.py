@@ -90,6 +90,11 @@ class Scorer:
         """The groups of these rows; None where rows are independent."""
         return self.resamples.grouping
 
+    def grouping_of(self, predictions: Mapping[str, Array]) -> Grouping | None:
+        """Return the same, whatever was predicted."""
+        del predictions
+        return self.grouping
+
     def sign(self, target: Target) -> int:
         """Factor that turns a score into a utility, where higher is better; of every target."""
         del target

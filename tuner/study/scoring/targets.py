@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
+from tuner.study.scoring.constraints import Constraint
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import Sampler, SearchPhase, WarmStart
 from tuner.typing import Array, Floats, Indices
@@ -50,9 +51,8 @@ class TargetScorer(Protocol):
     def in_one_unit(self) -> bool:
         """Whether gains of one target can be added to those of another."""
 
-    @property
-    def grouping(self) -> Grouping | None:
-        """The groups of the rows; None where rows are independent."""
+    def grouping_of(self, predictions: Mapping[str, Array]) -> Grouping | None:
+        """Return the groups of the rows; None where rows are independent."""
 
     def sign(self, target: Target) -> int:
         """Factor that turns a score into a utility, where higher is better."""
@@ -120,6 +120,10 @@ class SearchSpec(Protocol):
     @property
     def sampler(self) -> Sampler:
         """What proposes λs."""
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What a λ has to keep to be recommended."""
 
     @property
     def seed(self) -> int:

@@ -46,6 +46,7 @@ class ScriptAnswer(TargetAnswer):
         direction: Which way is better.
         rows: Test rows that it was measured on; 1 if it came as one number.
         mean_of: Targets that it is the mean of.
+        measure: The functional that it is of what the code reports.
     """
 
     direction: Literal["maximize", "minimize"]
@@ -54,6 +55,13 @@ class ScriptAnswer(TargetAnswer):
         tuple[Target, ...],
         Field(description="targets that it is the mean of", exclude_if=lambda parts: not parts),
     ] = ()
+    measure: Annotated[
+        str,
+        Field(
+            description="the score of reported arrays that it is",
+            exclude_if=lambda measure: not measure,
+        ),
+    ] = ""
 
 
 class ScriptPoint(_Part):

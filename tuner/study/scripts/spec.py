@@ -3,17 +3,22 @@
 import hashlib
 import re
 from collections import Counter
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tuner.scripts.script import Script
+from tuner.study.scripts.functionals import Functional
 from tuner.study.spec import MOST_SEEDS, Sampler, Seeded, WarmStart
 
 Direction = Literal["maximize", "minimize"]
 
 _ERRORS = re.compile(r"loss|err|mae|mse|nll|perplexity|brier|distance", re.IGNORECASE)
-_WRITTEN = re.compile(r"(?P<name>\w[\w@./-]*)(=(?P<parts>[^:]+))?(:(?P<direction>\w+))?")
+_WRITTEN = re.compile(
+    r"((?P<name>\w[\w@./-]*)(=(?P<formula>[^:]+))?|(?P<alone>[\w@]+\([^:]*\)))(:(?P<direction>\w+))?"
+)
+_CALL = re.compile(r"(?P<function>[\w@]+)\s*\((?P<arguments>[^()]*)\)")
 
 
 class TargetSpec(BaseModel):
@@ -22,7 +27,9 @@ class TargetSpec(BaseModel):
     Attributes:
         name: As the code reports it.
         direction: Which way is better.
-        parts: Targets that it is the mean of; empty if the code reports it.
+        parts: Targets that it is the mean of; empty if it is made of what the code reports.
+        measure: The functional that it is of arrays that the code reports; empty if it is the mean
+            of the rows of the one of its name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +37,25 @@ class TargetSpec(BaseModel):
     name: str
     direction: Direction
     parts: tuple[str, ...] = ()
+    measure: Annotated[str, Field(exclude_if=lambda measure: not measure)] = ""
+
+    @model_validator(mode="after")
+    def _is_measured(self) -> "TargetSpec":
+        if self.functional is not None and self.parts:
+            raise ValueError(f"{self.name} is either a mean of targets or {self.measure}")
+        return self
+
+    @cached_property
+    def functional(self) -> Functional | None:
+        """The functional that it is; None if it is a mean."""
+        return Functional.parse(self.measure) if self.measure else None
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of what the code has to report for it; of a mean of targets none of its own."""
+        if self.functional is not None:
+            return self.functional.arrays
+        return () if self.parts else (self.name,)
 
     @classmethod
     def of(cls, name: str) -> "TargetSpec":
@@ -38,7 +64,7 @@ class TargetSpec(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> "TargetSpec":
-        """Read `acc`, `energy:minimize` or `joint=acc_a+acc_b`.
+        """Read `acc`, `energy:minimize`, `joint=mean(acc_a, acc_b)` or `balanced=…(truth, guess)`.
 
         Raises:
             ValueError: If it is none of these.
@@ -46,13 +72,26 @@ class TargetSpec(BaseModel):
         written = _WRITTEN.fullmatch(text.strip())
         if written is None or written["direction"] not in (None, "maximize", "minimize"):
             raise ValueError(
-                f"{text!r} is no target: write NAME, NAME:maximize, NAME:minimize, or NAME=A+B for "
-                "the mean of A and B"
+                f"{text!r} is no target: write NAME, NAME:maximize, NAME:minimize, "
+                "NAME=mean(A, B) or NAME=A+B for the mean of two targets, or "
+                "NAME=balanced_accuracy(TRUTH, GUESS)"
             )
-        target = cls.of(written["name"])
-        parts = tuple(part.strip() for part in (written["parts"] or "").split("+") if part.strip())
         told: Any = written["direction"]  # which the expression checks
-        return cls(name=target.name, direction=told or target.direction, parts=parts)
+        formula = (written["formula"] or written["alone"] or "").strip()
+        call = _CALL.fullmatch(formula)
+        if call is None and "(" in formula:
+            raise ValueError(f"{text!r}: {formula!r} is no formula: write FUNCTION(NAME, NAME)")
+        sep, listed = ("+", formula) if call is None else (",", call["arguments"])
+        names = tuple(part.strip() for part in listed.split(sep) if part.strip())
+        if call is None or call["function"] == "mean":
+            target = cls.of(written["name"] or "mean")
+            return cls(name=target.name, direction=told or target.direction, parts=names)
+        functional = Functional(call["function"], names)
+        return cls(
+            name=written["name"] or functional.name,
+            direction=told or functional.metric.direction,
+            measure=str(functional),
+        )
 
 
 class ScriptSpec(Seeded):
@@ -71,8 +110,10 @@ class ScriptSpec(Seeded):
     target: Annotated[
         tuple[TargetSpec, ...],
         Field(
-            description="what it is scored by, as NAME, NAME:minimize or NAME=A+B (the mean of A "
-            "and B), the one first that the search goes by; all that it reports if left out"
+            description="what it is scored by, the one first that the search goes by: NAME, "
+            "NAME:minimize, NAME=A+B (the mean of two targets), or a score of arrays that it "
+            "reports: NAME=balanced_accuracy(TRUTH, GUESS), macro_f1, r2, recall@5(RANK); all "
+            "that it reports if left out"
         ),
     ] = ()
     smallest_gain: Annotated[
@@ -83,6 +124,14 @@ class ScriptSpec(Seeded):
             "default .01 of a rate, 2 % of others at λ = 0",
         ),
     ] = None
+    subject_to: Annotated[
+        tuple[str, ...],
+        Field(
+            description="what a λ has to keep to be recommended, as 'acc_a >= baseline - .01': a "
+            "target's score against that at λ = 0",
+            exclude_if=lambda bounds: not bounds,
+        ),
+    ] = ()
     trials: Annotated[int, Field(ge=3, le=1_000, description="λs tried, λ = 0 included")] = 4
     replicates: Annotated[
         int, Field(ge=2, le=1_000, description="seeds trained at every λ, each by itself")
@@ -154,6 +203,14 @@ class ScriptSpec(Seeded):
                     f"target: {target.name} and {' and '.join(target.parts)} are not better in the "
                     f"same direction: say {target.name}=…:minimize, or :maximize"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_are_of_targets(self) -> "ScriptSpec":
+        names = [target.name for target in self.target]
+        for bound in self.constraints:
+            if names and bound.target not in names:
+                raise ValueError(f"subject_to: {bound}: name {bound.target} as a target, too")
         return self
 
     def study_id(self, script: Script) -> str:

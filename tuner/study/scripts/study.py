@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from tuner.data import Split
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
+from tuner.scripts.scores import GROUP
 from tuner.scripts.script import Script
 from tuner.study.scoring.scores import stream_of
 from tuner.study.scoring.targets import Target
@@ -80,15 +81,22 @@ class ScriptStudy:
         Raises:
             StudyFailedError: If it does not report one that was named.
         """
-        reported = tuple(outcome.predictions)
+        reported = tuple(name for name in outcome.predictions if name != GROUP)
         if self.targets:
-            lost = [name for name in self.validation.basic if name not in reported]
+            wanted = dict.fromkeys(name for target in self.targets for name in target.arrays)
+            lost = [name for name in wanted if name not in reported]
             if lost:
                 raise StudyFailedError(
                     f"the code reports {', '.join(reported)}, and not {', '.join(lost)}: name what "
                     f"it reports (--target {reported[0]}), or leave --target out"
                 )
             return self
+        for bound in self.spec.constraints:
+            if bound.target not in reported:
+                raise StudyFailedError(
+                    f"--subject-to '{bound}': the code reports {', '.join(reported)}, and not "
+                    f"{bound.target}"
+                )
         return replace(self, targets=tuple(map(TargetSpec.of, reported)))
 
     @cached_property

@@ -4,16 +4,16 @@ A training of hours is written down as soon as it has ended: a stored trial of a
 seed. What searches and decides asks for all seeds of a λ together, and sees them together.
 """
 
-import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
 
 from tuner.models.outcome import TrainingOutcome, joined
-from tuner.scripts.reported import Reported
-from tuner.study.scripts.spec import ScriptSpec
+from tuner.scripts.reported import Reported, ScoredRows, unlike
+from tuner.scripts.scores import GROUP, RowScores
+from tuner.study.scripts.spec import ScriptSpec, TargetSpec
 from tuner.study.spec import MOST_SEEDS
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 from tuner.typing import Array, Floats
@@ -34,21 +34,17 @@ def split(request: TrialRequest) -> list[TrialRequest]:
 
 def outcome_of(reported: Reported, request: TrialRequest) -> TrainingOutcome:
     """Write down what a training reported, as of one replicate."""
-    is_confirmed = reported.test_scores is not None
-    environment = {ROWS: _which(reported.scores, reported.row_ids, reported.counts)}
-    if reported.test_scores is not None:
-        environment[TEST_ROWS] = _which(
-            reported.test_scores, reported.test_row_ids, reported.test_counts
-        )
+    test = reported.test
+    environment = {ROWS: reported.validation.words}
+    if test is not None:
+        environment[TEST_ROWS] = test.words
     if reported.saved is not None:
         environment[SAVED] = str(reported.saved)
     return TrainingOutcome(
         strength=request.strength,
         seeds=np.array(request.seeds, dtype=np.int64),
-        predictions=_by_row(reported.scores, reported.counts, request.strength),
-        test_predictions=_by_row(reported.test_scores or {}, reported.test_counts, request.strength)
-        if is_confirmed
-        else None,
+        predictions=_by_row(reported.validation, request.strength),
+        test_predictions=None if test is None else _by_row(test, request.strength),
         best_epoch={},
         curves={name: values[None] for name, values in reported.curves.items()},
         similarity={},
@@ -103,7 +99,8 @@ class Pool:
         first = groups.get((key[0], 0), {}).get(0)
         if key not in self._known and first is not None:
             request = self.whole(next(iter(parts.values())).request)
-            reason = next(filter(None, (_fault(parts[n], first) for n in sorted(parts))), None)
+            faults = (_fault(parts[n], first, self.spec.target) for n in sorted(parts))
+            reason = next(filter(None, faults), None)
             if reason is not None:
                 self._known[key] = FinishedTrial(request=request, outcome=None, reason=reason)
             elif len(parts) == len(request.seeds):
@@ -141,25 +138,42 @@ def best_saved(
     return None if best is None else best.environment[SAVED]
 
 
-def _fault(trial: FinishedTrial, first: FinishedTrial) -> str | None:
+def _fault(trial: FinishedTrial, first: FinishedTrial, targets: Sequence[TargetSpec]) -> str | None:
     """Say why a training cannot be used; None if it can."""
-    request, ours, theirs = trial.request, trial.outcome, first.outcome
+    ours, theirs = trial.outcome, first.outcome
+    whose = f"seed {trial.request.seeds[0]}: "
     if ours is None:
-        return f"seed {request.seeds[0]}: {trial.reason}"
+        return f"{whose}{trial.reason}"
     if theirs is None:
         return None
-    for split_name, rows in (("validation", ROWS), ("test", TEST_ROWS)):
-        if ours.environment.get(rows) != theirs.environment.get(rows):
-            return (
-                f"seed {request.seeds[0]}: it scored other {split_name} rows than λ = 0 with seed "
-                f"{first.request.seeds[0]} did ({ours.environment.get(rows)}, not "
-                f"{theirs.environment.get(rows)}): every training has to score the same rows, "
-                "whatever its λ and seed"
-            )
-    lacking = sorted(set(theirs.predictions) - set(ours.predictions))
-    if lacking:
-        return f"seed {request.seeds[0]}: it did not report {lacking[0]}, as λ = 0 did"
+    for kind, rows, told, reference in (
+        ("validation", ROWS, ours.predictions, theirs.predictions),
+        ("test", TEST_ROWS, ours.test_predictions, theirs.test_predictions),
+    ):
+        if told is None or reference is None:
+            continue
+        fault = unlike(
+            kind,
+            ScoredRows(frozenset(told), ours.environment[rows]),
+            ScoredRows(frozenset(reference), theirs.environment[rows]),
+            f"λ = 0 with seed {first.request.seeds[0]}",
+        )
+        faults = (_miscounted(target, told, reference, kind) for target in targets)
+        fault = fault or next(filter(None, faults), None)
+        if fault is not None:
+            return whose + fault
     return None
+
+
+def _miscounted(
+    target: TargetSpec, told: Mapping[str, Array], reference: Mapping[str, Array], kind: str
+) -> str | None:
+    """Say why a functional cannot be computed of rows; None if it can, or is lacking for all."""
+    functional = target.functional
+    if functional is None or not set(functional.arrays) <= set(reference):
+        return None
+    fault = functional.fault(told, reference)
+    return None if fault is None else f"{target.name} of {kind} rows: {fault}"
 
 
 def _together(outcomes: Sequence[TrainingOutcome | None]) -> TrainingOutcome:
@@ -169,22 +183,16 @@ def _together(outcomes: Sequence[TrainingOutcome | None]) -> TrainingOutcome:
     return replace(whole, seconds=sum(outcome.seconds for outcome in known))
 
 
-def _which(scores: dict[str, Floats], ids: Array | None, counts: dict[str, int]) -> str:
-    """Name the rows that were scored: how many, and which if they have ids."""
-    count = max(counts.get(name, len(rows)) for name, rows in scores.items())
-    if ids is None:
-        return f"{count:,} rows"
-    written = "\n".join(map(str, ids.tolist()))
-    return f"{count:,} rows of ids {hashlib.sha256(written.encode()).hexdigest()[:8]}"
-
-
-def _by_row(scores: dict[str, Floats], counts: dict[str, int], strength: float) -> dict[str, Array]:
-    return {
-        name: _counted(float(rows[0]), counts[name], strength)[None]
-        if name in counts
-        else rows[None]
-        for name, rows in scores.items()
+def _by_row(rows: RowScores, strength: float) -> dict[str, Array]:
+    by_row = {
+        name: _counted(float(scores[0]), rows.counts[name], strength)[None]
+        if name in rows.counts
+        else scores[None]
+        for name, scores in rows.scores.items()
     }
+    if rows.groups is None:
+        return by_row
+    return by_row | {GROUP: np.unique(rows.groups, return_inverse=True)[1][None]}
 
 
 def _counted(score: float, count: int, strength: float) -> Floats:

@@ -8,6 +8,7 @@ from typing import Any
 from tuner.data.naming import names_of, safe_name
 from tuner.models.outcome import TrainingOutcome
 from tuner.reporting.note import plain
+from tuner.scripts.scores import GROUP
 from tuner.study.scripts.result import ScriptAnswer, ScriptResult
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.trial import TrialRequest
@@ -108,6 +109,7 @@ class ScriptContent:
             Point(f"{split}_{target}", float(rows.mean()), ended)
             for split, scores in splits.items()
             for target, rows in scores.items()
+            if target != GROUP
         ]
         points.append(Point("seconds", outcome.seconds, ended))
         return points + curve_points(outcome, ended)
