@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 Projection = Literal["mlp", "linear", "none"]
 Negatives = Literal["auto", "all", "other-groups"]
 Precision = Literal["auto", "float32", "bfloat16"]
+_FEWEST_EPOCHS = 5  # whatever the steps: the last fifth tells whether all is learned
+MAX_STEPS = 10_000  # of a training: see tests/benchmarks/results, "Are many rows enough?"
 Count = Annotated[int, Field(ge=1)]
 BUILT_IN = (
     "auto",
@@ -85,6 +87,14 @@ class TrainingConfig(BaseModel):
         ),
     ] = "auto"
     epochs: Annotated[Count, Field(description="passes over the training rows, at most")] = 100
+    max_steps: Annotated[
+        Count,
+        Field(
+            description="gradient steps of a training, at most: fewer epochs where rows are many, "
+            "but five of them",
+            exclude_if=lambda steps: steps == MAX_STEPS,  # as before it could be said
+        ),
+    ] = MAX_STEPS
     patience: Annotated[
         Count,
         Field(
@@ -104,3 +114,11 @@ class TrainingConfig(BaseModel):
             "float32, auto is bfloat16 on a GPU that has it"
         ),
     ] = "auto"
+
+    def epochs_of(self, rows: int) -> int:
+        """Return how many epochs of so many training rows are made, at most."""
+        return min(self.epochs, max(_FEWEST_EPOCHS, self.max_steps // self.steps_of(rows)))
+
+    def steps_of(self, rows: int) -> int:
+        """Return the gradient steps of an epoch of so many training rows."""
+        return rows // min(self.batch_size, rows)

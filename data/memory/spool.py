@@ -42,34 +42,38 @@ def memory() -> int:
 IN_MEMORY_BYTES = memory() // _SHARE
 
 
+class _Held(bytearray):
+    """Memory of a spool, which nothing writes to once it is an array."""
+
+
 class Spool:
     """Takes bytes, and makes an array of them."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._held = _Held()
         self._file: IO[bytes] | None = None
         self._removal: weakref.finalize[..., Spool] | None = None
 
-    def write(self, data: bytes | bytearray) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes.
 
         Raises:
             NoRoomError: If there is no room for them.
         """
         if self._file is None:
-            if len(self._held) + len(data) <= IN_MEMORY_BYTES:
+            if len(self._held) + memoryview(data).nbytes <= IN_MEMORY_BYTES:
                 self._held += data
                 return
             path = scratch().path / f"{next(_numbers)}"
             self._file = path.open("xb")
             self._removal = weakref.finalize(self, _discard, self._file)
-            held, self._held = self._held, bytearray()
+            held, self._held = self._held, _Held()
             self._to_file(held)
         self._to_file(data)
 
     def append(self, block: Array) -> None:
         """Add the elements of an array, in C order."""
-        self.write(np.ascontiguousarray(block).tobytes())
+        self.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
 
     def array(self, dtype: npt.DTypeLike, shape: tuple[int, ...], *, order: Order = "C") -> Array:
         """Return what was written as an array; nothing may be written after.
@@ -85,7 +89,7 @@ class Spool:
         weakref.finalize(array, _discard, self._file)
         return array
 
-    def _to_file(self, data: bytes | bytearray) -> None:
+    def _to_file(self, data: bytes | bytearray | memoryview) -> None:
         assert self._file is not None
         try:
             self._file.write(data)
@@ -100,6 +104,16 @@ class Spool:
                     "folder that has it."
                 ],
             ) from error
+
+
+def is_spooled(array: Array) -> bool:
+    """Whether an array lies in memory that a spool filled and nobody else knows: it stays so."""
+    held: Any = array
+    while isinstance(held, np.ndarray):
+        held = held.base
+    if isinstance(held, memoryview):
+        held = held.obj
+    return isinstance(held, _Held)
 
 
 _numbers = itertools.count()

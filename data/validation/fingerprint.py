@@ -14,7 +14,7 @@ from tuner.data.validation.labels.reading import Labels
 
 
 class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes | memoryview, /) -> None: ...
 
 
 def fingerprint(
@@ -52,7 +52,7 @@ def _add(digest: _Hash, role: str, array: Array, dtype: str) -> None:
         block = np.ascontiguousarray(array[rows], dtype=dtype)
         if block.dtype.kind == "f":
             block = block + block.dtype.type(0)  # -0.0 and 0.0 are the same value
-        digest.update(block.tobytes())
+        digest.update(block.reshape(-1).view(np.uint8).data)
 
 
 def _add_names(digest: _Hash, role: str, names: Iterable[int | str]) -> None:

@@ -93,7 +93,7 @@ def resolve(
     rows: int,
     holds: tuple[Holds, Holds] = _NUMBERS,
 ) -> TrainingConfig:
-    """Name the encoder of each modality where `auto` was asked for.
+    """Name the encoder of each modality where `auto` was asked for, and the epochs that there are.
 
     Called once, where a study is made: what it returns holds in the processes that train, wherever
     they run.
@@ -114,7 +114,7 @@ def resolve(
         name: _resolved(modality, getattr(config, name), shape, rows, held)
         for name, (modality, shape, held) in zip(names, sides, strict=True)
     }
-    resolved = config.model_copy(update=kinds)
+    resolved = config.model_copy(update=kinds | {"epochs": config.epochs_of(rows)})
     for kind, (modality, shape, held) in zip(kinds.values(), sides, strict=True):
         _check_content(modality, kind, held)
         check_shape(modality, kind, shape, resolved)

@@ -38,6 +38,7 @@ from tuner.models.training.memory import Portion, in_portions, replicates_that_f
 from tuner.models.training.objective import Objective
 from tuner.models.training.optimizer import StackedAdamW
 from tuner.models.training.stacks import random_streams, stack_size
+from tuner.models.training.telling import Teller
 from tuner.models.training.tensors import RowTensors
 from tuner.models.typing import Floats
 
@@ -121,7 +122,13 @@ class _Stacks:
 
     def _trained(self, first: int, portion: Portion) -> TrainingOutcome:
         own = self.seeds[first : first + portion.replicates]
-        return self._stack(own, portion.rows).run(self.checkpoint, first)
+        teller = Teller(
+            ended=first,
+            stacked=len(own),
+            epochs=self.config.epochs,
+            patience=self.config.patience,
+        )
+        return self._stack(own, portion.rows).run(teller, self.checkpoint, first)
 
     def _stack(self, own: Sequence[int], rows: int | None = None) -> "_StackTraining":
         return _StackTraining(
@@ -224,15 +231,17 @@ class _StackTraining:
     def _own_seeds(self) -> list[int]:
         return [int(seed) for seed in self._seeds]
 
-    def run(self, checkpoint: Checkpoint | None = None, part: int = 0) -> TrainingOutcome:
+    def run(
+        self, teller: Teller, checkpoint: Checkpoint | None = None, part: int = 0
+    ) -> TrainingOutcome:
         with seeded(self._seeds[0]):  # for what a user's own encoder draws while it trains
-            return self._run(checkpoint, part)
+            return self._run(teller, checkpoint, part)
 
-    def _run(self, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
+    def _run(self, teller: Teller, checkpoint: Checkpoint | None, part: int) -> TrainingOutcome:
         state = None if checkpoint is None else checkpoint.load(part)
         epoch = self._restore(state) if state is not None and self._is_ours(state) else 0
         while epoch < self._config.epochs and len(self._active):
-            self._record(epoch, self._train_epoch())
+            self._record(epoch, self._train_epoch(epoch, teller))
             self._record(epoch, self._validate(epoch))
             self._retire(epoch)
             epoch += 1
@@ -304,7 +313,7 @@ class _StackTraining:
     def _trained(self) -> list[nn.Parameter]:
         return [parameter for parameter in self._pair.parameters() if parameter.requires_grad]
 
-    def _train_epoch(self) -> dict[str, Tensor]:
+    def _train_epoch(self, epoch: int, teller: Teller) -> dict[str, Tensor]:
         self._pair.train()
         rows = self._train.count
         batch = min(self._config.batch_size, rows)
@@ -316,7 +325,8 @@ class _StackTraining:
         steps = rows // batch
         orders = orders.to(self._train.place)
         batches = [orders[:, step * batch : (step + 1) * batch] for step in range(steps)]
-        for order, following in zip(batches, [*batches[1:], None], strict=True):
+        for done, (order, following) in enumerate(zip(batches, [*batches[1:], None], strict=True)):
+            teller.at(epoch + done / steps)
             if following is not None:
                 self._train.will_take(self._own(following))
             sums += self._step(order)

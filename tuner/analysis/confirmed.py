@@ -81,7 +81,7 @@ class Confirmed:
             scores=baseline_scores(study.validation, baseline)
             if all(outcome.by_accuracy is not None for outcome in confirmed)
             else None,
-            learning=StillLearning.of([*search, *confirmed], study.epochs),
+            learning=StillLearning.of([*search, *confirmed], study.epochs, study.max_steps),
         )
 
     @cached_property

@@ -205,7 +205,12 @@ def _follow(client: "Client", study: str) -> None:
         content = event.content
         if event.kind == "progress":
             best = "" if content["best"] is None else f", best so far λ = {content['best'][0]:.3g}"
-            typer.echo(f"{content['phase']} {content['done']}/{content['total']}{best}", err=True)
+            under_way = "".join(
+                f", λ = {one['strength']:.3g} in epoch {int(one['epoch']) + 1} of {one['epochs']}"
+                for one in content.get("under_way", ())[:2]
+            )
+            count = f"{content['phase']} {content['done']}/{content['total']}"
+            typer.echo(f"{count}{best}{under_way}", err=True)
         else:
             typer.echo(str(content.get("error") or content["status"]), err=True)
 

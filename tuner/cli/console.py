@@ -1,5 +1,6 @@
 """What a person sees in the terminal: progress on standard error, the answer on standard output."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -8,7 +9,6 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
@@ -19,6 +19,8 @@ from rich.text import Text
 
 from tuner.analysis.gains.forecast import Forecast
 from tuner.analysis.gains.needs import deciding_seeds
+from tuner.cli.cost import cost_words
+from tuner.cli.local import LocalStudies
 from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
 from tuner.errors import SpecError
@@ -50,6 +52,7 @@ from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 
 _STYLE = {"align": "bold green", "do not align": "bold red", "undecided": "bold yellow"}
+_SELDOM = 10.0  # seconds between two lines about the same trainings, where there is no terminal
 _UNUSED_SHOWN = 40  # arrays that are not used; a table may have thousands of columns
 _ORDER: tuple[Target, ...] = ("joint", "a", "b")
 # Names and reasons are what users write: brackets and colons in them mean nothing here.
@@ -89,9 +92,10 @@ def show_forecast(told: Forecast, workers: int) -> None:
 def _read(source: str, spec: StudySpec, settings: Settings) -> Study:
     with reading(source) as on_step:
         dataset = read_dataset(spec, source, max_bytes=settings.max_data, on_step=on_step)
+        on_step("standardising it")
+        study = Study.of(spec, dataset)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
-    study = Study.of(spec, dataset)
     for warning in study.inputs.warnings[len(dataset.warnings) :]:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     return study
@@ -127,6 +131,8 @@ def _answer(study: Study, source: str, settings: Settings, workers: int | None) 
     for side, are_ids in zip((dataset.a, dataset.b), study.data.scaling.ids, strict=True):
         if are_ids and side.holds != "text":
             _err.print(f"{side.name} holds ids that its encoder embeds: they stay as they are")
+    for words in _cost_words(study, settings, workers):
+        _err.print(words)
     trained = []
     with progress_shown(study.metric.name) as show_progress:
 
@@ -144,6 +150,27 @@ def _answer(study: Study, source: str, settings: Settings, workers: int | None) 
     if not trained:
         _err.print("This question was answered before: here is the answer from the store.")
     return result
+
+
+def _cost_words(study: Study, settings: Settings, workers: int | None) -> tuple[str, ...]:
+    """What a new study that may take minutes is going to cost: a second or two to find out."""
+    from tuner.execution.cluster import default_workers
+    from tuner.search.forecast.cost import ExpectedCost, may_take_minutes
+
+    if not may_take_minutes(study) or _is_begun(study, settings):
+        return ()
+    address = settings.ray_address
+    at_a_time = workers or (None if address else default_workers(address, study.spec))
+    with reading("the study") as on_step:
+        on_step("what it is going to take")
+        cost = ExpectedCost.of(study, workers=at_a_time, time_budget=study.budget.seconds)
+    return cost_words(cost)
+
+
+def _is_begun(study: Study, settings: Settings) -> bool:
+    with LocalStudies(settings) as studies, suppress(SpecError):
+        return bool(studies.status(study.id))
+    return False
 
 
 @contextmanager
@@ -166,22 +193,31 @@ def progress_shown(metric: str, price: float | None = None) -> Iterator[OnProgre
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
     )
     with Progress(*columns, console=_err) as bar:
-        task = bar.add_task("starting", total=None, note="")
+        task = bar.add_task("starting workers", total=None, count="", note="")
+        printed: tuple[float, int] = (0.0, -1)
 
         def report(progress: StudyProgress) -> None:
+            nonlocal printed
+            count = f"{progress.done}/{progress.total}"
+            note = _note(progress, metric, price)
             bar.update(
                 task,
                 description=progress.phase,
-                completed=progress.done,
-                total=progress.total,
-                note=(note := _note(progress, metric, price)),
+                completed=progress.share,
+                total=1.0,
+                count=count,
+                note=note,
             )
-            if not bar.console.is_terminal:
-                _err.print(f"{progress.phase} {progress.done}/{progress.total} {note}")
+            now, told = printed
+            is_due = time.monotonic() >= now + _SELDOM or progress.done != told
+            if not bar.console.is_terminal and is_due:
+                printed = (time.monotonic(), progress.done)
+                _err.print(f"{progress.phase} {count} {note}")
 
         yield report
 
@@ -193,6 +229,8 @@ def _note(progress: StudyProgress, metric: str, price: float | None) -> str:
         parts.append(f"best so far λ = {strength:.3g} ({metric} {score:.4f})")
     if progress.failed:
         parts.append(f"{progress.failed} failed")
+    if words := progress.under_way_words:
+        parts.append(words)
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"about {minutes}:{seconds:02d} left")

@@ -26,7 +26,10 @@ from tuner.study.trial import FinishedTrial, TrialRequest
 from tuner.tracking.tracker import StudyTracker
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tuner.execution.worker import Job, Resources
+    from tuner.models.training.telling import Advance
 
 Result = TypeVar("Result", bound=BaseModel)
 
@@ -109,6 +112,9 @@ class Driver(ABC, Generic[Result]):
     def _noted(self, trial: FinishedTrial) -> None:
         """Copy a trial that is written down."""
 
+    def _hear(self, news: "Mapping[TrialRequest, Advance]") -> None:
+        """Hear how far the trainings are that are under way."""
+
     def _closed_now(self) -> bool:
         """Whether the search is to end now."""
         return False
@@ -164,6 +170,7 @@ class Driver(ABC, Generic[Result]):
                 self._record,
                 workers=self._workers,
                 resources=resources,
+                hears=self._hear,
             )
             cluster.end()
             return self._finish()

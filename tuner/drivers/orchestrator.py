@@ -4,6 +4,7 @@ Every step can be taken up again. The store holds each trial as it finishes, the
 those what is still to be trained, and all that Optuna and MLflow show is copied from the store.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -33,7 +34,7 @@ from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
 from tuner.study.spec import spec_from_options
 from tuner.study.study import Study, read_dataset
-from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, TrialRequest
+from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, PhaseName, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
 from tuner.tracking.publish import load_publishing, publish
 from tuner.tracking.tracker import StudyTracker
@@ -44,7 +45,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from tuner.execution.worker import Job, Resources, Train
+    from tuner.models.training.telling import Advance
     from tuner.storage.tables import StudyRow
+
+
+# Seconds between two times that it is told how far trainings are, and part of the study so far.
+_OFTEN, _SELDOM, _PART = 2.0, 30.0, 0.005
 
 
 def run(
@@ -200,6 +206,7 @@ class Orchestrator(Driver[StudyResult]):
 
     study: Study
     train: "Train | None" = None
+    _tell_at: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -314,11 +321,24 @@ class Orchestrator(Driver[StudyResult]):
         words = self.study.budget.words(tried, asked, steps=self._steps)
         return result.model_copy(update={"warnings": (*result.warnings, words)})
 
+    def _hear(self, news: "Mapping[TrialRequest, Advance]") -> None:
+        """Pass on how far trainings are, the less often the longer the study takes."""
+        self._meter.hear(news)
+        now = time.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + max(_OFTEN, min(_SELDOM, _PART * (now - self._started)))
+            self.on_progress(self._meter.progress(self._totals, None))
+
     def _progress(self) -> Progress:
+        point = curve_point(self.study.validation, self.finished[-1])
+        return self._meter.progress(self._totals, point)
+
+    @property
+    def _totals(self) -> "dict[PhaseName, int]":
         totals = self._plan.totals
         if self.closed:
             totals |= dict.fromkeys(("nuisance", "rung", "search"), 0)
-        return self._meter.progress(totals, curve_point(self.study.validation, self.finished[-1]))
+        return totals
 
 
 def _training(resources: "Resources", checkpoints: str | None) -> "Train":

@@ -10,6 +10,7 @@ from tuner.execution.worker import Resources, train_in_worker
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
+from tuner.models.training.telling import listener, told_to
 from tuner.study.trial import TrialRequest
 
 _TIMEOUT = 600  # seconds that a rank waits for the others
@@ -52,7 +53,7 @@ def train_together(
     each = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
     mailbox = _Mailbox.remote()  # type: ignore[attr-defined]  # ray.remote adds it
     rows = SharedRows.of(data, test)
-    asked = ray.put((request, rows, config, resources, checkpoints, path))
+    asked = ray.put((request, rows, config, resources, checkpoints, path, listener()))
     with tempfile.TemporaryDirectory(prefix="tuner-train-") as scratch:
         TorchTrainer(
             _train_rank,
@@ -71,17 +72,19 @@ def train_together(
 def _train_rank(given: dict[str, Any]) -> None:
     from ray.train import get_context
 
-    request, rows, config, resources, checkpoints, path = ray.get(given["asked"][0])
+    request, rows, config, resources, checkpoints, path, hears = ray.get(given["asked"][0])
     data, test = rows.get()
-    outcome = train_in_worker(
-        request,
-        data,
-        config,
-        test,
-        threads=resources.cpus,
-        checkpoints=checkpoints,
-        gpus=resources.gpus,
-        path=path,
-    )
-    if get_context().get_world_rank() == 0:
+    is_first = get_context().get_world_rank() == 0
+    with told_to(hears if is_first else None):
+        outcome = train_in_worker(
+            request,
+            data,
+            config,
+            test,
+            threads=resources.cpus,
+            checkpoints=checkpoints,
+            gpus=resources.gpus,
+            path=path,
+        )
+    if is_first:
         ray.get(given["mailbox"].put.remote(outcome.to_bytes()))

@@ -12,7 +12,7 @@ that Tune takes it from `tune_controller`, `_schedule_trial_train`, and `tempora
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ray.tune.progress_reporter import CLIReporter, TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from tuner.execution.board import Board
 from tuner.execution.dispatcher import Dispatcher, NextTrials, Record
 from tuner.execution.interrupts import raise_if_unheard
 from tuner.execution.shared_rows import SharedRows
@@ -40,9 +41,14 @@ from tuner.execution.worker import (
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
+from tuner.models.training.telling import PAUSE, Advance
 from tuner.study.trial import FinishedTrial, TrialRequest
 
 _ONE_CPU = Resources()
+_MOST_LOOKING = 20  # of the driver's time goes one part into looking how far trainings are
+
+# Told how far the trainings are that are under way.
+Hears = Callable[[Mapping[TrialRequest, Advance]], None]
 
 
 def run_trials(
@@ -83,16 +89,50 @@ def run_job(
     *,
     workers: int,
     resources: Resources = _ONE_CPU,
+    hears: Hears | None = None,
 ) -> None:
-    """Run trials of any job until the plan has no more to ask for: see `run_trials`."""
+    """Run trials of any job until the plan has no more to ask for: see `run_trials`.
+
+    Args:
+        job: What a worker does.
+        next_trials: As of `run_trials`.
+        record: As of `run_trials`.
+        workers: As of `run_trials`.
+        resources: As of `run_trials`.
+        hears: Told, every second or so, how far the trainings are that are under way and say so.
+    """
     dispatcher = Dispatcher(next_trials, record, workers)
     worker = tune.with_resources(tune.with_parameters(TrialWorker, job=job), resources.of_worker())
-    _run(worker, dispatcher, workers)
+    board = job.board if isinstance(job, TrainOnRows) else None
+    if board is None or hears is None:
+        _run(worker, dispatcher, workers, lambda: None)
+    else:
+        _run(worker, dispatcher, workers, _Reader(board, dispatcher, hears).look)
+        board.clear()
     if dispatcher.error is not None:
         raise dispatcher.error
 
 
-def _run(worker: Any, dispatcher: Dispatcher, workers: int) -> None:
+class _Reader:
+    """Reads what trainings say of themselves, and passes on what is new."""
+
+    def __init__(self, board: Board, dispatcher: Dispatcher, hears: Hears) -> None:
+        self._board, self._dispatcher, self._hears = board, dispatcher, hears
+        self._due, self._last = time.monotonic() + PAUSE, dict[TrialRequest, Advance]()
+
+    def look(self) -> None:
+        """Look at the board, if the last look was a second ago or more, by how long one takes."""
+        started = time.monotonic()
+        if started < self._due:
+            return
+        notes = self._board.read(self._dispatcher.running.values())
+        if notes and notes != self._last:
+            self._hears(notes)
+        now, self._last = time.monotonic(), notes
+        self._due = now + max(PAUSE, _MOST_LOOKING * (now - started))
+
+
+def _run(worker: Any, dispatcher: Dispatcher, workers: int, each_step: Callable[[], None]) -> None:
     """Have Tune start workers until the dispatcher has nothing left for them."""
     worker.__qualname__ = TrialWorker.__qualname__  # by which Ray shows it, instead of a wrapper's
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)  # else they start one by one
@@ -102,7 +142,7 @@ def _run(worker: Any, dispatcher: Dispatcher, workers: int) -> None:
             worker,
             tune_config=tune.TuneConfig(
                 search_alg=_Recruiter(dispatcher),
-                scheduler=_Foreman(dispatcher),
+                scheduler=_Foreman(dispatcher, each_step),
                 num_samples=-1,
                 reuse_actors=False,
             ),
@@ -124,10 +164,15 @@ class _Foreman(FIFOScheduler):
     death twice when it hears of it twice.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, each_step: Callable[[], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's has no types
-        self._dispatcher = dispatcher
+        self._dispatcher, self._each_step = dispatcher, each_step
         self._trials: dict[str, Trial] = {}  # by their ids, which are the dispatcher's workers
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        self._each_step()  # ten times a second and more
+        chosen: Trial | None = super().choose_trial_to_run(tune_controller)
+        return chosen
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         del tune_controller

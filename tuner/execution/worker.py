@@ -8,11 +8,13 @@ from typing import Any, Protocol
 from ray import tune
 
 from tuner.errors import ScriptError
+from tuner.execution.board import Board
 from tuner.execution.shared_rows import SharedRows
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
+from tuner.models.training.telling import told_to
 from tuner.study.trial import TrialRequest
 
 # A seam: tests put a stand-in for training here.
@@ -130,12 +132,14 @@ class TrainOnRows:
         config: How to train.
         train: What does it.
         fold_of_seed: On which fold a confirming seed is tested.
+        board: Where it says how far a training is.
     """
 
     rows: tuple[SharedRows, ...]
     config: TrainingConfig
     train: Train
     fold_of_seed: Mapping[int, int] = field(default_factory=dict)
+    board: Board = field(default_factory=Board)
 
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
         """Map the rows; those of a fold once they are wanted."""
@@ -144,7 +148,8 @@ class TrainOnRows:
 
         def train(request: TrialRequest) -> TrainingOutcome:
             data, test = rows(self._which(request))
-            return self.train(request, data, self.config, test)
+            with told_to(self.board.writer(request)):
+                return self.train(request, data, self.config, test)
 
         return train
 

@@ -47,6 +47,11 @@ class Halving:
         return sum(self.sizes[:-1])
 
     @property
+    def epochs(self) -> int:
+        """Epochs that the rungs train, all of their trials together."""
+        return sum(size * epochs for size, epochs in zip(self.sizes, self._epochs, strict=False))
+
+    @property
     def sizes(self) -> list[int]:
         """How many λs each rung has, and how many are trained in full, if none fails."""
         sizes = [self.spec.trials]

@@ -54,7 +54,7 @@ class Plan:
     def of(cls, study: Study) -> Self:
         """The plan of a study, whose profile says what to expect."""
         return cls(
-            spec=study.spec,
+            spec=study.planned,
             validation=study.validation,
             focus=lambda: study.profile.focus,
             stopping=Stopping(study) if study.spec.stop_early else None,
@@ -104,6 +104,11 @@ class Plan:
         """How many trials each phase has, at most."""
         totals: dict[PhaseName, int] = {"nuisance": 0, "rung": 0, "search": 0, "confirm": 0}
         return totals | {phase.name: phase.total for phase in self._phases}
+
+    @property
+    def rung_epochs(self) -> int:
+        """Epochs of all trials of rungs together, if none fails: they are trained for a part."""
+        return 0 if self._halving is None else self._halving.epochs
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
         """Choose λ* of each target, from the search alone.

@@ -48,6 +48,14 @@ SubmitOptions = create_model(  # the options of `tuner run`, flat
 )
 
 
+class UnderWayView(BaseModel):
+    """A trial that is being trained."""
+
+    strength: Annotated[float, Field(serialization_alias="lambda", description="its λ")]
+    epoch: Annotated[float, Field(description="passes over the training rows made so far")]
+    epochs: Annotated[int, Field(description="those that are made at most")]
+
+
 class StudyView(BaseModel):
     """A submitted study."""
 
@@ -78,6 +86,7 @@ class StudyView(BaseModel):
                 "phase": "search",
                 "progress": 0.3,
                 "seconds_left": 40.0,
+                "under_way": [{"lambda": 0.5, "epoch": 2.4, "epochs": 18}],
             }
         }
     )
@@ -129,6 +138,9 @@ class StudyView(BaseModel):
     seconds_left: Annotated[float | None, Field(description="estimate for the trainings left")] = (
         None
     )
+    under_way: Annotated[
+        list[UnderWayView], Field(description="trials that are being trained, and say how far")
+    ] = []
 
     @classmethod
     def of(cls, submission: Submission) -> "StudyView":
@@ -172,6 +184,10 @@ class StudyView(BaseModel):
             phase=stage.phase,
             progress=stage.progress,
             seconds_left=stage.seconds_left,
+            under_way=[
+                UnderWayView(**{name: each[name] for name in UnderWayView.model_fields})
+                for each in stage.under_way
+            ],
         )
 
 
@@ -297,6 +313,14 @@ class Finding(BaseModel):
     severity: Literal["error", "warning"]
 
 
+class ShorterView(BaseModel):
+    """The same study by another option."""
+
+    option: Annotated[str, Field(description="as a submission names it")]
+    value: int
+    seconds: Annotated[float, Field(description="of the whole study then")]
+
+
 class CostView(BaseModel):
     """What a study is expected to take: an estimate, mostly an upper bound."""
 
@@ -306,6 +330,10 @@ class CostView(BaseModel):
         float | None, Field(description="by some steps that were tried; null where none could be")
     ]
     workers: Annotated[int | None, Field(description="trials at a time, null on a cluster")]
+    epochs: Annotated[int | None, Field(description="of a training, at most")] = None
+    shorter: Annotated[
+        list[ShorterView], Field(description="what would make a long study shorter")
+    ] = []
 
 
 class InspectionView(BaseModel):

@@ -19,11 +19,13 @@ class Stage:
         phase: What is going on; None where nothing is.
         progress: Share of the whole study that is done, 0 to 1; None where that is not known.
         seconds_left: Estimate for the trainings that are left.
+        under_way: What is being trained, as `tuner.study.progress.UnderWay` says it.
     """
 
     phase: Phase | None
     progress: float | None
     seconds_left: float | None
+    under_way: tuple[dict[str, Any], ...] = ()
 
     @classmethod
     def of(cls, submission: Submission) -> "Stage":
@@ -41,6 +43,7 @@ class Stage:
             phase=_phase(news.content),
             progress=_share(news.content),
             seconds_left=_seconds_left(news),
+            under_way=tuple(news.content.get("under_way") or ()),
         )
 
 

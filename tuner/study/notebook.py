@@ -50,6 +50,8 @@ def progress_html(progress: Progress) -> str:
         parts.append(f"best so far λ = {progress.best[0]:.3g}")
     if progress.failed:
         parts.append(f"{progress.failed} failed")
+    if words := progress.under_way_words:
+        parts.append(words)
     if progress.seconds_left is not None:
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"about {minutes}:{seconds:02d} left")

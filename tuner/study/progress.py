@@ -1,13 +1,39 @@
 """How far a study is."""
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from tuner.models.outcome import TrainingOutcome
+from tuner.models.training.telling import Advance
 from tuner.study.result import CurvePoint
 from tuner.study.scoring.targets import SearchSpec, TargetScorer
-from tuner.study.trial import FinishedTrial, PhaseName
+from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
+
+_SETTLED = 5.0  # seconds of trainings that say how far they are, after which their pace counts
+_NAMED = 2  # trainings under way
+_PASSED = 1.1  # times the epochs that a training has made, which it makes at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """A trial that is being trained.
+
+    Attributes:
+        phase: What it is a part of.
+        strength: λ.
+        epoch: Passes over the training rows that the replicates trained now have made.
+        epochs: Those that they make at most.
+    """
+
+    phase: PhaseName
+    strength: float
+    epoch: float
+    epochs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +49,9 @@ class Progress:
         best: (λ, validation score) of the best search trial so far, by the main target: not yet the
             answer.
         point: What the trial that ended added to the λ-curve, if anything.
-        seconds_left: Estimate from the trainings so far; None before the first.
+        seconds_left: Estimate from the pace of trainings so far; None while that is not known.
         training_seconds: Of all trainings that have ended well, each by itself.
+        under_way: What is being trained, as far as it says so.
     """
 
     phase: PhaseName
@@ -36,6 +63,17 @@ class Progress:
     point: CurvePoint | None
     seconds_left: float | None
     training_seconds: float
+    under_way: tuple[UnderWay, ...] = ()
+
+    @property
+    def under_way_words(self) -> str:
+        """Where the trainings under way are; empty if none says so."""
+        words = [
+            f"λ = {one.strength:.3g} in epoch {math.floor(one.epoch) + 1} of {one.epochs}"
+            for one in self.under_way[:_NAMED]
+        ]
+        more = len(self.under_way) - _NAMED
+        return ", ".join([*words, *([f"{more} more"] if more > 0 else [])])
 
 
 OnProgress = Callable[[Progress], None]
@@ -61,11 +99,20 @@ class ProgressMeter:
         for trial in finished:
             self._count(trial)
         self._trained = 0  # replicates, by this process
+        self._pace = _Pace(finished)
+        self._news: dict[TrialRequest, Advance] = {}
 
     def add(self, trial: FinishedTrial) -> None:
         """Count a trial that this process trained."""
         self._count(trial)
         self._trained += len(trial.request.seeds)
+        self._pace.learn(trial.outcome)
+        self._news.pop(trial.request, None)
+
+    def hear(self, news: Mapping[TrialRequest, Advance]) -> None:
+        """Note how far the trainings are that are under way."""
+        self._news = dict(news)
+        self._pace.begin(self._trained + self._pace.replicates(self._news.values()))
 
     def progress(self, totals: Mapping[PhaseName, int], point: CurvePoint | None) -> Progress:
         """Return how far the study is.
@@ -78,19 +125,35 @@ class ProgressMeter:
         parts = self._spec.confirmed_in_parts
         replicates = {"confirm": len(self._spec.seeds("confirm")) / len(parts)}
         todo = sum(n * replicates.get(p, self._spec.replicates) for p, n in left.items())
-        seconds = time.monotonic() - self._started
+        part = min(todo, self._pace.replicates(self._news.values()))
         done = sum(self._done.values())
         return Progress(
             phase=next((phase for phase, count in left.items() if count), "confirm"),
             done=done,
             total=done + sum(left.values()),
-            share=self._replicates / max(1, self._replicates + todo),
+            share=(self._replicates + part) / max(1, self._replicates + todo),
             failed=self._failed,
             best=self._best,
             point=point,
-            seconds_left=todo * seconds / self._trained if self._trained else None,
+            seconds_left=self._seconds_left(todo - part, self._trained + part),
             training_seconds=self._seconds,
+            under_way=tuple(
+                UnderWay(
+                    phase=request.phase,
+                    strength=request.strength,
+                    epoch=advance.epoch,
+                    epochs=advance.epochs,
+                )
+                for request, advance in self._news.items()
+            ),
         )
+
+    def _seconds_left(self, todo: float, trained: float) -> float | None:
+        """Of so many replicates, after so many by this process, parts of them counted."""
+        each = self._pace.seconds_each(trained)
+        if each is None and self._trained:
+            each = (time.monotonic() - self._started) / trained
+        return None if each is None else todo * each
 
     def _count(self, trial: FinishedTrial) -> None:
         self._done[trial.request.phase] += 1
@@ -104,6 +167,65 @@ class ProgressMeter:
         sign = self._scorer.sign(main)
         if self._best is None or sign * score > sign * self._best[1]:
             self._best = (trial.request.strength, score)
+
+
+class _Pace:
+    """How long a replicate takes, from trainings that have ended and what others say of themselves.
+
+    A training may stop early, and none can know when it will. Those that have ended tell how many
+    of their epochs were made. Before the first, the geometric mean of the fewest and the most is
+    expected of each: wrong by the square root of their ratio at worst.
+    """
+
+    def __init__(self, finished: Sequence[FinishedTrial]) -> None:
+        self._shares: list[float] = []  # of their epochs, that replicates have made
+        self._began: tuple[float, float] | None = None  # when, and at how many replicates
+        for trial in finished:
+            self.learn(trial.outcome)
+
+    def learn(self, outcome: TrainingOutcome | None) -> None:
+        """Note how many of its epochs a training has made."""
+        curve = None if outcome is None else outcome.curves.get("validation_loss_a")
+        if curve is not None and curve.size:
+            self._shares.append(float(np.isfinite(curve).mean()))
+
+    def begin(self, replicates: float) -> None:
+        """Say that trainings began to tell how far they are when so many were trained."""
+        if self._began is None:
+            self._began = (time.monotonic(), replicates)
+
+    def replicates(self, news: Collection[Advance]) -> float:
+        """Return how many replicates are trained of trials under way, parts of them counted."""
+        ahead = max((advance.epoch / advance.epochs for advance in news), default=0.0)
+        return sum(
+            advance.ended + advance.stacked * min(1.0, advance.epoch / self._epochs(advance, ahead))
+            for advance in news
+        )
+
+    def seconds_each(self, replicates: float) -> float | None:
+        """Return how long one takes, by the time since they began to tell; None if that is short.
+
+        Args:
+            replicates: How many are trained now, parts of them counted.
+        """
+        if self._began is None:
+            return None
+        since, before = self._began
+        seconds = time.monotonic() - since
+        if seconds < _SETTLED or replicates <= before:
+            return None
+        return seconds / (replicates - before)
+
+    def _epochs(self, advance: Advance, ahead: float) -> float:
+        """How many epochs a replicate of it is expected to make, where one has made that share."""
+        most = advance.epochs
+        if self._shares:
+            expected = most * float(np.mean(self._shares))
+        else:
+            expected = max(
+                math.sqrt(most * min(most, advance.patience + 1)), _PASSED * ahead * most
+            )
+        return min(float(most), max(expected, _PASSED * advance.epoch))
 
 
 class SeedMeter:

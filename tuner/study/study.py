@@ -43,8 +43,8 @@ class Study:
         id: Identifier of the study: equal data and spec have an equal one.
         spec: What is asked.
         dataset: Of what.
-        training: How encoders are trained: the spec's, with `auto` encoders named and `hf:` paths
-            absolute.
+        training: How encoders are trained: the spec's, with `auto` encoders named, `hf:` paths
+            absolute, and no more epochs than its gradient steps are enough for.
         metric: What is measured.
         validation: Scores validation rows.
         test: Scores test rows.
@@ -94,6 +94,8 @@ class Study:
             inputs = tokenizer.applied_to(inputs, modality)
         data = TrainingData.of(inputs, ids=ids, negatives=training.negatives)
         beside = _beside_the_spec(dataset, training, ids, tokenizers)
+        if training.epochs < spec.training.epochs:
+            beside.append(f"{training.epochs} epochs")
         return cls(
             id=spec.study_id(dataset.fingerprint, *beside),
             spec=spec,
@@ -187,6 +189,19 @@ class Study:
     def epochs(self) -> int:
         """Of every training that is not cut short."""
         return self.training.epochs
+
+    @property
+    def max_steps(self) -> int:
+        """Gradient steps of every training, at most."""
+        return self.training.max_steps
+
+    @property
+    def planned(self) -> StudySpec:
+        """The spec, with the epochs that are trained at most."""
+        if self.epochs == self.spec.training.epochs:
+            return self.spec
+        training = self.spec.training.model_copy(update={"epochs": self.epochs})
+        return self.spec.model_copy(update={"training": training})
 
     def smallest_gain(self, baseline: float, target: Target = "joint") -> float:
         """What is worth having of any target: as asked, else .01 of a rate, 2 % of an error at 0.

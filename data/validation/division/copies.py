@@ -157,8 +157,10 @@ def _hashes(side: Modality) -> Ints:
         parts = [block.reshape(len(block), -1).view(np.uint8)]
         if side.mask is not None:
             parts.append(np.packbits(side.mask[rows], axis=1))
-        for row in np.concatenate(parts, axis=1):
-            hashes += hashlib.blake2b(row.data, digest_size=8).digest()
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        content, size = whole.reshape(-1).data, whole.shape[1]
+        for start in range(0, whole.size, size):
+            hashes += hashlib.blake2b(content[start : start + size], digest_size=8).digest()
     return np.frombuffer(bytes(hashes), dtype=np.int64)
 
 

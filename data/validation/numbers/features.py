@@ -4,7 +4,7 @@ import numpy as np
 
 from tuner.data.dataset import Modality
 from tuner.data.memory.blocks import feature_blocks, row_blocks
-from tuner.data.memory.spool import Spool
+from tuner.data.memory.spool import Spool, is_spooled
 from tuner.data.typing import Array, Floats, Ints, Mask
 from tuner.data.validation.findings import Findings, counted, listing, rows_where
 from tuner.data.validation.kinds import unusable_kind
@@ -111,8 +111,13 @@ def _read_mask(
 
 
 def _converted(array: Array, steps: Mask | None) -> Array:
-    """Copy to float32, or float64 where that is needed, C order; padded steps become 0."""
+    """Copy to float32, or float64 where that is needed, C order; padded steps become 0.
+
+    What was read from a file and is so already stays where it is: nobody else can change it.
+    """
     dtype, spool = precision_of(array, steps), Spool()
+    if steps is None and array.dtype == dtype and array.flags.c_contiguous and is_spooled(array):
+        return array
     for rows in row_blocks(array):
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found infinite
             block = np.array(array[rows], dtype=dtype, order="C", subok=False)

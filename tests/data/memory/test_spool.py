@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tuner import data
 from tuner.data.memory.scratch import scratch
-from tuner.data.memory.spool import Spool, select, will_read
+from tuner.data.memory.spool import Spool, is_spooled, select, will_read
 
 
 @pytest.fixture
@@ -219,3 +219,30 @@ def test_a_full_folder_is_named_with_what_to_do(tmp_path):
     assert f"{tmp_path}: has no room" in ended.stderr
     assert f"{tmp_path}: has no room" in ended.stdout
     assert "TMPDIR" in ended.stderr
+
+
+def test_memory_that_a_spool_filled_is_told_from_that_of_others():
+    spool = Spool()
+    spool.append(np.arange(6, dtype=np.float32).reshape(2, 3))
+    array = spool.array(np.float32, (2, 3))
+    assert is_spooled(array)
+    assert is_spooled(array[1:])
+    assert not is_spooled(array.copy())
+    assert not is_spooled(np.frombuffer(bytearray(8), np.float32))
+    assert not is_spooled(np.frombuffer(memoryview(bytearray(8)), np.float32))
+
+
+def test_arrays_of_a_caller_are_copied_and_those_of_a_file_are_not(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=(60, 3)).astype(np.float32) for name in "ab"}
+    arrays["y"] = np.arange(60) % 2
+    held = data.from_arrays(arrays, name="caller")
+    before = held.a.values.copy()
+    arrays["a"][:] = 0
+    np.testing.assert_array_equal(held.a.values, before)
+
+    np.savez(tmp_path / "file.npz", **arrays | {"a": before})
+    read = data.read(tmp_path / "file.npz")
+    assert read.fingerprint == held.fingerprint
+    assert is_spooled(read.a.values)
+    assert read.a.values.flags.c_contiguous

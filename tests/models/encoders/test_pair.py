@@ -196,6 +196,25 @@ def test_auto_chooses_by_shape_and_size(shape, rows, kind):
 
 
 @pytest.mark.parametrize(
+    ("rows", "options", "epochs"),
+    [
+        (12_900, {}, 100),  # 100 steps an epoch: as ever
+        (12_928, {}, 99),
+        (70_000, {}, 18),  # 546
+        (70_000, {"max_steps": 60_000}, 100),
+        (70_000, {"batch_size": 1024}, 100),
+        (10**7, {}, 5),
+        (10**7, {"epochs": 2}, 2),
+        (50, {}, 100),  # a batch of all rows
+    ],
+)
+def test_there_are_no_more_epochs_than_gradient_steps_are_enough_for(rows, options, epochs):
+    resolved = resolve(TrainingConfig(**options), ((5,), (4,)), rows)
+    assert resolved.epochs == epochs
+    assert resolve(resolved, ((5,), (4,)), rows) == resolved
+
+
+@pytest.mark.parametrize(
     ("kind", "shape", "changes", "words"),
     [
         ("mlp", (7, 3), {}, r"modality a: the mlp .* has shape \(7, 3\): flatten it"),

@@ -22,9 +22,12 @@ from tests.support.simulated import simulate
 from tests.tuner.execution.test_causes import MEMORY
 from tuner.execution.causes import in_one_line
 from tuner.execution.cluster import ray_cluster
-from tuner.execution.tune import _ActorManager, run_trials
+from tuner.execution.shared_rows import SharedRows
+from tuner.execution.tune import _ActorManager, run_job, run_trials
+from tuner.execution.worker import TrainOnRows
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
+from tuner.models.training.telling import Advance, listener
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import TrialRequest
@@ -73,6 +76,46 @@ def run(batches, train=TRAIN, record=None, workers=2):
         train=train,
     )
     return finished
+
+
+@pytest.mark.usefixtures("cluster")
+def test_how_far_trainings_are_is_heard_while_they_go_on(tmp_path):
+    """λ = 1 trains until both were heard of at once, λ = 0 until it was three times alone."""
+
+    def train(request, *rest):
+        hears, began = listener(), time.monotonic()
+        enough = tmp_path / str(request.strength)
+        while not enough.exists() and (seconds := time.monotonic() - began) < 60:
+            hears(Advance(ended=0, stacked=2, epoch=seconds, epochs=10**4, patience=3))
+            time.sleep(0.1)
+        return TRAIN(request, *rest)
+
+    heard, alone, finished = [], [], []
+    asked = requests(0.0, 1.0)
+    rows = SharedRows.of(QUESTION.data, QUESTION.test_rows)
+    job = TrainOnRows(rows=(rows,), config=QUESTION.training, train=train)
+
+    def next_trials(running):
+        done = [trial.request for trial in finished]
+        return [one for one in asked if one not in done and one not in running]
+
+    def hears(news):
+        heard.append({request.strength: advance.epoch for request, advance in news.items()})
+        if len(news) == 2:
+            (tmp_path / "1.0").touch()
+        elif len(finished) == 1:
+            alone.append(heard[-1])
+            if len(alone) == 3:
+                (tmp_path / "0.0").touch()
+
+    run_job(job, next_trials, finished.append, workers=2, hears=hears)
+    assert [trial.request.strength for trial in finished] == [1.0, 0.0]
+    assert [news.keys() for news in alone[:3]] == [{0.0}] * 3
+    told = [news[0.0] for news in heard if 0.0 in news]
+    assert told == sorted(told)
+    assert len(set(told)) >= 3
+    assert all(trial.outcome is not None for trial in finished)
+    assert job.board.read(asked) == {}  # nothing stays behind
 
 
 @pytest.mark.usefixtures("cluster")

@@ -126,7 +126,12 @@ def test_how_far_a_study_is(shared_service):
         phase, share, left = standing()
         assert (phase, share) == ("search", 0.25)
         assert 900 < left <= 1000
+        under_way = {"phase": "search", "strength": 0.5, "epoch": 2.4, "epochs": 18}
+        tell(phase="search", done=3, total=8, share=0.3, under_way=[under_way])
+        told = {"lambda": 0.5, "epoch": 2.4, "epochs": 18}
+        assert client.status(study["id"])["under_way"] == [told]
         tell(phase="confirm", done=6, total=8, seconds_left=None)  # as version 0.1.0 did
+        assert client.status(study["id"])["under_way"] == []
         assert standing() == ("confirming", 0.75, None)
         tell(phase="confirm", done=8, total=8, share=1.0, seconds_left=0.0)
         assert standing() == ("registering", 1.0, 0.0)

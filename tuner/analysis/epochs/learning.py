@@ -55,15 +55,25 @@ class StillLearning:
         epochs: Of every training.
         tried: Every λ.
         wanted: By modality, how many epochs would do at each λ that was still learning.
+        steps: Of an epoch.
+        max_steps: Of a training, at most; 0 for any.
     """
 
     epochs: int
     tried: tuple[float, ...]
     wanted: dict[Side, dict[float, int]]
+    steps: float = 0.0
+    max_steps: int = 0
 
     @classmethod
-    def of(cls, outcomes: Iterable[TrainingOutcome], epochs: int) -> Self:
-        """Look at full trainings; of users' own code no losses are known, nor what they are of."""
+    def of(cls, outcomes: Iterable[TrainingOutcome], epochs: int, max_steps: int) -> Self:
+        """Look at full trainings; of users' own code no losses are known, nor what they are of.
+
+        Args:
+            outcomes: What came of them.
+            epochs: As of the class.
+            max_steps: As of the class.
+        """
         trained = list(outcomes)
         wanted: dict[Side, dict[float, int]] = {"a": {}, "b": {}}
         for side, known in wanted.items():
@@ -74,7 +84,13 @@ class StillLearning:
                 if needed is not None:
                     known[outcome.strength] = max(needed, known.get(outcome.strength, 0))
         tried = tuple(sorted({outcome.strength for outcome in trained}))
-        return cls(epochs=epochs, tried=tried, wanted=wanted)
+        made = sum(
+            np.isfinite(curve).sum()
+            for outcome in trained
+            if (curve := outcome.curves.get("validation_loss_a")) is not None
+        )
+        steps = sum(outcome.steps for outcome in trained) / made if made else 0.0
+        return cls(epochs=epochs, tried=tried, wanted=wanted, steps=steps, max_steps=max_steps)
 
     def strengths(self, target: Target) -> frozenset[float]:
         """The λs at which an encoder of the target was still learning."""
@@ -98,11 +114,14 @@ class StillLearning:
         if len(set(where.values())) == 1:
             where = {" and ".join(where): next(iter(where.values()))}
         named = "; ".join(f"{whose} at {strengths}" for whose, strengths in where.items())
+        options = f"--epochs {enough}"
+        if (steps := math.ceil(enough * self.steps)) > self.max_steps > 0:
+            options += f" --max-steps {steps}"
         after = f"{self.epochs:,} epoch{'s' * (self.epochs != 1)}"
         return (
             f"Still learning after {after}, by the validation loss: {named}. What is lost there "
-            f"may be for want of epochs, and decides nothing; {enough:,} would do (--epochs "
-            f"{enough}).",
+            f"may be for want of epochs, and decides nothing; {enough:,} would do "
+            f"({options}).",
         )
 
     def _named(self, side: Side) -> str:

@@ -186,5 +186,9 @@ class Question(Protocol):
     def epochs(self) -> int:
         """Of every training, as far as they are known: 0 if not."""
 
+    @property
+    def max_steps(self) -> int:
+        """Gradient steps of every training, at most; 0 if there is no such limit."""
+
     def smallest_gain(self, baseline: float, target: Target) -> float:
         """What is worth having of a target that scores so at λ = 0."""

@@ -35,6 +35,7 @@ class ScriptStudy:
     folds: ClassVar[None] = None  # its rows are its own
     divisible_rows: ClassVar[None] = None
     epochs: ClassVar[int] = 0  # which the code has, if any, and does not tell
+    max_steps: ClassVar[int] = 0
     id: str
     spec: ScriptSpec
     script: Script

@@ -106,6 +106,14 @@ def test_a_warning_names_the_strengths_and_the_epochs(a, b, words):
     assert told.endswith(f"{enough} would do (--epochs {enough}).")
 
 
+def test_a_warning_names_the_steps_where_there_are_too_few_for_the_epochs():
+    learning = StillLearning(
+        epochs=20, tried=(0.0, 1.0), wanted={"a": {1.0: 90}, "b": {}}, steps=500, max_steps=10_000
+    )
+    (told,) = learning.warnings
+    assert told.endswith("90 would do (--epochs 90 --max-steps 45000).")
+
+
 def test_where_all_have_learned_out_nothing_is_said():
     assert said(()) == ()
 

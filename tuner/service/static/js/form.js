@@ -264,6 +264,8 @@ function expected(form, found) {
   const workers = cost.workers ? ` with ${cost.workers} at a time` : "";
   const seconds = cost.seconds ? ` About ${duration(cost.seconds)}${workers}, if nothing ends early: an estimate.` : "";
   form.cost.append(h("strong", {}, `Expected: ${count(cost.trainings)} trainings`), `, ${count(cost.steps)} gradient steps.${seconds}`);
+  const shorter = (cost.shorter ?? []).map((one) => `${one.option.replace("_", " ")} ${one.option === "time_budget" ? duration(one.value) : one.value} (${duration(one.seconds)})`);
+  if (shorter.length) form.cost.append(` Shorter: ${shorter.join(", ")}.`);
 }
 
 // What a study would show, by a few of its trainings
