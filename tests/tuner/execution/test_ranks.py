@@ -91,7 +91,7 @@ def test_two_studies_that_want_half_each_end(head):
 
 
 def test_a_study_goes_on_when_a_rank_is_killed(head):
-    study = head.study("lost", epochs=400, patience=400)
+    study = head.study("lost", epochs=5)
     victims = until(lambda: head.of_studies(_RANK), _BEGINS, fails_if=ended(study))
     victims[0].kill()
     assert study.wait(1200) == 0
