@@ -7,10 +7,48 @@ that of the whole loss (as in Radford et al., arXiv 2103.00020, section 2.5). Su
 gradients are those of one process on the same batch.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it only hands it on
+
+_TIMEOUT = timedelta(seconds=600)  # that a rank waits for the others
+
+
+def open_meeting(host: str) -> TCPStore:
+    """Open a place where ranks meet, on a free port of this machine.
+
+    Args:
+        host: Address under which the others find this machine.
+    """
+    return TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=_TIMEOUT)
+
+
+@contextmanager
+def joined(
+    own: int, count: int, meeting: TCPStore | tuple[str, int], *, on_gpus: bool
+) -> Iterator[None]:
+    """Be one of the ranks that train together meanwhile.
+
+    Args:
+        own: Which of them this process is.
+        count: How many there are.
+        meeting: Where they meet: what `open_meeting` returned, or its host and port.
+        on_gpus: Whether each trains on a GPU.
+    """
+    if not isinstance(meeting, TCPStore):
+        host, port = meeting
+        meeting = TCPStore(host, port, is_master=False, timeout=_TIMEOUT)
+    distributed.init_process_group(
+        "nccl" if on_gpus else "gloo", store=meeting, rank=own, world_size=count, timeout=_TIMEOUT
+    )
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
 
 
 class Ranks:

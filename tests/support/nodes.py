@@ -86,7 +86,7 @@ class Node:
 
     def kill(self):
         """Have everything on it gone at once, for good."""
-        self._keeper.suspend()  # else it starts another
+        _signal(self._keeper, signal.SIGSTOP)  # else it starts another
         family = self.processes()
         for process in (*family, self._keeper):
             _signal(process, signal.SIGKILL)

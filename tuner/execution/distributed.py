@@ -1,9 +1,18 @@
-"""Trains one trial in several processes, with Ray Train."""
+"""Trains one trial in several processes.
 
-import tempfile
+They run in the placement group of Tune's worker, who waits for them: where it goes, for whatever
+reason, they go, and what they took is free. Ray Train would start a process more for each trial
+that outlives a study that was killed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
+from ray.util import get_current_placement_group, get_node_ip_address
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tuner.execution.shared_rows import SharedRows
 from tuner.execution.worker import Resources, train_in_worker
@@ -12,22 +21,6 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
 from tuner.models.training.telling import listener, told_to
 from tuner.study.trial import TrialRequest
-
-_TIMEOUT = 600  # seconds that a rank waits for the others
-
-
-@ray.remote(num_cpus=0)
-class _Mailbox:
-    """Where the first rank leaves what came of the training."""
-
-    def __init__(self) -> None:
-        self._content: Any = None
-
-    def put(self, content: Any) -> None:
-        self._content = content
-
-    def take(self) -> Any:
-        return self._content
 
 
 def train_together(
@@ -45,46 +38,97 @@ def train_together(
     See `tuner.models.compute.ranks`.
 
     Raises:
-        RuntimeError: If a rank fails.
+        RayActorError: If the process of a rank died.
+        Exception: What a rank raised first.
     """
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    each = {"CPU": float(resources.cpus)} | ({"GPU": resources.gpus} if resources.gpus else {})
-    mailbox = _Mailbox.remote()  # type: ignore[attr-defined]  # ray.remote adds it
     rows = SharedRows.of(data, test)
     asked = ray.put((request, rows, config, resources, checkpoints, path, listener()))
-    with tempfile.TemporaryDirectory(prefix="tuner-train-") as scratch:
-        TorchTrainer(
-            _train_rank,
-            train_loop_config={"asked": [asked], "mailbox": mailbox},
-            torch_config=TorchConfig(timeout_s=_TIMEOUT),
-            scaling_config=ScalingConfig(
-                num_workers=resources.ranks,
-                use_gpu=resources.gpus > 0,
-                resources_per_worker=each,
+    with _ranks(resources) as ranks:
+        address = ray.get(ranks[0].open.remote())
+        trained = [rank.train.remote(address, [asked]) for rank in ranks]
+        waiting = list(trained)
+        while waiting:  # one that fails is heard of at once: the others would wait for it
+            (ended,), waiting = ray.wait(waiting)
+            _raise_if_failed(ended)
+        return TrainingOutcome.from_bytes(ray.get(trained[0]))
+
+
+def _raise_if_failed(ended: Any) -> None:
+    try:
+        ray.get(ended)
+    except RayTaskError as error:
+        raise error.cause from None
+
+
+@contextmanager
+def _ranks(resources: Resources) -> Iterator[list[Any]]:
+    """Start the processes, each in a bundle of this worker's placement group."""
+    group = get_current_placement_group()
+    if group is None:
+        raise RuntimeError("ranks need the placement group of a worker: see Resources.of_worker")
+    ranks = [
+        _Rank.options(  # type: ignore[attr-defined]  # ray.remote adds it
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(
+                placement_group=group,
+                placement_group_bundle_index=1 + number,  # the first is this worker's
             ),
-            run_config=RunConfig(name="trial", storage_path=scratch),
-        ).fit()
-    return TrainingOutcome.from_bytes(ray.get(mailbox.take.remote()))
+        ).remote(number)
+        for number in range(resources.ranks)
+    ]
+    try:
+        yield ranks
+    finally:
+        for rank in ranks:
+            ray.kill(rank)
 
 
-def _train_rank(given: dict[str, Any]) -> None:
-    from ray.train import get_context
+@ray.remote
+class _Rank:
+    """One of the processes that train a trial together.
 
-    request, rows, config, resources, checkpoints, path, hears = ray.get(given["asked"][0])
-    data, test = rows.get()
-    is_first = get_context().get_world_rank() == 0
-    with told_to(hears if is_first else None):
-        outcome = train_in_worker(
-            request,
-            data,
-            config,
-            test,
-            threads=resources.cpus,
-            checkpoints=checkpoints,
-            gpus=resources.gpus,
-            path=path,
-        )
-    if is_first:
-        ray.get(given["mailbox"].put.remote(outcome.to_bytes()))
+    Args:
+        number: Which of them.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._meeting: Any = None  # torch's, which loads when it trains
+
+    def open(self) -> tuple[str, int]:
+        """Open the place where all meet; return its host and port."""
+        from tuner.models.compute.ranks import open_meeting
+
+        host = str(get_node_ip_address())  # type: ignore[no-untyped-call]  # Ray's
+        self._meeting = open_meeting(host)
+        return host, self._meeting.port
+
+    def train(self, address: tuple[str, int], asked: list[Any]) -> bytes | None:
+        """Train with the others; the first rank returns the outcome's bytes.
+
+        Args:
+            address: Host and port of where they meet.
+            asked: A reference to what is to be trained.
+        """
+        from tuner.models.compute.ranks import joined
+
+        request, rows, config, resources, checkpoints, path, hears = ray.get(asked[0])
+        data, test = rows.get()
+        meeting = self._meeting or address
+        is_first = self._number == 0
+        with (
+            joined(self._number, resources.ranks, meeting, on_gpus=resources.gpus > 0),
+            told_to(hears if is_first else None),
+        ):
+            outcome = train_in_worker(
+                request,
+                data,
+                config,
+                test,
+                threads=resources.cpus,
+                checkpoints=checkpoints,
+                gpus=resources.gpus,
+                path=path,
+            )
+        return outcome.to_bytes() if is_first else None

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from ray import tune
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tuner.errors import ScriptError
 from tuner.execution.board import Board
@@ -102,14 +103,16 @@ class Resources:
     gpus: float = 0.0
     ranks: int = 1
 
-    def of_worker(self) -> dict[str, float]:
-        """Return what Tune's worker takes.
+    def of_worker(self) -> tune.PlacementGroupFactory:
+        """Return what Tune's worker takes, all of it or nothing: else studies wait for each other.
 
-        Where ranks do the work they have their own, and the worker waits for them: it takes a
-        byte, because Ray wants a trial to take something.
+        Where ranks do the work a bundle each is theirs, and the worker, which waits for them, takes
+        a byte, because Ray wants it to take something.
         """
-        alone = {"cpu": float(self.cpus), "gpu": self.gpus}
-        return alone if self.ranks == 1 else {"memory": 1.0}
+        each = {"CPU": float(self.cpus)} | ({"GPU": self.gpus} if self.gpus else {})
+        alone = self.ranks == 1
+        bundles = [each] if alone else [{"memory": 1.0}, *[each] * self.ranks]
+        return tune.PlacementGroupFactory(bundles)
 
 
 class Job(Protocol):
@@ -191,7 +194,7 @@ class TrialWorker(tune.Trainable):
             return {}
         try:
             outcome = self._train(request)
-        except DeviceError:
+        except (DeviceError, RayActorError, OutOfMemoryError):  # the last two of a rank
             raise
         except ScriptError as error:  # says all in a sentence
             return {"reason": str(error)}

@@ -46,7 +46,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         settings: Where things are, and limits.
         run_studies: Whether it starts drivers, too; a runner elsewhere may do so instead.
     """
-    database = Database(settings.store_url, patience=_PATIENCE)
+    database = Database(settings.store_url, patience=_PATIENCE, keeps_connections=True)
     parts = Parts.of(settings, database)
     seal = Seal(settings.sealing_key)
     send = partial(send_due, database, settings.webhooks, seal, settings.public_url)
@@ -91,7 +91,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
 @asynccontextmanager
 async def _runner(parts: Parts) -> AsyncIterator[None]:
     """Run studies meanwhile, with more patience with the database than a request has."""
-    with Database(parts.settings.store_url) as database:
+    with Database(parts.settings.store_url, keeps_connections=True) as database:
         runner = Runner(database, parts.settings)
         async with parts.supervisor.keeps("runner", runner.tick, _STUDIES):
             yield

@@ -18,6 +18,7 @@ from tuner.storage.weights import WeightStore
 
 _log = logging.getLogger(__name__)
 _LAPSED = 15.0  # seconds without its lease after which a driver that had it is given up
+_AT_A_TIME = 16  # drivers that are started before anything else is looked after
 _BEGINS = 3600.0  # seconds after which one is that never had it: large data take minutes to read
 
 
@@ -75,30 +76,28 @@ class Runner:
             discard_unused(self._store, fingerprint, self._settings)
         if deleted:
             self._weights.sweep()
-        while self._has_slot():
-            study = self._queue.claim(max_running=self._settings.max_running)
-            if study is None:
-                return
-            self._start(study)
+        if slots := self._free_slots():
+            self._start(self._queue.claim(slots, max_running=self._settings.max_running))
 
-    def _has_slot(self) -> bool:
-        """Whether one more may be started: those that wait for others hold no slot.
+    def _free_slots(self) -> int:
+        """How many studies may be started now: those that wait for others hold no slot.
 
         These have no room on a cluster, or their trainings are trained elsewhere.
 
         They are drivers all the same: where they are many, the first one gives way.
         """
         waiting = self._queue.waiting_for_others(list(self._drivers))
-        slots = self._settings.slots
-        if len(self._drivers) - len(waiting) >= slots:
-            return False
-        if len(self._drivers) < 2 * slots:
-            return True
+        slots, drivers = self._settings.slots, len(self._drivers)
+        free = slots - (drivers - len(waiting))
+        if free <= 0:
+            return 0
+        if drivers < 2 * slots:
+            return min(free, 2 * slots - drivers, _AT_A_TIME)
         study, watched = next(each for each in self._drivers.items() if each[0] in waiting)
         _log.info("study %s: waits for others, and gives way", study)
         watched.is_put_off = True
         watched.driver.terminate()
-        return False
+        return 0
 
     def _look_after_drivers(self) -> None:
         held = self._queue.held(list(self._drivers))
@@ -112,10 +111,12 @@ class Runner:
         if self._drivers:
             self._queue.keep(list(self._drivers))
 
-    def _start(self, study: str) -> None:
-        _log.info("study %s: starting its driver", study)
-        try:
-            self._drivers[study] = _Watched(self._launch(study))
-        except Exception:  # it was not the study's fault
-            self._queue.release(study, was_started=False)
-            raise
+    def _start(self, studies: list[str]) -> None:
+        for number, study in enumerate(studies):
+            _log.info("study %s: starting its driver", study)
+            try:
+                self._drivers[study] = _Watched(self._launch(study))
+            except Exception:  # it was not the fault of the study, nor of those behind it
+                for waiting in studies[number:]:
+                    self._queue.release(waiting, was_started=False)
+                raise

@@ -19,6 +19,7 @@ from tenacity.retry import retry_if_exception
 from tenacity.stop import stop_after_delay
 from tenacity.wait import wait_exponential
 
+from tuner.storage.connections import BriefPool
 from tuner.storage.schema import exclusive, migrate
 
 _log = logging.getLogger(__name__)
@@ -44,17 +45,22 @@ class Database:
     Args:
         url: SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`.
         patience: Seconds to wait for a database server that goes away, before giving up.
+        keeps_connections: Whether connections to a server stay open that nobody uses at the
+            moment: for the few programs that ask again and again, as a service does.
 
     Raises:
         DatabaseAwayError: If it does not answer.
         NewerStoreError: If its tables are of a version that leaves this program no room.
     """
 
-    def __init__(self, url: str, *, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, url: str, *, patience: float = _PATIENCE, keeps_connections: bool = False
+    ) -> None:
         self.url, self._patience = url, patience
         if (file := sqlite_file(url)) is not None:
             make_private(file)
-        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        brief = {} if keeps_connections else brief_connections(url)
+        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), **brief)
         if self._is_a_file:
             event.listen(self._engine, "connect", _durable_sqlite)
         try:
@@ -69,6 +75,11 @@ class Database:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def is_on_a_server(self) -> bool:
+        """Whether each question goes to a server, which others ask, too."""
+        return not self._is_a_file
 
     @property
     def engine(self) -> Engine:
@@ -120,6 +131,11 @@ class Database:
 
     def _may_come_back(self, fault: BaseException) -> bool:
         return isinstance(fault, OperationalError) and not self._is_a_file
+
+
+def brief_connections(url: str) -> dict[str, Any]:
+    """Return options of an engine that lets go of connections to a server, if there is one."""
+    return {} if url.startswith("sqlite:") else {"poolclass": BriefPool}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import platform
 import threading
 import time
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,12 +22,13 @@ from sqlalchemy.orm import Session
 
 from tuner.errors import StudyInUseError
 from tuner.storage.database import Database
-from tuner.storage.tables import LeaseRow
+from tuner.storage.tables import LeaseRow, StudyRow
 
 _log = logging.getLogger(__name__)
 
 _DURATION = 30.0  # seconds that a machine may be out of reach before another takes over
 _RENEWALS = 6  # in that time
+_here_held: "dict[str, Lease]" = {}  # leases of this process, by study
 
 
 class Lease:
@@ -40,6 +42,9 @@ class Lease:
         study: The study.
         duration: Seconds after which the lease of an owner that fell silent ends.
 
+    Attributes:
+        is_unwanted: Whether the study was cancelled, or is gone, as far as the last renewal knows.
+
     Raises:
         StudyInUseError: On entering, if another process holds the study.
     """
@@ -50,17 +55,20 @@ class Lease:
         self._ended = threading.Event()
         self._heard = 0.0  # when the database last confirmed that the lease is ours
         self._lost = False
+        self.is_unwanted = False
         self._thread = threading.Thread(target=self._renew_until_ended, daemon=True)
 
     def __enter__(self) -> Self:
         self._heard = time.monotonic()
         self._acquire()
         self._thread.start()
+        _here_held[self._study] = self
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        _here_held.pop(self._study, None)
         self._ended.set()
         self._thread.join()
         try:
@@ -104,6 +112,8 @@ class Lease:
             try:
                 with self._database.session() as session:
                     kept = self._write(session, *self._ours())
+                    unwanted = select(StudyRow.cancel_requested).where(StudyRow.id == self._study)
+                    self.is_unwanted = session.scalar(unwanted) is not False
             except SQLAlchemyError as fault:
                 _log.warning("could not renew the lease of study %s: %s", self._study, fault)
                 continue
@@ -125,10 +135,27 @@ class Lease:
         return LeaseRow.study_id == self._study, LeaseRow.owner == self._owner
 
 
-def held_studies(session: Session) -> set[str]:
-    """Return the studies that a process works on, as far as can be seen from here."""
-    leases = select(LeaseRow.study_id, LeaseRow.owner).where(LeaseRow.expires > clock(session))
+def lease_of(study: str) -> Lease | None:
+    """Return the lease by which this process holds a study, if it does."""
+    return _here_held.get(study)
+
+
+def held_studies(session: Session, studies: Collection[str]) -> set[str]:
+    """Return those of some studies that a process works on, as far as can be seen from here."""
+    among = LeaseRow.study_id.in_(studies)
+    leases = select(LeaseRow.study_id, LeaseRow.owner).where(
+        among, LeaseRow.expires > clock(session)
+    )
     return {study for study, owner in session.execute(leases) if not _is_dead(owner)}
+
+
+def orphaned_studies(session: Session) -> set[str]:
+    """Return studies whose lease has not ended, but whose owner was a process here that is gone."""
+    leases = select(LeaseRow.study_id, LeaseRow.owner).where(
+        LeaseRow.owner.startswith(f"{_here()}:", autoescape=True),
+        LeaseRow.expires > clock(session),
+    )
+    return {study for study, owner in session.execute(leases) if _is_dead(owner)}
 
 
 def clock(session: Session):  # type: ignore[no-untyped-def]  # a column expression

@@ -116,6 +116,11 @@ class StudyStore:
         """Return a study, or None if there is none of this id."""
         return self.database.run(lambda session: session.get(StudyRow, study))
 
+    def is_unwanted(self, study: str) -> bool:
+        """Whether whoever works on a study is to stop: it was cancelled, or is gone."""
+        query = select(StudyRow.cancel_requested).where(StudyRow.id == study)
+        return self.database.run(lambda session: session.scalar(query)) is not False
+
     def find(self, known_as: str) -> StudyRow | None:
         """Return a study by its id, or by that of one of its submissions."""
 

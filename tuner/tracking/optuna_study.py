@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tuner.storage.database import DatabaseError, alone
+from tuner.storage.database import DatabaseError, alone, brief_connections
 from tuner.study.scoring.scores import TARGETS
 from tuner.study.study import Study
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
@@ -91,7 +91,7 @@ class OptunaCopy:
         study = self._study
         with alone(self._url):  # Optuna's tables may be built by one process at a time
             self._storage = optuna.storages.RDBStorage(
-                self._url, engine_kwargs={"pool_pre_ping": True}
+                self._url, engine_kwargs={"pool_pre_ping": True} | brief_connections(self._url)
             )
         copy = optuna.create_study(
             study_name=f"{study.name}-{study.id}",

@@ -11,45 +11,55 @@ import time
 import psutil
 import pytest
 
-from tests.support.servers import ask_ray, free_port, ray_head, until
+from tests.support.servers import ask_ray, ended, free_port, ray_head, until
 from tests.support.soak import soaked
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(3600)]
 CPUS = 4
 _FREE = 30.0  # seconds after a cancel
 _BEGINS = 300.0  # seconds, on a busy machine
-# What Ray Train calls PlacementGroupCleaner is not among them: it outlives a study that was killed.
-_OF_A_STUDY = ("TrialWorker", "TrainController", "RayTrainWorker", "_Mailbox")
+_RANK = "ray::_Rank.train"  # how Ray calls a rank's process while it trains
 
 
 class Head:
     """A Ray cluster of one node whose CPUs are counted."""
 
     def __init__(self, folder, port, access):
-        self._folder, self._port, self._access = folder, port, access
+        self.folder, self._port, self._access = folder, port, access
 
     def study(self, name, **options):
         """Start a study of two ranks a trial: half of the cluster."""
         words = {"ranks": 2, "trials": 3, "replicates": 2, "confirm-replicates": 2} | options
         command = [sys.executable, "-m", "tuner", "run", "mfeat"]
         command += [part for option, value in words.items() for part in (f"--{option}", str(value))]
-        home = {"TUNER_HOME": str(self._folder / name), "OMP_NUM_THREADS": "1"}
-        with (self._folder / f"{name}.log").open("wb") as log:
+        home = {"TUNER_HOME": str(self.folder / name), "OMP_NUM_THREADS": "1"}
+        with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
                 command, env=os.environ | self._access | home, stdout=log, stderr=log
             )
 
     def used(self):
-        told = ask_ray(self._port, self._folder, "cluster_status?format=1")
+        told = ask_ray(self._port, self.folder, "cluster_status?format=1")
         found = re.search(rf"([\d.]+)/{CPUS}\.0 CPU", told)
         return float(found[1]) if found else 0.0  # it has only begun
 
     @staticmethod
-    def of_studies():
-        """Names of processes that a study started."""
-        names = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"])]
-        words = [" ".join(name or []) for name in names]
-        return [w for w in words if w.startswith("ray::") and any(n in w for n in _OF_A_STUDY)]
+    def of_studies(name="ray::"):
+        """Processes of the cluster, which this one started, that do or did something for a study.
+
+        Args:
+            name: Beginning of their names.
+        """
+        found = {p: _name(p) for p in psutil.Process().children(recursive=True)}
+        idle = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+        return [p for p, w in found.items() if w.startswith(name) and not w.startswith(idle)]
+
+
+def _name(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +75,9 @@ def test_a_study_that_is_ended_gives_back_its_cpus(head, seed):
     """Wherever it is: while processes start, or train; and however: asked to, or killed."""
     rng = random.Random(seed)
     study = head.study(f"ended-{seed}", epochs=3000, patience=3000, seed=seed)
-    until(head.of_studies, _BEGINS, fails_if=study.poll)
+    until(head.of_studies, _BEGINS, fails_if=ended(study))
     if rng.random() < 0.7:
-        until(lambda: head.used() > 0, _BEGINS, fails_if=study.poll)
+        until(lambda: head.used() > 0, _BEGINS, fails_if=ended(study))
     time.sleep(rng.uniform(0, 5))
     study.send_signal(rng.choice([signal.SIGINT, signal.SIGKILL]))
     until(lambda: head.used() == 0 and not head.of_studies(), _FREE)
@@ -77,4 +87,13 @@ def test_a_study_that_is_ended_gives_back_its_cpus(head, seed):
 def test_two_studies_that_want_half_each_end(head):
     studies = [head.study(f"half-{k}", epochs=2, seed=k) for k in range(2)]
     assert [study.wait(1200) for study in studies] == [0, 0]
+    until(lambda: head.used() == 0 and not head.of_studies(), _FREE)
+
+
+def test_a_study_goes_on_when_a_rank_is_killed(head):
+    study = head.study("lost", epochs=5)
+    victims = until(lambda: head.of_studies(_RANK), _BEGINS, fails_if=ended(study))
+    victims[0].kill()
+    assert study.wait(1200) == 0
+    assert "died" not in (head.folder / "lost.log").read_text()  # it was trained again
     until(lambda: head.used() == 0 and not head.of_studies(), _FREE)

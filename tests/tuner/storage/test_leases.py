@@ -9,9 +9,10 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import text, update
 
+from tests.support.servers import until
 from tuner.errors import StudyInUseError
 from tuner.storage.database import Database
-from tuner.storage.leases import Lease
+from tuner.storage.leases import Lease, lease_of
 from tuner.storage.tables import LeaseRow
 
 HOLD = """
@@ -38,6 +39,18 @@ def test_a_study_that_is_held_is_refused_until_it_is_given_back(database):
             other.check()
     with Lease(database, "s1") as again:
         again.check()
+
+
+def test_it_tells_that_its_study_is_cancelled(store):
+    store.open("s1", name="n", fingerprint="f" * 64, spec={})
+    assert lease_of("s1") is None
+    with Lease(store.database, "s1", duration=1.0) as lease:
+        assert lease_of("s1") is lease
+        time.sleep(0.5)
+        assert not lease.is_unwanted
+        store.update("s1", cancel_requested=True)
+        until(lambda: lease.is_unwanted, 10.0)
+    assert lease_of("s1") is None
 
 
 def test_one_of_many_gets_it(database):

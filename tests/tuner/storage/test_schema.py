@@ -201,7 +201,7 @@ def test_a_program_works_on_tables_of_a_later_version_that_leaves_it_room(engine
             store.record("s1", trial(1))
             user = caller_of(begun_later, create_key(begun_later, "ada")).user
             Submissions(begun_later, max_queued=1).submit(checked(user, "s2"))
-            assert StudyQueue(begun_later).claim(max_running=1) == "s2"
+            assert StudyQueue(begun_later).claim(1, max_running=1) == ["s2"]
             store.set_status("s1", "done")
         assert len(StudyStore(running).trials("s1")) == 2
     assert version(engine) == "9999"

@@ -27,6 +27,7 @@ from tuner.execution.interrupts import raise_on_interrupt
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.handouts import ELSEWHERE
+from tuner.storage.leases import lease_of
 from tuner.storage.studies import StudyStore
 from tuner.study.budget import Budget
 from tuner.study.progress import Progress
@@ -127,10 +128,15 @@ def _content(progress: Progress) -> dict[str, Any]:
 def _stop_if_cancelled(store: StudyStore, study: str) -> None:
     pause = threading.Event()
     while not pause.wait(_LOOK):
-        row = store.get(study)
-        if row is None or row.cancel_requested:
+        if _is_unwanted(store, study):
             os.kill(os.getpid(), signal.SIGINT)
             pause.wait(10 * _LOOK)  # it may have come too early to be heard
+
+
+def _is_unwanted(store: StudyStore, study: str) -> bool:
+    """Whether to stop; a server, which all drivers ask, is asked as the lease is renewed."""
+    lease = lease_of(study) if store.database.is_on_a_server else None
+    return store.is_unwanted(study) if lease is None else lease.is_unwanted
 
 
 def main() -> None:

@@ -1,14 +1,12 @@
 """The studies that wait to be run, and who may start which."""
 
-from collections import Counter, defaultdict
-
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
 from tuner.storage.handouts import ELSEWHERE
-from tuner.storage.leases import clock, held_studies
-from tuner.storage.tables import StudyRow, SubmissionRow, TrialRow
+from tuner.storage.leases import clock, held_studies, orphaned_studies
+from tuner.storage.tables import LeaseRow, StudyRow, SubmissionRow, TrialRow
 from tuner.study.result import ENDED
 
 _STARTING = 60.0  # seconds that a driver has to take its study's lease
@@ -32,21 +30,20 @@ class StudyQueue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, *, max_running: int) -> str | None:
-        """Take the next study, so that no other runner starts it; None if there is none.
+    def claim(self, count: int, *, max_running: int) -> list[str]:
+        """Take the next studies, the first of them first, so that no other runner starts them.
 
-        It is kept for a minute, in which its driver has to take its lease, or `keep` is called.
+        They are kept for a minute, in which their drivers have to take their leases, or `keep` is
+        called.
 
         Args:
+            count: How many, at most.
             max_running: Studies of one user that run at a time.
         """
 
-        def work(session: Session) -> str | None:
-            now = _now(session)
-            for study in _waiting(session, now, max_running):
-                if _take(session, study, now):
-                    return study
-            return None
+        def work(session: Session) -> list[str]:
+            studies = _next(session, count, max_running)
+            return _taken(session, [s for s in studies if not _is_given_up(session, s)])
 
         return self._database.run(work)
 
@@ -92,7 +89,7 @@ class StudyQueue:
 
     def held(self, studies: list[str]) -> set[str]:
         """Return those of some studies that a driver works on."""
-        return self._database.run(held_studies) & set(studies)
+        return self._database.run(lambda session: held_studies(session, studies))
 
     def end_unwanted(self) -> list[str]:
         """End what was cancelled while no driver was there to hear of it, and delete what ended.
@@ -117,55 +114,88 @@ def _now(session: Session) -> float:
     return float(session.scalar(select(clock(session))) or 0.0)
 
 
-def _waiting(session: Session, now: float, max_running: int) -> list[str]:
-    """Studies that may be started, the next first."""
-    busy, off = held_studies(session), set()
-    submissions = defaultdict(list)  # (user, number) of each study's
-    for study, starting_until, is_off, user, number in session.execute(
+def _next(session: Session, count: int, max_running: int) -> list[str]:
+    """Return the studies that may be started, the next first; so many at most.
+
+    A user's turns are counted from how many studies of theirs run already. A study that several
+    want has the first of their turns, and runs for whoever wanted it first.
+    """
+    now = clock(session)
+    leased = exists().where(LeaseRow.study_id == StudyRow.id, LeaseRow.expires > now)
+    is_busy = (StudyRow.starting_until > now) | (
+        leased & StudyRow.id.not_in(orphaned_studies(session))
+    )
+    wanted = (
         select(
-            StudyRow.id,
-            StudyRow.starting_until,
-            _waits_for_others(),
-            SubmissionRow.user_id,
-            SubmissionRow.number,
+            StudyRow.id.label("study"),
+            is_busy.label("is_busy"),
+            _waits_for_others().label("is_off"),
+            SubmissionRow.user_id.label("user"),
+            SubmissionRow.number.label("number"),
+            func.min(SubmissionRow.number).over(partition_by=StudyRow.id).label("first"),
         )
         .join(SubmissionRow, SubmissionRow.study_id == StudyRow.id)
         .where(_is_live(), SubmissionRow.cancelled.is_(False))
-    ):
-        submissions[study].append((user, number))
-        busy |= {study} if starting_until > now else set()
-        off |= {study} if is_off else set()
-    begun = (busy & submissions.keys()) - off
-    running = Counter(user for study in begun for user, _ in submissions[study][:1])
-    waiting = sorted(
-        (running[user], number, study)
-        for study, users in submissions.items()
-        if study not in busy
-        for user, number in users
+        .cte("wanted")
     )
-    return [study for already, _, study in waiting if already < max_running]
+    running = (
+        select(wanted.c.user, func.count().label("count"))
+        .where(wanted.c.is_busy, ~wanted.c.is_off, wanted.c.number == wanted.c.first)
+        .group_by(wanted.c.user)
+        .subquery()
+    )
+    turn = func.row_number().over(partition_by=wanted.c.user, order_by=wanted.c.number)
+    turns = (
+        select(
+            wanted.c.study,
+            wanted.c.number,
+            (turn + func.coalesce(running.c.count, 0)).label("turn"),
+        )
+        .join(running, running.c.user == wanted.c.user, isouter=True)
+        .where(~wanted.c.is_busy)
+        .subquery()
+    )
+    first_turn = func.min(turns.c.turn)
+    query = (
+        select(turns.c.study)
+        .where(turns.c.turn <= max_running)
+        .group_by(turns.c.study)
+        .order_by(first_turn, func.min(turns.c.number))
+        .limit(count)
+    )
+    return list(session.scalars(query))
 
 
 def _is_live() -> ColumnElement[bool]:
     return StudyRow.status.in_(("queued", "running")) & StudyRow.cancel_requested.is_(False)
 
 
-def _take(session: Session, study: str, now: float) -> bool:
-    """Take a study, unless another runner was faster; whether it is ours."""
+def _is_given_up(session: Session, study: str) -> bool:
+    """Whether starting a study has been in vain too often: then it has failed."""
     row = session.get(StudyRow, study)
-    trials = session.scalar(
-        select(func.count()).select_from(TrialRow).where(TrialRow.study_id == study)
-    )
-    if row is not None and row.attempts >= _PATIENCE + (trials or 0):
-        row.status = "failed"
-        row.error = f"its driver died {row.attempts} times; the log of the service says why"
+    if row is None or row.attempts < _PATIENCE:
+        return row is None
+    trials = select(func.count()).select_from(TrialRow).where(TrialRow.study_id == study)
+    if row.attempts < _PATIENCE + (session.scalar(trials) or 0):
         return False
-    taken = session.execute(
+    row.status = "failed"
+    row.error = f"its driver died {row.attempts} times; the log of the service says why"
+    return True
+
+
+def _taken(session: Session, studies: list[str]) -> list[str]:
+    """Take studies, but for those that another runner was faster to take."""
+    if not studies:
+        return []
+    now = clock(session)
+    taken = session.scalars(
         update(StudyRow)
-        .where(StudyRow.id == study, StudyRow.starting_until <= now)
+        .where(StudyRow.id.in_(studies), StudyRow.starting_until <= now)
         .values(starting_until=now + _STARTING, attempts=StudyRow.attempts + 1)
+        .returning(StudyRow.id)
+        .execution_options(synchronize_session=False)
     )
-    return bool(taken.rowcount)  # type: ignore[attr-defined]  # a CursorResult
+    return sorted(taken, key=studies.index)
 
 
 def _cancel(session: Session) -> None:
@@ -174,7 +204,7 @@ def _cancel(session: Session) -> None:
         StudyRow.cancel_requested.is_(True), StudyRow.status.in_(("queued", "running"))
     )
     rows = list(session.scalars(unwanted))
-    held, now = (held_studies(session), _now(session)) if rows else (set(), 0.0)
+    held, now = (held_studies(session, [r.id for r in rows]), _now(session)) if rows else (set(), 0)
     for row in rows:
         if row.id not in held and (row.starting_until <= now or row.status == "queued"):
             row.status = "cancelled"

