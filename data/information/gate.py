@@ -60,10 +60,10 @@ def cross_covariance_gate(
         group: Numbers from 0 on, (rows,), equal for rows of one group; None without groups.
         seed: Of the shuffles.
     """
-    a, b = _whiten(a), _whiten(b)
+    a, b = whiten(a), whiten(b)
     rng = np.random.default_rng([seed, 3])
-    left, strengths, right = _shared(a, b, group, rng)
-    return _marked(strengths, _whiten(a @ left + b @ right.T), y, group, rng)
+    left, strengths, right = shared_components(a, b, group, rng)
+    return _marked(strengths, whiten(a @ left + b @ right.T), y, group, rng)
 
 
 def prediction_gate(
@@ -78,16 +78,26 @@ def prediction_gate(
         group: The same.
         seed: The same.
     """
-    source, target = _whiten(source), target - target.mean(0)
+    source, target = whiten(source), target - target.mean(0)
     rng = np.random.default_rng([seed, 4])
-    left, strengths, _ = _shared(source, target, group, rng)
-    return _marked(strengths, _whiten(source @ left), y, group, rng)
+    left, strengths, _ = shared_components(source, target, group, rng)
+    return _marked(strengths, whiten(source @ left), y, group, rng)
 
 
-def _shared(
+def shared_components(
     a: Floats, b: Floats, group: Ints | None, rng: np.random.Generator
 ) -> tuple[Floats, Floats, Floats]:
-    """Singular vectors and values of the cross-covariance that are beyond chance."""
+    """Singular vectors and values of the cross-covariance that are beyond chance.
+
+    Args:
+        a: (rows, components), of mean 0.
+        b: (rows, components), of mean 0.
+        group: As of `cross_covariance_gate`.
+        rng: Shuffles rows, or groups.
+
+    Returns:
+        (components of A, shared), (shared,) and (shared, components of B).
+    """
     left, strengths, right = np.linalg.svd(a.T @ b / len(a), full_matrices=False)
     by_chance = max(
         np.linalg.norm(a.T @ b[permutation(len(b), group, rng)] / len(a), 2)
@@ -145,6 +155,7 @@ def _effective_rows(
     return np.minimum(effective, len(group))
 
 
-def _whiten(components: Floats) -> Floats:
+def whiten(components: Floats) -> Floats:
+    """Centre and scale each component to unit variance, (rows, components)."""
     white: Floats = (components - components.mean(0)) / np.maximum(components.std(0), 1e-12)
     return white
