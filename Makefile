@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup run test test-fast test-system soak check format bench reproduce clean
+.PHONY: setup run test test-fast test-system soak check format bench corpus reproduce clean
 .DEFAULT_GOAL := setup
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -41,6 +41,9 @@ format: $(INSTALLED)  ## Put the code into the format that `check` wants
 
 bench: $(INSTALLED)  ## Measure speed against baselines in the same run
 	$(BIN)/python -m tests.benchmarks
+
+corpus: $(INSTALLED)  ## Train the past studies that `tuner predict` goes by; goes on where it was cut
+	$(BIN)/python -m tests.benchmarks.corpus
 
 reproduce: $(INSTALLED)  ## Try the paper's findings again; writes to tests/benchmarks/results (SHORT=1: a minute)
 	$(BIN)/python -m tests.benchmarks.reproduce $(if $(SHORT),--short)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tuner.data import read
     from tuner.drivers.orchestrator import run, run_study
     from tuner.drivers.tuning import tune
+    from tuner.past import predict
     from tuner.reporting.figures import plot_curve
     from tuner.scripts.trial import Trial, current_trial, report, report_test
     from tuner.settings import Settings
@@ -35,6 +36,7 @@ __all__ = [
     "current_trial",
     "extend",
     "plot_curve",
+    "predict",
     "read",
     "report",
     "report_test",
@@ -53,6 +55,7 @@ _HOME = {
     "current_trial": "tuner.scripts.trial",
     "extend": "tuner.answered",
     "plot_curve": "tuner.reporting.figures",
+    "predict": "tuner.past",
     "read": "tuner.data",
     "report": "tuner.scripts.trial",
     "report_test": "tuner.scripts.trial",

@@ -18,6 +18,7 @@ from tuner.study.result import StudyResult
 from tuner.study.scripts.result import ScriptResult
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
+from tuner.study.trial import FinishedTrial
 from tuner.tracking.publish import publish
 from tuner.tracking.tracker import StudyTracker
 
@@ -79,6 +80,27 @@ def report_again(
         folder.mkdir(parents=True, exist_ok=True)
         write_report(study, result, store.trials(row.id), folder)
     return folder / "report.html"
+
+
+def finished_study(
+    study_id: str, settings: Settings, *, source: str | None = None
+) -> tuple[Study, list[FinishedTrial]]:
+    """Return a study that has its answer, and its trials.
+
+    Args:
+        study_id: The study.
+        settings: Where things are kept.
+        source: Path or URI of its data; where it was run from if not given.
+
+    Raises:
+        SpecError: If there is no such study or no answer, or its data are others now.
+        DataError: If the data cannot be read.
+    """
+    with Database(settings.store_url) as database:
+        store = StudyStore(database)
+        row, _ = _answered(store, study_id, settings)
+        study, _ = _study_of(row, source, settings)
+        return study, store.trials(row.id)
 
 
 def extension(

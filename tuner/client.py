@@ -190,6 +190,20 @@ class Client:
         """
         return self._send_data("/plans", data, options, {})
 
+    def predict(self, data: str | Path, **options: Any) -> dict[str, Any]:
+        """Tell what past studies lead one to expect of a study, without a training, in seconds.
+
+        Nothing of it is kept.
+
+        Args:
+            data: As of `submit`.
+            options: As of `submit`.
+
+        Raises:
+            ServiceError: If it is refused; its `findings` say why.
+        """
+        return self._send_data("/predictions", data, options, {})
+
     def _send_data(
         self,
         path: str,

@@ -1,4 +1,9 @@
-"""A second opinion on whether to align: the cross-covariance gate of arXiv 2606.11190."""
+"""A second opinion on whether to align: the cross-covariance gates of arXiv 2606.11190.
+
+Contrastive alignment sees the spectrum of Σxx^-½ Σxy Σyy^-½, in which both modalities are white.
+Prediction of B from A sees Σxx^-½ Σxy: its target is not whitened, so directions in which B varies
+much come first. Either learns signal before nuisance where its own ratio is above 1.
+"""
 
 from dataclasses import dataclass
 
@@ -11,6 +16,7 @@ from tuner.data.typing import Floats, Ints
 _LEVEL = 0.01  # of the test, over all components together
 _SHUFFLES = 20
 _PERMUTATIONS = 100  # of the labels of groups
+_LEAST = 0.05  # of the highest R²
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +36,9 @@ class Gate:
 
     @property
     def helps(self) -> bool | None:
-        """Whether alignment is predicted to help; None if the gate does not apply.
+        """Whether signal comes first, so that it is predicted to help; None if it does not apply.
 
-        Alignment strengthens the components that correlate most: below 1 a nuisance is the first.
+        The strongest components are learned first: below 1 a nuisance is the first of them.
         """
         if self.signal == 0:
             return None
@@ -54,25 +60,76 @@ def cross_covariance_gate(
         group: Numbers from 0 on, (rows,), equal for rows of one group; None without groups.
         seed: Of the shuffles.
     """
-    a, b = _whiten(a), _whiten(b)
-    left, strengths, right = np.linalg.svd(a.T @ b / len(a), full_matrices=False)
+    a, b = whiten(a), whiten(b)
     rng = np.random.default_rng([seed, 3])
+    left, strengths, right = shared_components(a, b, group, rng)
+    return _marked(strengths, whiten(a @ left + b @ right.T), y, group, rng)
+
+
+def prediction_gate(
+    source: Floats, target: Floats, y: Ints, group: Ints | None = None, *, seed: int = 0
+) -> Gate:
+    """Mark each component that predicts the target signal or nuisance by its R² with the label.
+
+    Args:
+        source: Principal components of what is predicted from, (rows, components), of any scale.
+        target: Those of what is predicted, in the scale in which its features are.
+        y: As of `cross_covariance_gate`.
+        group: The same.
+        seed: The same.
+    """
+    source, target = whiten(source), target - target.mean(0)
+    rng = np.random.default_rng([seed, 4])
+    left, strengths, _ = shared_components(source, target, group, rng)
+    return _marked(strengths, whiten(source @ left), y, group, rng)
+
+
+def shared_components(
+    a: Floats, b: Floats, group: Ints | None, rng: np.random.Generator
+) -> tuple[Floats, Floats, Floats]:
+    """Singular vectors and values of the cross-covariance that are beyond chance.
+
+    Args:
+        a: (rows, components), of mean 0.
+        b: (rows, components), of mean 0.
+        group: As of `cross_covariance_gate`.
+        rng: Shuffles rows, or groups.
+
+    Returns:
+        (components of A, shared), (shared,) and (shared, components of B).
+    """
+    left, strengths, right = np.linalg.svd(a.T @ b / len(a), full_matrices=False)
     by_chance = max(
         np.linalg.norm(a.T @ b[permutation(len(b), group, rng)] / len(a), 2)
         for _ in range(_SHUFFLES)
     )
     kept = strengths > by_chance
-    if not kept.any():
+    return left[:, kept], strengths[kept], right[kept]
+
+
+def _marked(
+    strengths: Floats,
+    shared: Floats,
+    y: Ints,
+    group: Ints | None,
+    rng: np.random.Generator,
+) -> Gate:
+    """Compare components that go with the label to those that do not.
+
+    Errors of the directions turn nuisances a little towards signal, which a test of many rows
+    sees: what has a twentieth of the highest R² is no signal of its own.
+    """
+    if not strengths.size:
         return Gate(signal=0, nuisance=0, ratio=None)
-    strengths, left, right = strengths[kept], left[:, kept], right[kept]
-    shared = _whiten(a @ left + b @ right.T)
     indicators = np.eye(int(y.max()) + 1)[y]
     explained = _explained(shared, indicators)
     rows = len(y) if group is None else _effective_rows(shared, indicators, group, rng)
     freedom = (indicators.shape[1] - 1, rows - indicators.shape[1])
     with np.errstate(divide="ignore"):
         f = (explained / freedom[0]) / ((1 - explained) / freedom[1])
-    is_signal = special.fdtrc(*freedom, f) < _LEVEL / len(f)
+    is_signal = (special.fdtrc(*freedom, f) < _LEVEL / len(f)) & (
+        explained >= _LEAST * explained.max()
+    )
     signal, nuisance = strengths[is_signal], strengths[~is_signal]
     ratio = float(signal.min() / nuisance.max()) if len(signal) and len(nuisance) else None
     return Gate(signal=len(signal), nuisance=len(nuisance), ratio=ratio)
@@ -98,6 +155,7 @@ def _effective_rows(
     return np.minimum(effective, len(group))
 
 
-def _whiten(components: Floats) -> Floats:
+def whiten(components: Floats) -> Floats:
+    """Centre and scale each component to unit variance, (rows, components)."""
     white: Floats = (components - components.mean(0)) / np.maximum(components.std(0), 1e-12)
     return white

@@ -100,13 +100,13 @@ def predict_symbols(
     used = np.ones(len(y), dtype=bool) if half is None else coin == half
     crossed = (a[:, :_CROSSED, None] * b[:, None, :_CROSSED]).reshape(len(a), -1)
     designs = {
-        "a": np.hstack([a, _waves(a, rng)]),
-        "b": np.hstack([b, _waves(b, rng)]),
-        "both": np.hstack([a, b, crossed, _waves(np.hstack([a, b]), rng)]),
+        "a": np.hstack([a, waves(a, rng)]),
+        "b": np.hstack([b, waves(b, rng)]),
+        "both": np.hstack([a, b, crossed, waves(np.hstack([a, b]), rng)]),
     }
     return Symbols(
         **{
-            name: _clusters(_out_of_fold(design, y, fold, used), y, seed)
+            name: _clusters(out_of_fold(design, y, fold, used), y, seed)
             for name, design in designs.items()
         }
     )
@@ -128,27 +128,50 @@ def _as_vectors(modality: Modality, rows: Ints) -> Floats:
     return values.reshape(len(values), -1)
 
 
-def _waves(x: Floats, rng: np.random.Generator) -> Floats:
-    """Random cosines whose products approximate a Gaussian kernel of width √features."""
+def waves(x: Floats, rng: np.random.Generator) -> Floats:
+    """Random cosines whose products approximate a Gaussian kernel of width √features.
+
+    Args:
+        x: (rows, features).
+        rng: Draws frequencies and phases.
+
+    Returns:
+        (rows, 128).
+    """
     frequencies = rng.normal(size=(x.shape[1], _WAVES)) / np.sqrt(max(x.shape[1], 1))
-    waves: Floats = np.sqrt(2) * np.cos(x @ frequencies + rng.uniform(0, 2 * np.pi, _WAVES))
-    return waves
+    cosines: Floats = np.sqrt(2) * np.cos(x @ frequencies + rng.uniform(0, 2 * np.pi, _WAVES))
+    return cosines
 
 
-def _out_of_fold(design: Floats, y: Ints, fold: Ints, used: Mask) -> Floats:
-    """Predicted indicators, (rows, classes), each row's by the other folds."""
+def out_of_fold(design: Floats, y: Ints, fold: Ints, used: Mask) -> Floats:
+    """Predicted indicators, (rows, classes), each row's by the other folds.
+
+    Args:
+        design: (rows, features).
+        y: Label codes from 0, (rows,).
+        fold: Of each row, (rows,).
+        used: Rows to fit to, (rows,).
+    """
     targets = np.eye(int(y.max()) + 1)[y]
     predicted = np.empty_like(targets)
     for held_out in range(FOLDS):
         seen, unseen = (fold != held_out) & used, fold == held_out
-        predicted[unseen] = _ridge(design[seen], targets[seen], design[unseen])
+        predicted[unseen] = ridge(design[seen], targets[seen], design[unseen])
     return predicted
 
 
-def _ridge(x: Floats, y: Floats, new: Floats) -> Floats:
+def ridge(x: Floats, y: Floats, new: Floats) -> Floats:
     """Ridge regression with the penalty of least generalised cross-validation error.
 
     Golub, Heath and Wahba 1979: GCV = ‖y - ŷ‖² / (1 - trace(H) / rows)².
+
+    Args:
+        x: (rows, features).
+        y: (rows, outputs).
+        new: Rows to predict, (new rows, features).
+
+    Returns:
+        (new rows, outputs).
     """
     center, mean = x.mean(0), y.mean(0)
     x, y = x - center, y - mean

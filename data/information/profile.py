@@ -14,12 +14,13 @@ import numpy as np
 from tuner.data.dataset import PairedDataset, Split
 from tuner.data.information.atoms import NAMES
 from tuner.data.information.discrete import least_by_projections, mutual_information
-from tuner.data.information.gate import Gate, cross_covariance_gate
+from tuner.data.information.gate import Gate, cross_covariance_gate, prediction_gate
 from tuner.data.information.predictions import Symbols, components, predict_symbols
 from tuner.data.information.sampling import group_weights, permutation
 from tuner.data.typing import Floats, Ints
 
 Regime = Literal["align", "interior", "do not align", "unknown"]
+Objective = Literal["either", "align", "predict", "neither", "unknown"]
 
 _RESAMPLES = 200
 _PERMUTATIONS = 100
@@ -65,6 +66,8 @@ class Profile:
         groups: How many groups these are of; None where rows are independent.
         reason: Why the numbers should not be relied on; None if they may be.
         gate: A second opinion on the same rows.
+        b_from_a: The same of prediction of B from A in the place of alignment.
+        a_from_b: The same of prediction of A from B.
     """
 
     R: Estimate
@@ -75,6 +78,8 @@ class Profile:
     rows: int
     reason: str | None
     gate: Gate
+    b_from_a: Gate
+    a_from_b: Gate
     groups: int | None = None
 
     @property
@@ -96,6 +101,21 @@ class Profile:
             return "unknown"
         share = self.R.value / (self.R.value + self.U_a.value + self.U_b.value)
         return "align" if share >= 0.7 else "do not align" if share <= 0.3 else "interior"
+
+    @property
+    def objective(self) -> Objective:
+        """Which objective is expected to learn the label's components before nuisances.
+
+        Four regimes (arXiv 2606.11190): contrastive alignment and prediction both do (`either`),
+        one of them does, or `neither`. Prediction does if it does in one direction; where no gate
+        applies it is `unknown`.
+        """
+        predicts = [gate.helps for gate in (self.b_from_a, self.a_from_b)]
+        if self.gate.helps is None and predicts == [None, None]:
+            return "unknown"
+        if any(predicts):
+            return "either" if self.gate.helps else "predict"
+        return "align" if self.gate.helps else "neither"
 
     @property
     def focus(self) -> tuple[float, float] | None:
@@ -130,6 +150,9 @@ def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
         halves = [predict_symbols(a, b, y, group, seed=seed, half=half) for half in (0, 1)]
         estimates = _estimates(symbols, halves, y, group, np.random.default_rng([seed, 2]))
         gate = cross_covariance_gate(a, b, y, group, seed=seed)
+        # Components are halfway to unit variance: their own spread brings back their scale.
+        b_from_a = prediction_gate(a, b * b.std(0), y, group, seed=seed)
+        a_from_b = prediction_gate(b, a * a.std(0), y, group, seed=seed)
     entropy = _entropy(y)
     return Profile(
         **estimates,
@@ -137,6 +160,8 @@ def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
         rows=len(rows),
         reason=_reason(estimates, symbols, halves, y, groups, entropy),
         gate=gate,
+        b_from_a=b_from_a,
+        a_from_b=a_from_b,
         groups=groups,
     )
 

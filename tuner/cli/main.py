@@ -17,6 +17,8 @@ import typer
 from pydantic import ValidationError
 
 from tuner.cli import client, data, server, studies
+from tuner.cli.past import corpus
+from tuner.cli.past.predict import predict
 from tuner.cli.run import extend, plan, publish, run, tune
 from tuner.cli.scripts import agent
 from tuner.cli.scripts.check import check
@@ -46,6 +48,7 @@ for each modality's own predictions, whether that beats λ = 0, and how sure it 
 - `tuner run mfeat`: the shipped example. Which λ do two views of digits want?
 - `tuner inspect my-data.npz`: what is in my file, and how is it read?
 - `tuner profile my-data.npz`: what do the modalities share, and what to expect of alignment?
+- `tuner predict my-data.npz`: what do past studies lead one to expect, before any training?
 - `tuner plan my-data.npz`: what would it take, and how small a gain would it show?
 - `tuner run my-data.npz`: the same question about my data.
 - `tuner tune my_train:train`, `tuner tune -- COMMAND {strength} {seed} {out}`: λ inside the
@@ -124,6 +127,7 @@ _add(
     app,
     {
         "run": run,
+        "predict": predict,
         "plan": plan,
         "extend": extend,
         "tune": tune,
@@ -138,6 +142,16 @@ _add(
         "report": studies.report,
         "compare": studies.compare,
         "ui": server.ui,
+    },
+)
+app.add_typer(corpus.app, name="corpus")
+_add(
+    corpus.app,
+    {
+        "add": corpus.add,
+        "list": corpus.show_list,
+        "export": corpus.export,
+        "forget": corpus.forget,
     },
 )
 _add(app, {"serve": server.serve}, _SERVICE)

@@ -92,7 +92,14 @@ def _second_opinion(information: InformationSummary) -> str:
     if gate.helps is None:
         return "The cross-covariance gate sees no component that both share and the label needs."
     opinion = "help" if gate.helps else "not help"
-    return f"The cross-covariance gate expects it to {opinion}."
+    other = {
+        "either": " Prediction of one modality from the other would learn the label first, too.",
+        "align": " Prediction of one modality from the other would learn nuisances first.",
+        "predict": " Prediction of one modality from the other would learn the label first.",
+        "neither": " So would prediction of one modality from the other.",
+        "unknown": "",
+    }[information.objective]
+    return f"The cross-covariance gate expects it to {opinion}.{other}"
 
 
 def hindsight(information: InformationSummary, verdict: str) -> str | None:

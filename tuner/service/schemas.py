@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model,
 
 from tuner.analysis.gains.forecast import Forecast
 from tuner.models.config import TrainingConfig
+from tuner.prediction.answer import Prediction
 from tuner.service.stage import Phase, Stage
 from tuner.storage.requests.submissions import Submission
 from tuner.study.result import Interval, Status, verdict_of_today
@@ -360,6 +361,12 @@ class PlanView(Forecast):
 
     workers: Annotated[int | None, Field(description="trials at a time, null on a cluster")]
     words: Annotated[list[str], Field(description="the forecast in sentences")]
+
+
+class PredictionView(Prediction):
+    """What past studies lead one to expect of a study, as `tuner predict` tells it."""
+
+    words: Annotated[list[str], Field(description="the prediction in sentences")]
 
 
 class Extension(BaseModel):

@@ -137,6 +137,11 @@ class InformationSummary(_Part):
         regime: What is expected of alignment: `align`, `interior` (some, not too much),
             `do not align`, or `unknown`.
         gate: A second opinion.
+        b_from_a: The same of prediction of B from A; None where it was measured before there was
+            one.
+        a_from_b: The same of prediction of A from B.
+        objective: Which of alignment and prediction is expected to learn the label's components
+            before nuisances: `either`, `align`, `predict`, `neither`, or `unknown`.
     """
 
     unit: Literal["bits"] = "bits"
@@ -150,11 +155,17 @@ class InformationSummary(_Part):
     rows: int
     regime: Literal["align", "interior", "do not align", "unknown"]
     gate: CrossCovarianceGate
+    b_from_a: CrossCovarianceGate | None = None
+    a_from_b: CrossCovarianceGate | None = None
+    objective: Literal["either", "align", "predict", "neither", "unknown"] = "unknown"
 
     @classmethod
     def of(cls, profile: "Profile") -> "InformationSummary":
         """Write down a profile."""
-        gate = profile.gate
+        gate, b_from_a, a_from_b = (
+            CrossCovarianceGate(**vars(gate), helps=gate.helps)
+            for gate in (profile.gate, profile.b_from_a, profile.a_from_b)
+        )
         r, u_a, u_b, s = (IntervalEstimate(**vars(getattr(profile, name))) for name in NAMES)
         return cls(
             R=r,
@@ -166,7 +177,10 @@ class InformationSummary(_Part):
             entropy=profile.entropy,
             rows=profile.rows,
             regime=profile.regime,
-            gate=CrossCovarianceGate(**vars(gate), helps=gate.helps),
+            gate=gate,
+            b_from_a=b_from_a,
+            a_from_b=a_from_b,
+            objective=profile.objective,
         )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tuner.data.information.gate import Gate, cross_covariance_gate
+from tuner.data.information.gate import Gate, cross_covariance_gate, prediction_gate
 
 ROWS = 4000
 
@@ -79,3 +79,64 @@ def test_in_groups_of_one_row_it_says_what_it_says_of_rows():
     alone = cross_covariance_gate(a, b, y, np.arange(ROWS))
     assert (alone.signal, alone.nuisance) == (1, 1)
     assert alone.ratio == pytest.approx(0.9 / 0.4, rel=0.1)
+
+
+def spiked(kappa, gamma, eta, other, seed=0, rows=40_000):
+    """The spiked model: signals of power κ² in noise γ, nuisances of power η in noise `other` − η.
+
+    Two of each; a pair of numbers is of x and of y. All of y's variances are kept as they are.
+    """
+    rng = np.random.default_rng(seed)
+    latent, shared = rng.normal(size=(2, rows, 2))
+    y = ((latent[:, 0] > 0) + 2 * (latent[:, 1] > 0)).astype(np.int64)
+
+    def view(side):
+        signal = kappa * latent + np.sqrt(gamma[side]) * rng.normal(size=(rows, 2))
+        alone = np.sqrt(other[side] - eta) * rng.normal(size=(rows, 2))
+        return np.hstack([signal, np.sqrt(eta) * shared + alone])
+
+    return view(0), view(1), y
+
+
+@pytest.mark.parametrize(
+    ("kappa", "gamma", "eta", "other"),
+    [
+        (1.0, (0.5, 0.5), 0.4, (1.0, 1.0)),  # both put signal first
+        (1.0, (0.3, 0.2), 5.0, (12.0, 15.0)),  # nuisances are large, and correlate little
+        (1.0, (1.0, 1.0), 0.2, (0.25, 0.25)),  # nuisances are small, and correlate much
+        (0.7, (0.9, 0.4), 2.4, (3.0, 3.0)),  # neither does
+    ],
+)
+def test_ratios_are_those_of_the_spiked_model(kappa, gamma, eta, other):
+    """ρ/ν and τ/ξ, and their quotient, of arXiv 2606.11190."""
+    x, y, label = spiked(kappa, gamma, eta, other)
+    power = [kappa**2 + g for g in gamma]
+    rho, nu = kappa**2 / np.sqrt(power[0] * power[1]), eta / np.sqrt(other[0] * other[1])
+    aligned = cross_covariance_gate(x, y, label).ratio
+    assert aligned == pytest.approx(rho / nu, rel=0.08)
+    for source, target, ahead in ((x, y, 0), (y, x, 1)):
+        tau, xi = kappa**2 / np.sqrt(power[ahead]), eta / np.sqrt(other[ahead])
+        predicted = prediction_gate(source, target, label)
+        assert (predicted.signal, predicted.nuisance) == (2, 2)
+        assert predicted.ratio == pytest.approx(tau / xi, rel=0.08)
+        quotient = np.sqrt(other[1 - ahead] / power[1 - ahead])
+        assert aligned / predicted.ratio == pytest.approx(quotient, rel=0.08)
+
+
+def test_a_change_of_scale_moves_prediction_alone():
+    """Nuisances that are measured in smaller units come later in prediction, not in alignment."""
+    x, y, label = spiked(1.0, (1.0, 1.0), 1.2, (2.0, 2.0))
+    scale = np.array([1, 1, 0.1, 0.1])
+    assert cross_covariance_gate(x, y * scale, label).helps is False
+    assert cross_covariance_gate(x, y, label).ratio == pytest.approx(
+        cross_covariance_gate(x, y * scale, label).ratio
+    )
+    before, after = (prediction_gate(x, y * by, label) for by in (1.0, scale))
+    assert after.ratio == pytest.approx(10 * before.ratio, rel=0.01)
+    assert (before.helps, after.helps) == (False, True)
+
+
+def test_prediction_tells_nothing_where_nothing_is_shared():
+    x, y, label = spiked(1.0, (1.0, 1.0), 1.2, (2.0, 2.0), rows=4000)
+    shuffled = y[np.random.default_rng(5).permutation(len(y))]
+    assert prediction_gate(x, shuffled, label) == Gate(signal=0, nuisance=0, ratio=None)

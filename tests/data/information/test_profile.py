@@ -242,8 +242,54 @@ def profile_of(shared, own, low=None):
     unique = Estimate(value=own, low=own, high=own)
     gate = Gate(signal=0, nuisance=0, ratio=None)
     return Profile(
-        R=redundant, U_a=unique, U_b=nothing, S=nothing, entropy=1.0, rows=9, reason=None, gate=gate
+        R=redundant,
+        U_a=unique,
+        U_b=nothing,
+        S=nothing,
+        entropy=1.0,
+        rows=9,
+        reason=None,
+        gate=gate,
+        b_from_a=gate,
+        a_from_b=gate,
     )
+
+
+@pytest.mark.parametrize(
+    ("ratios", "objective"),
+    [
+        ((2.0, 0.5, 2.0), "either"),
+        ((2.0, 0.5, 0.5), "align"),
+        ((0.5, 0.5, 2.0), "predict"),
+        ((0.5, 0.5, 0.5), "neither"),
+        ((None, None, None), "unknown"),
+    ],
+)
+def test_four_regimes_of_two_objectives(ratios, objective):
+    gates = [
+        Gate(signal=0, nuisance=1, ratio=None)
+        if ratio is None
+        else Gate(signal=1, nuisance=1, ratio=ratio)
+        for ratio in ratios
+    ]
+    named = dict(zip(("gate", "b_from_a", "a_from_b"), gates, strict=True))
+    assert dataclasses.replace(profile_of(0.9, 0.1), **named).objective == objective
+
+
+def test_prediction_gates_know_the_scale_of_what_is_predicted():
+    """Many features say what one latent is: as a target it is large, and comes first."""
+    rng = np.random.default_rng(3)
+    label, other = rng.normal(size=(2, 3000))
+    y = (label > 0).astype(np.int64)
+
+    def view(of_label, of_other):
+        sources = np.repeat([label, other], [of_label, of_other], axis=0)
+        return (sources + 0.7 * rng.normal(size=sources.shape)).T.astype(np.float32)
+
+    data = from_arrays({"a": view(4, 4), "b": view(1, 12), "y": y}, name="scales", seed=0)
+    profile = information_profile(data)
+    assert profile.b_from_a.helps is False  # B is the nuisance, for the most part
+    assert profile.b_from_a.ratio < profile.gate.ratio
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def test_the_document_describes_every_route(service):
         "GET /api/v1/shared/{token}/events",
         "POST /api/v1/inspections",
         "POST /api/v1/plans",
+        "POST /api/v1/predictions",
         "GET /api/v1/webhook-secret",
         "GET /health/live",
         "GET /health/ready",

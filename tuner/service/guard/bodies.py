@@ -12,7 +12,9 @@ from tuner.settings import Settings
 JSON_LIMIT = 2**20  # bytes that a route takes, unless it takes a data set or scores of rows
 SCORES_LIMIT = 2**24
 _BESIDES = 2**20  # bytes of a form besides its file
-_UPLOADS = frozenset({"/api/v1/studies", "/api/v1/inspections", "/api/v1/plans"})
+_UPLOADS = frozenset(
+    f"/api/v1/{route}" for route in ("studies", "inspections", "plans", "predictions")
+)
 _SCORES = re.compile(r"/api/v1/studies/[0-9A-Za-z]+/tell")
 _SILENCE = 30.0  # seconds in which something of a body has to come
 _SLOWEST = 4096  # bytes a second that have to come on average, after these first seconds

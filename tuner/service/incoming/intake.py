@@ -149,6 +149,22 @@ class Intake:
         """
         return await self._checker.plan(source, _unwarmed(options), name, user=user)
 
+    async def predict(
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int
+    ) -> dict[str, Any]:
+        """Say what past studies lead one to expect of a study; nothing of it is kept.
+
+        Args:
+            source: As of `inspect`.
+            options: As of `inspect`.
+            name: As of `inspect`.
+            user: As of `inspect`.
+
+        Raises:
+            SubmissionError: If there can be none, with all that is wrong.
+        """
+        return await self._checker.predict(source, _unwarmed(options), name, user=user)
+
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
         """Return what the study would be: see `Checker.check`."""
         options = {n: v for n, v in submission.options.items() if n != "workers"}

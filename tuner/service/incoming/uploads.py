@@ -35,7 +35,9 @@ _PILOTS_WAITING = 4  # with those that are at work; one of a user
 _CHECK_SECONDS = 600.0
 _CHECK_MEMORY = 1536 * 2**20  # bytes that a check may have, whatever the size of the data
 _MEMORY_A_BYTE = 3  # of data, for what is large
-_TOO_LONG = dict.fromkeys(("check", "inspect"), "the data set could not be checked in time") | {
+_TOO_LONG = dict.fromkeys(
+    ("check", "inspect", "predict"), "the data set could not be checked in time"
+) | {
     "plan": f"the pilot took longer than {_CHECK_SECONDS / 60:.0f} minutes: ask for fewer --epochs "
     "or --replicates, or run tuner plan on a machine of yours"
 }
@@ -226,6 +228,26 @@ class Checker:
             self._piloting.give_back(user)
         if "errors" in told:
             raise SubmissionError("there can be no pilot", told["errors"])
+        return told
+
+    async def predict(
+        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
+    ) -> dict[str, Any]:
+        """Return what is expected of a study, with the keys that `processes.check` writes.
+
+        Args:
+            source: As of `check`.
+            options: As of `check`.
+            name: As of `check`.
+            user: As of `check`.
+
+        Raises:
+            SubmissionError: With all that is wrong.
+        """
+        async with self._queue.place(user):
+            told = await self._answer("predict", source, options, name)
+        if "errors" in told:
+            raise SubmissionError("there can be no prediction", told["errors"])
         return told
 
     async def _answer(

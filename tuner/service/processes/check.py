@@ -1,7 +1,8 @@
 """Looks at data in processes of their own: what `tuner.service.processes.zygote` starts.
 
 A request is JSON `{task, source, options, name, memory}`. The answer is, too: for the task `check`
-what the study would be, for `inspect` what is in the data, for `plan` what a study would show, or
+what the study would be, for `inspect` what is in the data, for `plan` what a study would show, for
+`predict` what past studies lead one to expect of it, or
 else all that is wrong. A process may have so many bytes of memory: a hostile file ends it, not the
 service.
 """
@@ -126,6 +127,22 @@ def plan(source: str, options: dict[str, Any], name: str | None) -> dict[str, An
     return told.model_dump(mode="json") | {"workers": workers, "words": words}
 
 
+@_or_errors
+def predict(source: str, options: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """Return what `Prediction` holds, and `{words}` besides, or `{errors}`.
+
+    Past studies are those that come with the program and those that the operator has added.
+    """
+    from tuner.past import known
+    from tuner.prediction.prediction import predict
+    from tuner.reporting.prediction import prediction_words
+    from tuner.settings import Settings
+
+    options.pop("workers", None)
+    told = predict(_study(source, options, name), known(Settings()))
+    return told.model_dump(mode="json") | {"words": list(prediction_words(told))}
+
+
 def check_room(spec: "StudySpec") -> None:
     """Do nothing if a training of a study can begin on this machine, or a cluster is to run it.
 
@@ -213,7 +230,7 @@ def _bounds() -> dict[str, Any]:
     return {"max_bytes": settings.max_data, "alone": True, "reach": settings.sources}
 
 
-_TASKS = {"check": check, "inspect": inspect, "plan": plan}
+_TASKS = {"check": check, "inspect": inspect, "plan": plan, "predict": predict}
 
 
 def answered(message: bytes) -> bytes:

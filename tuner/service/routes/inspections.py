@@ -20,7 +20,7 @@ from tuner.service.routes.dependencies import (
     SubmissionsOf,
     Writer,
 )
-from tuner.service.schemas import InspectionView, PlanView
+from tuner.service.schemas import InspectionView, PlanView, PredictionView
 from tuner.service.words import Words, all_said, said
 from tuner.settings import Settings
 
@@ -131,6 +131,38 @@ async def plan(
             request, intake.plan(source, options, stem(name), user=caller.user)
         )
     return PlanView(**told | {"words": all_said(told["words"], words)})
+
+
+@router.post(
+    "/predictions",
+    response_model=PredictionView,
+    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
+)
+async def predict(
+    request: Request,
+    intake: IntakeOf,
+    settings: SettingsOf,
+    caller: Writer,
+    earlier: EarlierOf,
+    file: DataFile = None,
+    data: DataName = None,
+    spec: SpecText = "{}",
+    words: WordsOf = "rest",
+) -> PredictionView:
+    """Tell what past studies lead one to expect of a study, without a training, in seconds.
+
+    Outside of what they have seen `targets` is empty, and `outside` says why. Nothing of it is
+    kept.
+    """
+    options = read_options(spec)
+    async with sent(file, data, settings, earlier) as (source, name):
+        told = await _while_asked(
+            request, intake.predict(source, options, stem(name), user=caller.user)
+        )
+    return PredictionView(
+        **told
+        | {"words": all_said(told["words"], words), "outside": all_said(told["outside"], words)}
+    )
 
 
 async def _while_asked(request: Request, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""Trains what the shipped corpus holds, and puts it together. `make corpus`; hours on one core.
+
+Usage: python -m tests.benchmarks.corpus [--most N] [--assemble]
+
+Every data set of `corpus_sources` is trained at nine λs with four seeds in the settings of a study
+that nobody changed, and scored on test rows by the weights that a study would keep. Each is written
+to `.corpus/` as it is finished, whole or not at all, so that a run goes on where it was cut; what
+was trained by other code is trained anew. In the end, or at once with `--assemble`, what there is
+becomes `tuner/prediction/corpus.json.gz`: features are measured anew, which takes seconds each.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from tests.benchmarks.corpus_sources import Recipe, recipes
+from tuner.analysis.curves.noise import row_covariance
+from tuner.analysis.curves.observations import Observations
+from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
+from tuner.data.information.profile import information_profile
+from tuner.data.memory.scratch import written_whole
+from tuner.models.compute.device import prepare_process
+from tuner.models.config import TrainingConfig
+from tuner.models.training.loop import train
+from tuner.prediction.corpus import SHIPPED, Corpus, training_code
+from tuner.prediction.features import Features, features_of
+from tuner.prediction.record import Curve, Record, settings_of
+from tuner.prediction.sketch import sketch
+from tuner.study.scoring.scores import TARGETS
+from tuner.study.spec import StudySpec
+from tuner.study.study import Study
+
+FOLDER = Path(".corpus")
+UNITS = np.linspace(0, 1, 9)
+SEEDS = range(4)
+
+
+def measured(recipe: Recipe, units: np.ndarray = UNITS, seeds: Sequence[int] = SEEDS) -> dict:
+    """Scores on test rows at every λ and seed, and the covariance of mean gains over rows."""
+    began = time.process_time()
+    study = Study.of(StudySpec(), recipe.make())
+    lambdas = study.spec.space.to_lambda(units)
+    outcomes = [
+        train(study.data, study.training, strength=float(s), seeds=seeds, test=study.test_rows)
+        for s in lambdas
+    ]
+    rules = best_rules(baseline_scores(study.validation, outcomes[0]), sign=1)
+    told = [outcome.kept_by(rules).test_predictions for outcome in outcomes]
+    targets = {}
+    for target in TARGETS:
+        seen = Observations(
+            lambdas=lambdas,
+            scores=np.stack([study.test.scores(each, target) for each in told]),
+            resampled=np.stack([study.test.resampled(each, target) for each in told], axis=1),
+            grouping=study.test.grouping,
+            resolution=study.test.resolution(told[0], target),
+        )
+        rows = row_covariance(seen, lambdas > 0)
+        targets[target] = {"scores": seen.scores.tolist(), "rows": rows.tolist()}
+    return {
+        "name": recipe.name,
+        "code": training_code(),
+        "scored": len(study.test.truth),
+        "fingerprint": study.dataset.fingerprint,
+        "training": study.training.model_dump(),
+        "lambdas": lambdas.tolist(),
+        "rules": dict(rules),
+        "targets": targets,
+        "seconds": time.process_time() - began,
+    }
+
+
+def path_of(recipe: Recipe) -> Path:
+    return FOLDER / f"{recipe.name.replace(' ', '-').replace(',', '')}.json"
+
+
+def assembled() -> Corpus:
+    """All records that there are, by the code that is here."""
+    done = [recipe for recipe in recipes() if is_done(recipe)]
+    console = Console(stderr=True, highlight=False)
+    records = []
+    for recipe in done:
+        records.append(record_of(recipe, json.loads(path_of(recipe).read_text())))
+        console.print(f"{len(records)} of {len(done)}: {recipe.name}")
+    return Corpus(records=tuple(records), code=training_code())
+
+
+def record_of(recipe: Recipe, told: dict) -> Record:
+    """What was trained, with what is known before a training."""
+    features, rows = known_of(recipe)
+    curves = {}
+    for target, seen in told["targets"].items():
+        scores = np.array(seen["scores"])
+        curves[target] = Curve(
+            lambdas=np.array(told["lambdas"])[1:],
+            gains=scores[1:] - scores[0],
+            rows=np.array(seen["rows"]),
+            baseline=float(scores[0].mean()),
+            scored=told["scored"],
+        )
+    return Record(
+        name=recipe.name,
+        source=recipe.source,
+        licence=recipe.licence,
+        origin=recipe.origin,
+        study=None,
+        sketch=rows,
+        training=settings_of(TrainingConfig(**told["training"])),
+        features=features,
+        curves=curves,
+    )
+
+
+def known_of(recipe: Recipe) -> tuple[Features, dict[str, tuple[int, ...]]]:
+    """Features and sketch of a data set; measured once by the code that measures them."""
+    path, code = path_of(recipe).with_suffix(".features"), measuring_code()
+    if path.exists():
+        told = json.loads(path.read_text())
+        if told["code"] == code:
+            return Features.of(told["features"]), told["sketch"]
+    dataset = recipe.make()
+    features, rows = features_of(dataset, information_profile(dataset)), sketch(dataset)
+    told = {"code": code, "features": features.as_dict(), "sketch": rows}
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(told))
+    return features, rows
+
+
+def measuring_code() -> str:
+    """Digest of what features and sketches depend on."""
+    root = Path("tuner")
+    files = [*(root / "data" / "information").rglob("*.py"), *(root / "prediction").glob("*.py")]
+    own = [path for path in files if path.name not in ("corpus.py", "prediction.py", "studies.py")]
+    content = b"".join(path.read_bytes() for path in sorted(own))
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def is_done(recipe: Recipe) -> bool:
+    path = path_of(recipe)
+    return path.exists() and json.loads(path.read_text())["code"] == training_code()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--most", type=int, help="data sets to train at most, the first of all")
+    parser.add_argument("--assemble", action="store_true", help="train no more")
+    asked = parser.parse_args()
+    prepare_process()
+    FOLDER.mkdir(exist_ok=True)
+    for recipe in [] if asked.assemble else recipes()[: asked.most]:
+        if is_done(recipe):
+            continue
+        record = measured(recipe)
+        with written_whole(path_of(recipe)) as aside:
+            aside.write_text(json.dumps(record))
+        Console(stderr=True, highlight=False).print(f"{record['seconds']:5.0f} s  {recipe.name}")
+    assembled().write(SHIPPED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Do predictions of λ-curves hold for data sets that are not in the corpus?
+
+Usage: python -m tests.benchmarks.prediction
+
+Leave one source out: every record of the shipped corpus is predicted from those of other sources.
+Truths are measurements of trainings that the prediction has not seen: mean gains on test rows. As
+they are noisy, the band is widened by their known errors before it is asked whether it covers them,
+and whether alignment helps is told by halves of the seeds: the λ that one half says is best gains
+.01 by the other half, and the mean of both ways counts. λ is good if its measured gain lies within
+one standard error, of the difference, of the best measured one; λ = 0 gains nothing for certain.
+Controls: the base rate of other sources, the one λ that is best for them all, and the profile's
+focus (the middle of the range that it begins in, λ = 0 where it expects harm).
+
+Writes `results/prediction.csv`, one line a curve, and `results/prediction.md`, which derives from
+it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tests.benchmarks.corpus_sources import Recipe, recipes
+from tuner.data.information.profile import information_profile
+from tuner.prediction.corpus import Corpus, shipped
+from tuner.prediction.model.families import NODES
+from tuner.prediction.model.forecast import UNITS, Expected, Past
+from tuner.prediction.record import Curve, Record
+from tuner.study.scoring.scores import TARGETS
+from tuner.study.space import LambdaSpace
+
+Lines = Iterator[dict]
+SPACE = LambdaSpace()
+RESULTS = Path(__file__).with_name("results")
+SMALLEST = 0.01
+BLOCKS = 12  # of synthetic worlds, each of which is a source
+WORST = 12  # curves that are shown as failures
+
+
+def block_of(record: Record, number: int) -> str:
+    """Sources that are left out together: real ones alone, synthetic worlds a twelfth at a time."""
+    return f"worlds {number % BLOCKS}" if "world" in record.source else record.source
+
+
+def focus(recipe: Recipe) -> float:
+    """The u that the profile begins with: the middle of its focus, of [0, 1] without one."""
+    profile = information_profile(recipe.make())
+    if profile.regime == "do not align":
+        return 0.0
+    low, high = profile.focus or (0.0, 1.0)
+    return (low + high) / 2
+
+
+def helps(curve: Curve) -> bool:
+    halves = [curve.gains[:, half::2].mean(1) for half in (0, 1)]
+    crossed = [theirs[own.argmax()] for own, theirs in (halves, halves[::-1])]
+    return float(np.mean(crossed)) >= SMALLEST
+
+
+def is_good(curve: Curve, unit: float) -> bool:
+    """Whether a λ lies within one standard error of the best that was measured."""
+    measured = curve.measured
+    units, gains = np.append(0.0, measured.units), np.append(0.0, measured.gains)
+    noise = np.pad(measured.noise, ((1, 0), (1, 0)))
+    at = np.array([np.interp(unit, units, each) for each in np.eye(units.size)])
+    contrast = np.eye(units.size)[gains.argmax()] - at
+    return bool(contrast @ gains <= np.sqrt(contrast @ noise @ contrast) + 1e-12)
+
+
+def constant(records: Sequence[Record], target: str) -> float:
+    """The one λ that is good for most curves, in hindsight."""
+    curves = [record.curves[target] for record in records]
+    units = np.append(0.0, NODES)
+    return float(units[np.argmax([np.mean([is_good(c, u) for c in curves]) for u in units])])
+
+
+def lines(records: Sequence[Record], blocks: dict[str, str], focuses: dict[str, float]) -> Lines:
+    """What is predicted of each record, from those of other blocks."""
+    for block in sorted(set(blocks.values())):
+        held = [record for record in records if blocks[record.name] == block]
+        seen = [record for record in records if blocks[record.name] != block]
+        pasts = {target: Past.of(seen, target) for target in ("a", "joint")}
+        for target in TARGETS:
+            past, one = pasts["joint" if target == "joint" else "a"], constant(seen, target)
+            rate = float(np.mean([helps(record.curves[target]) for record in seen]))
+            for record in held:
+                yield line(record, target, past, one, rate, focuses[record.name]) | {"block": block}
+
+
+def line(record: Record, target: str, past: Past, one: float, rate: float, focused: float) -> dict:
+    curve = record.curves[target]
+    measured = curve.measured
+    draws = past.draws(record.features.vector(target))
+    expected = Expected.of(draws, SMALLEST)
+    at = [int(np.abs(UNITS - u).argmin()) for u in measured.units]
+    errors = np.linalg.cholesky(measured.noise + 1e-12 * np.eye(len(at)))
+    noise = np.random.default_rng(0).normal(size=(len(draws), len(at))) @ errors.T
+    low, high = np.quantile(draws[:, at] + noise, (0.1, 0.9), axis=0)
+    units, gains = np.append(0.0, measured.units), np.append(0.0, measured.gains)
+    return {
+        "record": record.name,
+        "source": record.source,
+        "target": target,
+        "covered": float(np.mean((low <= measured.gains) & (measured.gains <= high))),
+        "width": float(np.mean(expected.high[at] - expected.low[at])),
+        "missed": float(np.sqrt(np.mean((measured.gains - expected.mean[at]) ** 2))),
+        "size": float(np.sqrt(np.mean(measured.gains**2))),
+        "helps": expected.helps,
+        "harms": expected.harms,
+        "helped": helps(curve),
+        "rate": rate,
+        "lambda": float(SPACE.to_lambda(expected.best)),
+        "best": float(SPACE.to_lambda(units[gains.argmax()])),
+        "good": is_good(curve, expected.best),
+        "constant": float(SPACE.to_lambda(one)),
+        "constant_good": is_good(curve, one),
+        "focus_good": is_good(curve, focused),
+        "zero_good": is_good(curve, 0.0),
+        "gain": float(np.interp(expected.best, units, gains)),
+        "constant_gain": float(np.interp(one, units, gains)),
+        "focus_gain": float(np.interp(focused, units, gains)),
+        "most": float(gains.max()),
+    }
+
+
+def row(name: str, part: pd.DataFrame) -> str:
+    brier, base = ((part[p] - part.helped) ** 2 for p in ("helps", "rate"))
+    shares = [part[f"{n}good"].mean() for n in ("", "constant_", "focus_", "zero_")]
+    cells = [
+        f"{len(part)}",
+        f"{part.covered.mean():.0%}",
+        f"{brier.mean():.3f} ({base.mean():.3f})",
+        f"{part.helped.mean():.0%}",
+        *(f"{share:.0%}" for share in shares),
+        *(f"{100 * part[n].mean():+.2f}" for n in ("gain", "constant_gain", "focus_gain", "most")),
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+HEADINGS = (
+    "curves",
+    "80 % band covers",
+    "Brier of *helps* (base rate's)",
+    "helped",
+    "λ is good",
+    "best constant λ",
+    "focus",
+    "λ = 0",
+    "gain at λ, points",
+    "at the constant",
+    "at the focus",
+    "at the best",
+)
+
+
+def table(groups: Sequence[tuple[str, pd.DataFrame]], title: str) -> list[str]:
+    head = [f"| {title} | {' | '.join(HEADINGS)} |", f"|{'---|' * (len(HEADINGS) + 1)}"]
+    return [*head, *(row(name, part) for name, part in groups)]
+
+
+def kind_of(source: str) -> str:
+    return "synthetic worlds" if "world" in source else source
+
+
+def failures(told: pd.DataFrame) -> list[str]:
+    """Where it was wrong by most: sure of what was not so, and λs that were no good."""
+    wrong = told.assign(off=(told.helps - told.helped).abs()).sort_values("off", ascending=False)
+    return [
+        "| record | target | P(helps) | helped | λ begun with | best measured | band covers |",
+        f"|{'---|' * 7}",
+        *(
+            f"| {r.record} | {r.target} | {r.helps:.2f} | {'yes' if r.helped else 'no'} "
+            f"| {r['lambda']:.2g} | {r.best:.2g} ({100 * r.most:+.1f}) | {r.covered:.0%} |"
+            for _, r in wrong.head(WORST).iterrows()
+        ),
+    ]
+
+
+def page(corpus: Corpus, told: pd.DataFrame, hard: pd.DataFrame) -> str:
+    kinds = told.source.map(kind_of)
+    sources = [(name, told[kinds == name]) for name in sorted(kinds.unique())]
+    real = told[kinds != "synthetic worlds"]
+    whole = [("all", told), ("real data alone", real), *sources]
+    targets = [(target, told[told.target == target]) for target in TARGETS]
+    return "\n".join(
+        [
+            "# Predictions without a training",
+            "",
+            "`python -m tests.benchmarks.prediction` wrote this page from `prediction.csv` beside "
+            f"it: {len(corpus.records)} records, each predicted from those of other sources "
+            f"(synthetic worlds: a {BLOCKS}th of them left out at a time). What the columns mean, "
+            "and how truths are told, stands at the head of that program.",
+            "",
+            *table(whole, "source held out"),
+            "",
+            *table(targets, "target"),
+            "",
+            "Real data predicted from synthetic worlds alone, all real sources left out together:",
+            "",
+            *table([("real from worlds", hard)], "held out"),
+            "",
+            "## Failures",
+            "",
+            "The curves of which it was surest and wrong:",
+            "",
+            *failures(told),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    corpus = shipped()
+    makers = {recipe.name: recipe for recipe in recipes()}
+    focuses = {record.name: focus(makers[record.name]) for record in corpus.records}
+    blocks = {record.name: block_of(record, n) for n, record in enumerate(corpus.records)}
+    told = pd.DataFrame(lines(corpus.records, blocks, focuses))
+    told.to_csv(RESULTS / "prediction.csv", index=False, float_format="%.5g")
+    real = {name: "worlds" if "worlds" in block else "real" for name, block in blocks.items()}
+    hard = pd.DataFrame(each for each in lines(corpus.records, real, focuses))
+    (RESULTS / "prediction.md").write_text(page(corpus, told, hard[hard.block == "real"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""A user's own studies in the corpus: added whole, listed, exported, forgotten."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.tuner.conftest import make_study
+from tuner import past
+from tuner.errors import SpecError
+from tuner.prediction.corpus import Corpus, shipped
+from tuner.settings import Settings
+from tuner.storage.studies import StudyStore
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def kept(classification, settings, tmp_path):
+    """A study with its answer in the store of this machine, and its data in a file."""
+    study = classification.study
+    with classification.store(settings.store_url).database as database:
+        result = classification.result.model_dump(mode="json")
+        StudyStore(database).update(study.id, status="done", result=result)
+    data = study.dataset
+    path = tmp_path / "data.npz"
+    labels = np.array(data.classes)[data.y]
+    np.savez(path, a=data.a.values, b=data.b.values, y=labels)
+    return study, str(path)
+
+
+@pytest.mark.integration
+def test_a_study_joins_and_leaves(settings, kept, classification):
+    study, source = kept
+    (record,) = past.add([study.id], settings, source=source)
+    assert (record.study, record.name) == (study.id, study.name)
+    known = past.known(settings)
+    assert len(known.records) == len(shipped().records) + 1
+    searched = {
+        t.request.strength: t.outcome
+        for t in classification.finished
+        if t.request.phase == "search" and t.outcome is not None
+    }
+    base = study.validation.scores(searched[0.0].predictions, "a")
+    for strength, gains in zip(record.curves["a"].lambdas, record.curves["a"].gains, strict=True):
+        scores = study.validation.scores(searched[strength].predictions, "a")
+        assert gains == pytest.approx(scores - base)
+    past.add([study.id], settings, source=source)  # once more is once
+    assert [each.study for each in past.own(settings)] == [study.id]
+    assert past.own(Settings(home=settings.home / "another's")) == ()
+    with pytest.raises(SpecError, match=f"another is not among your own records: {study.id}"):
+        past.forget(["another"], settings)
+    assert past.forget([study.id], settings) == 0
+    assert past.known(settings).digest == shipped().digest
+
+
+@pytest.mark.integration
+def test_what_cannot_join_says_why_and_nothing_else_joins(settings, kept):
+    study, source = kept
+    with pytest.raises(SpecError, match="there is no such study"):
+        past.add([study.id, "0123"], settings, source=source)
+    assert past.own(settings) == ()
+    other = make_study("regression")
+    with other.store(settings.store_url).database as database:
+        result = other.result.model_dump(mode="json")
+        StudyStore(database).update(other.study.id, status="done", result=result)
+    with pytest.raises(SpecError, match="no longer what it was about"):
+        past.add([other.study.id], settings, source=source)
+
+
+def test_a_damaged_file_of_ones_own_is_named(settings):
+    settings.folder.joinpath("corpus.json.gz").write_bytes(b"half of it")
+    with pytest.raises(SpecError, match=r"corpus\.json\.gz: no corpus can be read"):
+        past.known(settings)
+
+
+@pytest.mark.integration
+def test_the_commands(settings, kept, monkeypatch, capsys, tmp_path):
+    from typer.testing import CliRunner
+
+    from tuner.cli.main import app
+
+    monkeypatch.setenv("TUNER_HOME", str(settings.home))
+    study, source = kept
+
+    def run(*words):
+        return CliRunner().invoke(app, list(words))
+
+    added = run("corpus", "add", study.id, "--data", source)
+    assert (added.exit_code, added.stdout.split()[:2]) == (0, ["added", study.id])
+    listed = run("corpus", "list", "--json").stdout.splitlines()
+    assert json.loads(listed[-1])["study"] == study.id
+    assert len(listed) == len(shipped().records) + 1
+    out = tmp_path / "mine.json.gz"
+    assert run("corpus", "export", str(out)).exit_code == 0
+    assert [record.study for record in Corpus.read(out).records] == [study.id]
+    assert run("corpus", "export", str(out)).exit_code == 2
+    told = run("predict", source, "--epochs", "7", "--json")
+    assert (told.exit_code, json.loads(told.stdout)["targets"]) == (0, {})
+    assert json.loads(told.stdout)["corpus"]["own"] == 1
+    assert "lies outside" in run("predict", source, "--epochs", "7").stdout
+    refused = run("predict", source, "--plot", "curve.doc")
+    assert (refused.exit_code, ".png" in refused.stderr) == (2, True)
+    assert run("corpus", "forget", study.id).stdout == "0 of your own are left\n"
+    assert run("corpus", "forget", study.id).exit_code == 2

@@ -1,0 +1,51 @@
+"""`tuner predict`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tuner.cli.options import AsJson, Data, spec_of, study_options
+from tuner.errors import SpecError
+from tuner.settings import Settings
+
+_FORMS = (".png", ".svg", ".pdf")
+
+
+@study_options()
+def predict(
+    data: Data,
+    as_json: AsJson = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+    ] = None,
+    **options: Any,
+) -> None:
+    """Predict the λ-curve of DATA from past studies, without a training, in seconds.
+
+    What is expected to come of `tuner run` with the same options: whether alignment helps, at which
+    λ to begin, and how large a study would decide it. Outside of what past studies have seen it
+    says what is outside, and predicts nothing.
+    """
+    if plot is not None and plot.suffix.lower() not in _FORMS:
+        raise SpecError(f"--plot {plot}: its name has to end with one of {', '.join(_FORMS)}")
+    spec = spec_of(options)
+    from tuner.cli import console
+    from tuner.past import known
+    from tuner.prediction.prediction import predict as predict_study
+    from tuner.reporting.prediction import draw_prediction, prediction_words
+    from tuner.study.study import Study, read_dataset
+
+    settings = Settings()
+    with console.reading(data) as on_step:
+        dataset = read_dataset(spec, data, max_bytes=settings.max_data, on_step=on_step)
+        on_step("asking past studies")
+        told = predict_study(Study.of(spec, dataset), known(settings))
+    if plot is not None and told.targets:
+        draw_prediction(told).savefig(plot)
+    if as_json:
+        sys.stdout.write(told.model_dump_json(indent=2) + "\n")
+        return
+    for line in prediction_words(told):
+        typer.echo(line)

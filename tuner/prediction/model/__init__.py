@@ -1,0 +1,1 @@
+"""The model of past curves: families and a trend, what tells them apart, what is expected."""
