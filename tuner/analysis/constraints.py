@@ -8,23 +8,27 @@ from scipy import special
 
 from tuner.analysis.curves.model import CurveModel
 from tuner.analysis.curves.observations import observe
-from tuner.analysis.decision import Admitted, Choice, Decision, grid
+from tuner.analysis.decision import USEFUL, Admitted, Choice, Decision, grid
 from tuner.analysis.gains.gain import measured_gain
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.result import BoundKept
+from tuner.study.result import EVEN, BoundKept
 from tuner.study.scoring.constraints import Constraint
 from tuner.study.scoring.targets import SearchSpec, TargetScorer
 from tuner.typing import Array
 
 _DRAWS = 4000
+_DOUBT = 0.25
+_LEAST = 1e-300  # of a standard deviation, so that it divides
 
 
 def admitted(
     spec: SearchSpec, scorer: TargetScorer, outcomes: Sequence[TrainingOutcome]
 ) -> Admitted | None:
-    """Say which λs violate no bound with a probability above one half; None without bounds.
+    """Say which λs are likely to violate no bound; None without bounds.
 
-    A bound is about the mean over seeds and rows, as the model of its target's curve has it.
+    A bound is about the mean over seeds and rows, as the model of its target's curve has it. Where
+    more is to be had beyond a bound, a λ that keeps it with probability one half is confirmed to
+    keep it in half of all studies: so λ* is chosen from those that keep each with .75.
 
     Args:
         spec: The study.
@@ -33,17 +37,20 @@ def admitted(
     """
     if not spec.constraints:
         return None
-    lambdas = grid(spec.space)[1]
-    violated = np.zeros(lambdas.size)
+    units, lambdas = grid(spec.space)
+    violated, ease = np.zeros(lambdas.size), np.full(lambdas.size, np.inf)
     for constraint in spec.constraints:
         seen = observe(scorer, outcomes, constraint.target)
         rng = np.random.default_rng(spec.seed)
         gains = CurveModel.fit(seen, spec.space).draws(lambdas, _DRAWS, rng)
         margins = constraint.margin(gains, scorer.sign(constraint.target))
         violated = np.maximum(violated, (margins < 0).mean(axis=0))
-    likely = violated <= 0.5  # as likely kept as not
-    likely[0] = True  # which bounds are relative to
-    return Admitted(likely=likely, least_violating=1 + int(violated[1:].argmin()))
+        ease = np.minimum(ease, margins.mean(axis=0) / np.maximum(margins.std(axis=0), _LEAST))
+    tried = violated <= _DOUBT
+    tried[0] = True  # which bounds are relative to
+    if not tried[1:].any():
+        tried[np.where(units >= USEFUL, ease, -np.inf).argmax()] = True
+    return Admitted(tried=tried, is_any=bool((violated[1:][tried[1:]] <= EVEN).any()))
 
 
 def bound_kept(

@@ -24,7 +24,7 @@ from tuner.typing import Floats, Indices, Mask
 _GRID = 65
 _DRAWS = 4000
 _HELD = 0.95  # of them by the interval of λ*
-_USEFUL = 0.25  # in u; λ = .15 of 4
+USEFUL = 0.25  # in u; λ = .15 of 4
 SUPPORT = 0.7
 _NEAR = (
     0.4  # of the gain: beyond, at 3.3 standard errors, the gains that are seen are 5 % too large
@@ -100,24 +100,13 @@ class Admitted:
     """Which λs of the `grid` are likely to keep the bounds that a study sets.
 
     Attributes:
-        likely: (λs of the grid,) λ = 0 among them.
-        least_violating: The λ above 0, by its number, that is likeliest to keep them.
+        tried: (λs of the grid,) λ = 0 and those to choose from: if none above 0 is likely to
+            keep them, the useful one (u at least 1/4) that comes nearest.
+        is_any: Whether one above 0 is as likely to keep them as not, or likelier.
     """
 
-    likely: Mask
-    least_violating: int
-
-    @property
-    def is_any(self) -> bool:
-        """Whether a λ above 0 is among them."""
-        return bool(self.likely[1:].any())
-
-    @property
-    def tried(self) -> Mask:
-        """λ = 0 and those to choose from; if there are none, the likeliest."""
-        if self.is_any:
-            return self.likely
-        return np.isin(np.arange(self.likely.size), (0, self.least_violating))
+    tried: Mask
+    is_any: bool
 
 
 def grid(space: LambdaSpace) -> tuple[Floats, Floats]:
@@ -197,7 +186,7 @@ def choose(
     mean = np.where(tried, curve.mean(lambdas), -np.inf)
     is_admitted = admitted is None or admitted.is_any
     best = int(mean.argmax()) if is_admitted else 0
-    useful = np.flatnonzero((units >= _USEFUL) & tried)
+    useful = np.flatnonzero((units >= USEFUL) & tried)
     if not useful.size:
         useful = np.flatnonzero((units > 0) & tried)
     candidate = best or int(useful[mean[useful].argmax()])

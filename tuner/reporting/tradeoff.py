@@ -110,7 +110,8 @@ def draw_tradeoff(shown: TradeOff) -> Figure:
     means = np.array([[score.mean for score in scores] for scores in shown.scores])
     errors = np.array([[score.sem for score in scores] for scores in shown.scores])
     axis.errorbar(
-        *means,
+        means[0],
+        means[1],
         xerr=errors[0],
         yerr=errors[1],
         ls="",
@@ -139,7 +140,7 @@ def _label(axis: Axes, means: Floats, lambdas: Floats, palette: Palette) -> None
             written.append(at)
             axis.annotate(
                 f"λ = {strength(lambdas[at])}" if at == 0 else strength(lambdas[at]),
-                means[:, at],
+                (float(means[0, at]), float(means[1, at])),
                 xytext=(5, 5),
                 textcoords="offset points",
                 fontsize="small",

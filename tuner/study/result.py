@@ -266,6 +266,9 @@ class CheckpointRule(_Part):
     gain: dict[Rule, float] | None
 
 
+EVEN = 0.5  # a bound that is violated with more than that is not kept
+
+
 class BoundKept(_Part):
     """A bound that the study set, measured at the λ that was tested.
 
@@ -284,7 +287,7 @@ class BoundKept(_Part):
     @property
     def is_kept(self) -> bool:
         """Whether it is as likely kept as not, or likelier."""
-        return self.violated <= 0.5
+        return self.violated <= EVEN
 
 
 class _Decided(_Part):

@@ -6,7 +6,9 @@ import pytest
 
 import tuner
 from tuner.errors import ScriptError
+from tuner.scripts.reported import Reported
 from tuner.scripts.scores import read_scores
+from tuner.scripts.told import Told
 from tuner.scripts.trial import RANKS, Trial, current_trial
 
 ROWS = np.arange(6) % 2
@@ -93,6 +95,35 @@ def test_targets_may_come_one_by_one_and_again(tmp_path):
     assert np.array_equal(rows.scores["f1"], ROWS[::-1])
     with pytest.raises(ScriptError, match="'f1' and 'acc' come with other row_id"):
         trial(tmp_path).report(f1=ROWS, row_id=ids + 1)
+
+
+def test_groups_go_with_the_rows_of_their_ids(tmp_path):
+    ids = np.arange(6)[::-1]
+    who = np.array(["x", "x", "y", "y", "z", "z"])
+    trial(tmp_path).report(acc=ROWS, row_id=ids, group=who)
+    trial(tmp_path).report(f1=ROWS, row_id=ids)
+    rows = read_scores(tmp_path, confirming=False)[0]
+    assert rows.groups.tolist() == who[::-1].tolist()
+    assert set(rows.scores) == {"acc", "f1"}
+    reported = Reported(**vars(rows))
+    again = Told.model_validate_json(Told.of(reported).model_dump_json())
+    told = again.reported(confirming=False)
+    assert told.groups.tolist() == rows.groups.tolist()
+    assert told.validation.words == rows.words
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"acc": ROWS, "group": [1, 2]}, "'acc' has 6 rows and 'group' has 2"),
+        ({"acc": ROWS, "group": [0.5] * 6}, "One whole number or text per row"),
+        ({"acc": ROWS, "group": [7] * 6}, "all rows in one group"),
+        ({"acc": 0.5, "rows": 40, "group": [1, 2]}, "came as a mean, of which 'group' cannot tell"),
+    ],
+)
+def test_groups_that_say_nothing_are_named(tmp_path, told, words):
+    with pytest.raises(ScriptError, match=words):
+        trial(tmp_path).report(**told)
 
 
 def test_a_mean_gives_way_to_rows(tmp_path):
