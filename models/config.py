@@ -9,7 +9,7 @@ Projection = Literal["mlp", "linear", "none"]
 Negatives = Literal["auto", "all", "other-groups"]
 Precision = Literal["auto", "float32", "bfloat16"]
 _FEWEST_EPOCHS = 5  # whatever the steps: the last fifth tells whether all is learned
-MAX_STEPS = 10_000  # of a training: see tests/benchmarks/results, "Are many rows enough?"
+MAX_STEPS = 10_000  # of a training: see "Are fewer epochs enough?" in tests/benchmarks/results
 Count = Annotated[int, Field(ge=1)]
 BUILT_IN = (
     "auto",

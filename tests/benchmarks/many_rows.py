@@ -60,9 +60,9 @@ def pairs(world: World, rng: np.random.Generator, rows: int, maps: list[np.ndarr
     if world.hidden:
         first, second = (
             np.random.default_rng(2).normal(size=size).astype(np.float32)
-            for size in ((SHARED, world.hidden), (world.hidden, CLASSES))
+            for size in ((4, world.hidden), (world.hidden, CLASSES))
         )
-        logits, noise = np.sin(shared @ first) @ second, 0.1
+        logits, noise = np.sin(shared[:, :4] @ first) @ second, 0.1
     else:
         logits, noise = shared[:, :4] @ maps[0], 1.0
     told = logits + rng.gumbel(size=logits.shape).astype(np.float32) / 2 * noise

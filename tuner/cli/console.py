@@ -197,7 +197,8 @@ def progress_shown(metric: str, price: float | None = None) -> Iterator[OnProgre
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=_err) as bar:
+    shown = _err.is_terminal  # elsewhere lines are printed
+    with Progress(*columns, console=_err, refresh_per_second=4, disable=not shown) as bar:
         task = bar.add_task("starting workers", total=None, count="", note="")
         printed: tuple[float, int] = (0.0, -1)
 
@@ -215,7 +216,7 @@ def progress_shown(metric: str, price: float | None = None) -> Iterator[OnProgre
             )
             now, told = printed
             is_due = time.monotonic() >= now + _SELDOM or progress.done != told
-            if not bar.console.is_terminal and is_due:
+            if not shown and is_due:
                 printed = (time.monotonic(), progress.done)
                 _err.print(f"{progress.phase} {count} {note}")
 
