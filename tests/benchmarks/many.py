@@ -70,33 +70,40 @@ def main() -> None:
         while watched.leases() < _ENOUGH * running and time.monotonic() - begun < _BEGINS:
             time.sleep(1)
         starting = time.monotonic() - begun
-        held = watched.leases()
-        drivers.asked.value, services_before = 0, sum(s.asked for s in services)
-        before = watched.look()
-        connections = []
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            connections.append(watched.connections())
-            time.sleep(0.5)
-        spent = watched.look() - before
-        asked = drivers.asked.value
-        by_services = sum(s.asked for s in services) - services_before
-        ticks = [tick for service in services for tick in service.seconds]
-        table = Table("studies", "", title=f"{held} run, {queued} wait, {seconds} s")
-        for words, value in (
-            ("seconds until all run", f"{starting:.0f}"),
-            ("statements a second, of drivers", f"{asked / seconds:.0f}"),
-            ("statements a second, of two services", f"{by_services / seconds:.0f}"),
-            ("transactions a second", f"{spent.transactions / seconds:.0f}"),
-            ("connections made a second", f"{spent.sessions / seconds:.0f}"),
-            ("connections, most", f"{max(connections)}"),
-            ("connections a study, mean", f"{sum(connections) / len(connections) / held:.3f}"),
-            ("PostgreSQL's CPUs", f"{spent.cpu / seconds:.3f}"),
-            ("tick of a runner, ms: mean, most", f"{1e3 * sum(ticks) / len(ticks):.0f}, "
-             f"{1e3 * max(ticks):.0f}"),
-        ):  # fmt: skip
-            table.add_row(words, value)
+        table = _measured(watched, drivers, services, seconds)
+        table.title = f"{watched.leases()} run, {queued} wait, {seconds} s"
+        table.add_row("seconds until all run", f"{starting:.0f}")
         Console(width=100).print(table)
+
+
+def _measured(
+    watched: "_Server", drivers: "_Drivers", services: list["_Service"], seconds: int
+) -> Table:
+    """Look on for so many seconds."""
+    held = watched.leases()
+    drivers.asked.value, services_before = 0, sum(s.asked for s in services)
+    before, connections = watched.look(), []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        connections.append(watched.connections())
+        time.sleep(0.5)
+    spent, asked = watched.look() - before, drivers.asked.value
+    by_services = sum(s.asked for s in services) - services_before
+    ticks = [tick for service in services for tick in service.seconds]
+    table = Table("studies", "")
+    for words, value in (
+        ("statements a second, of drivers", f"{asked / seconds:.0f}"),
+        ("statements a second, of two services", f"{by_services / seconds:.0f}"),
+        ("transactions a second", f"{spent.transactions / seconds:.0f}"),
+        ("connections made a second", f"{spent.sessions / seconds:.0f}"),
+        ("connections, most", f"{max(connections)}"),
+        ("connections a study, mean", f"{sum(connections) / len(connections) / held:.3f}"),
+        ("PostgreSQL's CPUs", f"{spent.cpu / seconds:.3f}"),
+        ("tick of a runner, ms: mean, most", f"{1e3 * sum(ticks) / len(ticks):.0f}, "
+         f"{1e3 * max(ticks):.0f}"),
+    ):  # fmt: skip
+        table.add_row(words, value)
+    return table
 
 
 def _restart(server: Any) -> None:

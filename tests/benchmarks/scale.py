@@ -79,7 +79,7 @@ class _EnoughError(Exception):
 
 
 def _on_a_cluster(study: Study, settings: Settings, workers: int) -> dict:
-    from tuner import orchestrator
+    from tuner.drivers import orchestrator
 
     ends: list[float] = []
     spent, begun = 0.0, settings.folder / "begun"
@@ -125,7 +125,7 @@ def _on_a_cluster(study: Study, settings: Settings, workers: int) -> dict:
 
 def _driver_alone(study: Study, settings: Settings, workers: int) -> dict:
     import tuner.execution.tune
-    from tuner import driver, orchestrator
+    from tuner.drivers import driver, orchestrator
 
     simulated = simulate(lambda strength: 0.6 + strength / 20)
     spent: list[float] = []

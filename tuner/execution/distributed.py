@@ -57,7 +57,7 @@ def _raise_if_failed(ended: Any) -> None:
     try:
         ray.get(ended)
     except RayTaskError as error:
-        raise error.cause from None
+        raise (error.cause or error) from None
 
 
 @contextmanager

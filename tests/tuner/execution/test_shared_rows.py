@@ -129,7 +129,7 @@ def test_a_search_on_mapped_rows_finds_what_one_on_held_rows_does(alone):
         pytest.param(HELD, id="held", marks=pytest.mark.soak),
     ],
 )
-def test_two_ray_train_workers_give_the_trial_of_one(asked, alone):
+def test_two_processes_give_the_trial_of_one(asked, alone):
     resources = Resources(ranks=2)
     together = run(asked, partial(train_together, resources=resources), resources)
     assert together.steps == alone.steps

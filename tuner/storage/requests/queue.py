@@ -1,6 +1,6 @@
 """The studies that wait to be run, and who may start which."""
 
-from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
@@ -43,7 +43,8 @@ class StudyQueue:
 
         def work(session: Session) -> list[str]:
             studies = _next(session, count, max_running)
-            return _taken(session, [s for s in studies if not _is_given_up(session, s)])
+            failed = _fail_in_vain(session, studies)
+            return _taken(session, [study for study in studies if study not in failed])
 
         return self._database.run(work)
 
@@ -121,26 +122,29 @@ def _next(session: Session, count: int, max_running: int) -> list[str]:
     want has the first of their turns, and runs for whoever wanted it first.
     """
     now = clock(session)
-    leased = exists().where(LeaseRow.study_id == StudyRow.id, LeaseRow.expires > now)
-    is_busy = (StudyRow.starting_until > now) | (
-        leased & StudyRow.id.not_in(orphaned_studies(session))
-    )
+    is_leased = LeaseRow.study_id.is_not(None) & StudyRow.id.not_in(orphaned_studies(session))
     wanted = (
         select(
             StudyRow.id.label("study"),
-            is_busy.label("is_busy"),
+            ((StudyRow.starting_until > now) | is_leased).label("is_busy"),
             _waits_for_others().label("is_off"),
             SubmissionRow.user_id.label("user"),
             SubmissionRow.number.label("number"),
-            func.min(SubmissionRow.number).over(partition_by=StudyRow.id).label("first"),
         )
         .join(SubmissionRow, SubmissionRow.study_id == StudyRow.id)
+        .outerjoin(LeaseRow, (LeaseRow.study_id == StudyRow.id) & (LeaseRow.expires > now))
         .where(_is_live(), SubmissionRow.cancelled.is_(False))
         .cte("wanted")
     )
+    firsts = (
+        select(func.min(wanted.c.number).label("number"))
+        .where(wanted.c.is_busy, ~wanted.c.is_off)
+        .group_by(wanted.c.study)
+        .subquery()
+    )
     running = (
         select(wanted.c.user, func.count().label("count"))
-        .where(wanted.c.is_busy, ~wanted.c.is_off, wanted.c.number == wanted.c.first)
+        .join(firsts, firsts.c.number == wanted.c.number)
         .group_by(wanted.c.user)
         .subquery()
     )
@@ -170,17 +174,17 @@ def _is_live() -> ColumnElement[bool]:
     return StudyRow.status.in_(("queued", "running")) & StudyRow.cancel_requested.is_(False)
 
 
-def _is_given_up(session: Session, study: str) -> bool:
-    """Whether starting a study has been in vain too often: then it has failed."""
-    row = session.get(StudyRow, study)
-    if row is None or row.attempts < _PATIENCE:
-        return row is None
-    trials = select(func.count()).select_from(TrialRow).where(TrialRow.study_id == study)
-    if row.attempts < _PATIENCE + (session.scalar(trials) or 0):
-        return False
-    row.status = "failed"
-    row.error = f"its driver died {row.attempts} times; the log of the service says why"
-    return True
+def _fail_in_vain(session: Session, studies: list[str]) -> set[str]:
+    """Have those of some studies failed that were started in vain too often; return which."""
+    doubtful = select(StudyRow).where(StudyRow.id.in_(studies), StudyRow.attempts >= _PATIENCE)
+    failed = set()
+    for row in session.scalars(doubtful):
+        trials = select(func.count()).select_from(TrialRow).where(TrialRow.study_id == row.id)
+        if row.attempts >= _PATIENCE + (session.scalar(trials) or 0):
+            row.status = "failed"
+            row.error = f"its driver died {row.attempts} times; the log of the service says why"
+            failed.add(row.id)
+    return failed
 
 
 def _taken(session: Session, studies: list[str]) -> list[str]:
