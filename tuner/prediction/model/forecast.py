@@ -8,8 +8,7 @@ import numpy as np
 from tuner.prediction.features import Features
 from tuner.prediction.model.families import Families, Seen, fit_families, weights
 from tuner.prediction.model.gate import Gate, fit_gate
-from tuner.prediction.model.sources import standardised
-from tuner.prediction.model.trend import Trend, fit_trend
+from tuner.prediction.model.trend import Trend, fit_trend, standardised
 from tuner.prediction.record import Record
 from tuner.study.scoring.scores import SIDES
 from tuner.study.scoring.targets import Target
@@ -17,6 +16,7 @@ from tuner.typing import Floats
 
 FAMILIES = 6
 _KNOWN = 0.9  # weight of what past curves tell; the rest is for such as none was
+_TOLD = [1, 4, 7]  # nodes at which the trend tells the gate of a curve
 _WIDER = 4.0  # times the covariance of all curves together
 UNITS = np.linspace(0, 1, 33)  # of u, at which curves are told
 DRAWS = 4000
@@ -32,8 +32,7 @@ class Past:
         features: Of the curves. Shape (N, p).
         families: Of the curves.
         gate: Tells these apart.
-        trend: Of the curves with the features.
-        trended: Weight of the trend against the families, by what both tell of sources held out.
+        trend: Of the curves with the features; what the gate goes by.
     """
 
     names: tuple[str, ...]
@@ -41,7 +40,6 @@ class Past:
     families: Families
     gate: Gate
     trend: Trend
-    trended: float
 
     @classmethod
     def of(cls, records: Sequence[Record], target: Target, *, seed: int = 0) -> "Past":
@@ -50,30 +48,22 @@ class Past:
         pairs = [(record, side) for record in records for side in sides]
         features = np.stack([record.features.vector(side) for record, side in pairs])
         curves = [record.curves[side].measured for record, side in pairs]
-        sources = [record.source for record, _ in pairs]
         families = fit_families(curves, FAMILIES, seed=seed)
-        gate, by_family = fit_gate(features, sources, families, Seen.of(curves), seed=seed)
-        trend, by_trend = fit_trend(features, sources, curves, seed=seed)
-        return cls(
-            names=tuple(record.name for record, _ in pairs),
-            features=features,
-            families=families,
-            gate=gate,
-            trend=trend,
-            trended=_weight(by_trend, by_family),
-        )
+        trend = fit_trend(features, curves)
+        gate = fit_gate(trend.at(features)[:, _TOLD], families, Seen.of(curves))
+        names = tuple(record.name for record, _ in pairs)
+        return cls(names=names, features=features, families=families, gate=gate, trend=trend)
 
     def expected(self, features: Floats) -> Families:
         """The mixture that is expected of a curve with features (p,): see `Families`.
 
         The last of it is for any curve, in case it is like no past one.
         """
-        shares = self.gate.probabilities(features[None])[0]
+        shares = self.gate.probabilities(self.trend.at(features[None])[:, _TOLD])[0]
         by_family = Families(
             shares=shares, means=self.families.means, covariances=self.families.covariances
         )
-        both = self.trend.family(features).joined(by_family, self.trended)
-        return both.joined(_any(self.families), _KNOWN)
+        return by_family.joined(_any(self.families), _KNOWN)
 
     def draws(self, features: Floats, *, seed: int = 0) -> Floats:
         """Draw curves at `UNITS`, (draws, units)."""
@@ -82,7 +72,7 @@ class Past:
 
     def alike(self, features: Floats, count: int) -> list[str]:
         """Names of the records that are most alike, the nearest first."""
-        center, scale = self.gate.center, self.gate.scale
+        center, scale = self.trend.center, self.trend.scale
         apart = standardised(self.features, center, scale) - standardised(features, center, scale)
         order = np.argsort((apart**2).sum(1), kind="stable")
         return list(dict.fromkeys(self.names[n] for n in order))[:count]
@@ -148,13 +138,6 @@ def reach(records: Sequence[Record], margin: float) -> tuple[Features, Features]
             for end, value in zip(ends, (min(seen) - beyond, max(seen) + beyond), strict=True):
                 end.setdefault(part, {})[name] = value
     return Features.of(ends[0]), Features.of(ends[1])
-
-
-def _weight(one: Floats, other: Floats) -> float:
-    """Weight of one of two densities, (N,) in logarithms, in the mixture that is best for all."""
-    shares = np.linspace(0.05, 0.95, 19)
-    worth = [np.logaddexp(np.log(w) + one, np.log(1 - w) + other).mean() for w in shares]
-    return float(shares[int(np.argmax(worth))])
 
 
 def _any(families: Families) -> Families:

@@ -16,6 +16,9 @@ from tuner.data import read
 from tuner.data.inspection import inspect
 from tuner.errors import ServiceError
 from tuner.pilot import pilot
+from tuner.prediction.corpus import shipped
+from tuner.prediction.prediction import predict
+from tuner.reporting.prediction import prediction_words
 from tuner.service.words import all_said, said
 from tuner.settings import Settings
 from tuner.study.spec import spec_from_options
@@ -23,6 +26,28 @@ from tuner.study.study import Study
 
 pytestmark = pytest.mark.integration
 DAYS = {"epochs": 1_000_000, "patience": 1_000_000, "hidden": 8}  # that a training takes
+
+
+def test_a_prediction_is_what_the_command_tells(shared_service, tmp_path):
+    """Of these pairs all are in the corpus' reach; a setting that is not is named as REST does."""
+    rng = np.random.default_rng(2)
+    latent = rng.normal(size=(900, 3))
+    a, b = (latent @ rng.normal(size=(3, 12)) + rng.normal(size=(900, 12)) for _ in "ab")
+    np.savez(tmp_path / "x.npz", a=a, b=b, y=latent.argmax(1))
+    spec = spec_from_options({})
+    expected = predict(Study.of(spec, read(tmp_path / "x.npz")), shipped())
+    with shared_service.client() as client:
+        told = client.predict(tmp_path / "x.npz")
+        assert told.pop("words") == all_said(list(prediction_words(expected)), "rest")
+        assert told == expected.model_dump(mode="json")
+        assert set(told["targets"]) == {"a", "b", "joint"}
+        outside = client.predict(tmp_path / "x.npz", max_lambda=9.0)
+        assert outside["targets"] == {}
+        assert outside["outside"] == ['"max_lambda": 9, where the corpus reaches to 4']
+        assert "--" not in json.dumps(outside)
+        np.savez(tmp_path / "bad.npz", **arrays() | {"a": np.full((150, 4), np.nan)})
+        assert "nan" in refused(lambda: client.predict(tmp_path / "bad.npz"), 422).lower()
+    assert list(shared_service.settings.uploads.iterdir()) == []
 
 
 @pytest.mark.parametrize(
