@@ -6,6 +6,7 @@ from tuner.analysis.conclusion import cost_of, failures, point_score
 from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.curves.modelled import modelled_targets
 from tuner.analysis.decision import Choice
+from tuner.analysis.epochs.learning import still_learning
 from tuner.analysis.headline import bound_words
 from tuner.study.result import PointScore, TargetAnswer
 from tuner.study.scoring.targets import Target
@@ -55,6 +56,7 @@ def conclude_script(
         name=study.name,
         status="done",
         headline=_headline(study.validation.main, targets),
+        warnings=still_learning(t.outcome for t in finished if t.outcome is not None),
         script=ScriptSummary(name=study.script.name, digest=study.script.digest),
         main=study.validation.main,
         targets=targets,

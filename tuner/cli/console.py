@@ -365,6 +365,8 @@ def where_logs_are(result: ScriptResult, settings: Settings, price: float | None
     _out.print(f"logs     {settings.trainings(result.study)}", soft_wrap=True)
     if result.saved is not None:
         _out.print(f"saved    {result.saved}", soft_wrap=True)
+    if result.model is not None:
+        _out.print(f"model    models:/{result.model.name}/{result.model.version}")
     _out.print("runs     tuner ui")
     _how_to_decide(result)
 

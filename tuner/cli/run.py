@@ -174,6 +174,7 @@ def tune(
     code: Code,
     workers: Trainings = None,
     timeout: Timeout = None,
+    time_budget: TimeBudget = None,
     cost_per_hour: CostPerHour = None,
     submit_to: Annotated[
         str | None,
@@ -197,14 +198,20 @@ def tune(
     """
     spec, settings = script_spec_of(options), Settings()
     if submit_to is not None:
+        if time_budget is not None:
+            raise typer.BadParameter(
+                "where others train, time is theirs: leave it out, or try fewer λs (--trials)",
+                param_hint="--time-budget",
+            )
         agent.submit(submit_to, code, spec)
         return
     with _taken_up_again():
         from tuner.cli import console
         from tuner.scripts.script import Script
+        from tuner.study.budget import Budget
         from tuner.study.scripts.study import ScriptStudy
 
-        study = ScriptStudy.of(spec, Script.of_words(code))
+        study = ScriptStudy.of(spec, Script.of_words(code)).within(Budget(seconds=time_budget))
         result = console.tune(study, settings, workers, timeout=timeout, price=cost_per_hour)
     _show_script(result, settings, as_json=as_json, price=cost_per_hour)
 

@@ -73,6 +73,9 @@ class ElsewhereDriver(ScriptDriver):
         self._offered = []
         return self._next_trials(())
 
+    def _registered(self, result: ScriptResult, run_id: str) -> None:
+        """Register nothing: a path that an agent tells is of its machine, not of this."""
+
     def _told(self) -> list[FinishedTrial]:
         """Return what was told since this was asked last; waits until something was."""
         while self.store.trained(self.study.id) <= len(self.finished):

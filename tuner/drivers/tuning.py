@@ -17,8 +17,10 @@ from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
+from tuner.study.budget import Budget
 from tuner.study.notebook import show_progress
 from tuner.study.progress import OnProgress, Progress, SeedMeter
+from tuner.study.result import RegisteredModel
 from tuner.study.scripts.result import ScriptResult
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy
@@ -38,6 +40,7 @@ def tune(
     *,
     workers: int | None = None,
     timeout: float | None = None,
+    time_budget: float | None = None,
     on_progress: OnProgress | None = None,
     **options: Any,
 ) -> ScriptResult:
@@ -48,6 +51,7 @@ def tune(
             a command, with `{strength}`, `{seed}` and `{out}` among them.
         workers: Trainings at a time, whatever the answer; None for as many as there is room for.
         timeout: Seconds that a training may take.
+        time_budget: Seconds after which the search tries no further λ.
         on_progress: Told of every training; by default a notebook shows it, and nothing else.
         options: Those of `ScriptSpec`: `trials=6`, `target="acc"`.
 
@@ -61,7 +65,7 @@ def tune(
     else:
         script = Script.of_command(training)
     return tune_study(
-        ScriptStudy.of(ScriptSpec(**options), script),
+        ScriptStudy.of(ScriptSpec(**options), script).within(Budget(seconds=time_budget)),
         workers=workers,
         timeout=timeout,
         on_progress=on_progress or show_progress(),
@@ -124,6 +128,7 @@ def _opened(study: ScriptStudy, store: StudyStore) -> "StudyRow":
         fingerprint=study.script.digest,
         spec=ScriptContent(study).spec,
         shorter=study.shorter,
+        budget=study.budget,
     )
 
 
@@ -164,7 +169,7 @@ def longer(study_id: str, seeds: int | None, settings: Settings) -> ScriptStudy 
             f"study {study_id}: the code of {then.name} is no longer what it was about: bring back "
             "what it was"
         )
-    return ScriptStudy.of(spec, now)
+    return ScriptStudy.of(spec, now).within(Budget.of(row.options or {}))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -213,12 +218,16 @@ class ScriptDriver(Driver[ScriptResult]):
     def _noted(self, trial: FinishedTrial) -> None:
         self._meter.add(trial)
 
+    def _closed_now(self) -> bool:
+        return self.study.budget.is_spent(seconds=self._wall_seconds(), steps=0)
+
     def _conclude(self) -> ScriptResult:
         choices = self._plan.choices(self.finished)
+        trials = self._plan.trials(self.finished)
         result = conclude_script(
             self._plan.study,
             choices,
-            self._plan.trials(self.finished),
+            trials,
             self.finished,
             wall_seconds=self._wall_seconds(),
         )
@@ -227,7 +236,10 @@ class ScriptDriver(Driver[ScriptResult]):
             result.answer.strength,
             lambda outcome: self._plan.study.validation.utility(outcome),
         )
-        return result.model_copy(update={"saved": saved})
+        tried, asked = sum(t.request.phase == "search" for t in trials), self.study.spec.trials
+        cut = (self.study.budget.words(tried, asked, steps=0),)
+        warnings = result.warnings + (cut if self.closed and tried < asked else ())
+        return result.model_copy(update={"saved": saved, "warnings": warnings})
 
     def _publish(self, result: ScriptResult) -> ScriptResult:
         """Log the answer; what goes wrong costs no answer, and the result says what it was."""
@@ -235,7 +247,9 @@ class ScriptDriver(Driver[ScriptResult]):
 
         try:
             links = self._tracker.flush()
-            result = result.model_copy(update={"mlflow": links, "unpublished": None})
+            model = self._registered(result, links.run_id)
+            told = {"mlflow": links, "unpublished": None, "model": model}
+            result = result.model_copy(update=told)
             folder = self.settings.reports(self.study.id)
             write_script_report(result, folder)
             self._tracker.finish(result, folder)
@@ -245,6 +259,20 @@ class ScriptDriver(Driver[ScriptResult]):
             reason = f"its runs could not be written ({summary(error)})"
             return result.model_copy(update={"mlflow": None, "unpublished": reason})
         return result
+
+    def _registered(self, result: ScriptResult, run_id: str) -> RegisteredModel | None:
+        """Register what the best confirming training saved, if it saved anything."""
+        if result.saved is None or not Path(result.saved).is_dir():
+            return None
+        from tuner.tracking.saved_model import register_saved
+
+        return register_saved(
+            result,
+            Path(result.saved),
+            fingerprint=ScriptContent(self.study).fingerprint,
+            tracking_uri=self.settings.tracking_uri,
+            run_id=run_id,
+        )
 
     def _progress(self) -> Progress:
         try:
@@ -265,4 +293,5 @@ class ScriptDriver(Driver[ScriptResult]):
         if best is not None:
             score = validation.scores(best[2].predictions, validation.main).mean()
             at = (best[1], float(score))
-        return self._meter.progress(self._plan.totals, at)
+        totals = self._plan.totals | ({"search": 0} if self.closed else {})
+        return self._meter.progress(totals, at)

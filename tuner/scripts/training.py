@@ -30,6 +30,12 @@ _OF_LAUNCHERS = ("CalledProcessError", "ChildFailedError")
 _TRACEBACK = "Traceback (most recent call last):"
 _MOST_CURVES = 2**24  # characters
 _WORDS = 400  # characters of an exception that are told
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the latter as shells say it
+RETRIES = 2  # of a training that was killed, as by a system that is short of memory
+
+
+class _KilledError(ScriptError):
+    """A training was killed."""
 
 
 def run_training(
@@ -53,8 +59,9 @@ def run_training(
         seed: Of the training.
         confirming: Whether test rows are reported, too.
         folder: Of this training alone; made if it is not there. What it writes is in `out/`, which
-            is emptied before it starts; its own checkpoints in `checkpoint/`, which is not; what it
-            prints in `log.txt`, of which the beginning and the end are kept.
+            is emptied before it starts; its own checkpoints in `checkpoint/`, which is not, and
+            is removed once it has reported; what it prints in `log.txt`, of which the beginning and
+            the end are kept.
         timeout: Seconds after which it is ended.
         environment: Variables beside those of this process.
         resume: Whether to take what the same training reported in this folder, if it ended well
@@ -76,12 +83,14 @@ def run_training(
     try:
         seconds = _ended_before(task) if resume else None
         if seconds is None:
-            seconds = _run(task, trial, environment or {})
-        return _reported(trial, seconds)
+            seconds = _run_to_end(task, trial, environment or {})
+        reported = _reported(trial, seconds)
     except ScriptError as error:
         Path(task.mark).unlink(missing_ok=True)
         _end_orphans(trial.folder)
         raise ScriptError(f"{script.name}: {error}") from None
+    shutil.rmtree(trial.checkpoint, ignore_errors=True)  # whoever is killed now has the mark
+    return reported
 
 
 def _task(script: Script, trial: Trial, timeout: float | None) -> Task:
@@ -105,10 +114,26 @@ def _ended_before(task: Task) -> float | None:
         return None
 
 
+def _run_to_end(task: Task, trial: Trial, environment: Mapping[str, str]) -> float:
+    """Train, once more after a kill, which is no fault of the code: its checkpoints are there.
+
+    Returns:
+        The seconds that the last attempt took.
+
+    Raises:
+        ScriptError: If it does not end well, or was killed each time.
+    """
+    for _ in range(RETRIES):
+        with suppress(_KilledError):
+            return _run(task, trial, environment)
+    return _run(task, trial, environment)
+
+
 def _run(task: Task, trial: Trial, environment: Mapping[str, str]) -> float:
     """Train, and return the seconds that it took.
 
     Raises:
+        _KilledError: If it was killed.
         ScriptError: If it does not end well.
     """
     Path(task.mark).unlink(missing_ok=True)
@@ -161,7 +186,7 @@ def _supervised(task: Task, environment: Mapping[str, str]) -> Ending:
             except subprocess.TimeoutExpired:
                 process.kill()
     if not told:
-        raise ScriptError(
+        raise _KilledError(
             f"the process that watches over a training ended with code {process.returncode}: was "
             "it killed? Try again"
         )
@@ -194,7 +219,8 @@ def _check_ending(ending: Ending, task: Task) -> None:
         return
     if raised := raised_words(ending.tail):
         raise ScriptError(f"{raised}. {see}")
-    raise ScriptError(f"it {_code_words(ending.code)}. {see}")
+    kind = _KilledError if ending.code in _KILLED else ScriptError
+    raise kind(f"it {_code_words(ending.code)}. {see}")
 
 
 def raised_words(output: str) -> str | None:
@@ -226,8 +252,8 @@ def _code_words(code: int) -> str:
     number = -code if code < 0 else code - 128
     if number == signal.SIGKILL:
         return (
-            "was killed (SIGKILL), as systems do when memory is full: give it more memory, or "
-            "train with smaller batches"
+            f"was killed (SIGKILL) {1 + RETRIES} times, as systems do when memory is full: give it "
+            "more memory, or train with smaller batches"
         )
     if code == 127:
         return "ended with exit code 127: a command in it was not found"

@@ -1,5 +1,7 @@
 """What a search may cost: a part of the question, because it may change the answer."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,11 @@ class Budget:
         """The options that it is made of: `of`, undone."""
         both = {"time_budget": self.seconds, "step_budget": self.steps}
         return {name: value for name, value in both.items() if value is not None}
+
+    def bounded(self, study_id: str) -> str:
+        """Return the id of a study that it bounds, which is another question."""
+        question = f"{study_id}\n{json.dumps(self.options, sort_keys=True)}"
+        return hashlib.sha256(question.encode()).hexdigest()[:16]
 
     def is_spent(self, *, seconds: float, steps: int) -> bool:
         """Whether no further search trial may start after so much."""

@@ -1,7 +1,5 @@
 """A study: one spec about one data set, with all that is derived from the two."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -155,7 +153,7 @@ class Study:
         """
         if budget in (self.budget, NO_BUDGET):
             return self
-        own, *shorter = (_within(study, budget) for study in (self.id, *self.shorter))
+        own, *shorter = map(budget.bounded, (self.id, *self.shorter))
         return replace(self, id=own, budget=budget, shorter=tuple(shorter))
 
     def stored_as(self, study_id: str, budget: Budget) -> "Study | None":
@@ -219,12 +217,6 @@ class Study:
     def name(self) -> str:
         """Name of the study: the spec's, or else the data set's."""
         return self.spec.name or self.dataset.name
-
-
-def _within(study_id: str, budget: Budget) -> str:
-    """The id of a study that a budget ends."""
-    question = f"{study_id}\n{json.dumps(budget.options, sort_keys=True)}"
-    return hashlib.sha256(question.encode()).hexdigest()[:16]
 
 
 def read_dataset(

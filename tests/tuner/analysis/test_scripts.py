@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.support.scripted import answer, reporting, train
+from tests.support.scripted import SCRIPT, answer, reporting, train
 from tests.support.simulated import simulate
 from tests.support.worlds import null
 from tuner.analysis.conclusion import conclude
 from tuner.errors import StudyFailedError
 from tuner.scripts.reported import Reported
 from tuner.search.plan import Plan
+from tuner.study.budget import Budget
 from tuner.study.scripts.spec import ScriptSpec, TargetSpec
+from tuner.study.scripts.study import ScriptStudy
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
@@ -226,6 +228,15 @@ def test_seeds_that_are_added_go_on_from_those_there_are():
     assert {(t.request.phase, t.request.number, t.request.seeds) for t in first} <= trained
     assert len(finished) == len(first) + 2 * 6
     assert "Looked at 2 times, with 3, 9 seeds" in result.answer.evidence
+
+
+def test_a_study_with_a_time_budget_is_another_one_and_so_are_those_it_goes_on_from():
+    spec = ScriptSpec(trials=4, confirm_replicates=3)
+    study, hour = ScriptStudy.of(spec.extended(9), SCRIPT), Budget(seconds=3600.0)
+    bounded = study.within(hour)
+    assert study.within(Budget()) == study
+    assert len({study.id, bounded.id, study.within(Budget(seconds=60.0)).id}) == 3
+    assert bounded.shorter == (ScriptStudy.of(spec, SCRIPT).within(hour).id,)
 
 
 def test_a_notebook_shows_the_sentence_and_a_line_for_each_target():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -43,6 +44,9 @@ def correct(stream):
 scores = {"acc": correct(0)}
 if os.environ["TUNER_CONFIRMING"] == "1":
     scores["acc_test"] = correct(1)
+    os.mkdir(os.path.join(out, "saved"))
+    with open(os.path.join(out, "saved", "weights.txt"), "w") as file:
+        file.write(f"{strength} {seed}")
 np.savez(os.path.join(out, "scores.npz"), **scores)
 print("strength", strength)
 """
@@ -160,6 +164,13 @@ def test_it_is_listed_shown_reported_and_tracked(home, tuned):
         )
     assert dict(runs)["FINISHED"] == 1 + tuned["cost"]["trainings"]
     assert metrics["answer/gain"] == tuned["targets"]["acc"]["test"]["gain"]
+    with sqlite3.connect(home / "mlflow.db") as database:
+        source = database.execute(
+            "select storage_location from model_versions where name = ? and version = ?",
+            (tuned["model"]["name"], tuned["model"]["version"]),
+        ).fetchone()[0]
+    registered = Path(urlsplit(source).path) / "weights.txt"
+    assert registered.read_bytes() == (Path(tuned["saved"]) / "weights.txt").read_bytes()
     logs = list((home / "trainings" / study).rglob("log.txt"))
     assert len(logs) == tuned["cost"]["trainings"]
     assert "has 3 confirming seeds already" in refused("extend", study, "--seeds", "3")
@@ -172,6 +183,19 @@ def test_it_is_listed_shown_reported_and_tracked(home, tuned):
 
 
 @pytest.mark.system
+def test_a_search_ends_with_its_time_and_says_so(home):
+    words = tune(home, "--trials", "7", "--time-budget", "1s", "--json")
+    done = subprocess.run(words, **surroundings(home), timeout=200)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    tried = len(told["curve"])
+    assert tried < 7
+    assert any(f"{tried} of 7 λs were tried: the time budget" in w for w in told["warnings"])
+    assert told["study"] != ScriptStudy.of(SPEC, Script.of_command(code(home), home)).id
+    assert told["targets"]["acc"]["test"]["gain"] is not None
+
+
+@pytest.mark.system
 def test_seeds_are_added_to_it(home, tuned):
     words = [sys.executable, "-m", "tuner", "extend", tuned["study"], "--seeds", "4", "--json"]
     before = trainings_in(home)
@@ -179,7 +203,8 @@ def test_seeds_are_added_to_it(home, tuned):
     assert done.returncode == 0, done.stderr
     expected, _ = answer(SPEC.extended(4), report)
     assert json.loads(done.stdout)["targets"] == json.loads(expected.model_dump_json())["targets"]
-    assert len(trainings_in(home)) == 2 * len(before) + 2  # copied, and one at each λ
+    copied = tuned["cost"]["trainings"]
+    assert len(trainings_in(home)) == len(before) + copied + 2  # and one at each λ
 
 
 def test_the_function_of_the_page_is_tuned_as_it_stands(tmp_path):

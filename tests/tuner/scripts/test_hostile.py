@@ -29,7 +29,7 @@ ENDINGS = {
     "raise ValueError('λ is odd\\nvery')": r"raised ValueError: λ is odd \(hostile.py, line 10\)",
     "sys.exit(3)": "it ended with exit code 3. What it printed is in .*log.txt",
     "sys.exit('no data here')": "it ended with exit code 1",
-    "os.kill(os.getpid(), signal.SIGKILL)": r"it was killed \(SIGKILL\), .* more memory",
+    "os.kill(os.getpid(), signal.SIGKILL)": r"was killed \(SIGKILL\) 3 times, .* more memory",
     "os.kill(os.getpid(), signal.SIGSEGV)": "it was ended by the signal SIGSEGV",
     "os._exit(0)": "it ended well and reported nothing",
     "import shutil; shutil.rmtree(OUT)": "its folder .* is gone",

@@ -101,7 +101,7 @@ run_training(script, strength=0, seed=1, confirming=False, folder=Path({str(tmp_
 
 def test_a_training_that_ended_well_is_not_trained_again(tmp_path):
     """As when the driver is killed, or its database away, before it has written down the end."""
-    count = "(trial.checkpoint / 'count').open('a').write('x')"
+    count = "(trial.folder.parent / 'count').open('a').write('x')"
     code = f"import sys\ndef train(trial): {count}; trial.report(acc=[0, 1]); sys.exit(trial.seed)"
     (tmp_path / "counted.py").write_text(code)
     script = Script.of_function("counted:train", tmp_path)
@@ -116,7 +116,7 @@ def test_a_training_that_ended_well_is_not_trained_again(tmp_path):
             assert reported.seconds > 0
         except ScriptError:
             assert seed
-        return len((folder / "checkpoint" / "count").read_text())
+        return len((folder / "count").read_text())
 
     assert [trained(), trained(), trained(resume=False), trained(), trained()] == [1, 1, 2, 2, 2]
     assert [trained(strength=0.2), trained(strength=0.2), trained()] == [3, 3, 4]
@@ -131,6 +131,22 @@ def test_nothing_is_left_of_a_training_whose_supervisor_is_killed(tmp_path):
     with pytest.raises(ScriptError, match=r"killer:train: the process that watches .* Try"):
         run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
     wait_until(lambda: not left(str(tmp_path)))
+
+
+def test_a_training_that_is_killed_begins_once_more_from_its_checkpoint(tmp_path):
+    code = """import os
+def train(trial):
+    begun = trial.checkpoint / "begun"
+    if not begun.exists():
+        begun.touch()
+        os.kill(os.getpid(), 9)
+    trial.report(acc=[0, 1])
+"""
+    (tmp_path / "once.py").write_text(code)
+    script = Script.of_function("once:train", tmp_path)
+    reported = run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path)
+    assert reported.scores["acc"].tolist() == [0, 1]
+    assert not (tmp_path / "checkpoint").exists()  # it is needed no more
 
 
 def wait_until(condition):

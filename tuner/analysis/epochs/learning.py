@@ -7,7 +7,7 @@ does not, at most .01 of accuracy was to be had.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,9 +16,11 @@ import numpy as np
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import Side
 from tuner.study.scoring.targets import Target
+from tuner.typing import Array
 
 _PART = 5  # of the epochs: the last fifth
 _SHARE = 0.01  # of all that the loss fell
+LOSSES = ("validation_loss", "val_loss", "eval_loss")  # as trainers of others call it, too
 _SIDES: dict[Target, tuple[Side, ...]] = {"a": ("a",), "b": ("b",), "joint": ("a", "b")}
 
 
@@ -34,7 +36,38 @@ def epochs_wanted(outcome: TrainingOutcome, side: Side) -> int | None:
         outcome: Of a training.
         side: The modality whose loss is meant.
     """
-    losses = outcome.curves[f"validation_loss_{side}"]
+    return _epochs_wanted(outcome.curves[f"validation_loss_{side}"])
+
+
+def still_learning(outcomes: Iterable[TrainingOutcome]) -> tuple[str, ...]:
+    """Name the λs at which users' own code was still learning when its trainings ended.
+
+    It was if most trainings of that λ were, by the rule of `epochs_wanted` and the first of
+    `LOSSES` that they told after their epochs.
+
+    Args:
+        outcomes: Of trainings of one seed each.
+    """
+    times: dict[float, list[float]] = {}
+    for outcome in outcomes:
+        losses = next((outcome.curves[name] for name in LOSSES if name in outcome.curves), None)
+        if losses is not None and losses.shape[1] >= _PART:
+            wanted = (_epochs_wanted(losses) or 0) / losses.shape[1]
+            times.setdefault(outcome.strength, []).append(wanted)
+    typical = {strength: float(np.median(wanted)) for strength, wanted in times.items()}
+    slow = sorted(strength for strength, wanted in typical.items() if wanted > 1)
+    if not slow:
+        return ()
+    enough = max(typical[strength] for strength in slow)
+    return (
+        "Still learning when its epochs ended, by the validation loss: "
+        f"{_named(slow, sorted(times))}. What is lost there may be for want of epochs: "
+        f"{enough:.2g} times as many would do.",
+    )
+
+
+def _epochs_wanted(losses: Array) -> int | None:
+    """How many epochs would do, by losses of shape (replicates, epochs): see `epochs_wanted`."""
     replicates, epochs = losses.shape
     if epochs == 1:
         return math.ceil(1 / _SHARE)
@@ -110,7 +143,11 @@ class StillLearning:
         enough = self.enough("joint")
         if enough is None:
             return ()
-        where = {side.upper(): self._named(side) for side in _SIDES["joint"] if self.wanted[side]}
+        where = {
+            side.upper(): _named(sorted(self.wanted[side]), self.tried)
+            for side in _SIDES["joint"]
+            if self.wanted[side]
+        }
         if len(set(where.values())) == 1:
             where = {" and ".join(where): next(iter(where.values()))}
         named = "; ".join(f"{whose} at {strengths}" for whose, strengths in where.items())
@@ -124,16 +161,16 @@ class StillLearning:
             f"({options}).",
         )
 
-    def _named(self, side: Side) -> str:
-        """Write λs: all that were tried from one on, or each."""
-        strengths = sorted(self.wanted[side])
-        above = [strength for strength in self.tried if strength >= strengths[0]]
-        if strengths == list(self.tried):
-            return "every λ"
-        if len(strengths) > 2 and strengths == above:
-            return f"every λ from {strengths[0]:.3g} on"
-        *first, last = (f"{strength:.3g}" for strength in strengths)
-        return f"λ = {', '.join(first)} and {last}" if first else f"λ = {last}"
+
+def _named(strengths: Sequence[float], tried: Sequence[float]) -> str:
+    """Write λs, sorted as those that were tried: all of these from one on, or each."""
+    above = [strength for strength in tried if strength >= strengths[0]]
+    if list(strengths) == list(tried):
+        return "every λ"
+    if len(strengths) > 2 and list(strengths) == above:
+        return f"every λ from {strengths[0]:.3g} on"
+    *first, last = (f"{strength:.3g}" for strength in strengths)
+    return f"λ = {', '.join(first)} and {last}" if first else f"λ = {last}"
 
 
 def _rounded_up(epochs: float) -> int:

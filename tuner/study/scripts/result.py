@@ -12,6 +12,7 @@ from tuner.study.result import (
     MlflowLinks,
     ModelledScore,
     PointScore,
+    RegisteredModel,
     Status,
     StudyResult,
     TargetAnswer,
@@ -105,6 +106,10 @@ class ScriptResult(_Part):
             description="what the best confirming training at the recommended λ saved",
             exclude_if=_is_none,
         ),
+    ] = None
+    model: Annotated[
+        RegisteredModel | None,
+        Field(description="where that is registered in MLflow", exclude_if=_is_none),
     ] = None
     mlflow: MlflowLinks | None = None
     unpublished: Annotated[

@@ -11,6 +11,7 @@ from tuner.errors import StudyFailedError
 from tuner.models.outcome import TrainingOutcome
 from tuner.scripts.scores import GROUP
 from tuner.scripts.script import Script
+from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.scoring.scores import stream_of
 from tuner.study.scoring.targets import Target
 from tuner.study.scripts.scores import RowScorer
@@ -30,6 +31,7 @@ class ScriptStudy:
         spec: What is asked.
         script: Of what.
         targets: What it is scored by; none if the spec names none and nothing is trained yet.
+        budget: What its search may cost.
     """
 
     folds: ClassVar[None] = None  # its rows are its own
@@ -40,6 +42,7 @@ class ScriptStudy:
     spec: ScriptSpec
     script: Script
     targets: tuple[TargetSpec, ...]
+    budget: Budget = NO_BUDGET
 
     @classmethod
     def of(cls, spec: ScriptSpec, script: Script) -> "ScriptStudy":
@@ -58,6 +61,12 @@ class ScriptStudy:
         script = Script.model_validate(written["script"])
         return cls(id=study_id, spec=spec, script=script, targets=spec.target)
 
+    def within(self, budget: Budget) -> "ScriptStudy":
+        """Return this study with a budget that ends its search, which makes it another question."""
+        if budget == NO_BUDGET:
+            return self
+        return replace(self, id=budget.bounded(self.id), budget=budget)
+
     @property
     def written(self) -> dict[str, Any]:
         """What is asked, and of which code."""
@@ -72,7 +81,8 @@ class ScriptStudy:
     @property
     def shorter(self) -> tuple[str, ...]:
         """Identifiers of the studies that this one adds seeds to, the last first."""
-        return tuple(spec.study_id(self.script) for spec in self.spec.shorter)
+        ids = (spec.study_id(self.script) for spec in self.spec.shorter)
+        return tuple(ids if self.budget == NO_BUDGET else map(self.budget.bounded, ids))
 
     def named(self, outcome: TrainingOutcome) -> "ScriptStudy":
         """Return this study with the targets that its first training reports, if none were named.

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
 from tests.support.simulated import DECIDED, simulate
-from tuner.analysis.epochs.learning import StillLearning, epochs_wanted
+from tuner.analysis.epochs.learning import StillLearning, epochs_wanted, still_learning
 from tuner.cli.console import show_answer
 from tuner.data import from_arrays
 from tuner.models.compute.device import prepare_process
@@ -219,3 +219,20 @@ def test_on_digits_slow_learning_is_told_from_harm(digits):
     outcomes, scores = trained(digits, wanted, (1.3,))
     assert all(epochs_wanted(outcomes[1.3], side) is None for side in "ab")
     assert scores[1.3] > 0.9
+
+
+@pytest.mark.parametrize("name", ["validation_loss", "val_loss", "eval_loss"])
+def test_code_of_users_that_was_still_learning_is_warned_of(name):
+    """Two of three seeds at λ = 2 fall to the last; others, and losses too few to tell, do not."""
+
+    def one(strength, losses):
+        return replace(outcome([losses], strength), curves={name: np.asarray([losses], float)})
+
+    learnt, learning = falling(0, 20), falling(1, 20)
+    told = [one(0.0, learnt), one(1.0, learnt), one(1.0, learning[:4])]
+    assert still_learning(told) == ()
+    told += [one(2.0, losses) for losses in (learning, learnt, learning)]
+    (words,) = still_learning(told)
+    assert "by the validation loss: λ = 2. What is lost" in words
+    assert "1.4 times as many would do" in words  # 27 for 20
+    assert still_learning([outcome([learning])]) == ()  # of a loss that nobody knows

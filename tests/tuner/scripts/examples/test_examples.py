@@ -10,7 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tuner.scripts.script import Script
+from tuner.scripts.training import run_training
 
 HERE = Path(__file__).parent
 MOST_CHANGES = 6  # lines
@@ -63,3 +67,17 @@ def test_a_script_trains_as_before_and_is_told_its_strength(project, name):
     assert 0 < told["lambda"] <= 2
     assert told["test"]["gain"] > 0.03
     assert not result["failures"]
+
+
+@pytest.mark.system
+def test_two_processes_of_accelerate_report_as_one(project):
+    """Rows are dealt to two processes, and come back in their order."""
+    shutil.copy(HERE / "accelerate_loop.py", project)
+    subprocess.run(["git", "apply", HERE / "accelerate_loop.diff"], cwd=project, check=True)
+    launch = (*LAUNCHED["accelerate_loop"], "--num_processes", "2")
+    code = (*launch, "accelerate_loop.py", "--lam", "{strength}", "--seed", "{seed}")
+    script = Script.of_command(code, project)
+    told = run_training(script, strength=0.5, seed=1, confirming=True, folder=project / "two")
+    assert len(told.scores["acc"]) == 400
+    assert len(told.test_scores["acc"]) == 600
+    assert np.mean(told.scores["acc"]) > 0.5
