@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from tuner.study.result import MlflowLinks, Modalities, RegisteredModel
+from tuner.study.answer import Modalities, RegisteredModel
+from tuner.study.result import MlflowLinks
 
 HOSTILE = "<script>alert('$x$')</script>"
 

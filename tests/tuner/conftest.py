@@ -16,21 +16,23 @@ from tuner.models.config import TrainingConfig
 from tuner.models.training.loop import train
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
-from tuner.study.result import (
+from tuner.study.answer import (
     Answer,
+    Modalities,
+    ModalityAnswer,
+    TestScores,
+    ValidationScores,
+    Verdict,
+)
+from tuner.study.result import (
     Cost,
     CurvePoint,
     DatasetSummary,
     FailedTrial,
     InformationSummary,
     MetricSummary,
-    Modalities,
-    ModalityAnswer,
     PointScore,
     StudyResult,
-    TestScores,
-    ValidationScores,
-    Verdict,
 )
 from tuner.study.scoring.targets import Target
 from tuner.study.spec import StudySpec

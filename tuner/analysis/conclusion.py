@@ -12,6 +12,7 @@ from tuner.analysis.guess import guess_of
 from tuner.analysis.headline import headline
 from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
+from tuner.study.answer import Modalities
 from tuner.study.result import (
     Calibrated,
     CalibratedSimilarity,
@@ -21,7 +22,6 @@ from tuner.study.result import (
     FailedTrial,
     InformationSummary,
     MetricSummary,
-    Modalities,
     NuisanceSummary,
     NuisanceTrial,
     PartialTrial,

@@ -18,7 +18,7 @@ from tuner.analysis.gains.looks import level
 from tuner.analysis.gains.needs import needs
 from tuner.errors import StudyFailedError
 from tuner.models.outcome import RULES, Rule, TrainingOutcome
-from tuner.study.result import (
+from tuner.study.answer import (
     Answer,
     BoundKept,
     CheckpointRule,

@@ -11,7 +11,7 @@ from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import USEFUL, Admitted, Choice, Decision, grid
 from tuner.analysis.gains.gain import measured_gain
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.result import EVEN, BoundKept
+from tuner.study.answer import EVEN, BoundKept
 from tuner.study.scoring.constraints import Constraint
 from tuner.study.scoring.targets import SearchSpec, TargetScorer
 from tuner.typing import Array

@@ -17,7 +17,7 @@ import numpy as np
 from tuner.analysis.curves.model import CurveModel
 from tuner.analysis.curves.observations import Observations
 from tuner.analysis.gains.gain import Gain
-from tuner.study.result import Reason, Verdict
+from tuner.study.answer import Reason, Verdict
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats, Indices, Mask
 

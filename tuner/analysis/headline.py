@@ -2,7 +2,8 @@
 
 import math
 
-from tuner.study.result import Answer, Interval, ModalityAnswer, Needs, StudyResult, TargetAnswer
+from tuner.study.answer import Answer, Interval, ModalityAnswer, Needs, TargetAnswer
+from tuner.study.result import StudyResult
 from tuner.study.scoring.targets import Target
 
 _WHOSE: dict[Target, str] = {"a": "{} of A", "b": "{} of B", "joint": "{} of A and B"}

@@ -8,7 +8,8 @@ from tuner.analysis.curves.modelled import modelled_targets
 from tuner.analysis.decision import Choice
 from tuner.analysis.epochs.learning import still_learning
 from tuner.analysis.headline import bound_words
-from tuner.study.result import PointScore, TargetAnswer
+from tuner.study.answer import TargetAnswer
+from tuner.study.result import PointScore
 from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import (
     ModelledTargets,

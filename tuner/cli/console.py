@@ -35,16 +35,11 @@ from tuner.reporting.wording import (
     nuisance_words,
 )
 from tuner.settings import Settings
+from tuner.study.answer import Answer, Interval, TargetAnswer
 from tuner.study.budget import Budget
 from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
-from tuner.study.result import (
-    Answer,
-    InformationSummary,
-    Interval,
-    StudyResult,
-    TargetAnswer,
-)
+from tuner.study.result import InformationSummary, StudyResult
 from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import ScriptResult
 from tuner.study.scripts.study import ScriptStudy

@@ -122,7 +122,7 @@ class LocalStudies(AbstractContextManager["LocalStudies"]):
 
 def _view(row: "StudyRow", trials: int) -> dict[str, Any]:
     """Tell of a study what a service tells of one: see `tuner.service.schemas.StudyView`."""
-    from tuner.study.result import verdict_of_today
+    from tuner.study.answer import verdict_of_today
 
     result = row.result if row.status == "done" and row.result else {}
     answer = result.get("joint") or {}

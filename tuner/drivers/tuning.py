@@ -17,10 +17,10 @@ from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
+from tuner.study.answer import RegisteredModel
 from tuner.study.budget import Budget
 from tuner.study.notebook import show_progress
 from tuner.study.progress import OnProgress, Progress, SeedMeter
-from tuner.study.result import RegisteredModel
 from tuner.study.scripts.result import ScriptResult
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy

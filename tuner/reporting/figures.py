@@ -15,7 +15,8 @@ from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
 from tuner.reporting.axes import PALETTES, Palette, add_legend, dress
 from tuner.reporting.wording import SIMILARITIES, TITLES
-from tuner.study.result import Answer, ModalityAnswer, StudyResult, TargetAnswer
+from tuner.study.answer import Answer, ModalityAnswer, TargetAnswer
+from tuner.study.result import StudyResult
 from tuner.study.scoring.scores import TARGETS
 from tuner.study.scoring.targets import Target
 from tuner.study.space import LambdaSpace

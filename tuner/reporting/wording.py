@@ -98,7 +98,7 @@ def _second_opinion(information: InformationSummary) -> str:
         "predict": " Prediction of one modality from the other would learn the label first.",
         "neither": " So would prediction of one modality from the other.",
         "unknown": "",
-    }[information.objective]
+    }[information.objective or "unknown"]
     return f"The cross-covariance gate expects it to {opinion}.{other}"
 
 

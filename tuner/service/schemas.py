@@ -11,7 +11,8 @@ from tuner.models.config import TrainingConfig
 from tuner.prediction.answer import Prediction
 from tuner.service.stage import Phase, Stage
 from tuner.storage.requests.submissions import Submission
-from tuner.study.result import Interval, Status, verdict_of_today
+from tuner.study.answer import Interval, verdict_of_today
+from tuner.study.result import Status
 from tuner.study.spec import MOST_SEEDS, StudySpec
 
 

@@ -11,7 +11,8 @@ from tuner.study.scoring.targets import Target
 from tuner.study.space import LambdaSpace
 
 if TYPE_CHECKING:
-    from tuner.study.result import Interval, StudyResult
+    from tuner.study.answer import Interval
+    from tuner.study.result import StudyResult
 
 _NAMES: dict[Target, str] = {"a": "A", "b": "B", "joint": "A and B"}
 _WIDTH, _HEIGHT, _EDGE = 360.0, 150.0, 12.0  # of the curve, pixels

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from tuner.data.information.atoms import NAMES
 from tuner.models.outcome import Rule
+from tuner.study.answer import Answer, Interval, Modalities, ModalityAnswer, Part, Side, is_none
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -16,34 +17,11 @@ if TYPE_CHECKING:
     from tuner.typing import Indices
 
 
-def verdict_of_today(told: str) -> str:
-    """Return a stored verdict by its name of today: 0.1.0 wrote `no detectable effect`."""
-    return "undecided" if told == "no detectable effect" else told
-
-
-Verdict = Annotated[
-    Literal["align", "do not align", "undecided"], BeforeValidator(verdict_of_today)
-]
-Reason = Literal[
-    "gain confirmed", "harm shown", "no gain worth having", "needs more", "bound violated"
-]
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: tuple[Status, ...] = ("done", "failed", "cancelled")
-Interval = tuple[float, float]
-Side = Literal["a", "b"]
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
-    )
-
-
-class GroupCounts(_Part):
+class GroupCounts(Part):
     """How many groups the labelled rows of each split are of: intervals are over these."""
 
     train: int
@@ -71,7 +49,7 @@ class GroupCounts(_Part):
         return cls(**counts)
 
 
-class DatasetSummary(_Part):
+class DatasetSummary(Part):
     """What was studied."""
 
     name: str
@@ -84,7 +62,7 @@ class DatasetSummary(_Part):
         GroupCounts | None,
         Field(
             description="groups of labelled rows: intervals are over these",
-            exclude_if=_is_none,
+            exclude_if=is_none,
         ),
     ] = None
 
@@ -102,14 +80,14 @@ class DatasetSummary(_Part):
         )
 
 
-class MetricSummary(_Part):
+class MetricSummary(Part):
     """What was measured, and which way is better."""
 
     name: str
     direction: Literal["maximize", "minimize"]
 
 
-class IntervalEstimate(_Part):
+class IntervalEstimate(Part):
     """A value with its 95 % interval."""
 
     value: float
@@ -117,7 +95,7 @@ class IntervalEstimate(_Part):
     high: float
 
 
-class CrossCovarianceGate(_Part):
+class CrossCovarianceGate(Part):
     """A second opinion on whether alignment helps: see `tuner.data.information.gate`."""
 
     signal: int
@@ -126,7 +104,7 @@ class CrossCovarianceGate(_Part):
     helps: bool | None
 
 
-class InformationSummary(_Part):
+class InformationSummary(Part):
     """Partial information decomposition of the label, bits: see `tuner.data.information.profile`.
 
     Attributes:
@@ -155,9 +133,12 @@ class InformationSummary(_Part):
     rows: int
     regime: Literal["align", "interior", "do not align", "unknown"]
     gate: CrossCovarianceGate
-    b_from_a: CrossCovarianceGate | None = None
-    a_from_b: CrossCovarianceGate | None = None
-    objective: Literal["either", "align", "predict", "neither", "unknown"] = "unknown"
+    b_from_a: Annotated[CrossCovarianceGate | None, Field(exclude_if=is_none)] = None
+    a_from_b: Annotated[CrossCovarianceGate | None, Field(exclude_if=is_none)] = None
+    objective: Annotated[
+        Literal["either", "align", "predict", "neither", "unknown"] | None,
+        Field(exclude_if=is_none),
+    ] = None
 
     @classmethod
     def of(cls, profile: "Profile") -> "InformationSummary":
@@ -184,229 +165,14 @@ class InformationSummary(_Part):
         )
 
 
-class ValidationScores(_Part):
-    """Mean scores of the same encoders on validation rows, at λ = 0 and at the candidate."""
-
-    baseline: float
-    best: float | None
-
-
-class TestScores(_Part):
-    """Mean scores of fresh seeds on test rows; the gain is positive where alignment is better.
-
-    All but `baseline` are None if the training that was to confirm the answer failed;
-    `gain_interval` alone if test rows are of too few groups for one.
-    """
-
-    __test__ = False  # no test, whatever pytest makes of its name
-
-    baseline: float
-    best: float | None
-    gain: float | None
-    gain_interval: Interval | None
-
-
-class RegisteredModel(_Part):
-    """Where the best encoder of a modality is registered."""
-
-    name: str
-    version: str
-    alias: str | None
-
-
-class FoldNeeds(_Part):
-    """So many seeds in so many folds, which test so many labelled rows."""
-
-    count: int
-    seeds: int
-    rows: int
-
-
-class Needs(_Part):
-    """What would decide an undecided answer with 80 % power: any of `seeds` to `folds`.
-
-    It takes the gain that was seen for the true one.
-
-    Attributes:
-        goal: What is nearer: to show the gain, or to rule out the smallest worth having.
-        size: That gain, in units of the metric.
-        has: Fresh seeds and labelled test rows that there are.
-        seeds: Fresh seeds to confirm with, on the same test rows; None if no number suffices.
-        rows: Labelled test rows, with the same seeds; None if no number suffices.
-        both: Seeds and rows in the same proportion as now; None if no number suffices.
-        folds: Seeds in folds of the same data, which test more of its rows; None if none suffice.
-        search: To rule out at every λ: how many times as many search seeds and validation rows.
-        trainings: Of such a study, by `seeds`, or by `folds` or `both` where seeds alone do not
-            suffice.
-    """
-
-    goal: Literal["show", "rule out"]
-    size: float
-    has: tuple[int, int]
-    seeds: int | None
-    rows: int | None
-    both: tuple[int, int] | None
-    folds: Annotated[FoldNeeds | None, Field(exclude_if=_is_none)] = None
-    search: float
-    trainings: int = 0
-
-
-class CheckpointRule(_Part):
-    """Which epoch's weights were tested: see `tuner.analysis.epochs.checkpoints`.
-
-    Attributes:
-        rule: Those of the least validation loss, or of the best validation accuracy: what is
-            better for λ = 0.
-        baseline: Score at λ = 0 by each rule, on validation rows that did not choose the epoch.
-        gain: Of the candidate on test rows, by each rule; None if its training failed.
-    """
-
-    rule: Rule
-    baseline: dict[Rule, float]
-    gain: dict[Rule, float] | None
-
-
-EVEN = 0.5  # a bound that is violated with more than that is not kept
-
-
-class BoundKept(_Part):
-    """A bound that the study set, measured at the λ that was tested.
-
-    Attributes:
-        bound: As it was set.
-        change: Of the score of its target over λ = 0, on test rows, in its units.
-        interval: Its 95 % interval; None if test rows are of too few groups for one.
-        violated: The probability that the bound is violated.
-    """
-
-    bound: str
-    change: float
-    interval: Interval | None
-    violated: float
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether it is as likely kept as not, or likelier."""
-        return self.violated <= EVEN
-
-
-class _Decided(_Part):
-    """Why an answer is what it is; an answer of before these were told has none of them."""
-
-    reason: Annotated[
-        Reason | None,
-        Field(description="why the verdict is what it is", exclude_if=_is_none),
-    ] = None
-    smallest_gain: Annotated[
-        float | None,
-        Field(
-            description="the smallest gain worth having, in units of the metric",
-            exclude_if=_is_none,
-        ),
-    ] = None
-    harm_from: Annotated[
-        float | None,
-        Field(
-            description="from this λ on alignment surely loses that much or more",
-            exclude_if=_is_none,
-        ),
-    ] = None
-    needs: Annotated[
-        Needs | None,
-        Field(description="what would decide it, if it is undecided", exclude_if=_is_none),
-    ] = None
-    needs_epochs: Annotated[
-        int | None,
-        Field(
-            description="so many epochs would decide, if it is undecided and λs were still "
-            "learning when their epochs ended",
-            exclude_if=_is_none,
-        ),
-    ] = None
-    bounds: Annotated[
-        tuple[BoundKept, ...],
-        Field(
-            description="what the study is subject to, at the λ that was tested",
-            exclude_if=lambda bounds: not bounds,
-        ),
-    ] = ()
-
-
-class Answer(_Decided):
-    """The recommended λ, and the evidence for it.
-
-    Attributes:
-        strength: λ*, 0 unless the verdict is `align`.
-        interval: 95 % interval of the λ at which the score is highest; it holds `strength`, so 0
-            where no gain is confirmed.
-        candidate: The λ > 0 that was confirmed against λ = 0 with fresh seeds on test rows.
-        gain: How much better than λ = 0 the candidate scores on test rows; None if its training
-            failed.
-        gain_interval: Its 95 % interval, over seeds and rows, or groups of rows; None if test rows
-            are of too few groups for one.
-        evidence: The verdict's reason, in words.
-    """
-
-    strength: Annotated[float, Field(alias="lambda")]
-    interval: Interval
-    verdict: Verdict
-    candidate: float
-    gain: float | None
-    gain_interval: Interval | None
-    evidence: str
-
-    @property
-    def tested(self) -> tuple[float | None, Interval | None]:
-        """The candidate's gain over λ = 0 on test rows, and its 95 % interval."""
-        return self.gain, self.gain_interval
-
-
-class TargetAnswer(_Decided):
-    """The answer for one target, with the scores that it rests on."""
-
-    strength: Annotated[float, Field(alias="lambda")]
-    interval: Interval
-    verdict: Verdict
-    candidate: float
-    evidence: str
-    validation: ValidationScores
-    test: TestScores
-
-    @property
-    def tested(self) -> tuple[float | None, Interval | None]:
-        """The candidate's gain over λ = 0 on test rows, and its 95 % interval."""
-        return self.test.gain, self.test.gain_interval
-
-
-class ModalityAnswer(TargetAnswer):
-    """The answer for one modality's own encoder."""
-
-    model: RegisteredModel | None
-    model_error: Annotated[
-        str | None,
-        Field(description="why there is no model", exclude_if=_is_none),
-    ] = None
-    checkpoint: Annotated[
-        CheckpointRule | None,
-        Field(description="which epoch's weights were tested", exclude_if=_is_none),
-    ] = None
-
-
-class Modalities(_Part):
-    """One answer a modality."""
-
-    a: ModalityAnswer
-    b: ModalityAnswer
-
-
-class PointScore(_Part):
+class PointScore(Part):
     """Mean validation score over replicates, and its standard error over seeds."""
 
     mean: float
     sem: float
 
 
-class Calibrated(_Part):
+class Calibrated(Part):
     """A similarity against its null: see `tuner.models.evaluation.similarity.Calibration`."""
 
     value: Annotated[float, Field(description="0 is chance, 1 the greatest that there is")]
@@ -414,7 +180,7 @@ class Calibrated(_Part):
     p: Annotated[float, Field(description="share of permutations that are as similar or more")]
 
 
-class CalibratedSimilarity(_Part):
+class CalibratedSimilarity(Part):
     """What of each similarity is beyond chance: rows of B were permuted, one by one, 200 times."""
 
     cka: Calibrated
@@ -422,7 +188,7 @@ class CalibratedSimilarity(_Part):
     mutual_knn: Calibrated
 
 
-class Similarity(_Part):
+class Similarity(Part):
     """How alike the embeddings of A and B are on validation rows: means over replicates.
 
     By debiased linear CKA, SVCCA and mutual-kNN; see `tuner.models.evaluation.similarity`.
@@ -433,7 +199,7 @@ class Similarity(_Part):
     mutual_knn: float
 
 
-class CurvePoint(_Part):
+class CurvePoint(Part):
     """What was seen at one λ on validation rows."""
 
     strength: Annotated[float, Field(alias="lambda")]
@@ -446,7 +212,7 @@ class CurvePoint(_Part):
         CalibratedSimilarity | None,
         Field(
             description="similarity beyond chance, which grows with width and falls with rows",
-            exclude_if=_is_none,
+            exclude_if=is_none,
         ),
     ] = None
 
@@ -456,7 +222,7 @@ class CurvePoint(_Part):
         return {"a": self.a, "b": self.b, "joint": self.joint}
 
 
-class ModelledScore(_Part):
+class ModelledScore(Part):
     """Posterior mean of the score, and both ends of its 95 % interval, at the λs of the curve."""
 
     mean: tuple[float, ...]
@@ -464,7 +230,7 @@ class ModelledScore(_Part):
     high: tuple[float, ...]
 
 
-class ModelledCurve(_Part):
+class ModelledCurve(Part):
     """The model of the λ-curve that λ* comes from: see `tuner.analysis.curve`."""
 
     strengths: Annotated[tuple[float, ...], Field(alias="lambda")]
@@ -478,7 +244,7 @@ class ModelledCurve(_Part):
         return {"a": self.a, "b": self.b, "joint": self.joint}
 
 
-class FailedTrial(_Part):
+class FailedTrial(Part):
     """A λ that could not be trained, and why."""
 
     strength: Annotated[float, Field(alias="lambda")]
@@ -486,7 +252,7 @@ class FailedTrial(_Part):
     reason: str
 
 
-class PartialTrial(_Part):
+class PartialTrial(Part):
     """A λ that halving stopped: what it scored after some of the epochs, no part of the curve."""
 
     strength: Annotated[float, Field(alias="lambda")]
@@ -494,7 +260,7 @@ class PartialTrial(_Part):
     joint: PointScore
 
 
-class NuisanceTrial(_Part):
+class NuisanceTrial(Part):
     """Training settings that were tried, and at which λ."""
 
     strength: Annotated[float, Field(alias="lambda")]
@@ -502,7 +268,7 @@ class NuisanceTrial(_Part):
     joint: PointScore
 
 
-class NuisanceSummary(_Part):
+class NuisanceSummary(Part):
     """The search for training settings, before that for λ: see `tuner.search.nuisance`.
 
     Attributes:
@@ -518,7 +284,7 @@ class NuisanceSummary(_Part):
     trials: tuple[NuisanceTrial, ...]
 
 
-class GuessComparison(_Part):
+class GuessComparison(Part):
     """An encoder that is not surely better than a guess that never looks at its inputs.
 
     Attributes:
@@ -532,7 +298,7 @@ class GuessComparison(_Part):
     gain_interval: Interval
 
 
-class Guess(_Part):
+class Guess(Part):
     """Always guessing one label: the commonest of training rows, or their median.
 
     Attributes:
@@ -548,7 +314,7 @@ class Guess(_Part):
     b: GuessComparison | None
 
 
-class Cost(_Part):
+class Cost(Part):
     """What the study took; a training is one replicate at one λ."""
 
     trials: int
@@ -558,7 +324,7 @@ class Cost(_Part):
     wall_seconds: float
 
 
-class MlflowLinks(_Part):
+class MlflowLinks(Part):
     """Where the runs are."""
 
     tracking_uri: str
@@ -566,7 +332,7 @@ class MlflowLinks(_Part):
     run_id: str
 
 
-class StudyResult(_Part):
+class StudyResult(Part):
     """The whole answer."""
 
     study: str
@@ -574,7 +340,7 @@ class StudyResult(_Part):
     status: Status
     headline: Annotated[
         str | None,
-        Field(description="what to do, in a sentence", exclude_if=_is_none),
+        Field(description="what to do, in a sentence", exclude_if=is_none),
     ] = None
     warnings: Annotated[
         tuple[str, ...],
@@ -591,7 +357,7 @@ class StudyResult(_Part):
     curve: tuple[CurvePoint, ...]
     curve_model: Annotated[
         ModelledCurve | None,
-        Field(description="the model of the curve, as figures draw it", exclude_if=_is_none),
+        Field(description="the model of the curve, as figures draw it", exclude_if=is_none),
     ] = None
     failures: tuple[FailedTrial, ...]
     stopped: tuple[PartialTrial, ...] = ()
@@ -599,13 +365,13 @@ class StudyResult(_Part):
     warm_start: str | None = None  # the study that this one began from
     extends: Annotated[
         str | None,
-        Field(description="the study that this one adds seeds to", exclude_if=_is_none),
+        Field(description="the study that this one adds seeds to", exclude_if=is_none),
     ] = None
     guess: Annotated[
         Guess | None,
         Field(
             description="a guess that an encoder is not surely better than",
-            exclude_if=_is_none,
+            exclude_if=is_none,
         ),
     ] = None
     folds: Annotated[
@@ -628,7 +394,7 @@ class StudyResult(_Part):
     mlflow: MlflowLinks | None
     unpublished: Annotated[
         str | None,
-        Field(description="why MLflow does not show it", exclude_if=_is_none),
+        Field(description="why MLflow does not show it", exclude_if=is_none),
     ] = None
 
     def frame(self) -> "DataFrame":

@@ -7,7 +7,8 @@ from importlib import import_module
 from tuner.errors import EncoderNotKeptError, TrackingError
 from tuner.settings import Settings
 from tuner.storage.weights import WeightFiles
-from tuner.study.result import Modalities, ModalityAnswer, RegisteredModel, StudyResult
+from tuner.study.answer import Modalities, ModalityAnswer, RegisteredModel
+from tuner.study.result import StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 from tuner.tracking.connection import summary

@@ -20,7 +20,8 @@ from tuner.models.outcome import Rule, TrainingOutcome
 from tuner.reporting.note import load_lines
 from tuner.reporting.wording import headline, score, sentence, strength
 from tuner.storage.weights import WeightFiles
-from tuner.study.result import ModalityAnswer, RegisteredModel, Side, StudyResult
+from tuner.study.answer import ModalityAnswer, RegisteredModel, Side
+from tuner.study.result import StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, confirmations
 from tuner.tracking.connection import (

@@ -5,7 +5,7 @@ from typing import Any
 
 from tuner.data.naming import names_of, safe_name
 from tuner.reporting.note import plain
-from tuner.study.result import RegisteredModel
+from tuner.study.answer import RegisteredModel
 from tuner.study.scripts.result import ScriptResult
 from tuner.tracking.connection import (
     TAG_FINGERPRINT,

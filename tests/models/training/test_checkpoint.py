@@ -62,11 +62,11 @@ def epochs(monkeypatch):
     counter = Counter()
     train_epoch = _StackTraining._train_epoch
 
-    def counted(self):
+    def counted(self, *of):
         if counter.done == counter.fails_after:
             raise KeyboardInterrupt
         counter.done += 1
-        return train_epoch(self)
+        return train_epoch(self, *of)
 
     monkeypatch.setattr(_StackTraining, "_train_epoch", counted)
     return counter
@@ -134,8 +134,8 @@ def test_short_trainings_write_nothing(tmp_path):
 def trained_in_a_process(place, log):
     train_epoch = _StackTraining._train_epoch
 
-    def logged(self):
-        found = train_epoch(self)
+    def logged(self, *of):
+        found = train_epoch(self, *of)
         with log.open("a") as file:
             file.write("epoch\n")
         time.sleep(0.02)

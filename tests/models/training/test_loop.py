@@ -20,6 +20,7 @@ from tuner.models.outcome import RULES, weights_name
 from tuner.models.rows import Rows, Scaling, TrainingData
 from tuner.models.training.loop import _StackTraining, train
 from tuner.models.training.stacks import random_streams, stack_size
+from tuner.models.training.telling import Teller
 
 CONFIG = TrainingConfig(
     encoder_a="mlp",
@@ -189,7 +190,8 @@ def test_a_stack_trains_what_the_plain_loop_trains(task, unlabelled, strength, p
     config = CONFIG.model_copy(update={"projection": projection})
     seeds = [11, 5]
     training = _StackTraining(data, config, strength, seeds, torch.device("cpu"), data.validation)
-    outcome = training.run()
+    teller = Teller(ended=0, stacked=2, epochs=config.epochs, patience=config.patience)
+    outcome = training.run(teller)
     rules = RULES if task == "classification" else RULES[:1]
     assert (outcome.by_accuracy is None) == (task == "regression")
     for k, seed in enumerate(seeds):

@@ -22,6 +22,7 @@ from tuner.models.training.loop import _StackTraining, train
 from tuner.models.training.memory import Portion, attempt, in_portions, replicates_that_fit
 from tuner.models.training.objective import Objective
 from tuner.models.training.optimizer import StackedAdamW
+from tuner.models.training.telling import Teller
 from tuner.models.training.tensors import RowTensors
 
 pytestmark = pytest.mark.slow  # trains, many times over
@@ -160,7 +161,7 @@ def test_a_part_of_a_batch_at_a_time_gives_the_same(task, strength, rows):
     parts = _StackTraining(
         data, CONFIG, strength, [3], place, data.validation, null_seed=3, rows=rows
     )
-    outcome = parts.run()
+    outcome = parts.run(Teller(ended=0, stacked=1, epochs=CONFIG.epochs, patience=CONFIG.patience))
     for name, curve in whole.curves.items():
         np.testing.assert_allclose(outcome.curves[name], curve, rtol=1e-8, atol=1e-10)
     for modality in "ab":

@@ -8,7 +8,8 @@ from tests.support.simulated import DECIDED, simulate
 from tuner.analysis.headline import headline
 from tuner.cli.console import show_answer
 from tuner.reporting.note import result_note
-from tuner.study.result import MetricSummary, Needs, StudyResult
+from tuner.study.answer import Needs
+from tuner.study.result import MetricSummary, StudyResult
 
 CURVES = {
     "rises": lambda strength: 0.6 + 0.05 * strength,

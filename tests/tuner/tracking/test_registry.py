@@ -21,7 +21,7 @@ from tests.tuner.conftest import make_study
 from tuner.data import Split
 from tuner.storage.database import Database
 from tuner.storage.weights import WeightFiles, WeightStore
-from tuner.study.result import CheckpointRule
+from tuner.study.answer import CheckpointRule
 from tuner.tracking.connection import connect
 from tuner.tracking.registry import BestEncoder, model_name, register_encoders
 from tuner.tracking.tracker import StudyTracker

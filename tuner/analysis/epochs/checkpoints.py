@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tuner.models.outcome import RULES, Rule, TrainingOutcome
-from tuner.study.result import Side
+from tuner.study.answer import Side
 from tuner.study.scoring.targets import TargetScorer
 
 _SIDES: tuple[Side, ...] = ("a", "b")

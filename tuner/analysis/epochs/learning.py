@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.result import Side
+from tuner.study.answer import Side
 from tuner.study.scoring.targets import Target
 from tuner.typing import Array
 

@@ -15,7 +15,8 @@ from tuner.analysis.decision import Choice
 from tuner.analysis.gains.gain import CrossedVariance, Gain
 from tuner.analysis.gains.looks import level
 from tuner.errors import SpecError
-from tuner.study.result import Answer, FoldNeeds, Needs, StudyResult, TargetAnswer
+from tuner.study.answer import Answer, FoldNeeds, Needs, TargetAnswer
+from tuner.study.result import StudyResult
 from tuner.study.scoring.folds import AUTO_FOLDS
 from tuner.study.scripts.result import ScriptResult
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_
 
 from tuner.storage.tables import StudyRow, SubmissionRow
-from tuner.study.result import ENDED, verdict_of_today
+from tuner.study.answer import verdict_of_today
+from tuner.study.result import ENDED
 
 Key = Literal["created", "name", "ended", "lambda"]
 KEYS: tuple[Key, ...] = get_args(Key)

@@ -5,19 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from tuner.study.answer import Interval, Part, RegisteredModel, TargetAnswer, is_none
 from tuner.study.result import (
     Cost,
     FailedTrial,
-    Interval,
     MlflowLinks,
     ModelledScore,
     PointScore,
-    RegisteredModel,
     Status,
     StudyResult,
-    TargetAnswer,
-    _is_none,
-    _Part,
 )
 from tuner.study.scoring.targets import Target
 
@@ -28,7 +24,7 @@ def answer_of(stored: dict[str, Any]) -> "StudyResult | ScriptResult":
     return kind.model_validate(stored)
 
 
-class ScriptSummary(_Part):
+class ScriptSummary(Part):
     """Which code was studied.
 
     Attributes:
@@ -65,7 +61,7 @@ class ScriptAnswer(TargetAnswer):
     ] = ""
 
 
-class ScriptPoint(_Part):
+class ScriptPoint(Part):
     """What was seen at one λ on validation rows, by target."""
 
     strength: Annotated[float, Field(alias="lambda")]
@@ -73,14 +69,14 @@ class ScriptPoint(_Part):
     scores: dict[Target, PointScore]
 
 
-class ModelledTargets(_Part):
+class ModelledTargets(Part):
     """The model of the λ-curve that λ* comes from, by target."""
 
     strengths: Annotated[tuple[float, ...], Field(alias="lambda")]
     scores: dict[Target, ModelledScore]
 
 
-class ScriptResult(_Part):
+class ScriptResult(Part):
     """The whole answer.
 
     Attributes:
@@ -104,17 +100,17 @@ class ScriptResult(_Part):
         str | None,
         Field(
             description="what the best confirming training at the recommended λ saved",
-            exclude_if=_is_none,
+            exclude_if=is_none,
         ),
     ] = None
     model: Annotated[
         RegisteredModel | None,
-        Field(description="where that is registered in MLflow", exclude_if=_is_none),
+        Field(description="where that is registered in MLflow", exclude_if=is_none),
     ] = None
     mlflow: MlflowLinks | None = None
     unpublished: Annotated[
         str | None,
-        Field(description="why MLflow does not show it", exclude_if=_is_none),
+        Field(description="why MLflow does not show it", exclude_if=is_none),
     ] = None
 
     @property

@@ -17,7 +17,7 @@ from tests.data.validation.test_rows import BAD
 from tests.tuner.service.conftest import QUICK, Service, arrays, refused, uploads
 from tuner.errors import ServiceError
 from tuner.settings import Settings
-from tuner.study.result import Needs
+from tuner.study.answer import Needs
 
 pytestmark = pytest.mark.integration
 
