@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.decision import Choice
 from tuner.analysis.guess import guess_of
 from tuner.analysis.headline import headline
+from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.answer import Modalities
@@ -81,8 +81,16 @@ def conclude(
         mlflow=None,
     )
     guess = guess_of(study, _tested(confirmation, result))
-    update: dict[str, Any] = {"headline": headline(result), "guess": guess}
-    return result.model_copy(update=update | _where_trained(result, finished))
+    environments = _environments(finished)
+    warnings = (*result.warnings, *_of_precision(environments), *_of_steps(study))
+    return result.model_copy(
+        update={
+            "headline": headline(result),
+            "guess": guess,
+            "environments": environments,
+            "warnings": warnings,
+        }
+    )
 
 
 def _tested(confirmation: Confirmed, result: StudyResult) -> dict[Target, dict[str, np.ndarray]]:
@@ -188,12 +196,6 @@ def _calibrated(outcome: TrainingOutcome) -> CalibratedSimilarity | None:
     return CalibratedSimilarity(**parts) if parts else None
 
 
-def _where_trained(result: StudyResult, finished: Sequence[FinishedTrial]) -> dict[str, Any]:
-    environments = _environments(finished)
-    warnings = (*result.warnings, *_of_precision(environments))
-    return {"environments": environments, "warnings": warnings}
-
-
 def _environments(finished: Sequence[FinishedTrial]) -> tuple[dict[str, str], ...]:
     """Where and how trials were trained, the commonest first; of old ones it is not known."""
     counts = Counter(
@@ -212,6 +214,18 @@ def _of_precision(environments: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
     return (
         f"Some trials were trained in {' and others in '.join(used)}, as their GPUs differ: train "
         "with --precision float32, or on GPUs of one kind.",
+    )
+
+
+def _of_steps(study: Study) -> tuple[str, ...]:
+    """Warn where somebody asked for more epochs than the gradient steps of a training allow."""
+    asked = study.spec.training.epochs
+    if study.epochs >= asked or asked == TrainingConfig.model_fields["epochs"].default:
+        return ()
+    steps = asked * study.training.steps_of(study.data.train.count)
+    return (
+        f"Trained for {study.epochs:,} of {asked:,} epochs, as far as {study.max_steps:,} gradient "
+        f"steps go: all of them are --max-steps {steps}.",
     )
 
 

@@ -1,6 +1,7 @@
 """What is derived of a spec and data."""
 
 from tests.support import worlds
+from tuner.analysis.conclusion import _of_steps
 from tuner.models.config import TrainingConfig
 from tuner.search.plan import Plan
 from tuner.study.spec import StudySpec
@@ -28,3 +29,13 @@ def test_rungs_are_parts_of_the_epochs_that_there_are():
     assert set(rung) == {1}
     in_full = Plan.of(Study.of(asked(), DATA)).next([])
     assert {dict(request.settings)["epochs"] for request in in_full} == {2}
+
+
+def test_fewer_epochs_than_were_asked_for_are_told_with_what_would_make_them_all():
+    study = Study.of(asked(max_steps=9 * 21), DATA)
+    (told,) = _of_steps(study)
+    assert told.startswith("Trained for 9 of 18 epochs, as far as 189 gradient steps go")
+    assert told.endswith("--max-steps 378.")
+    assert _of_steps(Study.of(asked(max_steps=378), DATA)) == ()
+    default = TrainingConfig.model_fields["epochs"].default  # nobody has asked for it
+    assert _of_steps(Study.of(asked(epochs=default, max_steps=189), DATA)) == ()
