@@ -203,7 +203,7 @@ def page(corpus: Corpus, told: pd.DataFrame, hard: pd.DataFrame) -> str:
             "These figures flatter the method: its structure (three were tried; the first two had "
             "Brier scores of .269 and .266 against base rates of .293 and .268) and its penalties "
             "(of eight settings) were chosen by this table on the first 30 to 47 records, and the "
-            "worlds were drawn with larger effects after the first 29 records had shown small ones.",
+            "worlds were drawn with larger effects after the first 29 records showed small ones.",
             "",
             *table(whole, "source held out"),
             "",
