@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import special
 
 from tuner.analysis.curves.model import CurveModel
 from tuner.analysis.curves.observations import observe
@@ -69,6 +68,8 @@ def bound_kept(
         baseline: The same of λ = 0, by the same seeds.
         error: How often the interval misses.
     """
+    from scipy import special
+
     target = constraint.target
     gain = measured_gain(scorer, treated, baseline, target, error=error)
     sign = scorer.sign(target)

@@ -19,7 +19,6 @@ from rich.text import Text
 
 from tuner.analysis.gains.forecast import Forecast
 from tuner.analysis.gains.needs import deciding_seeds
-from tuner.cli.cost import cost_words
 from tuner.cli.local import LocalStudies
 from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
@@ -149,6 +148,7 @@ def _answer(study: Study, source: str, settings: Settings, workers: int | None) 
 
 def _cost_words(study: Study, settings: Settings, workers: int | None) -> tuple[str, ...]:
     """What a new study that may take minutes is going to cost: a second or two to find out."""
+    from tuner.cli.cost import cost_words
     from tuner.execution.cluster import default_workers
     from tuner.search.forecast.cost import ExpectedCost, may_take_minutes
 

@@ -1,5 +1,6 @@
 """Reports from training loops of others: what they call, in the order in which they call it."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -83,7 +84,9 @@ def test_a_step_that_returns_no_scores_is_told_what_to_return(tmp_path):
         fit(callback)
 
 
-def test_lightning_is_never_imported_by_this_package():
+def test_lightning_is_never_imported_by_this_package(monkeypatch):
+    for package in ("lightning.pytorch", "pytorch_lightning"):  # as by MLflow
+        monkeypatch.delitem(sys.modules, package, raising=False)
     with pytest.raises(ScriptError, match=r"import lightning\.pytorch before"):
         tuner_callback("acc")
 

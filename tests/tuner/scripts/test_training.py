@@ -54,7 +54,7 @@ def test_a_function_trains_in_a_process_of_its_own(tmp_path):
     assert reported.saved == folder / "out" / "saved"
     assert reported.saved.is_dir()
     assert 0 < reported.seconds < 60
-    assert (folder / "checkpoint" / "epochs").read_text() == "xx"  # it outlives a training
+    assert not (folder / "checkpoint").exists()  # it is needed no more
 
 
 def test_a_command_trains_as_the_function_does(tmp_path):
