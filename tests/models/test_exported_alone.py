@@ -100,6 +100,7 @@ def test_every_exported_encoder_answers_as_it_did_in_training(tmp_path):
     subprocess.run([sys.executable, "-I", "-c", ANSWER, str(tmp_path)], check=True, timeout=300)
     for number, (kind, values) in enumerate(measured.items()):
         with np.load(tmp_path / f"{number}.npz") as answers:
-            close = {"rtol": 0, "atol": 1e-5 * np.ptp(values), "err_msg": kind}
+            # Of values that hardly differ, a few units in the last place of float32.
+            close = {"rtol": 5e-7, "atol": 1e-5 * np.ptp(values), "err_msg": kind}
             np.testing.assert_allclose(answers["together"], values, **close)
             np.testing.assert_allclose(answers["alone"], values[:5], **close)

@@ -35,7 +35,7 @@ def service():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.codes, server.bodies, server.seconds = [], [], 0.0
         server.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -76,6 +76,7 @@ def test_a_service_that_is_not_there_is_named():
             list(client.watch("s1"))
 
 
+@pytest.mark.slow
 def test_patience_begins_with_the_first_failure(service):
     service.codes, service.seconds = [503], 1.0
     with Client(service.url, "key", patience=0.5) as client:

@@ -111,7 +111,7 @@ def server(tmp_path):
     seen = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.seen = seen
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()

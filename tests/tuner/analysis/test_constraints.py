@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tests.support.scripted import answer
 from tests.support.simulated import simulate
@@ -58,6 +59,13 @@ def test_bounds_are_written_so(text, expected, kept):
 def test_bounds_that_make_no_sense_are_refused(make, text, words):
     with pytest.raises(ValueError, match=words):
         make(subject_to=(text,))
+
+
+@pytest.mark.parametrize("bounds", [[{}], [["b >= baseline"]], [None], [1], {"b": 1}, 5])
+def test_what_is_no_text_is_no_bound(bounds):
+    for spec in (StudySpec, ScriptSpec):
+        with pytest.raises(ValidationError, match="subject_to"):
+            spec(subject_to=bounds)
 
 
 def test_a_bound_is_of_a_target_that_is_named():

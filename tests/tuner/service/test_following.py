@@ -77,7 +77,7 @@ def test_a_study_that_was_silent_for_long_is_followed_through_a_lost_connection(
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         with Client(f"http://127.0.0.1:{server.server_port}", "key", patience=1.0) as client:
             kinds = [event.kind for event in client.watch("s")]
         server.shutdown()

@@ -90,6 +90,7 @@ def test_a_silent_owner_elsewhere_is_followed_once_its_lease_has_ended(database)
         lease.check()
 
 
+@pytest.mark.slow
 def test_the_owner_renews(database):
     with Lease(database, "s1", duration=1.2) as lease:
         time.sleep(2)
@@ -108,6 +109,7 @@ def test_an_owner_that_was_replaced_stops_and_leaves_the_lease_alone(database):
         assert session.get(LeaseRow, "s1").owner.startswith("other-host")
 
 
+@pytest.mark.slow
 def test_an_owner_that_cannot_reach_the_database_stops(tmp_path, caplog):
     database = Database(f"sqlite:///{tmp_path}/studies.db")
     with Lease(database, "s1", duration=0.6) as lease:

@@ -75,8 +75,6 @@ def written(bounds: object) -> object:
     """
     if isinstance(bounds, str):
         bounds = (bounds,)
-    if not isinstance(bounds, list | tuple):
-        return bounds
-    return tuple(
-        dict.fromkeys(str(Constraint.parse(b)) if isinstance(b, str) else b for b in bounds)
-    )
+    if not isinstance(bounds, list | tuple) or not all(isinstance(b, str) for b in bounds):
+        return bounds  # which is said to be no list of texts
+    return tuple(dict.fromkeys(str(Constraint.parse(bound)) for bound in bounds))
