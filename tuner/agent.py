@@ -12,7 +12,7 @@ from typing import Any
 
 from tuner.client import Client
 from tuner.errors import ScriptError, ServiceError, SpecError, StudyFailedError
-from tuner.execution.scripts import training_folder
+from tuner.execution.workers.scripts import training_folder
 from tuner.scripts.script import Script
 from tuner.scripts.told import Told
 from tuner.scripts.training import run_training

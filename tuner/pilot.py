@@ -5,7 +5,7 @@ from functools import partial
 
 from tuner.analysis.gains.forecast import Forecast
 from tuner.drivers.orchestrator import check_gpus, opened
-from tuner.execution.worker import Train, train_in_worker
+from tuner.execution.workers.worker import Train, train_in_worker
 from tuner.models.encoders.source import search_path
 from tuner.search.forecast.pilot import check_pilot, forecast_by_pilot
 from tuner.settings import Settings

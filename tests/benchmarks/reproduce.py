@@ -26,7 +26,7 @@ from tests.benchmarks import regimes, spoken_digits
 from tuner.analysis.gains.gain import Gain, measured_gain, paired_gain
 from tuner.data import PairedDataset, read
 from tuner.data.synthetic import WorldConfig, make_world
-from tuner.execution.worker import train_request
+from tuner.execution.workers.worker import train_request
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.similarity import Calibration

@@ -2,7 +2,7 @@
 
 from tuner.analysis.conclusion import conclude
 from tuner.data import PairedDataset
-from tuner.execution.worker import Train, train_request
+from tuner.execution.workers.worker import Train, train_request
 from tuner.models.compute.device import prepare_process
 from tuner.search.plan import Plan
 from tuner.study.result import StudyResult

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -80,17 +81,19 @@ def conclude(
         cost=cost_of(finished, wall_seconds),
         mlflow=None,
     )
-    guess = guess_of(study, _tested(confirmation, result))
+    update = {"headline": headline(result), **_as_trained(study, result, finished)}
+    return result.model_copy(
+        update={**update, "guess": guess_of(study, _tested(confirmation, result))}
+    )
+
+
+def _as_trained(
+    study: Study, result: StudyResult, finished: Sequence[FinishedTrial]
+) -> dict[str, Any]:
+    """What trainings ran in, and what it asks a reader to mind."""
     environments = _environments(finished)
     warnings = (*result.warnings, *_of_precision(environments), *_of_steps(study))
-    return result.model_copy(
-        update={
-            "headline": headline(result),
-            "guess": guess,
-            "environments": environments,
-            "warnings": warnings,
-        }
-    )
+    return {"environments": environments, "warnings": warnings}
 
 
 def _tested(confirmation: Confirmed, result: StudyResult) -> dict[Target, dict[str, np.ndarray]]:

@@ -28,7 +28,7 @@ from tuner.tracking.tracker import StudyTracker
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tuner.execution.worker import Job, Resources
+    from tuner.execution.workers.worker import Job, Resources
     from tuner.models.training.telling import Advance
 
 Result = TypeVar("Result", bound=BaseModel)
@@ -157,7 +157,7 @@ class Driver(ABC, Generic[Result]):
         cpus = self._workers * spec.cpus * spec.ranks
         with ray_cluster(self.settings.ray_address, cpus) as cluster:
             from tuner.execution.tune import run_job
-            from tuner.execution.worker import Resources
+            from tuner.execution.workers.worker import Resources
 
             resources = Resources(cpus=spec.cpus, gpus=spec.gpus, ranks=spec.ranks)
             self._next_trials(())

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from tuner.execution.worker import Job, Resources, Train
+    from tuner.execution.workers.worker import Job, Resources, Train
     from tuner.models.training.telling import Advance
     from tuner.storage.tables import StudyRow
 
@@ -241,8 +241,8 @@ class Orchestrator(Driver[StudyResult]):
         return len(self.finished) > self.study.spec.trials and super()._is_complete()
 
     def _job(self, resources: "Resources") -> "Job":
-        from tuner.execution.shared_rows import SharedRows
-        from tuner.execution.worker import TrainOnRows
+        from tuner.execution.workers.shared_rows import SharedRows
+        from tuner.execution.workers.worker import TrainOnRows
 
         study = self.study
         train = self.train or _training(resources, self.settings.checkpoints(study.id))
@@ -342,8 +342,8 @@ class Orchestrator(Driver[StudyResult]):
 
 
 def _training(resources: "Resources", checkpoints: str | None) -> "Train":
-    from tuner.execution.distributed import train_together
-    from tuner.execution.worker import train_in_worker
+    from tuner.execution.workers.distributed import train_together
+    from tuner.execution.workers.worker import train_in_worker
 
     path = search_path()
     if resources.ranks == 1:

@@ -31,7 +31,7 @@ from tuner.tracking.content.scripts import ScriptContent
 from tuner.tracking.tracker import StudyTracker
 
 if TYPE_CHECKING:
-    from tuner.execution.worker import Job, Resources
+    from tuner.execution.workers.worker import Job, Resources
     from tuner.storage.tables import StudyRow
 
 
@@ -210,7 +210,7 @@ class ScriptDriver(Driver[ScriptResult]):
 
     def _job(self, resources: "Resources") -> "Job":
         del resources  # Ray gives a worker its GPUs, and what it starts has these
-        from tuner.execution.scripts import RunScript
+        from tuner.execution.workers.scripts import RunScript
 
         self.folder.mkdir(parents=True, exist_ok=True)
         return RunScript(script=self.study.script, folder=str(self.folder), timeout=self.timeout)
@@ -264,7 +264,7 @@ class ScriptDriver(Driver[ScriptResult]):
         """Register what the best confirming training saved, if it saved anything."""
         if result.saved is None or not Path(result.saved).is_dir():
             return None
-        from tuner.tracking.saved_model import register_saved
+        from tuner.tracking.registered.saved_model import register_saved
 
         return register_saved(
             result,

@@ -26,11 +26,11 @@ from ray.tune.progress_reporter import CLIReporter, TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from tuner.execution.board import Board
 from tuner.execution.dispatcher import Dispatcher, NextTrials, Record
 from tuner.execution.interrupts import raise_if_unheard
-from tuner.execution.shared_rows import SharedRows
-from tuner.execution.worker import (
+from tuner.execution.workers.board import Board
+from tuner.execution.workers.shared_rows import SharedRows
+from tuner.execution.workers.worker import (
     Job,
     Resources,
     Train,

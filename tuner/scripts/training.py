@@ -71,13 +71,9 @@ def run_training(
         ScriptError: If it does not end well, or reports nothing that could be used: one sentence
             that says why and what to do.
     """
-    folder = folder.absolute()
+    out, checkpoint = folder.absolute() / "out", folder.absolute() / "checkpoint"
     trial = Trial(
-        strength=strength,
-        seed=seed,
-        confirming=confirming,
-        folder=folder / "out",
-        checkpoint=folder / "checkpoint",
+        strength=strength, seed=seed, confirming=confirming, folder=out, checkpoint=checkpoint
     )
     task = _task(script, trial, timeout)
     try:

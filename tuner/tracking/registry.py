@@ -32,8 +32,8 @@ from tuner.tracking.connection import (
     pages,
     summary,
 )
-from tuner.tracking.encoder_model import export_network, save_encoder
-from tuner.tracking.verification import NetworkProcess, verify_network
+from tuner.tracking.registered.encoder_model import export_network, save_encoder
+from tuner.tracking.registered.verification import NetworkProcess, verify_network
 
 _log = logging.getLogger(__name__)
 

@@ -164,7 +164,7 @@ def test_the_loaded_model_takes_ids_of_any_type_and_refuses_what_is_none(tmp_pat
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
 
-    from tuner.tracking.encoder_model import export_network, save_encoder
+    from tuner.tracking.registered.encoder_model import export_network, save_encoder
 
     dataset = world(60)
     asked = study(Bag, dataset)

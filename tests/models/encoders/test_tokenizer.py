@@ -25,7 +25,7 @@ from tuner.models.export import portable_encoder
 from tuner.models.training.loop import train
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.tracking.verification import raw_rows
+from tuner.tracking.registered.verification import raw_rows
 
 SMALL = {
     "hidden_size": 16,

@@ -15,7 +15,7 @@ import pytest
 
 import tuner.scripts
 from tests.support.scripted import answer
-from tuner.execution.scripts import training_folder
+from tuner.execution.workers.scripts import training_folder
 from tuner.scripts.reported import Reported
 from tuner.scripts.script import Script
 from tuner.scripts.training import run_training

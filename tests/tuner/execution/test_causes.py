@@ -65,7 +65,7 @@ heartbeats
 """
 TASK = """\
 \x1b[36mray::TrialWorker.train()\x1b[39m (pid=3289, ip=192.0.2.2, actor_id=4f8d)
-  File "/usr/lib/python3.11/site-packages/tuner/execution/worker.py", line 118, in step
+  File "/usr/lib/python3.11/site-packages/tuner/execution/workers/worker.py", line 118, in step
     raise FloatingPointError("a loss\\n  became inf")
 FloatingPointError: a loss
   became inf

@@ -22,9 +22,9 @@ from tests.support.simulated import simulate
 from tests.tuner.execution.test_causes import MEMORY
 from tuner.execution.causes import in_one_line
 from tuner.execution.cluster import ray_cluster
-from tuner.execution.shared_rows import SharedRows
 from tuner.execution.tune import _ActorManager, run_job, run_trials
-from tuner.execution.worker import TrainOnRows
+from tuner.execution.workers.shared_rows import SharedRows
+from tuner.execution.workers.worker import TrainOnRows
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
 from tuner.models.training.telling import Advance, listener

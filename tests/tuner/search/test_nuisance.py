@@ -6,7 +6,7 @@ import pytest
 from tests.support import worlds
 from tests.support.in_process import answer_in_process
 from tests.support.simulated import simulate
-from tuner.execution.worker import train_request
+from tuner.execution.workers.worker import train_request
 from tuner.search.plan import Plan
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study

@@ -1,6 +1,6 @@
 """The studies that wait to be run, and who may start which."""
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import CTE, ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from tuner.storage.database import Database
@@ -121,21 +121,7 @@ def _next(session: Session, count: int, max_running: int) -> list[str]:
     A user's turns are counted from how many studies of theirs run already. A study that several
     want has the first of their turns, and runs for whoever wanted it first.
     """
-    now = clock(session)
-    is_leased = LeaseRow.study_id.is_not(None) & StudyRow.id.not_in(orphaned_studies(session))
-    wanted = (
-        select(
-            StudyRow.id.label("study"),
-            ((StudyRow.starting_until > now) | is_leased).label("is_busy"),
-            _waits_for_others().label("is_off"),
-            SubmissionRow.user_id.label("user"),
-            SubmissionRow.number.label("number"),
-        )
-        .join(SubmissionRow, SubmissionRow.study_id == StudyRow.id)
-        .outerjoin(LeaseRow, (LeaseRow.study_id == StudyRow.id) & (LeaseRow.expires > now))
-        .where(_is_live(), SubmissionRow.cancelled.is_(False))
-        .cte("wanted")
-    )
+    wanted = _wanted(session)
     firsts = (
         select(func.min(wanted.c.number).label("number"))
         .where(wanted.c.is_busy, ~wanted.c.is_off)
@@ -168,6 +154,25 @@ def _next(session: Session, count: int, max_running: int) -> list[str]:
         .limit(count)
     )
     return list(session.scalars(query))
+
+
+def _wanted(session: Session) -> CTE:
+    """Submissions of studies that are not over, and whether somebody works on these."""
+    now = clock(session)
+    is_leased = LeaseRow.study_id.is_not(None) & StudyRow.id.not_in(orphaned_studies(session))
+    return (
+        select(
+            StudyRow.id.label("study"),
+            ((StudyRow.starting_until > now) | is_leased).label("is_busy"),
+            _waits_for_others().label("is_off"),
+            SubmissionRow.user_id.label("user"),
+            SubmissionRow.number.label("number"),
+        )
+        .join(SubmissionRow, SubmissionRow.study_id == StudyRow.id)
+        .outerjoin(LeaseRow, (LeaseRow.study_id == StudyRow.id) & (LeaseRow.expires > now))
+        .where(_is_live(), SubmissionRow.cancelled.is_(False))
+        .cte("wanted")
+    )
 
 
 def _is_live() -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 import { call, chosen, options } from "./api.js";
 import { overlaid, parallel, scatter } from "./chart.js";
 import { choice, h, interval, number, when } from "./dom.js";
-import { mainAnswer } from "./script.js";
+import { mainAnswer } from "./study/script.js";
 import { badge, glossary, metricName, TITLES } from "./words.js";
 
 const LOGARITHMIC = ["learning_rate", "weight_decay", "temperature", "hidden"];

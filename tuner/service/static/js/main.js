@@ -5,7 +5,7 @@ import { showCompare } from "./compare.js";
 import { $, h } from "./dom.js";
 import { showForm } from "./form.js";
 import { showList } from "./list.js";
-import { showStudy } from "./study.js";
+import { showStudy } from "./study/study.js";
 
 const ROUTES = [
   [/^#?\/?$/, (page, _, query) => showList(page, query)],

@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 from tests.models.encoders.test_tokenizer import study, world, write_folder
 from tuner.models.export import portable_encoder
 from tuner.models.training.loop import train
-from tuner.tracking.encoder_model import export_network, save_encoder
-from tuner.tracking.verification import raw_rows
+from tuner.tracking.registered.encoder_model import export_network, save_encoder
+from tuner.tracking.registered.verification import raw_rows
 
 pytestmark = [
     pytest.mark.integration,

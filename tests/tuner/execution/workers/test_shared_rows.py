@@ -12,10 +12,10 @@ import ray
 
 from tests.support import worlds
 from tuner.execution.cluster import ray_cluster
-from tuner.execution.distributed import train_together
-from tuner.execution.shared_rows import SharedRows
 from tuner.execution.tune import run_trials
-from tuner.execution.worker import Resources, Train, train_in_worker, train_request
+from tuner.execution.workers.distributed import train_together
+from tuner.execution.workers.shared_rows import SharedRows
+from tuner.execution.workers.worker import Resources, Train, train_in_worker, train_request
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.rows import Rows

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.support import worlds
-from tuner.execution import worker
-from tuner.execution.worker import train_in_worker
+from tuner.execution.workers import worker
+from tuner.execution.workers.worker import train_in_worker
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
 from tuner.study.spec import StudySpec

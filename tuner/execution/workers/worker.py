@@ -9,8 +9,8 @@ from ray import tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tuner.errors import ScriptError
-from tuner.execution.board import Board
-from tuner.execution.shared_rows import SharedRows
+from tuner.execution.workers.board import Board
+from tuner.execution.workers.shared_rows import SharedRows
 from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
 from tuner.models.outcome import TrainingOutcome

@@ -18,7 +18,7 @@ from tuner.errors import EncoderNotKeptError
 from tuner.models.encoders.tokenizer import Tokenizer
 from tuner.models.export import PortableEncoder
 from tuner.tracking.connection import summary
-from tuner.tracking.verification import raw_rows
+from tuner.tracking.registered.verification import raw_rows
 
 _EXAMPLE_ROWS = 2  # a single one would fix the batch size of the exported network
 

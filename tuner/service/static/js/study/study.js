@@ -1,12 +1,12 @@
 // One study: what to do, why, and what can be done with it.
 
-import { API, call, chosen, command, follow, options, session } from "./api.js";
+import { API, call, chosen, command, follow, options, session } from "../api.js";
 import { answered, measured } from "./answer.js";
-import { lambdaCurve } from "./chart.js";
-import { announce, ask, bullets, code, duration, field, folded, grid, h, number, plain, when } from "./dom.js";
+import { lambdaCurve } from "../chart.js";
+import { announce, ask, bullets, code, duration, field, folded, grid, h, number, plain, when } from "../dom.js";
 import { isScript, scriptAnswered, scriptCurves, scriptSettings, scriptTrials } from "./script.js";
 import { links, people } from "./share.js";
-import { badge, ENDED, glossary, metricName, pageWords, TARGETS, TITLES } from "./words.js";
+import { badge, ENDED, glossary, metricName, pageWords, TARGETS, TITLES } from "../words.js";
 
 const PHASES = ["waits for its turn", "starting workers", "settings", "short trainings", "search", "confirming", "registering", "done"];
 const OPTIONAL = ["settings", "short trainings"]; // phases that few studies have

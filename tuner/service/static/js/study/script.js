@@ -1,8 +1,8 @@
 // A study of training code: its targets are its own, and others train for it.
 
-import { gains, lambdaCurve } from "./chart.js";
-import { code, folded, grid, h, interval, number } from "./dom.js";
-import { pageWords, term, tone } from "./words.js";
+import { gains, lambdaCurve } from "../chart.js";
+import { code, folded, grid, h, interval, number } from "../dom.js";
+import { pageWords, term, tone } from "../words.js";
 
 /** Whether a study is of training code. */
 export const isScript = (study) => Boolean(study.spec.script);

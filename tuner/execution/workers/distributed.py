@@ -14,8 +14,8 @@ from ray.exceptions import RayTaskError
 from ray.util import get_current_placement_group, get_node_ip_address
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from tuner.execution.shared_rows import SharedRows
-from tuner.execution.worker import Resources, train_in_worker
+from tuner.execution.workers.shared_rows import SharedRows
+from tuner.execution.workers.worker import Resources, train_in_worker
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData

@@ -1,7 +1,7 @@
 // Who else may see a study: users, and whoever has a link.
 
-import { call } from "./api.js";
-import { announce, choice, copying, field, folded, h, plain, when } from "./dom.js";
+import { call } from "../api.js";
+import { announce, choice, copying, field, folded, h, plain, when } from "../dom.js";
 
 const DAYS = [[1, "a day"], [7, "a week"], [30, "30 days"], [365, "a year"]];
 

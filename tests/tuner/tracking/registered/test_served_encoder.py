@@ -14,7 +14,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import EncoderPair
 from tuner.models.export import PortableEncoder
 from tuner.models.rows import TrainingData
-from tuner.tracking.encoder_model import export_network, save_encoder
+from tuner.tracking.registered.encoder_model import export_network, save_encoder
 
 pytestmark = [
     pytest.mark.integration,

@@ -16,7 +16,7 @@ from tuner.models.encoders.kinds import resolve
 from tuner.models.export import portable_encoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
-from tuner.tracking.encoder_model import export_network, save_encoder
+from tuner.tracking.registered.encoder_model import export_network, save_encoder
 
 pytestmark = [
     pytest.mark.system,

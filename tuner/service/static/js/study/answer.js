@@ -1,8 +1,8 @@
 // The answer of a study that is done: what to do first, then the evidence, folded.
 
-import { gains, overlaid } from "./chart.js";
-import { folded, grid, h, interval, number } from "./dom.js";
-import { metricName, pageWords, TARGETS, TITLES, term, tone } from "./words.js";
+import { gains, overlaid } from "../chart.js";
+import { folded, grid, h, interval, number } from "../dom.js";
+import { metricName, pageWords, TARGETS, TITLES, term, tone } from "../words.js";
 
 const SIMILARITIES = { cka: "CKA", svcca: "SVCCA", mutual_knn: "mutual kNN" };
 const ATOMS = { R: "shared by A and B", U_a: "in A alone", U_b: "in B alone", S: "in both together only" };

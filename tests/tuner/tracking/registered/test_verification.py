@@ -10,8 +10,8 @@ from torch import nn
 from tests.tuner.conftest import make_study
 from tuner.errors import EncoderNotKeptError
 from tuner.models.export import portable_encoder
-from tuner.tracking.encoder_model import export_network
-from tuner.tracking.verification import NetworkProcess, verify_network
+from tuner.tracking.registered.encoder_model import export_network
+from tuner.tracking.registered.verification import NetworkProcess, verify_network
 
 pytestmark = [
     pytest.mark.integration,
@@ -137,7 +137,7 @@ def test_a_process_that_died_costs_one_network_and_the_next_has_another(trained,
 
 def test_padded_steps_are_given_as_nan():
     from tuner.data import from_arrays
-    from tuner.tracking.verification import raw_rows
+    from tuner.tracking.registered.verification import raw_rows
 
     rng = np.random.default_rng(0)
     a, mask = rng.normal(size=(60, 3, 2)), np.ones((60, 3), bool)
