@@ -62,6 +62,8 @@ class Roles:
         given = {role: name for role in _USES if (name := getattr(options, role))}
         no_split = given.get("split") == NO_SPLIT and given.pop("split")
         names = {role: role for role in _MODALITIES_AND_LABEL} | dict(defaults or {}) | given
+        if no_split:
+            names.pop("split", None)
         usual = {"split": "split", "group": "group"} | {
             f"{side}_mask": f"{names[side]}_mask" for side in "ab" if f"{side}_lengths" not in names
         }

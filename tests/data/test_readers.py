@@ -37,6 +37,16 @@ def test_any_view_of_the_example(name):
     assert data.read("mfeat", a=name).a.name == name
 
 
+def test_the_split_of_an_example_can_be_left_out():
+    told, made = data.read("mfeat-few"), data.read("mfeat-few", split="none")
+    assert told.has_own_split
+    assert not made.has_own_split
+    few = np.load(EXAMPLES["mfeat-few"].path)["few"]
+    assert made.fingerprint == data.read("mfeat", y="few").fingerprint
+    assert (made.labelled == (few >= 0)).all()
+    assert np.bincount(made.split[made.labelled]).tolist() == [672, 144, 144]
+
+
 def test_the_example_says_where_it_comes_from():
     text = EXAMPLES["mfeat"].path.with_suffix(".txt").read_text()
     for words in ("Duin", "UCI Machine Learning Repository", "10.24432/C5HC70", "CC BY 4.0"):
