@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -15,7 +15,7 @@ from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import ConflictError, SubmissionError, TooManyError
-from tuner.service.incoming.uploads import Checker, discard_unused, keep
+from tuner.service.incoming.uploads import Checker, SentData, discard_unused, keep
 from tuner.service.schemas import RUN_OPTIONS, SubmitOptions, is_plain
 from tuner.settings import Settings
 from tuner.storage.requests.submissions import CheckedSubmission, Submission, Submissions
@@ -25,6 +25,7 @@ from tuner.study.spec import option_errors
 _Arguments = ParamSpec("_Arguments")
 _Answer = TypeVar("_Answer")
 WebhookFormat = Literal["standard", "slack"]
+Look = Literal["inspect", "plan", "predict"]
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 
@@ -116,65 +117,31 @@ class Intake:
             await _in_thread(discard_unused, *unused)
             raise
 
-    async def inspect(
-        self, source: str, options: dict[str, Any], name: str | None, *, user: int
-    ) -> dict[str, Any]:
-        """Say what is in a data set and how it is read; nothing of it is kept.
+    async def look(self, task: Look, data: SentData) -> dict[str, Any]:
+        """Look at data before a study of them is submitted; nothing of it is kept.
+
+        A study to begin with changes nothing of that.
 
         Args:
-            source: Path of an uploaded file, or else a URI or the name of an example.
-            options: Those of `SubmitOptions`, as `read_options` gives them.
-            name: What the data are called, if they say so.
-            user: Who asks.
+            task: As of `Checker.look`.
+            data: What is looked at, with options of `SubmitOptions`, as `read_options` gives them.
 
         Raises:
-            SubmissionError: If they break what reads them.
+            SubmissionError: With all that is wrong, or if it takes too long.
+            TooManyError: If a pilot of theirs is under way, or too many of others' are.
         """
-        return await self._checker.inspect(source, _unwarmed(options), name, user=user)
-
-    async def plan(
-        self, source: str, options: dict[str, Any], name: str | None, *, user: int
-    ) -> dict[str, Any]:
-        """Say what a study would show, by a pilot; nothing of it is kept.
-
-        Args:
-            source: As of `inspect`.
-            options: As of `inspect`.
-            name: As of `inspect`.
-            user: As of `inspect`.
-
-        Raises:
-            SubmissionError: If there can be none, with all that is wrong, or it takes too long.
-            TooManyError: If one of theirs is under way, or too many of others' are.
-        """
-        return await self._checker.plan(source, _unwarmed(options), name, user=user)
-
-    async def predict(
-        self, source: str, options: dict[str, Any], name: str | None, *, user: int
-    ) -> dict[str, Any]:
-        """Say what past studies lead one to expect of a study; nothing of it is kept.
-
-        Args:
-            source: As of `inspect`.
-            options: As of `inspect`.
-            name: As of `inspect`.
-            user: As of `inspect`.
-
-        Raises:
-            SubmissionError: If there can be none, with all that is wrong.
-        """
-        return await self._checker.predict(source, _unwarmed(options), name, user=user)
+        options = {name: value for name, value in data.options.items() if name != "warm_start"}
+        return await self._checker.look(task, replace(data, options=options))
 
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:
-        """Return what the study would be: see `Checker.check`."""
+        """Return what the study would be."""
         options = {n: v for n, v in submission.options.items() if n != "workers"}
         earlier = await _in_thread(self._earlier, submission)
         if earlier is not None and earlier.result is not None:
             interval = earlier.result["joint"]["interval"]
             options["warm_start"] = {"study": earlier.study, "interval": interval}
-        study = await self._checker.check(
-            submission.source, options, submission.name, user=submission.user
-        )
+        data = SentData(submission.source, options, submission.name, submission.user)
+        study = await self._checker.look("check", data)
         if earlier is not None and earlier.fingerprint != study["fingerprint"]:
             raise SubmissionError(f"warm_start: {earlier.id} was a study of other data")
         return study
@@ -194,11 +161,6 @@ class Intake:
         if not submission.is_upload:
             return submission.source
         return keep(Path(submission.source), fingerprint, self._settings)
-
-
-def _unwarmed(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without the study to begin with, which changes nothing of a first look."""
-    return {name: value for name, value in options.items() if name != "warm_start"}
 
 
 def read_options(spec: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
 import anyio
@@ -27,6 +28,7 @@ from tuner.service.processes.zygote import Zygote
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
 
+Task = Literal["check", "inspect", "plan", "predict"]
 _INCOMING = "incoming-"
 _CHUNK = 2**20
 _CHECKS = 3  # at a time
@@ -35,12 +37,38 @@ _PILOTS_WAITING = 4  # with those that are at work; one of a user
 _CHECK_SECONDS = 600.0
 _CHECK_MEMORY = 1536 * 2**20  # bytes that a check may have, whatever the size of the data
 _MEMORY_A_BYTE = 3  # of data, for what is large
-_TOO_LONG = dict.fromkeys(
-    ("check", "inspect", "predict"), "the data set could not be checked in time"
-) | {
+_TOO_LONG: dict[Task, str] = {
+    "check": "the data set could not be checked in time",
+    "inspect": "the data set could not be checked in time",
+    "predict": "the data set could not be checked in time",
     "plan": f"the pilot took longer than {_CHECK_SECONDS / 60:.0f} minutes: ask for fewer --epochs "
-    "or --replicates, or run tuner plan on a machine of yours"
+    "or --replicates, or run tuner plan on a machine of yours",
 }
+
+
+_REFUSED: dict[Task, str] = {
+    "check": "the submission cannot be accepted",
+    "inspect": "the data set cannot be inspected",
+    "plan": "there can be no pilot",
+    "predict": "there can be no prediction",
+}
+
+
+@dataclass(frozen=True)
+class SentData:
+    """Data that a user sends, and what is asked of them.
+
+    Attributes:
+        source: Path of an uploaded file, or else a URI or the name of an example.
+        options: Of the spec and of the budget.
+        name: What the data are called, if they say so.
+        user: Who sends them.
+    """
+
+    source: str
+    options: dict[str, Any]
+    name: str | None
+    user: int = 0
 
 
 @asynccontextmanager
@@ -164,98 +192,43 @@ class Checker:
         self._most_memory = memory() // at_a_time
         self._zygote = Zygote("tuner.service.processes.check")
 
-    async def check(
-        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
-    ) -> dict[str, Any]:
-        """Return what the study would be, with the keys that `processes.check` writes.
+    async def look(self, task: Task, data: SentData) -> dict[str, Any]:
+        """Return what a task tells, with the keys that `processes.check` writes.
 
         Args:
-            source: Path or URI of the data, or a shipped example.
-            options: Of the spec and of the budget.
-            name: What the data are called, if they say so.
-            user: Who asks.
-
-        Raises:
-            SubmissionError: With all that is wrong.
-        """
-        async with self._queue.place(user):
-            study = await self._answer("check", source, options, name)
-        if "errors" in study:
-            raise SubmissionError("the submission cannot be accepted", study["errors"])
-        return study
-
-    async def inspect(
-        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
-    ) -> dict[str, Any]:
-        """Return what is in the data: what is wrong with them is a part of that.
-
-        Args:
-            source: As of `check`.
-            options: As of `check`.
-            name: As of `check`.
-            user: As of `check`.
-
-        Raises:
-            SubmissionError: If the options are wrong, or the data break what reads them.
-        """
-        async with self._queue.place(user):
-            found = await self._answer("inspect", source, options, name)
-        if "arrays" not in found:
-            raise SubmissionError("the data set cannot be inspected", found["errors"])
-        return found
-
-    async def plan(
-        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
-    ) -> dict[str, Any]:
-        """Return what a study would show, with the keys that `processes.check` writes.
-
-        Args:
-            source: As of `check`.
-            options: As of `check`.
-            name: As of `check`.
-            user: As of `check`.
+            task: `check`, what the study would be; `inspect`, what is in the data, where what is
+                wrong with them is a part of the answer; `plan`, what a study would show, by a
+                pilot; or `predict`, what past studies lead one to expect of it.
+            data: What is looked at.
 
         Raises:
             SubmissionError: With all that is wrong, or if it takes too long.
             TooManyError: If a pilot of the user's is under way, or too many of others' are.
         """
+        async with self._place(task, data.user):
+            told = await self._answer(task, data)
+        if "errors" in told and "arrays" not in told:
+            raise SubmissionError(_REFUSED[task], told["errors"])
+        return told
+
+    @asynccontextmanager
+    async def _place(self, task: Task, user: int) -> AsyncIterator[None]:
+        if task != "plan":
+            async with self._queue.place(user):
+                yield
+            return
         if not self._piloting.take(user):
             raise TooManyError("a pilot is under way, yours or others': wait for its end")
         try:
             async with self._pilots.place(user):
-                told = await self._answer("plan", source, options, name)
+                yield
         finally:
             self._piloting.give_back(user)
-        if "errors" in told:
-            raise SubmissionError("there can be no pilot", told["errors"])
-        return told
 
-    async def predict(
-        self, source: str, options: dict[str, Any], name: str | None, *, user: int = 0
-    ) -> dict[str, Any]:
-        """Return what is expected of a study, with the keys that `processes.check` writes.
-
-        Args:
-            source: As of `check`.
-            options: As of `check`.
-            name: As of `check`.
-            user: As of `check`.
-
-        Raises:
-            SubmissionError: With all that is wrong.
-        """
-        async with self._queue.place(user):
-            told = await self._answer("predict", source, options, name)
-        if "errors" in told:
-            raise SubmissionError("there can be no prediction", told["errors"])
-        return told
-
-    async def _answer(
-        self, task: str, source: str, options: dict[str, Any], name: str | None
-    ) -> dict[str, Any]:
-        request = {"task": task, "source": source, "options": options, "name": name}
+    async def _answer(self, task: Task, data: SentData) -> dict[str, Any]:
+        request = {"task": task, "source": data.source, "options": data.options, "name": data.name}
         try:
-            asked = json.dumps(request | {"memory": self._memory(source)}).encode()
+            asked = json.dumps(request | {"memory": self._memory(data.source)}).encode()
             answer = self._zygote.answer(asked)
             found: dict[str, Any] = json.loads(await asyncio.wait_for(answer, _CHECK_SECONDS))
         except TimeoutError:

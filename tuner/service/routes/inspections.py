@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio
@@ -10,8 +11,8 @@ from fastapi import APIRouter, Depends, Form, Query, Request, UploadFile
 
 from tuner.data.formats.files import UPLOADS
 from tuner.errors import SubmissionError
-from tuner.service.incoming.intake import check_source, read_options
-from tuner.service.incoming.uploads import received, stem
+from tuner.service.incoming.intake import Intake, Look, check_source, read_options
+from tuner.service.incoming.uploads import SentData, received, stem
 from tuner.service.problems import PROBLEMS, ProblemError
 from tuner.service.routes.dependencies import (
     IntakeOf,
@@ -22,9 +23,11 @@ from tuner.service.routes.dependencies import (
 )
 from tuner.service.schemas import InspectionView, PlanView, PredictionView
 from tuner.service.words import Words, all_said, said
-from tuner.settings import Settings
 
 router = APIRouter(tags=["studies"])
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: PROBLEMS[status] for status in (403, 413, 507)
+}
 
 DataFile = Annotated[
     UploadFile | None, Form(description=f"the data set, one file: {', '.join(UPLOADS)}")
@@ -69,31 +72,49 @@ WordsOf = Annotated[
 ]
 
 
-@router.post(
-    "/inspections",
-    response_model=InspectionView,
-    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
-)
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """Data that come with a request, and the options of a study of them."""
+
+    settings: SettingsOf
+    caller: Writer
+    earlier: EarlierOf
+    file: DataFile = None
+    data: DataName = None
+    spec: SpecText = "{}"
+
+    @asynccontextmanager
+    async def data_set(self) -> AsyncIterator[tuple[str, str]]:
+        """Where the data are, for as long as it lasts, and their name.
+
+        Raises:
+            SubmissionError: If neither or both came, or the service does not read from there.
+        """
+        file, data = self.file, self.data
+        if file is not None and data is None:
+            async with received(file, self.settings) as path:
+                yield str(path), file.filename or path.name
+        elif data is not None and file is None and data.startswith(_OF_STUDY):
+            yield await anyio.to_thread.run_sync(self.earlier, data.removeprefix(_OF_STUDY))
+        elif data is not None and file is None:
+            check_source(data, self.settings)
+            yield data, data
+        else:
+            raise SubmissionError("send either a file or data, a URI")
+
+
+SentOf = Annotated[Sent, Depends(Sent)]
+
+
+@router.post("/inspections", response_model=InspectionView, responses=_REFUSALS)
 async def inspect(
-    request: Request,
-    intake: IntakeOf,
-    settings: SettingsOf,
-    caller: Writer,
-    earlier: EarlierOf,
-    file: DataFile = None,
-    data: DataName = None,
-    spec: SpecText = "{}",
-    words: WordsOf = "rest",
+    request: Request, intake: IntakeOf, sent: SentOf, words: WordsOf = "rest"
 ) -> InspectionView:
     """Tell what is in a data set, how it would be read and what a study of it would take.
 
     Nothing of it is kept.
     """
-    options = read_options(spec)
-    async with sent(file, data, settings, earlier) as (source, name):
-        found = await _while_asked(
-            request, intake.inspect(source, options, stem(name), user=caller.user)
-        )
+    found, name = await _looked("inspect", request, intake, sent)
     found |= {
         "source": name,
         "errors": all_said(found["errors"], words),
@@ -104,65 +125,41 @@ async def inspect(
     return InspectionView(**found)
 
 
-@router.post(
-    "/plans",
-    response_model=PlanView,
-    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
-)
+@router.post("/plans", response_model=PlanView, responses=_REFUSALS)
 async def plan(
-    request: Request,
-    intake: IntakeOf,
-    settings: SettingsOf,
-    caller: Writer,
-    earlier: EarlierOf,
-    file: DataFile = None,
-    data: DataName = None,
-    spec: SpecText = "{}",
-    words: WordsOf = "rest",
+    request: Request, intake: IntakeOf, sent: SentOf, words: WordsOf = "rest"
 ) -> PlanView:
     """Tell how small a gain a study would show, and what the smallest worth having would take.
 
     Three λs are trained for it, which takes a while: it ends with your connection, or after ten
     minutes. One user has one at a time. Nothing of it is kept.
     """
-    options = read_options(spec)
-    async with sent(file, data, settings, earlier) as (source, name):
-        told = await _while_asked(
-            request, intake.plan(source, options, stem(name), user=caller.user)
-        )
+    told, _ = await _looked("plan", request, intake, sent)
     return PlanView(**told | {"words": all_said(told["words"], words)})
 
 
-@router.post(
-    "/predictions",
-    response_model=PredictionView,
-    responses={status: PROBLEMS[status] for status in (403, 413, 507)},
-)
+@router.post("/predictions", response_model=PredictionView, responses=_REFUSALS)
 async def predict(
-    request: Request,
-    intake: IntakeOf,
-    settings: SettingsOf,
-    caller: Writer,
-    earlier: EarlierOf,
-    file: DataFile = None,
-    data: DataName = None,
-    spec: SpecText = "{}",
-    words: WordsOf = "rest",
+    request: Request, intake: IntakeOf, sent: SentOf, words: WordsOf = "rest"
 ) -> PredictionView:
     """Tell what past studies lead one to expect of a study, without a training, in seconds.
 
     Outside of what they have seen `targets` is empty, and `outside` says why. Nothing of it is
     kept.
     """
-    options = read_options(spec)
-    async with sent(file, data, settings, earlier) as (source, name):
-        told = await _while_asked(
-            request, intake.predict(source, options, stem(name), user=caller.user)
-        )
-    return PredictionView(
-        **told
-        | {"words": all_said(told["words"], words), "outside": all_said(told["outside"], words)}
-    )
+    told, _ = await _looked("predict", request, intake, sent)
+    told |= {part: all_said(told[part], words) for part in ("words", "outside")}
+    return PredictionView(**told)
+
+
+async def _looked(
+    task: Look, request: Request, intake: Intake, sent: Sent
+) -> tuple[dict[str, Any], str]:
+    """Look at the data that were sent, for as long as whoever asked is there; and their name."""
+    options = read_options(sent.spec)
+    async with sent.data_set() as (source, name):
+        data = SentData(source, options, stem(name), sent.caller.user)
+        return await _while_asked(request, intake.look(task, data)), name
 
 
 async def _while_asked(request: Request, work: Awaitable[dict[str, Any]]) -> dict[str, Any]:
@@ -187,24 +184,3 @@ async def _left(request: Request) -> None:
     """Wait until whoever sent a request, which was read to its end, closes the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-@asynccontextmanager
-async def sent(
-    file: UploadFile | None, data: str | None, settings: Settings, earlier: Earlier
-) -> AsyncIterator[tuple[str, str]]:
-    """Where the data are that came with a request, for as long as it lasts, and their name.
-
-    Raises:
-        SubmissionError: If neither or both came, or the service does not read from there.
-    """
-    if file is not None and data is None:
-        async with received(file, settings) as path:
-            yield str(path), file.filename or path.name
-    elif data is not None and file is None and data.startswith(_OF_STUDY):
-        yield await anyio.to_thread.run_sync(earlier, data.removeprefix(_OF_STUDY))
-    elif data is not None and file is None:
-        check_source(data, settings)
-        yield data, data
-    else:
-        raise SubmissionError("send either a file or data, a URI")

@@ -28,14 +28,7 @@ from tuner.service.routes.dependencies import (
     Writer,
 )
 from tuner.service.routes.downloads import answer_of
-from tuner.service.routes.inspections import (
-    DataFile,
-    DataName,
-    EarlierOf,
-    SpecText,
-    WordsOf,
-    sent,
-)
+from tuner.service.routes.inspections import SentOf, WordsOf
 from tuner.service.routes.listing import FilterOf, Sort, decoded, encoded, order_of
 from tuner.service.schemas import (
     Extension,
@@ -69,11 +62,7 @@ WebhookUrl = Annotated[
 async def submit(
     intake: IntakeOf,
     settings: SettingsOf,
-    caller: Writer,
-    earlier: EarlierOf,
-    file: DataFile = None,
-    data: DataName = None,
-    spec: SpecText = "{}",
+    sent: SentOf,
     webhook: WebhookUrl = None,
     webhook_format: Annotated[
         WebhookFormat | None, Form(description="slack: a sentence, as Slack and its like take it")
@@ -89,16 +78,16 @@ async def submit(
 
     A question that was answered before is answered from the store: the state is `done` at once.
     """
-    options = read_options(spec)
+    options = read_options(sent.spec)
     check_webhook(webhook, settings)
     check_email(email, settings)
-    async with sent(file, data, settings, earlier) as (source, name):
+    async with sent.data_set() as (source, name):
         submission = NewSubmission(
-            user=caller.user,
+            user=sent.caller.user,
             source=source,
             name=stem(name),
             data_name=shown_name(name),
-            is_upload=file is not None,
+            is_upload=sent.file is not None,
             options=options,
             webhook=webhook,
             webhook_format=webhook_format,

@@ -14,7 +14,7 @@ from fastapi import UploadFile
 from tests.tuner.service.conftest import QUICK, arrays
 from tuner.data import from_arrays
 from tuner.errors import SubmissionError
-from tuner.service.incoming.uploads import Checker, clear_incoming, is_under, received
+from tuner.service.incoming.uploads import Checker, SentData, clear_incoming, is_under, received
 from tuner.service.launcher import launcher
 from tuner.settings import Settings
 
@@ -33,7 +33,7 @@ def hostile_folder(tmp_path, monkeypatch):
 @pytest.mark.integration
 @pytest.mark.usefixtures("hostile_folder")
 def test_a_check_loads_nothing_from_the_working_directory(data):
-    study = asyncio.run(Checker().check(str(data("x.npz")), QUICK, "x"))
+    study = asyncio.run(Checker().look("check", SentData(str(data("x.npz")), QUICK, "x")))
     assert study["fingerprint"] == from_arrays(arrays(), name="x").fingerprint
 
 
@@ -49,8 +49,9 @@ def test_a_driver_loads_nothing_from_the_working_directory(tmp_path, monkeypatch
 
 @pytest.mark.integration
 def test_all_that_is_wrong_comes_with_the_error(data):
+    wrong = QUICK | {"trials": 1, "trails": 2}
     with pytest.raises(SubmissionError) as caught:
-        asyncio.run(Checker().check(str(data()), QUICK | {"trials": 1, "trails": 2}, None))
+        asyncio.run(Checker().look("check", SentData(str(data()), wrong, None)))
     assert caught.value.findings == [
         "trials: Input should be greater than or equal to 3",
         "trails: Extra inputs are not permitted",
@@ -89,9 +90,9 @@ def test_a_small_file_that_grows_is_bounded_in_memory(tmp_path):
     pq.write_table(table, path, compression="zstd")
     del values, row, table
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    for look in (Checker().check, Checker().inspect):
+    for task in ("check", "inspect"):
         with suppress(SubmissionError):
-            asyncio.run(look(str(path), {}, "row"))
+            asyncio.run(Checker().look(task, SentData(str(path), {}, "row")))
     grown = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before
     assert grown < 2 * 2**20  # KiB
 
