@@ -15,7 +15,7 @@ from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
 from tuner.reporting.command import flag
 from tuner.study.scripts.spec import ScriptSpec
-from tuner.study.spec import OPTIONS, StudySpec, option_errors, spec_from_options
+from tuner.study.spec import OPTIONS, OptionError, StudySpec, option_errors, spec_from_options
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Spec = TypeVar("Spec", StudySpec, ScriptSpec)
@@ -67,8 +67,15 @@ def _checked(make: Callable[[Mapping[str, Any]], Spec], options: Mapping[str, An
         return make(options)
     except ValidationError as error:
         faults = option_errors(error.errors())
-        lines = (f"{flag(f.option.split('.')[0])} {f.value}: {f.reason}" for f in faults)
-        raise SpecError("\n".join(lines)) from None
+        raise SpecError("\n".join(map(_line, faults))) from None
+
+
+def _line(fault: OptionError) -> str:
+    if fault.option == "spec":
+        return fault.reason
+    values = fault.value if isinstance(fault.value, list | tuple) else (fault.value,)
+    value = " ".join(map(str, values))
+    return f"{flag(fault.option.split('.')[0])} {value}: {fault.reason}"
 
 
 def _parameter(name: str, field: FieldInfo) -> Parameter:

@@ -42,14 +42,16 @@ def prediction_words(told: Prediction) -> Iterator[str]:
 
 def _headline(of: Probability) -> str:
     said = {
-        "helps": "Alignment is likely to help",
-        "harms": "Alignment is likely to harm",
-        "neither": "Alignment is likely not to be worth it",
+        "helps": ("Alignment is likely to help", "it helps"),
+        "harms": ("Alignment is likely to harm", "it harms"),
+        "neither": ("Alignment is likely not to be worth it", "it is not worth it"),
     }
     chances = of.model_dump()
     best = max(chances, key=lambda name: chances[name])
-    sure = chances[best]
-    return f"{said[best]}: {sure:.0%}" if sure >= 0.5 else f"It is open; {said[best]}: {sure:.0%}"
+    sure, (likely, that) = chances[best], said[best]
+    if sure >= 0.5:
+        return f"{likely}: {sure:.0%}"
+    return f"Whether to align is open: that {that} is likeliest, with {sure:.0%}"
 
 
 def _of_target(target: Target, of: TargetPrediction) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What a study is asked to do: a frozen, self-checking description that identifies it."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self, get_args
@@ -349,6 +350,11 @@ def options_of(spec: StudySpec) -> dict[str, Any]:
     return {n: values[n] for n, field in OPTIONS.items() if values[n] != field.default}
 
 
+_KIND = re.compile(r"\W|^(int|float|str|bool)$")  # as pydantic names one of several
+_NAMED = re.compile(r"(\w+): (.*)", re.DOTALL)
+_SHOULD = "Input should be "
+
+
 class OptionError(NamedTuple):
     """An option that is unknown, or whose value is not allowed; as text `option: reason`.
 
@@ -367,16 +373,26 @@ class OptionError(NamedTuple):
 
 
 def option_errors(faults: Iterable[Mapping[str, Any]]) -> list[OptionError]:
-    """Say what is wrong with options.
+    """Say what is wrong with options, each once.
+
+    What an option of several kinds might have been instead is one reason, and a fault of all
+    options together that begins with the name of one is that one's.
 
     Args:
         faults: `errors()` of a validation error of pydantic's or of FastAPI's.
     """
-    return [
-        OptionError(
-            option=".".join(map(str, fault["loc"])) or "spec",
-            value=fault.get("input"),
-            reason=str(fault["msg"]),
-        )
-        for fault in faults
-    ]
+    told: dict[str, OptionError] = {}
+    for fault in faults:
+        option = ".".join(str(part) for part in fault["loc"] if not _KIND.search(str(part)))
+        value, reason = fault.get("input"), str(fault["msg"]).removeprefix("Value error, ")
+        if not option and (named := _NAMED.match(reason)):
+            option, reason = named.groups()
+            value = value.get(option) if isinstance(value, Mapping) else value
+        if option in told:
+            first, more = told[option].reason.split(", ")[0], reason.removeprefix(_SHOULD)
+            reason = f"{first}, or {more}"
+        if fault["type"] == "too_short" and any(each.startswith(f"{option}.") for each in told):
+            continue  # for its parts were left out
+        option = option or "spec"
+        told[option] = OptionError(option=option, value=value, reason=reason)
+    return list(told.values())

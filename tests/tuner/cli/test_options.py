@@ -47,8 +47,9 @@ def test_every_option_has_its_flag_with_its_default_and_says_what_it_is(subcomma
 
 def test_what_is_wrong_is_told_by_the_names_of_flags():
     with pytest.raises(SpecError) as caught:
-        spec_of({"max_lambda": -1.0, "nuisance_parameters": ["depth"]})
-    first, second, *_ = str(caught.value).splitlines()
+        spec_of({"max_lambda": -1.0, "nuisance_parameters": ["depth"], "subject_to": ["b>"]})
+    bound, first, second = str(caught.value).splitlines()
+    assert bound.startswith("--subject-to b>: 'b>' is no bound: write")
     assert first == "--max-lambda -1.0: Input should be greater than 0"
     assert second.startswith("--nuisance-parameters depth: Input should be 'learning_rate'")
 

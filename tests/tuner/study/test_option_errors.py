@@ -3,6 +3,8 @@ from pydantic import ValidationError
 
 from tuner.study.spec import StudySpec, option_errors, spec_from_options
 
+FOLDS = "folds: Input should be "
+
 
 @pytest.mark.parametrize(
     ("options", "errors"),
@@ -22,6 +24,33 @@ from tuner.study.spec import StudySpec, option_errors, spec_from_options
                     "warm_start.interval.1",
                     0.0,
                     "warm_start.interval.1: Input should be greater than 0",
+                )
+            ],
+        ),
+        ({"folds": 40}, [("folds", 40, f"{FOLDS}less than or equal to 5, or 'auto'")]),
+        ({"folds": "few"}, [("folds", "few", f"{FOLDS}a valid integer, or 'auto'")]),
+        (
+            {"gpus": 1.5},
+            [("gpus", 1.5, "gpus: more than one GPU has to be a whole number of them")],
+        ),
+        (
+            {"looks": [20, 18]},
+            [
+                (
+                    "looks",
+                    [20, 18],
+                    "looks: each has more seeds than the one before, 16 at first, not (20, 18)",
+                )
+            ],
+        ),
+        (
+            {"nuisance_parameters": ["depth"]},
+            [
+                (
+                    "nuisance_parameters.0",
+                    "depth",
+                    "nuisance_parameters.0: Input should be 'learning_rate', 'weight_decay', "
+                    "'temperature' or 'hidden'",
                 )
             ],
         ),
