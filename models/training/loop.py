@@ -44,6 +44,8 @@ from tuner.models.typing import Floats
 
 # Rows that are evaluated at a time, in batches: without gradients, less memory than a step takes.
 _EVALUATED = 4
+_FEWEST_TRIED = 5  # steps that tell how long one takes
+_PATIENCE = 3  # times the seconds that are given to fewer
 
 # Of a checkpoint.
 _PROGRESS = ("active", "curves")
@@ -157,7 +159,7 @@ def seconds_a_step(
         data: Standardised rows.
         config: As of `train`.
         replicates: Seeds that are trained at a λ; as many of them share a step as in `train`.
-        budget: Seconds to try for; one step is taken, however long that is.
+        budget: Seconds to try for, three times that if steps are long; one is taken, however long.
         device: As of `train`.
     """
     place = choose_device(device)
@@ -250,16 +252,19 @@ class _StackTraining:
         return self._outcome()
 
     def seconds_a_step(self, budget: float) -> float:
-        """Train on the same batch for some seconds, and return how many a step takes."""
+        """Train on the same batch for some seconds, and return the median that a step takes.
+
+        A machine that is busy for one of them does not decide: if steps are long there are more.
+        """
         batch = min(self._config.batch_size, self._train.count)
         order = torch.arange(batch).expand(len(self._seeds), batch).to(self._train.place)
         self._pair.train()
         self._step(order)  # the first makes what the others use
-        steps, seconds, started = 0, 0.0, time.perf_counter()
-        while seconds < budget:
-            self._step(order)
-            steps, seconds = steps + 1, time.perf_counter() - started
-        return seconds / steps
+        times = [time.perf_counter()]
+        while times[-1] < times[0] + budget * (1 if len(times) > _FEWEST_TRIED else _PATIENCE):
+            float(self._step(order).sum())  # waits for the device
+            times.append(time.perf_counter())
+        return float(np.median(np.diff(times)))
 
     def _is_ours(self, state: dict[str, Any]) -> bool:
         """Whether training goes on from a state, or has to begin.

@@ -18,7 +18,7 @@ from tuner.models.evaluation.similarity import PERMUTATIONS, similarities, simil
 from tuner.models.export import portable_encoder
 from tuner.models.outcome import RULES, weights_name
 from tuner.models.rows import Rows, Scaling, TrainingData
-from tuner.models.training.loop import _StackTraining, train
+from tuner.models.training.loop import _StackTraining, seconds_a_step, train
 from tuner.models.training.stacks import random_streams, stack_size
 from tuner.models.training.telling import Teller
 
@@ -412,3 +412,18 @@ def test_rows_without_negatives_are_not_aligned():
     np.testing.assert_array_equal(one.curves["alignment_loss"], other.curves["alignment_loss"])
     assert (one.curves["alignment_loss"] > 0).all()
     np.testing.assert_allclose(found.curves["alignment_loss"], 0, atol=1e-12)
+
+
+def test_a_step_that_a_busy_machine_held_up_does_not_tell_how_long_one_takes(monkeypatch):
+    """The second of all, the first that counts, takes 100 times as long as the others."""
+    clock, taken = [0.0], [0.01, 1.0]
+
+    def step(self, order):
+        clock.append(clock[-1] + (taken.pop(0) if taken else 0.01))
+        return torch.zeros(4)
+
+    monkeypatch.setattr(_StackTraining, "_step", step)
+    monkeypatch.setattr("time.perf_counter", lambda: clock[-1])
+    told = seconds_a_step(world(), CONFIG, replicates=2, budget=0.5)
+    assert told == pytest.approx(0.005)  # of each of two replicates, which share a step
+    assert len(clock) == 1 + 1 + 5
