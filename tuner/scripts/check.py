@@ -174,11 +174,8 @@ def _seed_is_used(first: Reported, other: Reported, noise: float, seed: int) -> 
     distance = _distance(first, other)
     mend = "Draw initial weights and the order of batches from it: trial.seed, or {seed}."
     if distance == 0:
-        words = (
-            f"Seeds {seed} and {seed + 1} give the same scores: the seed is not used, and "
-            f"replicates would be copies of each other. {mend}"
-        )
-        return Finding(check="seed", status="fault", words=words)
+        unused = "the seed is not used, and replicates would be copies of each other"
+        return _same_scores("seed", f"Seeds {seed} and {seed + 1}", unused, mend, first, other)
     if distance <= 1.2 * noise:
         words = (
             f"Another seed changes no more than a repetition does: the seed may not be used. {mend}"
@@ -186,6 +183,22 @@ def _seed_is_used(first: Reported, other: Reported, noise: float, seed: int) -> 
         return Finding(check="seed", status="doubt", words=words)
     words = f"Another seed gives other scores{_differences(first, other)}: the seed is used."
     return Finding(check="seed", status="good", words=words)
+
+
+def _same_scores(
+    check: str, trainings: str, unused: str, mend: str, first: Reported, other: Reported
+) -> Finding:
+    """Say what it means that trainings score the same which should not."""
+    said = f"{trainings} give the same scores"
+    if _have_other_curves(first, other):
+        words = (
+            f"{said} and other curves: they are other trainings, and scores do not tell. {_FINER}"
+        )
+        return Finding(check=check, status="doubt", words=words)
+    if all(np.ptp(scores) == 0 for scores in first.scores.values()):
+        words = f"{said}, one for all rows: either {unused}, or rows leave nothing to be told. "
+        return Finding(check=check, status="doubt", words=f"{words}{mend} {_FINER}")
+    return Finding(check=check, status="fault", words=f"{said}: {unused}. {mend}")
 
 
 def _same_rows(first: Reported, other: Reported) -> Finding:
@@ -220,8 +233,8 @@ def _strength_is_used(first: Reported, strong: Reported, noise: float, large: fl
     distance = _distance(first, strong)
     mend = "Multiply the alignment loss by it: trial.strength, or {strength}."
     if distance == 0:
-        words = f"λ = 0 and λ = {large:g} give the same scores: λ is not used. {mend}"
-        return Finding(check="λ", status="fault", words=words)
+        trainings = f"λ = 0 and λ = {large:g}"
+        return _same_scores("λ", trainings, "λ is not used", mend, first, strong)
     if distance <= 1.2 * noise:
         words = f"λ = {large:g} changes no more than a repetition does: λ may not be used. {mend}"
         return Finding(check="λ", status="doubt", words=words)
@@ -236,6 +249,7 @@ def _strong_words(error: ScriptError, large: float) -> str:
     )
 
 
+_FINER = "Report finer scores, as the loss of each row, or rows that are harder."
 _OFF_UNSEEN = (
     "Whether λ = 0 switches the alignment off cannot be told, as trainings differ from run to run: "
     "look that λ multiplies all of the alignment loss."
@@ -243,7 +257,7 @@ _OFF_UNSEEN = (
 
 
 def _off_at_zero(first: Reported, weightless: Reported) -> Finding:
-    if _distance(first, weightless) == 0:
+    if _distance(first, weightless) == 0 and not _have_other_curves(first, weightless):
         words = (
             f"λ = 0 trains as a λ does that weighs nothing ({NOTHING:g}). An alignment that is not "
             "multiplied by λ cannot be seen from outside: look that λ multiplies all of it."
@@ -325,6 +339,12 @@ def _distance(first: Reported, other: Reported) -> float:
 def _relative(one: Floats, two: Floats) -> Floats:
     scale = float(np.abs(one).max()) or 1.0
     return ((one - two) / scale) ** 2
+
+
+def _have_other_curves(first: Reported, other: Reported) -> bool:
+    """Whether what was told after epochs differs, which scores of few rows may not tell."""
+    shared = first.curves.keys() & other.curves.keys()
+    return any(not np.array_equal(first.curves[name], other.curves[name]) for name in shared)
 
 
 def _differences(first: Reported, other: Reported) -> str:

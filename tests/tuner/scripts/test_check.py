@@ -26,6 +26,7 @@ class Simulated:
     breaks_from = np.inf
     ids = False
     mean_alone = False
+    saturated = curves = False
 
     def __init__(self, **faults):
         for name, value in faults.items():
@@ -47,6 +48,9 @@ class Simulated:
         skill = rng.normal(0.5, 0.05) + effect + rng.normal(scale=0.7, size=ROWS)
         skill += np.random.default_rng().normal(scale=self.noise, size=ROWS)
         correct = (skill > HARD).astype(float)
+        if self.saturated:
+            told = {"validation_loss": skill[:5]} if self.curves else {}
+            return Reported(scores={"acc": np.ones(ROWS)}, curves=told)
         if self.mean_alone:
             return Reported(scores={"acc": correct[:1] * 0 + skill.mean()}, counts={"acc": ROWS})
         order = np.arange(ROWS) if self.in_order else rng.permutation(ROWS)
@@ -90,6 +94,16 @@ def test_a_good_training_has_no_findings_but_good_ones():
         ({"off_at_zero": False}, "λ = 0", "doubt", "the alignment part draws random numbers"),
         ({"pairs": False}, "pairing", "doubt", "seeds, [0-9,]+ more than with half of the noise"),
         ({"mean_alone": True}, "pairing", "unseen", "that takes scores of rows"),
+        ({"saturated": True}, "seed", "doubt", "one for all rows: either the seed is not used,"),
+        ({"saturated": True}, "λ", "doubt", "either λ is not used, or .* Report finer scores"),
+        ({"saturated": True, "curves": True}, "seed", "doubt", "other curves: .* Report finer"),
+        ({"saturated": True, "curves": True}, "λ = 0", "good", "trains as a λ does that weighs"),
+        (
+            {"saturated": True, "curves": True, "off_at_zero": False},
+            "λ = 0",
+            "doubt",
+            "draws random numbers",
+        ),
         ({"mean_alone": True}, "rows", "unseen", "cannot be told: report row_id"),
     ],
 )
