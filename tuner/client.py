@@ -123,6 +123,28 @@ class Client:
         content = {"code": code, "digest": digest, "options": options}
         return self._json("POST", "/studies/elsewhere", json=content, headers=headers)
 
+    def scripts(self) -> "builtins.list[dict[str, Any]]":
+        """List the training code that the service lets you have trained, by `name`."""
+        told: list[dict[str, Any]] = self._send("GET", "/scripts").json()
+        return told
+
+    def submit_script(
+        self, script: str, *, idempotency_key: str | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Submit a study of training code that the service lets you have trained.
+
+        Args:
+            script: Its name.
+            idempotency_key: The same submission sent twice with one key is one submission.
+            options: Those of `tuner tune`: `trials=6`, `target="acc"`, …
+
+        Raises:
+            ServiceError: If it is refused; its `findings` say why.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        content = {"script": script, "options": options}
+        return self._json("POST", "/studies/scripts", json=content, headers=headers)
+
     def ask(self, study: str, worker: str, seconds: float = 300.0) -> dict[str, Any]:
         """Ask for a training of a study; who asks again by the same name has what they had.
 

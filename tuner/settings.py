@@ -52,6 +52,8 @@ class Settings(BaseSettings):
         mail_from: Whom e-mail is from (TUNER_MAIL_FROM); none is sent without both.
         allowed_mail: Domains that e-mail may be sent to, with those below them, separated by
             commas (TUNER_ALLOWED_MAIL); by default that of `mail_from`.
+        scripts: File that names the training code which users may have trained here
+            (TUNER_SCRIPTS); none by default. See `tuner.service.incoming.offers`.
         public_url: Where people find this service (TUNER_PUBLIC_URL), for links; by default where
             a request for one was sent to.
     """
@@ -85,6 +87,7 @@ class Settings(BaseSettings):
     smtp_url: str | None = None
     mail_from: str | None = None
     allowed_mail: str = ""
+    scripts: Path | None = None
 
     @property
     def folder(self) -> Path:

@@ -181,7 +181,8 @@ def tune(
         typer.Option(
             metavar="URL",
             help="Submit it to the service there, print the study's id, and train nothing here: "
-            "`tuner agent` does, wherever it is run.",
+            "`tuner agent` does, wherever it is run; the service itself of @NAME, code that it "
+            "offers.",
         ),
     ] = None,
     as_json: AsJson = False,

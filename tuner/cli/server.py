@@ -21,9 +21,12 @@ def serve(
     The first start writes a key of the user `admin` to TUNER_HOME/api-key. Studies go on when the
     service stops, and are taken up again where their own process died.
     """
+    from tuner.service.incoming.offers import offers
     from tuner.service.serve import first_key, listen, serve
 
     settings = Settings()
+    for offer in offers(settings).values():
+        offer.script()  # what is wrong with one is told now, and not to its first user
     listener = listen(host, port)
     file = first_key(settings) or settings.folder / "api-key"
     place = f"in {file}" if file.is_file() else "make one with: tuner key create USER"

@@ -78,6 +78,7 @@ def tune_study(
     *,
     workers: int | None = None,
     timeout: float | None = None,
+    script: Script | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> ScriptResult:
     """Answer a study of training code, going on from the trainings that are finished already.
@@ -89,6 +90,7 @@ def tune_study(
         settings: Where things are kept; None for what the environment says.
         workers: Trainings at a time; None for as many as there is room for.
         timeout: Seconds that a training may take.
+        script: What is run, where the study's own tells its name alone.
         on_progress: Told of every finished training.
 
     Raises:
@@ -116,6 +118,7 @@ def tune_study(
             closed=row.search_closed,
             on_progress=on_progress,
             timeout=timeout,
+            script=script,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec))
 
@@ -179,10 +182,12 @@ class ScriptDriver(Driver[ScriptResult]):
     Attributes:
         study: What is asked.
         timeout: Seconds that a training may take.
+        script: What is run; None for the study's own.
     """
 
     study: ScriptStudy
     timeout: float | None = None
+    script: Script | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -213,7 +218,8 @@ class ScriptDriver(Driver[ScriptResult]):
         from tuner.execution.workers.scripts import RunScript
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return RunScript(script=self.study.script, folder=str(self.folder), timeout=self.timeout)
+        script = self.script or self.study.script
+        return RunScript(script=script, folder=str(self.folder), timeout=self.timeout)
 
     def _noted(self, trial: FinishedTrial) -> None:
         self._meter.add(trial)

@@ -30,6 +30,7 @@ _OF_LAUNCHERS = ("CalledProcessError", "ChildFailedError")
 _TRACEBACK = "Traceback (most recent call last):"
 _MOST_CURVES = 2**24  # characters
 _WORDS = 400  # characters of an exception that are told
+_SECRETS = ("TUNER_DATABASE_URL", "TUNER_SECRET_KEY", "TUNER_SMTP_URL", "TUNER_API_KEY")
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the latter as shells say it
 RETRIES = 2  # of a training that was killed, as by a system that is short of memory
 
@@ -154,8 +155,9 @@ def _words(script: Script, trial: Trial) -> tuple[str, ...]:
 
 
 def _environment(trial: Trial, added: Mapping[str, str]) -> dict[str, str]:
-    """Return all variables of a training: its ranks are its own, not those of this process."""
-    inherited = {name: value for name, value in os.environ.items() if name not in RANKS}
+    """Return all variables of a training: its ranks are its own, and secrets are not for it."""
+    kept_back = {*RANKS, *_SECRETS}
+    inherited = {name: value for name, value in os.environ.items() if name not in kept_back}
     return inherited | {"PYTHONUNBUFFERED": "1"} | dict(added) | trial.to_environment()
 
 

@@ -18,10 +18,10 @@ from tuner.service.notices.webhooks import send_due
 from tuner.service.problems import PROBLEMS, add_handlers
 from tuner.service.routes import (
     downloads,
-    elsewhere,
     events,
     health,
     inspections,
+    scripts,
     session,
     sharing,
     studies,
@@ -75,7 +75,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         responses={status: PROBLEMS[status] for status in (400, 401, 422, 429, 503)},
     )
     add_parts(app, parts)
-    for routes in (studies, inspections, events, downloads, sharing, session, elsewhere):
+    for routes in (studies, inspections, events, downloads, sharing, session, scripts):
         app.include_router(routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1", include_in_schema=False)

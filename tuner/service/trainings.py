@@ -1,4 +1,4 @@
-"""What the API takes and gives of trainings elsewhere."""
+"""What the API takes and gives of studies of training code."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tuner.scripts.script import Script
 from tuner.scripts.told import Told
+from tuner.service.incoming.offers import Offer
 from tuner.service.schemas import is_plain
 from tuner.storage.handouts import ELSEWHERE, Handout
 from tuner.storage.requests.submissions import Submission
@@ -23,22 +24,11 @@ Seconds = Annotated[
 ]
 
 
-class NewScript(BaseModel):
-    """A study of training code that this service never sees."""
+class _OfCode(BaseModel):
+    """A study of training code."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
-    code: Annotated[
-        str, Field(min_length=1, max_length=64, description="what it is called: a command, say")
-    ]
-    digest: Annotated[
-        str,
-        Field(
-            pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]{0,63}$",
-            description="tells this code from any other, as a git commit does: another digest is "
-            "another study",
-        ),
-    ]
     options: Annotated[ScriptSpec, Field(description="those of `tuner tune`")] = ScriptSpec()
 
     @model_validator(mode="after")
@@ -54,6 +44,52 @@ class NewScript(BaseModel):
             raise ValueError("looks: a study begins with none")
         return options
 
+    def _texts(self) -> Iterator[str]:
+        yield from (self.options.name or "", *self.options.subject_to)
+        for target in self.options.target:
+            yield from (target.name, *target.parts, target.measure)
+
+
+class OfferedScript(_OfCode):
+    """A study of training code that is offered here."""
+
+    script: Annotated[
+        str, Field(pattern="^[0-9A-Za-z_-]{1,64}$", description="its name: see `GET /scripts`")
+    ]
+
+
+class OfferView(BaseModel):
+    """Training code that you may have trained here."""
+
+    name: str
+    about: str
+    studies: Annotated[int, Field(description="of it that may be unfinished, of yours")]
+    cpus: Annotated[int, Field(description="of a training, at most and unless you say less")]
+    gpus: Annotated[float, Field(description="of a training, at most and unless you say less")]
+    timeout: Annotated[float | None, Field(description="seconds of a training")]
+
+    @classmethod
+    def of(cls, name: str, offer: Offer) -> Self:
+        """Show an offer, and nothing of how it is run."""
+        shown = offer.model_dump(include={"about", "studies", "cpus", "gpus", "timeout"})
+        return cls(name=name, **shown)
+
+
+class NewScript(_OfCode):
+    """A study of training code that this service never sees."""
+
+    code: Annotated[
+        str, Field(min_length=1, max_length=64, description="what it is called: a command, say")
+    ]
+    digest: Annotated[
+        str,
+        Field(
+            pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]{0,63}$",
+            description="tells this code from any other, as a git commit does: another digest is "
+            "another study",
+        ),
+    ]
+
     def study(self, user: int) -> ScriptStudy:
         """Return the study, which is this user's alone: nobody else's trainings count in it."""
         script = Script(command=(self.code,), folder="", digest=self.digest)
@@ -63,9 +99,8 @@ class NewScript(BaseModel):
         return ScriptStudy(id=study_id, spec=self.options, script=script, targets=targets)
 
     def _texts(self) -> Iterator[str]:
-        yield from (self.code, self.options.name or "", *self.options.subject_to)
-        for target in self.options.target:
-            yield from (target.name, *target.parts, target.measure)
+        yield self.code
+        yield from super()._texts()
 
 
 class NewScriptView(BaseModel):

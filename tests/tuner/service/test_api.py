@@ -110,6 +110,8 @@ def test_the_document_describes_every_route(service):
         "GET /api/v1/studies/{id}/result",
         "GET /api/v1/studies/{id}/report",
         "GET /api/v1/studies/{id}/encoders/{modality}",
+        "GET /api/v1/scripts",
+        "POST /api/v1/studies/scripts",
         "POST /api/v1/studies/elsewhere",
         "POST /api/v1/studies/{id}/ask",
         "POST /api/v1/studies/{id}/tell",

@@ -66,12 +66,18 @@ def work(
 
 
 def submit(url: str, code: list[str], spec: "ScriptSpec") -> None:
-    """Submit a study of code that agents train, and print its id."""
+    """Submit a study of code that agents train, or @NAME the service, and print its id."""
     from tuner.scripts.script import Script
 
+    options = spec.model_dump(mode="json", exclude_unset=True)
+    if len(code) == 1 and code[0].startswith("@"):
+        with service(url) as client:
+            study = client.submit_script(code[0][1:], **options)
+        typer.echo(study["id"])
+        typer.echo(f"Next: TUNER_URL={url} tuner watch {study['id']}", err=True)
+        return
     script = Script.of_words(code)
     called = script.name if len(script.name) <= _LONGEST else f"{script.name[: _LONGEST - 1]}…"
-    options = spec.model_dump(mode="json", exclude_unset=True)
     with service(url) as client:
         study = client.submit_elsewhere(called, script.digest, **options)
     typer.echo(study["id"])

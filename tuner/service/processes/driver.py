@@ -22,8 +22,10 @@ from pydantic import ValidationError
 
 from tuner.drivers.elsewhere import answer_elsewhere
 from tuner.drivers.orchestrator import run_study
+from tuner.drivers.tuning import tune_study
 from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.interrupts import raise_on_interrupt
+from tuner.service.incoming.offers import OFFERED, offered
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.handouts import ELSEWHERE
@@ -78,6 +80,8 @@ def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
     """
     if row.source == ELSEWHERE:
         return partial(answer_elsewhere, ScriptStudy.read(row.id, row.spec), settings)
+    if str(row.source).startswith(OFFERED):
+        return _offered(row, settings)
     spec = StudySpec.model_validate(row.spec)
     dataset = read_dataset(
         spec,
@@ -91,6 +95,24 @@ def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
     if study is None:
         raise ValueError("the data are no longer those that were submitted")
     return partial(run_study, study, settings, workers=row.options.get("workers"))
+
+
+def _offered(row: "StudyRow", settings: Settings) -> Callable[..., object]:
+    """Return what answers a study of training code that is offered here.
+
+    Raises:
+        SubmissionError: If it is offered no more.
+        SpecError: If it cannot be run.
+        ValueError: If it is another by now.
+    """
+    study = ScriptStudy.read(row.id, row.spec)
+    offer = offered(settings, str(row.source).removeprefix(OFFERED))
+    script = offer.script()
+    if script.digest != study.script.digest:
+        raise ValueError("the code was changed since: submit the study again, as a new one")
+    return partial(
+        tune_study, study, settings, workers=offer.workers, timeout=offer.timeout, script=script
+    )
 
 
 @contextmanager

@@ -59,6 +59,8 @@ def _earlier(submissions: SubmissionsOf, store: Store, caller: Writer) -> Earlie
         row = None if submission is None else store.get(submission.study)
         if submission is None or row is None or row.source is None:
             raise SubmissionError(f"data: you have no study {study!r}")
+        if "script" in submission.spec:
+            raise SubmissionError(f"data: study {study!r} is of training code: it has no data")
         if submission.owner != caller.name:  # who may see an answer may not use its data
             raise SubmissionError(f"data: study {study!r} is {submission.owner}'s: send its data")
         return row.source, submission.source or submission.name

@@ -158,7 +158,7 @@ async def extend(
     row = store.get(mine.study)
     if "script" in mine.spec:
         raise ProblemError(
-            409, "submit it with more confirm_replicates: it is trained elsewhere, as a new study"
+            409, "submit it with more confirm_replicates: training code is a new study then"
         )
     if row is None or row.source is None or mine.result is None:
         raise ProblemError(409, f"there is no answer to add seeds to: the study is {mine.status}")

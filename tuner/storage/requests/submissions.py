@@ -107,6 +107,7 @@ class CheckedSubmission:
     webhook_format: str | None = None
     email: str | None = None
     data_name: str | None = None
+    most: int | None = None  # unfinished studies of this source that the user may have
 
 
 class Submissions:
@@ -325,25 +326,29 @@ class Submissions:
         )
         return self._database.run(lambda session: list(session.scalars(query)))
 
-    def _check_room(self, session: Session, user: int) -> None:
+    def _check_room(self, session: Session, submission: CheckedSubmission) -> None:
         """Do nothing if a user may submit one more."""
-        waiting = session.scalar(
+        waiting = (
             select(func.count())
             .select_from(SubmissionRow)
             .join(StudyRow)
             .where(
-                SubmissionRow.user_id == user,
+                SubmissionRow.user_id == submission.user,
                 SubmissionRow.cancelled.is_(False),
                 StudyRow.status.in_(("queued", "running")),
             )
         )
-        if (waiting or 0) >= self._max_queued:
-            raise TooManyError(
-                f"you have {self._max_queued} unfinished studies: wait for one, or cancel it"
-            )
+        others = (StudyRow.source == submission.source, StudyRow.id != submission.study)
+        for of, most in (((), self._max_queued), (others, submission.most)):
+            if most is not None and (session.scalar(waiting.where(*of)) or 0) >= most:
+                code = " of this code" if of else ""
+                raise TooManyError(
+                    f"you have {most} unfinished {'study' if most == 1 else 'studies'}{code}: wait "
+                    "for one, or cancel it"
+                )
 
     def _submit(self, session: Session, submission: CheckedSubmission) -> Submission:
-        self._check_room(session, submission.user)
+        self._check_room(session, submission)
         study = session.get(StudyRow, submission.study)
         is_new = study is None or study.source is None
         if study is None:

@@ -1,39 +1,58 @@
-"""Studies of training code that is trained elsewhere: workers ask for trainings, and tell."""
+"""Studies of training code: of some that is offered here, or of what is trained elsewhere.
+
+Elsewhere workers ask for trainings, and tell.
+"""
 
 import hashlib
 import json
+import logging
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from tuner.errors import ScriptError, SubmissionError
+from tuner.errors import ScriptError, SpecError, SubmissionError
+from tuner.service.incoming.offers import OFFERED, offered, offers
 from tuner.service.problems import OF_A_STUDY, PROBLEMS, ProblemError
-from tuner.service.routes.dependencies import DatabaseOf, Own, Store, SubmissionsOf, Writer
+from tuner.service.routes.dependencies import (
+    DatabaseOf,
+    Own,
+    Reader,
+    SettingsOf,
+    Store,
+    SubmissionsOf,
+    Writer,
+)
 from tuner.service.trainings import (
     Asked,
     AskView,
     Kept,
     NewScript,
     NewScriptView,
+    OfferedScript,
+    OfferView,
     Outcome,
     Released,
 )
 from tuner.storage.handouts import ELSEWHERE, Handout, Handouts
 from tuner.storage.requests.submissions import CheckedSubmission, Submission
+from tuner.storage.studies import StudyStore
 from tuner.study.result import ENDED
+from tuner.study.scripts.study import ScriptStudy
 from tuner.study.scripts.trials import outcome_of
 from tuner.study.trial import FinishedTrial
 
+_log = logging.getLogger(__name__)
 _AGAIN = 5.0  # seconds after which a worker asks again
 _OF_A_LEASE = OF_A_STUDY | {409: PROBLEMS[409]}
 _TAKEN = (
     "this lease is over: another worker has the training, or it is wanted no more. Ask for the next"
 )
-router = APIRouter(prefix="/studies", tags=["trainings elsewhere"])
+router = APIRouter(tags=["training code"])
 
 
 @router.post(
-    "/elsewhere",
+    "/studies/elsewhere",
     status_code=201,
     response_model=NewScriptView,
     responses={status: PROBLEMS[status] for status in (403, 409)},
@@ -54,27 +73,52 @@ def submit_elsewhere(
     earlier = store.get(study.id)
     if earlier is not None and earlier.status in ("failed", "cancelled"):
         store.forget_failed(study.id, ("",))
-    checked = CheckedSubmission(
-        user=caller.user,
-        study=study.id,
-        name=study.name,
-        fingerprint=hashlib.sha256(f"{study.id}\n{study.script.digest}".encode()).hexdigest(),
-        spec=study.written,
-        source=ELSEWHERE,
-        options={},
-        request=hashlib.sha256(json.dumps(study.written).encode()).hexdigest(),
-        idempotency_key=idempotency_key,
+    of = hashlib.sha256(f"{study.id}\n{study.script.digest}".encode()).hexdigest()
+    return NewScriptView.of(
+        submissions.submit(_checked(study, caller.user, ELSEWHERE, of, idempotency_key))
     )
-    return NewScriptView.of(submissions.submit(checked))
 
 
-@router.post("/{id}/ask", response_model=AskView, responses=_OF_A_LEASE)
-def ask(database: DatabaseOf, mine: Own, asked: Asked) -> AskView:
+@router.get("/scripts", response_model=list[OfferView])
+def list_scripts(settings: SettingsOf, caller: Reader) -> list[OfferView]:
+    """List the training code that you may have trained here, by `POST /studies/scripts`."""
+    theirs = {name: of for name, of in offers(settings).items() if of.allows(caller.name)}
+    return [OfferView.of(name, offer) for name, offer in sorted(theirs.items())]
+
+
+@router.post(
+    "/studies/scripts",
+    status_code=201,
+    response_model=NewScriptView,
+    responses={status: PROBLEMS[status] for status in (403, 409)},
+)
+def submit_script(
+    submissions: SubmissionsOf,
+    settings: SettingsOf,
+    caller: Writer,
+    new: OfferedScript,
+    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+) -> NewScriptView:
+    """Submit a study of training code that is offered here: see `GET /scripts`."""
+    offer = offered(settings, new.script, caller.name)
+    try:
+        study = offer.study(new.script, new.options)
+    except SpecError as error:
+        _log.error("the code %r that is offered: %s", new.script, error)
+        words = "the code is not as it should be: tell who runs the service"
+        raise SubmissionError(words) from None
+    of = study.script.digest
+    checked = _checked(study, caller.user, OFFERED + new.script, of, idempotency_key)
+    return NewScriptView.of(submissions.submit(replace(checked, most=offer.studies)))
+
+
+@router.post("/studies/{id}/ask", response_model=AskView, responses=_OF_A_LEASE)
+def ask(database: DatabaseOf, store: Store, mine: Own, asked: Asked) -> AskView:
     """Ask for a training: λ and a seed, yours until you tell what came of it or fall silent.
 
     Who asks again by the same name has what they had.
     """
-    _check_elsewhere(mine)
+    _check_elsewhere(store, mine)
     if mine.status in ENDED:
         return AskView(state="done", status=mine.status, error=mine.error)
     handout = Handouts(database).take(mine.study, asked.worker, asked.seconds)
@@ -84,7 +128,9 @@ def ask(database: DatabaseOf, mine: Own, asked: Asked) -> AskView:
 
 
 @router.post(
-    "/{id}/tell", status_code=204, responses=_OF_A_LEASE | {413: PROBLEMS[413], 422: PROBLEMS[422]}
+    "/studies/{id}/tell",
+    status_code=204,
+    responses=_OF_A_LEASE | {413: PROBLEMS[413], 422: PROBLEMS[422]},
 )
 def tell(database: DatabaseOf, store: Store, mine: Own, outcome: Outcome) -> Response:
     """Tell what a training reported, or why it failed; twice is as once.
@@ -98,22 +144,43 @@ def tell(database: DatabaseOf, store: Store, mine: Own, outcome: Outcome) -> Res
     return Response(status_code=204)
 
 
-@router.post("/{id}/heartbeat", response_model=AskView, responses=_OF_A_LEASE)
+@router.post("/studies/{id}/heartbeat", response_model=AskView, responses=_OF_A_LEASE)
 def heartbeat(database: DatabaseOf, mine: Own, kept: Kept) -> AskView:
     """Keep a training that takes longer than its lease."""
     handout = Handouts(database).keep(mine.study, kept.lease, kept.seconds)
     return AskView.of(_held(handout, mine), mine.status)
 
 
-@router.post("/{id}/release", status_code=204, responses=OF_A_STUDY)
+@router.post("/studies/{id}/release", status_code=204, responses=OF_A_STUDY)
 def release(database: DatabaseOf, mine: Own, released: Released) -> Response:
     """Give a training back, for others to have it at once."""
     Handouts(database).release(mine.study, released.lease)
     return Response(status_code=204)
 
 
-def _check_elsewhere(mine: Submission) -> None:
-    if "script" not in mine.spec:
+def _checked(
+    study: ScriptStudy,
+    user: int,
+    source: str,
+    fingerprint: str,
+    idempotency_key: str | None,
+) -> CheckedSubmission:
+    return CheckedSubmission(
+        user=user,
+        study=study.id,
+        name=study.name,
+        fingerprint=fingerprint,
+        spec=study.written,
+        source=source,
+        options={},
+        request=hashlib.sha256(json.dumps(study.written).encode()).hexdigest(),
+        idempotency_key=idempotency_key,
+    )
+
+
+def _check_elsewhere(store: StudyStore, mine: Submission) -> None:
+    row = store.get(mine.study)
+    if row is None or row.source != ELSEWHERE:
         raise ProblemError(409, "this study is trained here: there is nothing to ask for")
 
 
