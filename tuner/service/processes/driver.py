@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from tuner.drivers.elsewhere import answer_elsewhere
 from tuner.drivers.orchestrator import run_study
 from tuner.errors import PutOffError, StudyInUseError
+from tuner.execution.garbage import collect_seldom
 from tuner.execution.interrupts import raise_on_interrupt
 from tuner.settings import Settings
 from tuner.storage.database import Database
@@ -143,6 +144,7 @@ def main() -> None:
     """Run the study that the command line names."""
     logging.basicConfig(level=logging.INFO)
     raise_on_interrupt()
+    collect_seldom()
     atexit.register(gc.freeze)  # as in tuner.cli.main
     run(sys.argv[1], Settings())
 
