@@ -14,7 +14,7 @@ from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.files import open_data
 from tuner.data.formats.reach import Reach
-from tuner.data.formats.reading import OnStep, silent
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.data.naming import names_of
 from tuner.data.options import DataOptions
 from tuner.data.readers import find, read_file

@@ -13,7 +13,8 @@ from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.files import DataFile, open_data
 from tuner.data.formats.reach import Reach
-from tuner.data.formats.reading import OnStep, Reading, read_named, silent
+from tuner.data.formats.reading import Reading, read_named
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.data.naming import safe_name
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array
@@ -104,6 +105,7 @@ def read_file(
         findings=file.findings,
         max_bytes=file.max_bytes,
         columns={name: roles.members(name, contents) for name in arrays},
+        on_step=on_step,
     )
 
 

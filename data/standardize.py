@@ -63,7 +63,7 @@ class Standardizer:
         blocks = partial(_in_float64, values, mask, index)
         mean = sum(block.sum(axis=0) for block in blocks()) / count
         # Two passes: the textbook difference of squares cancels where the mean is large.
-        squares = sum(((block - mean) ** 2).sum(axis=0) for block in blocks())
+        squares = sum(_squares(block, mean) for block in blocks())
         scale = np.sqrt(squares / count).astype(np.float32)
         return cls(mean=mean.astype(values.dtype), scale=np.where(scale > 0, scale, np.float32(1)))
 
@@ -86,7 +86,10 @@ class Standardizer:
         spool = Spool()
         for block in row_blocks(values, count):
             rows = block if index is None else index[block]
-            scaled = ((values[rows].astype(np.float64) - mean) / scale).astype(np.float32)
+            exact = values[rows].astype(np.float64)
+            exact -= mean  # in place: new memory costs as much as the arithmetic
+            exact /= scale
+            scaled = exact.astype(np.float32)
             if mask is not None:
                 scaled[~mask[rows]] = 0
             spool.append(scaled)
@@ -100,6 +103,14 @@ def _in_float64(
 ) -> Iterator[Floats]:
     for block in feature_blocks(values, mask, index):
         yield block.astype(np.float64)
+
+
+def _squares(block: Floats, mean: Floats) -> Floats:
+    """(features,) sums of squared deviations of a block that is nobody else's."""
+    block -= mean
+    block *= block
+    total: Floats = block.sum(axis=0)
+    return total
 
 
 def are_ids(values: Array) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tuner.analysis.gains.needs import deciding_seeds
-from tuner.data.formats.reading import OnStep, silent
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.drivers.orchestrator import run_study
 from tuner.drivers.tuning import longer, tune_study
 from tuner.errors import SpecError

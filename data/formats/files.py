@@ -11,7 +11,7 @@ from tuner.data.formats.arrays.safetensors import Safetensors
 from tuner.data.formats.contents import Contents
 from tuner.data.formats.foreign import conversion
 from tuner.data.formats.reach import Reach
-from tuner.data.formats.reading import OnStep, Reading, Source, silent
+from tuner.data.formats.reading import Reading, Source
 from tuner.data.formats.shards import data_name, files_of, is_pattern, parts_of
 from tuner.data.formats.sources import check_exists, file_name, is_uri, local_files
 from tuner.data.formats.tables.columns import TableSource
@@ -19,6 +19,7 @@ from tuner.data.formats.tables.delimited import delimited_table
 from tuner.data.formats.tables.huggingface import arrow_table, saved_files
 from tuner.data.formats.tables.parquet import parquet_table
 from tuner.data.formats.tables.table import Table
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.data.options import DataOptions
 from tuner.data.typing import Arrays
 from tuner.data.validation.findings import Findings, listing

@@ -9,16 +9,11 @@ import numpy as np
 
 from tuner.data.dataset import Split
 from tuner.data.formats.contents import Contents
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings
 from tuner.data.validation.roles import Roles
-
-OnStep = Callable[[str], None]
-
-
-def silent(step: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,12 +1,18 @@
 """Takes arrays a block of rows at a time, so that what is large is never copied whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from tuner.data.typing import Array, Ints, Mask
 
 BLOCK_VALUES = 2**20  # of a block
+
+OnStep = Callable[[str], None]
+
+
+def silent(step: str) -> None:
+    """Tell nobody."""
 
 
 def row_blocks(array: Array, rows: int | None = None) -> Iterator[slice]:
@@ -19,6 +25,13 @@ def row_blocks(array: Array, rows: int | None = None) -> Iterator[slice]:
     step = max(1, BLOCK_VALUES // max(1, array[:1].size))
     for start in range(0, len(array) if rows is None else rows, step):
         yield slice(start, start + step)
+
+
+def told_blocks(array: Array, step: str, on_step: OnStep) -> Iterator[slice]:
+    """Yield what `row_blocks` does, telling before each how many rows of the step are done."""
+    for rows in row_blocks(array):
+        on_step(f"{step}: row {rows.start:,} of {len(array):,}")
+        yield rows
 
 
 def feature_blocks(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner.data.dataset import Modality, PairedDataset
-from tuner.data.memory.blocks import row_blocks
+from tuner.data.memory.blocks import OnStep, row_blocks, silent
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays, Ints, Splits
 from tuner.data.validation.division.copies import (
@@ -40,6 +40,7 @@ def assemble(
     findings: Findings,
     max_bytes: int,
     columns: Mapping[str, Sequence[str]],
+    on_step: OnStep = silent,
 ) -> PairedDataset:
     """Validate arrays and make a data set of them.
 
@@ -52,11 +53,12 @@ def assemble(
         findings: What was found so far.
         max_bytes: Limit on the size of a modality as float32.
         columns: What an array is stacked of, by its name: names of columns.
+        on_step: Told what is being checked, in words.
 
     Raises:
         DataError: With everything that is wrong.
     """
-    read = _checked(arrays, roles, options, seed, findings, max_bytes)
+    read = _checked(arrays, roles, options, seed, findings, max_bytes, on_step)
     given = roles.array("split", arrays) is not None
     _warn(read, given, options, findings)
     for side in (read.a, read.b):
@@ -71,15 +73,20 @@ def assemble(
         copies=read.copies.either if read.copies.matter else None,
         task=read.labels.task,
         classes=read.labels.classes,
-        fingerprint=_fingerprint(read),
+        fingerprint=_fingerprint(read, on_step),
         warnings=tuple(findings.warnings),
         has_own_split=given,
     )
 
 
-def _fingerprint(read: "_Parts") -> str:
+def _fingerprint(read: "_Parts", on_step: OnStep) -> str:
     return fingerprint(
-        a=read.a, b=read.b, labels=read.labels, split=read.given_split, groups=read.groups
+        a=read.a,
+        b=read.b,
+        labels=read.labels,
+        split=read.given_split,
+        groups=read.groups,
+        on_step=on_step,
     )
 
 
@@ -103,6 +110,7 @@ def _checked(
     seed: int,
     findings: Findings,
     max_bytes: int,
+    on_step: OnStep,
 ) -> _Parts:
     """Check every array, and raise only when all that is wrong was found."""
     a, b = (_modality(side, arrays, roles, options, findings, max_bytes) for side in ("a", "b"))
@@ -112,7 +120,7 @@ def _checked(
     split = None if given is None else read_split(roles.name("split"), given, findings)
     if not _check_lengths(_with_a_value_a_row(arrays, roles), findings):
         findings.raise_errors()
-    copies = find_copies(a, b) if a and b else None
+    copies = find_copies(a, b, on_step) if a and b else None
     repeats = _repeats(copies, options)
     given_split = split
     if split is not None:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from tuner.data.dataset import Modality
-from tuner.data.memory.blocks import row_blocks
+from tuner.data.memory.blocks import OnStep, silent, told_blocks
 from tuner.data.typing import Array, Splits
 from tuner.data.validation.division.groups import Groups
 from tuner.data.validation.labels.reading import Labels
@@ -18,18 +18,25 @@ class _Hash(Protocol):
 
 
 def fingerprint(
-    *, a: Modality, b: Modality, labels: Labels, split: Splits | None, groups: Groups | None
+    *,
+    a: Modality,
+    b: Modality,
+    labels: Labels,
+    split: Splits | None,
+    groups: Groups | None,
+    on_step: OnStep = silent,
 ) -> str:
     """Hash the content: SHA-256, 64 hexadecimal digits.
 
     It covers what each array is for, its shape and its values as the program uses them, and a
     split and groups where they are given. It does not depend on file format, compression, order
     or names of arrays, byte order, memory layout, the number format where the values are the
-    same, the sign of a zero, or what padded steps hold.
+    same, the sign of a zero, or what padded steps hold. `on_step` is told how many rows are done.
     """
     digest = hashlib.sha256(b"paired data set 1\n")
     for role, modality in (("a", a), ("b", b)):
-        _add(digest, role, modality.values, _form(modality.values))
+        values = modality.values
+        _add(digest, role, values, _form(values), f"fingerprint of {modality.name}", on_step)
         if modality.mask is not None:
             _add(digest, f"{role} mask", modality.mask, "|u1")
     _add(digest, labels.task, labels.y, _form(labels.y))
@@ -46,9 +53,16 @@ def _form(array: Array) -> str:
     return array.dtype.newbyteorder("<").str
 
 
-def _add(digest: _Hash, role: str, array: Array, dtype: str) -> None:
+def _add(
+    digest: _Hash,
+    role: str,
+    array: Array,
+    dtype: str,
+    step: str = "",
+    on_step: OnStep = silent,
+) -> None:
     digest.update(f"{role} {dtype} {array.shape}\n".encode())
-    for rows in row_blocks(array):
+    for rows in told_blocks(array, step, on_step):
         block = np.ascontiguousarray(array[rows], dtype=dtype)
         if block.dtype.kind == "f":
             block = block + block.dtype.type(0)  # -0.0 and 0.0 are the same value

@@ -139,7 +139,29 @@ def test_what_is_being_read_is_told(arrays, tmp_path):
     data.read(tmp_path / "study.parquet", on_step=steps.append)
     assert steps == [
         line for name in "aby" for line in (f"reading {name}", f"reading {name}: row 60 of 60")
-    ] + ["checking it"]
+    ] + [
+        "checking it",
+        "looking for copies in a: row 0 of 60",
+        "looking for copies in b: row 0 of 60",
+        "fingerprint of a: row 0 of 60",
+        "fingerprint of b: row 0 of 60",
+    ]
+
+
+def test_how_much_is_read_of_a_large_array_is_told(tmp_path):
+    a, y = np.arange(5_000_000, dtype=np.float32).reshape(-1, 50), np.arange(100_000) % 2
+    np.savez(tmp_path / "study.npz", a=a, b=a[::-1], y=y)
+    steps = []
+    data.read(tmp_path / "study.npz", on_step=steps.append)
+    shares = [step.split() for step in steps if step.startswith("reading a: ")]
+    assert [int(done) for _, _, done, *_ in shares] == sorted(
+        int(done) for _, _, done, *_ in shares
+    )
+    assert len(shares) == 20  # a mebibyte each
+    assert shares[-1][2:] == ["20", "of", "20", "MB"]
+    rows = [step for step in steps if step.startswith("looking for copies in b: row ")]
+    assert len(rows) == 5  # 2**20 values each
+    assert rows[1] == "looking for copies in b: row 20,971 of 100,000"
 
 
 def test_the_columns_of_a_frame_are_arrays(arrays):

@@ -20,8 +20,8 @@ from rich.text import Text
 from tuner.analysis.gains.forecast import Forecast
 from tuner.analysis.gains.needs import deciding_seeds
 from tuner.cli.local import LocalStudies
-from tuner.data.formats.reading import OnStep
 from tuner.data.inspection import Inspection
+from tuner.data.memory.blocks import OnStep
 from tuner.errors import SpecError
 from tuner.reporting.wording import (
     ATOM_TITLES,
@@ -36,7 +36,6 @@ from tuner.reporting.wording import (
 from tuner.settings import Settings
 from tuner.study.answer import Answer, Interval, TargetAnswer
 from tuner.study.budget import Budget
-from tuner.study.progress import OnProgress
 from tuner.study.progress import Progress as StudyProgress
 from tuner.study.result import InformationSummary, StudyResult
 from tuner.study.scoring.targets import Target
@@ -139,6 +138,7 @@ def _answer(study: Study, source: str, settings: Settings, workers: int | None) 
             settings,
             workers=workers,
             on_progress=report,
+            on_step=show_progress.step,
             source=source,
         )
     if not trained:
@@ -177,8 +177,46 @@ def reading(source: str) -> Iterator[OnStep]:
         yield lambda step: bar.update(task, description=f"{source}: {step}")
 
 
+class ProgressShown:
+    """Shows how far a study is, in a bar or, where there is no terminal, in lines.
+
+    Args:
+        bar: The bar.
+        shown: Whether it can be seen.
+        metric: The name of the best score.
+        price: Of an hour of a training; what it costs is shown, too.
+    """
+
+    def __init__(self, bar: Progress, metric: str, price: float | None, *, shown: bool) -> None:
+        self._bar, self._metric, self._price, self._shown = bar, metric, price, shown
+        self._task = bar.add_task("starting", total=None, count="", note="")
+        self._printed: tuple[float, int] = (0.0, -1)
+
+    def step(self, words: str) -> None:
+        """Show what is done before the first training."""
+        self._bar.update(self._task, description=words)
+
+    def __call__(self, progress: StudyProgress) -> None:
+        """Show how far it is."""
+        count = f"{progress.done}/{progress.total}"
+        note = _note(progress, self._metric, self._price)
+        self._bar.update(
+            self._task,
+            description=progress.phase,
+            completed=progress.share,
+            total=1.0,
+            count=count,
+            note=note,
+        )
+        now, told = self._printed
+        is_due = time.monotonic() >= now + _SELDOM or progress.done != told
+        if not self._shown and is_due:
+            self._printed = (time.monotonic(), progress.done)
+            _err.print(f"{progress.phase} {count} {note}")
+
+
 @contextmanager
-def progress_shown(metric: str, price: float | None = None) -> Iterator[OnProgress]:
+def progress_shown(metric: str, price: float | None = None) -> Iterator[ProgressShown]:
     """Show progress, with the best score by that name; at a terminal as a bar.
 
     Args:
@@ -194,28 +232,7 @@ def progress_shown(metric: str, price: float | None = None) -> Iterator[OnProgre
     )
     shown = _err.is_terminal  # elsewhere lines are printed
     with Progress(*columns, console=_err, refresh_per_second=4, disable=not shown) as bar:
-        task = bar.add_task("starting workers", total=None, count="", note="")
-        printed: tuple[float, int] = (0.0, -1)
-
-        def report(progress: StudyProgress) -> None:
-            nonlocal printed
-            count = f"{progress.done}/{progress.total}"
-            note = _note(progress, metric, price)
-            bar.update(
-                task,
-                description=progress.phase,
-                completed=progress.share,
-                total=1.0,
-                count=count,
-                note=note,
-            )
-            now, told = printed
-            is_due = time.monotonic() >= now + _SELDOM or progress.done != told
-            if not shown and is_due:
-                printed = (time.monotonic(), progress.done)
-                _err.print(f"{progress.phase} {count} {note}")
-
-        yield report
+        yield ProgressShown(bar, metric, price, shown=shown)
 
 
 def _note(progress: StudyProgress, metric: str, price: float | None) -> str:

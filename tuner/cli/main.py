@@ -24,6 +24,7 @@ from tuner.cli.scripts import agent
 from tuner.cli.scripts.check import check
 from tuner.data import DataError
 from tuner.errors import ServiceError, SpecError, TunerError
+from tuner.execution.garbage import collect_seldom
 from tuner.execution.interrupts import have_interrupts, raise_on_interrupt
 from tuner.models.errors import EncoderModuleError, UnsupportedShapeError
 from tuner.settings import Settings
@@ -179,6 +180,7 @@ _add(
 def main() -> NoReturn:
     """Run the command and exit with its code."""
     raise_on_interrupt()
+    collect_seldom()
     atexit.register(gc.freeze)  # Python would look through all that it loaded, for two seconds
     sys.path.append(str(Path.cwd()))  # where MODULE:NAME is looked for, after what is installed
     app()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.cluster import ray_cluster
 from tuner.execution.interrupts import interrupts_wait
@@ -58,6 +59,7 @@ class Driver(ABC, Generic[Result]):
         spent: Seconds that others spent on it before.
         closed: Whether no further search trial is to start.
         on_progress: Told of every finished trial.
+        on_step: Told what is done before the first training, in words.
     """
 
     settings: Settings
@@ -67,6 +69,7 @@ class Driver(ABC, Generic[Result]):
     spent: float
     closed: bool
     on_progress: OnProgress
+    on_step: OnStep = silent
     _started: float = field(default_factory=time.monotonic)
     _offered: list[TrialRequest] = field(default_factory=list)
     _begun: list[Callable[[], None]] = field(default_factory=list)
@@ -155,6 +158,7 @@ class Driver(ABC, Generic[Result]):
     def _train_all(self) -> Result:
         spec = self.driven.spec
         cpus = self._workers * spec.cpus * spec.ranks
+        self.on_step("starting Ray")
         with ray_cluster(self.settings.ray_address, cpus) as cluster:
             from tuner.execution.tune import run_job
             from tuner.execution.workers.worker import Resources
@@ -164,8 +168,11 @@ class Driver(ABC, Generic[Result]):
             cluster.wait_until_ready()
             if self.settings.ray_address is not None:
                 self._wait_for_room()
+            self.on_step("handing over the data")
+            job = self._job(resources)
+            self.on_step("starting workers")
             run_job(
-                self._job(resources),
+                job,
                 self._next_trials,
                 self._record,
                 workers=self._workers,

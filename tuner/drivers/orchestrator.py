@@ -16,6 +16,7 @@ from tuner.analysis.curves.modelled import modelled_curve
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.drivers.driver import Driver
 from tuner.errors import SpecError
 from tuner.execution.cluster import default_workers
@@ -104,6 +105,7 @@ def run_study(
     time_budget: float | None = None,
     step_budget: int | None = None,
     on_progress: OnProgress = lambda _: None,
+    on_step: OnStep = silent,
     train: "Train | None" = None,
     source: str | None = None,
 ) -> StudyResult:
@@ -116,6 +118,7 @@ def run_study(
         time_budget: Seconds after which no further search trial starts: see `Study.within`.
         step_budget: Gradient steps after which none does.
         on_progress: Told of every finished trial.
+        on_step: Told what is done before the first training, in words.
         train: What a worker does instead of training, for tests.
         source: Path or URI that the data came from: `publish_study` reads them again.
 
@@ -143,6 +146,7 @@ def run_study(
             spent=row.wall_seconds,
             closed=row.search_closed,
             on_progress=on_progress,
+            on_step=on_step,
             train=train,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec))

@@ -4,7 +4,7 @@ import gc
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -133,6 +133,36 @@ def _init(address: str | None, cpus: int) -> None:
     options["job_config"] = JobConfig(_client_job=True)
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False, "address": "local"}
+        with _no_helpers():
+            ray.init(**options)
     else:
-        options["address"] = address
-    ray.init(**options)
+        ray.init(**options, address=address)
+
+
+@contextmanager
+def _no_helpers() -> Iterator[None]:
+    """Have Ray start none of the processes that serve a cluster of many nodes and users.
+
+    They are those of its dashboard, which it starts for statistics of usage where none is wanted,
+    of its autoscaler, and of the logs that drivers print. Starting them and waiting for them is
+    half of the time that Ray takes to start. The agent of the node is that of an installation
+    without a dashboard. Ray has no option for any of this: `test_ray_internals` holds the names.
+    """
+    import ray._private.utils
+    from ray._private.node import Node
+
+    missing = ImportError("no dashboard is wanted")
+    replaced: list[tuple[Any, str, Callable[..., Any]]] = [
+        (Node, "start_api_server", lambda *_, **__: None),
+        (Node, "start_monitor", lambda *_: None),
+        (Node, "start_log_monitor", lambda *_: None),
+        (ray._private.utils, "get_dashboard_dependency_error", lambda: missing),
+    ]
+    theirs = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    try:
+        for owner, name, ours in replaced:
+            setattr(owner, name, ours)
+        yield
+    finally:
+        for owner, name, value in theirs:
+            setattr(owner, name, value)

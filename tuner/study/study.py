@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tuner.data import Modality, PairedDataset, Split, read
 from tuner.data.formats.arrays.npz import MAX_BYTES
 from tuner.data.formats.reach import Reach
-from tuner.data.formats.reading import OnStep, silent
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.data.standardize import are_ids
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.kinds import is_module, resolve

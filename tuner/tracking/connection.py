@@ -4,8 +4,10 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,6 +58,21 @@ def _client() -> Any:
     if os.environ["MLFLOW_LOGGING_LEVEL"] == "WARNING":  # mlflow may have been imported before
         logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient
+
+
+def pytorch_flavour() -> Any:
+    """Load MLflow's flavour of PyTorch, without Lightning where that is installed: seconds.
+
+    What of MLflow logs trainings of Lightning still loads it when it is used.
+    """
+    of_lightning = "mlflow.pytorch._lightning_autolog"
+    if not {of_lightning, "mlflow.pytorch", "pytorch_lightning"} & sys.modules.keys():
+        sys.modules[of_lightning] = None  # type: ignore[assignment]  # as if it were not there
+        try:
+            return import_module("mlflow.pytorch")
+        finally:
+            del sys.modules[of_lightning]
+    return import_module("mlflow.pytorch")
 
 
 def _build(tracking_uri: str, client: Any) -> None:

@@ -11,7 +11,7 @@ from tuner.study.answer import Modalities, ModalityAnswer, RegisteredModel
 from tuner.study.result import StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
-from tuner.tracking.connection import summary
+from tuner.tracking.connection import pytorch_flavour, summary
 from tuner.tracking.tracker import StudyTracker
 
 _log = logging.getLogger(__name__)
@@ -97,10 +97,6 @@ def _with_model(
 
 def load_publishing() -> None:
     """Load what the end of a study needs: seconds, better spent while a core is idle."""
-    for module in (
-        "tuner.tracking.registry",
-        "tuner.reporting.page",
-        "mlflow.pytorch",
-        "torch._dynamo",
-    ):
+    for module in ("tuner.tracking.registry", "tuner.reporting.page", "torch._dynamo"):
         import_module(module)
+    pytorch_flavour()

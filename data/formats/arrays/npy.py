@@ -18,6 +18,7 @@ import numpy as np
 
 from tuner.data.formats.contents import Contents, kind_of
 from tuner.data.formats.reading import Reading, read_named
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.data.memory.spool import Order, Spool, map_file
 from tuner.data.options import DataOptions
 from tuner.data.typing import Array, Arrays
@@ -28,6 +29,8 @@ MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000  # NumPy's own limit; a header of numbers or text needs under 200
 MAX_RANK = 8
 CHUNK_BYTES = 2**20
+_MB = 10**6
+_TOLD_FROM = 16 * _MB
 
 _DTYPE = re.compile(r"[<>|=]?[?biufcSUOMmV]\d*(\[\d*\w+\])?")
 
@@ -63,21 +66,28 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_npy(stream: Readable, *, member_bytes: int) -> Array:
+def read_npy(
+    stream: Readable, *, member_bytes: int, step: str = "", on_step: OnStep = silent
+) -> Array:
     """Read one array.
 
     Args:
         stream: Stands at the beginning of the .npy data.
         member_bytes: Size of the .npy data, as the archive's directory has it.
+        step: What this is a part of, in words.
+        on_step: Told how much is read of what takes a moment.
 
     Raises:
         ArrayError: If it is not a plain array of exactly that size.
     """
     header, header_bytes = read_header(stream)
     _check_size(header, member_bytes - header_bytes)
-    spool = Spool()
+    spool, done = Spool(), 0
     for chunk in _chunks(stream, header.data_bytes):
         spool.write(chunk)
+        done += len(chunk)
+        if header.data_bytes > _TOLD_FROM:
+            on_step(f"{step}: {done // _MB:,} of {header.data_bytes // _MB:,} MB")
     return spool.array(header.dtype, header.shape, order="F" if header.fortran_order else "C")
 
 

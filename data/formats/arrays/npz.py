@@ -16,6 +16,7 @@ from tuner.data.formats.arrays.npy import MAGIC, ArrayError, read_header, read_n
 from tuner.data.formats.contents import Contents, kind_of
 from tuner.data.formats.reading import Reading, read_named
 from tuner.data.formats.sources import opened
+from tuner.data.memory.blocks import OnStep, silent
 from tuner.data.typing import Array, Arrays
 from tuner.data.validation.findings import Findings, counted, listing
 from tuner.data.validation.roles import Roles
@@ -64,7 +65,7 @@ class NpzArchive:
         with self._opened() as (archive, members):
 
             def read(name: str) -> Array | None:
-                return _read_member(archive, members[name], name, findings)
+                return _read_member(archive, members[name], name, findings, self.reading.on_step)
 
             return read_named(roles, members, read, self.reading)
 
@@ -188,11 +189,16 @@ def _is_unsafe(name: str) -> bool:
 
 
 def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, findings: Findings
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    name: str,
+    findings: Findings,
+    on_step: OnStep = silent,
 ) -> Array | None:
     try:
         with archive.open(member) as stream:
-            array = read_npy(stream, member_bytes=member.file_size)
+            size, step = member.file_size, f"reading {name}"
+            array = read_npy(stream, member_bytes=size, step=step, on_step=on_step)
             stream.read(1)  # at the end of the member its checksum is compared
     except NoRoomError:
         raise

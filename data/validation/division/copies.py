@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner.data.dataset import Modality, Split
-from tuner.data.memory.blocks import row_blocks
+from tuner.data.memory.blocks import OnStep, silent, told_blocks
 from tuner.data.typing import Array, Ints, Mask, Splits
 from tuner.data.validation.findings import Findings, counted
 
@@ -57,12 +57,18 @@ class Copies:
         return repeating(self.either) >= MATTER_FROM * len(self.either)
 
 
-def find_copies(a: Modality, b: Modality) -> Copies:
-    """Compare all rows, by a hash of their values as the program uses them."""
+def find_copies(a: Modality, b: Modality, on_step: OnStep = silent) -> Copies:
+    """Compare all rows, by a hash of their values as the program uses them.
+
+    Args:
+        a: The first modality.
+        b: The second modality.
+        on_step: Told how many rows are hashed.
+    """
     common: dict[str, int] = {}
     codes = {}
     for name, side in (("a", a), ("b", b)):
-        same = _numbered(_hashes(side))
+        same = _numbered(_hashes(side, on_step))
         often = _in_too_many(same)
         if _is_by_chance(side, same):
             often[:] = True
@@ -147,10 +153,10 @@ def _warn_of_common(side: Modality, rows: int, findings: Findings) -> None:
         )
 
 
-def _hashes(side: Modality) -> Ints:
+def _hashes(side: Modality, on_step: OnStep) -> Ints:
     """(rows,): eight bytes of the BLAKE2b of each row; padding is a part of it."""
     hashes = bytearray()
-    for rows in row_blocks(side.values):
+    for rows in told_blocks(side.values, f"looking for copies in {side.name}", on_step):
         block: Array = np.ascontiguousarray(side.values[rows])
         if block.dtype.kind == "f":
             block = block + block.dtype.type(0)  # -0.0 and 0.0 are the same value

@@ -17,6 +17,10 @@ USERS = {
     "ray_actor": "execution/tune.py",
     "tune_controller.RayActorManager": "execution/tune.py",
     "_client_job": "execution/cluster.py",
+    "start_api_server": "execution/cluster.py",
+    "start_monitor": "execution/cluster.py",
+    "start_log_monitor": "execution/cluster.py",
+    "get_dashboard_dependency_error": "execution/cluster.py",
 }
 
 
@@ -50,9 +54,45 @@ def client_job():
     assert "_client_job" in connect.__code__.co_names
 
 
+def start_api_server():
+    """A head starts it whether or not it is to include the dashboard."""
+    node = import_module("ray._private.node").Node
+    assert "start_api_server" in node.start_head_processes.__code__.co_names
+    assert callable(node.start_api_server)
+
+
+def start_monitor():
+    node = import_module("ray._private.node").Node
+    assert "start_monitor" in node.start_head_processes.__code__.co_names
+    assert callable(node.start_monitor)
+
+
+def start_log_monitor():
+    node = import_module("ray._private.node").Node
+    assert "start_log_monitor" in node.start_ray_processes.__code__.co_names
+    assert callable(node.start_log_monitor)
+
+
+def dependency_error():
+    """What starts a node asks the module for it, each time."""
+    asks = import_module("ray._private.services").start_raylet
+    assert "get_dashboard_dependency_error" in unwrap(asks).__code__.co_names
+    assert callable(import_module("ray._private.utils").get_dashboard_dependency_error)
+
+
 @pytest.mark.parametrize(
     "exists",
-    [actor_manager, schedule_trial_train, ray_actor, assignment, client_job],
+    [
+        actor_manager,
+        schedule_trial_train,
+        ray_actor,
+        assignment,
+        client_job,
+        start_api_server,
+        start_monitor,
+        start_log_monitor,
+        dependency_error,
+    ],
     ids=USERS,
 )
 def test_ray_has(exists):

@@ -9,6 +9,7 @@ from ray import tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tuner.errors import ScriptError
+from tuner.execution.garbage import loading
 from tuner.execution.workers.board import Board
 from tuner.execution.workers.shared_rows import SharedRows
 from tuner.models.config import TrainingConfig
@@ -80,8 +81,10 @@ def train_in_worker(
     Raises:
         DeviceError: If the GPUs are not there.
     """
-    from tuner.models.compute.device import given_device, prepare_process
-    from tuner.models.encoders.source import extend_search_path
+    with loading():
+        import tuner.models.training.loop  # noqa: F401
+        from tuner.models.compute.device import given_device, prepare_process
+        from tuner.models.encoders.source import extend_search_path
 
     extend_search_path(path)
     prepare_process(threads)

@@ -24,6 +24,7 @@ from tuner.drivers.elsewhere import answer_elsewhere
 from tuner.drivers.orchestrator import run_study
 from tuner.drivers.tuning import tune_study
 from tuner.errors import PutOffError, StudyInUseError
+from tuner.execution.garbage import collect_seldom
 from tuner.execution.interrupts import raise_on_interrupt
 from tuner.service.incoming.offers import OFFERED, offered
 from tuner.settings import Settings
@@ -165,6 +166,7 @@ def main() -> None:
     """Run the study that the command line names."""
     logging.basicConfig(level=logging.INFO)
     raise_on_interrupt()
+    collect_seldom()
     atexit.register(gc.freeze)  # as in tuner.cli.main
     run(sys.argv[1], Settings())
 

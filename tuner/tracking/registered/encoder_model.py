@@ -17,7 +17,7 @@ from tuner.data import Modality, PairedDataset, Split
 from tuner.errors import EncoderNotKeptError
 from tuner.models.encoders.tokenizer import Tokenizer
 from tuner.models.export import PortableEncoder
-from tuner.tracking.connection import summary
+from tuner.tracking.connection import pytorch_flavour, summary
 from tuner.tracking.registered.verification import raw_rows
 
 _EXAMPLE_ROWS = 2  # a single one would fix the batch size of the exported network
@@ -122,12 +122,11 @@ def _forget_this_machine(model: Path) -> None:
 
 
 def _save_network(folder: Path, encoder: PortableEncoder, example: NDArray[np.floating]) -> None:
-    import mlflow.pytorch
     from mlflow.models import ModelSignature
     from mlflow.types import Schema
 
     with _no_stack_traces():
-        mlflow.pytorch.save_model(
+        pytorch_flavour().save_model(
             encoder,
             str(folder),
             serialization_format="pt2",
