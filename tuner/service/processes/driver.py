@@ -57,7 +57,7 @@ def run(study_id: str, settings: Settings) -> None:
         try:
             with _of_this_version(store, study_id):
                 answer = _answering(row, settings)
-            answer(on_progress=lambda told: store.tell(study_id, "progress", _content(told)))
+            answer(on_progress=lambda told: _tell(store, study_id, told))
         except (StudyInUseError, PutOffError) as error:
             _log.warning("%s", error)
         except KeyboardInterrupt:
@@ -117,6 +117,13 @@ def _of_this_version(store: StudyStore, study_id: str) -> Iterator[None]:
         )
         store.set_status(study_id, "queued", words)
         raise PutOffError(words) from error
+
+
+def _tell(store: StudyStore, study_id: str, progress: Progress) -> None:
+    """Add an event, over the connection by which the trial was written down just before."""
+    lease = lease_of(study_id)
+    near = store if lease is None else StudyStore(lease.database)
+    near.tell(study_id, "progress", _content(progress))
 
 
 def _content(progress: Progress) -> dict[str, Any]:
