@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from tuner.drivers.elsewhere import answer_elsewhere
 from tuner.drivers.orchestrator import run_study
 from tuner.errors import PutOffError, StudyInUseError
-from tuner.execution.interrupts import raise_on_interrupt
+from tuner.execution.interrupts import is_interrupted, raise_on_interrupt
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.handouts import ELSEWHERE
@@ -136,8 +136,10 @@ def _stop_if_cancelled(store: StudyStore, study: str) -> None:
     pause = threading.Event()
     while not pause.wait(_LOOK):
         if _is_unwanted(store, study):
-            os.kill(os.getpid(), signal.SIGINT)
-            pause.wait(10 * _LOOK)  # it may have come too early to be heard
+            if not is_interrupted():  # by its runner, which is told at once
+                os.kill(os.getpid(), signal.SIGINT)
+            pause.wait(10 * _LOOK)
+            os.kill(os.getpid(), signal.SIGINT)  # it may have come too early to be heard
 
 
 def _is_unwanted(store: StudyStore, study: str) -> bool:
