@@ -17,6 +17,7 @@ USERS = {
     "ray_actor": "execution/tune.py",
     "tune_controller.RayActorManager": "execution/tune.py",
     "_client_job": "execution/cluster.py",
+    "gcs_client": "execution/membership.py",
 }
 
 
@@ -50,9 +51,16 @@ def client_job():
     assert "_client_job" in connect.__code__.co_names
 
 
+def gcs_client():
+    """What a process that is connected asks the head with."""
+    worker = import_module("ray._private.worker")
+    assert "gcs_client" in unwrap(worker.connect).__code__.co_names
+    assert "get_all_job_info" in vars(import_module("ray._raylet").InnerGcsClient)
+
+
 @pytest.mark.parametrize(
     "exists",
-    [actor_manager, schedule_trial_train, ray_actor, assignment, client_job],
+    [actor_manager, schedule_trial_train, ray_actor, assignment, client_job, gcs_client],
     ids=USERS,
 )
 def test_ray_has(exists):
