@@ -8,15 +8,22 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from tuner.storage.database import DatabaseError, alone, brief_connections, sqlite_file
+from tuner.storage.database import (
+    DatabaseError,
+    alone,
+    brief_connections,
+    has_rows,
+    sqlite_file,
+)
 from tuner.study.scoring.scores import TARGETS
 from tuner.study.study import Study
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
 
 _log = logging.getLogger(__name__)
+_LAST_TABLE = "alembic_version"  # which Optuna fills when it has built its tables
 _LAG = 60.0  # seconds that the copy on a server may be behind: others ask that server, too
 
 
@@ -93,9 +100,12 @@ class OptunaCopy:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = self._study
-        with alone(self._url):  # Optuna's tables may be built by one process at a time
+        options = {"pool_pre_ping": True} | brief_connections(self._url)
+        is_built = has_rows(self._url, _LAST_TABLE)
+        # Its tables may be built by one process at a time: a thousand drivers would queue for that.
+        with nullcontext() if is_built else alone(self._url):
             self._storage = optuna.storages.RDBStorage(
-                self._url, engine_kwargs={"pool_pre_ping": True} | brief_connections(self._url)
+                self._url, engine_kwargs=options, skip_table_creation=is_built
             )
         copy = optuna.create_study(
             study_name=f"{study.name}-{study.id}",
