@@ -1,12 +1,12 @@
 """Many studies on one PostgreSQL: what their drivers and two services ask of it.
 
-Usage: python -m tests.benchmarks.many [RUNNING] [QUEUED] [SECONDS]
+Usage: python -m tests.benchmarks.many [RUNNING] [QUEUED] [SECONDS] [SECONDS-OF-A-TRIAL]
 
 Two runners, as services have them, claim studies of a hundred users; a simulated driver of each
 does to the database what a real one does: it holds its connections, its lease and its look at
 whether the study is still wanted, and every ten seconds a trial ends, which is written down, told
-to whoever watches, and shown in MLflow. Neither trains anything, nor speaks to MLflow or Ray. A
-hundred drivers share a process here, but nothing else.
+to whoever watches, noted as shown in MLflow, and copied for Optuna by Optuna. None trains anything,
+or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else.
 """
 
 import multiprocessing
@@ -19,8 +19,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -35,11 +37,12 @@ from tuner.settings import Settings
 from tuner.storage.accounts import caller_of, create_key
 from tuner.storage.database import Database, DatabaseError
 from tuner.storage.leases import Lease
+from tuner.storage.requests.listener import Listener
 from tuner.storage.studies import StudyStore
 from tuner.storage.tables import LeaseRow, StudyRow, SubmissionRow
+from tuner.tracking.optuna_study import OptunaCopy
 
 USERS = 100
-TRIAL = 10.0  # seconds
 PER_PROCESS = 100
 _TICK = 0.5  # seconds between two looks of a runner, as in a service
 _BEGINS = 900.0  # seconds that the start of all may take
@@ -48,19 +51,16 @@ _LIMIT = 6000  # connections
 
 
 def main() -> None:
-    running, queued, seconds = (
-        int(given) if given else usual
-        for given, usual in zip(
-            [*sys.argv[1:4], None, None, None][:3], (1000, 10_000, 60), strict=True
-        )
-    )
+    usual = (1000, 10_000, 60, 10)
+    given = [int(each) for each in sys.argv[1:]]
+    running, queued, seconds, trial_seconds = (*given, *usual[len(given) :])
     with postgres() as server, TemporaryDirectory() as home, ExitStack() as stack:
         server.psql(f"ALTER SYSTEM SET max_connections = {_LIMIT}")
         _restart(server)
         url = sqlalchemy_url(server, "postgres")
         with Database(url) as database:
             _fill(database, running + queued)
-        drivers = _Drivers(url, running)
+        drivers = _Drivers(url, running, trial_seconds)
         stack.callback(drivers.end)
         services = [_Service(url, Path(home), running, drivers.start) for _ in range(2)]
         for service in services:
@@ -70,8 +70,11 @@ def main() -> None:
         while watched.leases() < _ENOUGH * running and time.monotonic() - begun < _BEGINS:
             time.sleep(1)
         starting = time.monotonic() - begun
+        time.sleep(1.5 * trial_seconds)  # all have opened their copies
         table = _measured(watched, drivers, services, seconds)
-        table.title = f"{watched.leases()} run, {queued} wait, {seconds} s"
+        table.title = (
+            f"{watched.leases()} run, {queued} wait, {seconds} s, a trial takes {trial_seconds} s"
+        )
         table.add_row("seconds until all run", f"{starting:.0f}")
         Console(width=100).print(table)
 
@@ -159,12 +162,14 @@ class _Runs:
 class _Drivers:
     """Processes of simulated drivers."""
 
-    def __init__(self, url: str, studies: int) -> None:
+    def __init__(self, url: str, studies: int, trial_seconds: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.asked = context.Value("q", 0)
         self._studies: Any = context.Queue()
         self._processes = [
-            context.Process(target=_drive, args=(url, self._studies, self.asked), daemon=True)
+            context.Process(
+                target=_drive, args=(url, trial_seconds, self._studies, self.asked), daemon=True
+            )
             for _ in range(-(-studies // PER_PROCESS))
         ]
         for process in self._processes:
@@ -180,24 +185,25 @@ class _Drivers:
             process.join()
 
 
-def _drive(url: str, studies: Any, asked: Any) -> None:
+def _drive(url: str, trial_seconds: int, studies: Any, asked: Any) -> None:
     _Counted(asked)
     room = threading.Semaphore(PER_PROCESS)
     while True:
         room.acquire()
-        threading.Thread(target=_seat, args=(room, url, studies.get()), daemon=True).start()
+        seat = (room, url, trial_seconds, studies.get())
+        threading.Thread(target=_seat, args=seat, daemon=True).start()
 
 
-def _seat(room: threading.Semaphore, url: str, study: str) -> None:
+def _seat(room: threading.Semaphore, url: str, trial_seconds: int, study: str) -> None:
     try:
-        _study(url, study)
+        _study(url, trial_seconds, study)
     except (StudyInUseError, DatabaseError) as fault:  # it is started again by a runner
         print(f"study {study}: {fault}", file=sys.stderr)
     finally:
         room.release()
 
 
-def _study(url: str, study: str) -> None:
+def _study(url: str, trial_seconds: int, study: str) -> None:
     """Do what `tuner.service.processes.driver` and the `Orchestrator` do to the database."""
     with Database(url) as outer:
         store = StudyStore(outer)
@@ -205,18 +211,36 @@ def _study(url: str, study: str) -> None:
         with Database(url) as database, Lease(database, study) as lease:
             store = StudyStore(database)
             store.set_status(study, "running")
-            time.sleep(TRIAL * int(study[:4], 16) / 2**16)  # they do not march in step
+            copy, finished = OptunaCopy(_shown(study), url), []
+            time.sleep(trial_seconds * int(study[:4], 16) / 2**16)  # they do not march in step
             number, whole = 0, trial()
             while True:
                 started = time.monotonic()
                 lease.check()
                 done = replace(whole, request=replace(whole.request, number=number))
                 store.record(study, done, wall_seconds=1.0)
-                StudyStore(outer).tell(study, "progress", {"done": number, "total": 40})
-                for waiting in store.untracked(study, 20):
+                store.tell(study, "progress", {"done": number, "total": 40})
+                for waiting in store.untracked(study, 1):
                     store.mark_tracked(study, waiting.trial.request, "run")
+                store.has_untracked(study)
+                finished.append(done)
+                if number == 0:
+                    copy.open()
+                copy.follow(finished)
                 number += 1
-                time.sleep(max(0.0, TRIAL + started - time.monotonic()))
+                time.sleep(max(0.0, trial_seconds + started - time.monotonic()))
+
+
+def _shown(study: str) -> Any:
+    """What Optuna's copy has to know of a study."""
+    return SimpleNamespace(
+        id=study,
+        name="n",
+        metric=SimpleNamespace(name="accuracy", direction="maximize"),
+        dataset=SimpleNamespace(fingerprint=study * 4),
+        validation=SimpleNamespace(scores=lambda *_: np.ones(2)),
+        spec=SimpleNamespace(max_lambda=4.0),
+    )
 
 
 class _Service:
@@ -229,7 +253,8 @@ class _Service:
         )
         self._database = Database(url)
         event.listen(self._database.engine, "before_cursor_execute", self._note)
-        self._runner = Runner(self._database, settings)
+        self._listener = Listener(self._database)
+        self._runner = Runner(self._database, settings, self._listener)
         self._runner._launch = start
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
@@ -238,10 +263,11 @@ class _Service:
         self.asked += 1
 
     def _work(self) -> None:
-        while not self._ended.wait(_TICK):
-            started = time.perf_counter()
-            self._runner.tick()
-            self.seconds.append(time.perf_counter() - started)
+        with self._listener:
+            while not self._ended.wait(_TICK):
+                started = time.perf_counter()
+                self._runner.tick()
+                self.seconds.append(time.perf_counter() - started)
 
     def end(self) -> None:
         self._ended.set()

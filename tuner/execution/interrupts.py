@@ -41,6 +41,11 @@ def have_interrupts(
         signal.signal(number, handler)
 
 
+def is_interrupted() -> bool:
+    """Whether an interrupt has come since `raise_on_interrupt`."""
+    return _unheard.is_set()
+
+
 def raise_if_unheard() -> None:
     """Raise KeyboardInterrupt if Python dropped one; for loops that wait for others."""
     if _unheard.is_set():

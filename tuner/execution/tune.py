@@ -26,8 +26,10 @@ from ray.tune.progress_reporter import CLIReporter, TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from tuner.errors import PutOffError
 from tuner.execution.dispatcher import Dispatcher, NextTrials, Record
 from tuner.execution.interrupts import raise_if_unheard
+from tuner.execution.membership import Membership
 from tuner.execution.workers.board import Board
 from tuner.execution.workers.shared_rows import SharedRows
 from tuner.execution.workers.worker import (
@@ -45,6 +47,10 @@ from tuner.models.training.telling import PAUSE, Advance
 from tuner.study.trial import FinishedTrial, TrialRequest
 
 _ONE_CPU = Resources()
+_GIVEN_UP = (
+    "the Ray cluster takes the process that works on this study for gone, most likely because its "
+    "head was started again; what is finished is safe, and the study goes on when it is tried again"
+)
 _MOST_LOOKING = 20  # of the driver's time goes one part into looking how far trainings are
 
 # Told how far the trainings are that are under way.
@@ -76,6 +82,7 @@ def run_trials(
 
     Raises:
         Exception: What `next_trials` or `record` raised first, once no trial runs any more.
+        PutOffError: If the cluster takes this process for gone: it can be tried again.
         KeyboardInterrupt: If the process is interrupted.
     """
     job = TrainOnRows(rows=(SharedRows.of(data, test),), config=config, train=train)
@@ -104,13 +111,27 @@ def run_job(
     dispatcher = Dispatcher(next_trials, record, workers)
     worker = tune.with_resources(tune.with_parameters(TrialWorker, job=job), resources.of_worker())
     board = job.board if isinstance(job, TrainOnRows) else None
-    if board is None or hears is None:
-        _run(worker, dispatcher, workers, lambda: None)
-    else:
-        _run(worker, dispatcher, workers, _Reader(board, dispatcher, hears).look)
+    reader = None if board is None or hears is None else _Reader(board, dispatcher, hears)
+    with Membership() as membership:
+
+        def each_step() -> None:
+            if membership.is_over:
+                raise _GivenUpError
+            if reader is not None:
+                reader.look()
+
+        try:
+            _run(worker, dispatcher, workers, each_step)
+        except _GivenUpError:
+            raise PutOffError(_GIVEN_UP) from None
+    if board is not None:
         board.clear()
     if dispatcher.error is not None:
         raise dispatcher.error
+
+
+class _GivenUpError(KeyboardInterrupt):
+    """The cluster takes this process for gone; Tune ends for it as for Ctrl-C."""
 
 
 class _Reader:

@@ -57,6 +57,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
         clear_incoming(settings)
         async with AsyncExitStack() as stack:
             stack.callback(database.close)
+            stack.enter_context(parts.listener)
             if run_studies:
                 await stack.enter_async_context(_runner(parts))
             await stack.enter_async_context(parts.supervisor.keeps("webhooks", send, _WEBHOOKS))
@@ -92,7 +93,7 @@ def create_app(settings: Settings, *, run_studies: bool = True) -> FastAPI:
 async def _runner(parts: Parts) -> AsyncIterator[None]:
     """Run studies meanwhile, with more patience with the database than a request has."""
     with Database(parts.settings.store_url, keeps_connections=True) as database:
-        runner = Runner(database, parts.settings)
+        runner = Runner(database, parts.settings, parts.listener)
         async with parts.supervisor.keeps("runner", runner.tick, _STUDIES):
             yield
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MODULE = "tuner.service.processes.driver"
+# Seconds that a driver has to end by itself when it is told to: Ray's are three.
+_ENDS = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
 _SAFELY = ("-P", "-m")  # else Python looks for modules in the working directory first
 
 
@@ -82,6 +84,7 @@ class _Jobs:
             entrypoint=f"python {' '.join(_SAFELY)} {_MODULE} {study}",
             submission_id=f"tuner-{study}-{uuid.uuid4().hex[:8]}",
             metadata={"study": study},
+            runtime_env={"env_vars": _ENDS},
             entrypoint_resources={self._resource: 1.0} if self._resource else None,
         )
         return _Job(self._client, job)

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tuner.errors import SealError
+from tuner.storage.connections import LOOK, announce
 from tuner.storage.database import Database
 from tuner.storage.leases import clock
 from tuner.storage.tables import KeyRow, SessionRow, UserRow
@@ -128,6 +129,7 @@ def revoke_key(database: Database, key: str) -> bool:
         if row is None:
             return False
         row.revoked = True
+        announce(session, LOOK)
         return True
 
     return database.run(work)
@@ -165,8 +167,12 @@ def caller_of_session(database: Database, token: str) -> Caller | None:
 
 def close_session(database: Database, token: str) -> None:
     """End a session, if there is one of this token."""
-    ended = delete(SessionRow).where(SessionRow.digest == _digest(token))
-    database.run(lambda session: session.execute(ended))
+
+    def work(session: Session) -> None:
+        session.execute(delete(SessionRow).where(SessionRow.digest == _digest(token)))
+        announce(session, LOOK)
+
+    database.run(work)
 
 
 def is_let_in(database: Database, caller: Caller) -> bool:

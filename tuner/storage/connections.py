@@ -1,4 +1,4 @@
-"""Connections to a server that are let go of when they are not needed.
+"""Connections to a server that are let go of when they are not needed, and words for who listens.
 
 A driver asks something of the database every few seconds. A thousand of them that kept what they
 are connected by would keep thousands of processes of PostgreSQL, which by default has room for a
@@ -9,10 +9,26 @@ import threading
 import time
 from typing import Any
 
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.util.queue import Empty
 
 IDLE = 0.05  # seconds for which a connection is kept that nobody uses
+CHANNEL = "tuner"  # of PostgreSQL, over which is told what changed
+QUEUE = "queue"  # what is said where a study is to be started or stopped
+LOOK = "look"  # and where who follows a study has to look again: it was cancelled, or is not theirs
+
+
+def hears_words(session: Session) -> bool:
+    """Whether the database passes on what is told: see `tuner.storage.requests.listener`."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def announce(session: Session, *told: str) -> None:
+    """Tell whoever listens, once the transaction is committed."""
+    if hears_words(session):
+        session.execute(select(*(func.pg_notify(CHANNEL, words) for words in told)))
 
 
 class BriefPool(QueuePool):

@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Engine, TableClause, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import NullPool
 from tenacity import RetryCallState, Retrying
 from tenacity.retry import retry_if_exception
 from tenacity.stop import stop_after_delay
@@ -152,6 +153,17 @@ def alone(url: str) -> Iterator[None]:
     try:
         with exclusive(engine):
             yield
+    finally:
+        engine.dispose()
+
+
+def has_rows(url: str, table: str) -> bool:
+    """Whether a database has a table, and something is in it."""
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            first = select(1).select_from(TableClause(table)).limit(1)
+            return inspect(connection).has_table(table) and connection.scalar(first) is not None
     finally:
         engine.dispose()
 

@@ -27,7 +27,8 @@ from tuner.storage.tables import LeaseRow, StudyRow
 _log = logging.getLogger(__name__)
 
 _DURATION = 30.0  # seconds that a machine may be out of reach before another takes over
-_RENEWALS = 6  # in that time
+_RENEWALS = 3  # in that time
+_ATTEMPTS = 15  # in that time, where the database does not answer
 _here_held: "dict[str, Lease]" = {}  # leases of this process, by study
 
 
@@ -43,6 +44,7 @@ class Lease:
         duration: Seconds after which the lease of an owner that fell silent ends.
 
     Attributes:
+        database: Where leases are kept.
         is_unwanted: Whether the study was cancelled, or is gone, as far as the last renewal knows.
 
     Raises:
@@ -50,7 +52,7 @@ class Lease:
     """
 
     def __init__(self, database: Database, study: str, *, duration: float = _DURATION) -> None:
-        self._database, self._study, self._duration = database, study, duration
+        self.database, self._study, self._duration = database, study, duration
         self._owner = f"{_here()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._ended = threading.Event()
         self._heard = 0.0  # when the database last confirmed that the lease is ours
@@ -72,7 +74,7 @@ class Lease:
         self._ended.set()
         self._thread.join()
         try:
-            with self._database.session() as session:
+            with self.database.session() as session:
                 session.execute(delete(LeaseRow).where(*self._ours()))
         except SQLAlchemyError as fault:  # the lease ends by itself
             _log.warning("could not give back the lease of study %s: %s", self._study, fault)
@@ -91,7 +93,7 @@ class Lease:
             )
 
     def _acquire(self) -> None:
-        with self._database.session() as session:
+        with self.database.session() as session:
             held = session.get(LeaseRow, self._study)
             free = LeaseRow.expires < clock(session)
             if held is not None and _is_dead(held.owner):
@@ -99,7 +101,7 @@ class Lease:
             if self._write(session, LeaseRow.study_id == self._study, free):
                 return
         try:
-            with self._database.session() as session:
+            with self.database.session() as session:
                 expires = session.scalar(select(clock(session) + self._duration))
                 session.add(LeaseRow(study_id=self._study, owner=self._owner, expires=expires))
         except IntegrityError:
@@ -107,20 +109,38 @@ class Lease:
             raise StudyInUseError(f"{who} is working on study {self._study}") from None
 
     def _renew_until_ended(self) -> None:
-        while not self._ended.wait(self._duration / _RENEWALS):
+        pause = self._duration / _RENEWALS
+        while not self._ended.wait(pause):
             now = time.monotonic()
             try:
-                with self._database.session() as session:
-                    kept = self._write(session, *self._ours())
-                    unwanted = select(StudyRow.cancel_requested).where(StudyRow.id == self._study)
-                    self.is_unwanted = session.scalar(unwanted) is not False
+                found = self._renewed()
             except SQLAlchemyError as fault:
                 _log.warning("could not renew the lease of study %s: %s", self._study, fault)
+                pause = self._duration / _ATTEMPTS
                 continue
-            if not kept:
+            if not found:
                 self._lost = True
                 return
-            self._heard = now
+            (is_cancelled,) = found
+            self.is_unwanted, self._heard = is_cancelled is not False, now
+            pause = self._duration / _RENEWALS
+
+    def _renewed(self) -> list[bool | None]:
+        """Renew the lease and look whether its study is cancelled, in one statement.
+
+        Returns:
+            Whether it is, None if it is gone; nothing if the lease is ours no more.
+        """
+        is_cancelled = select(StudyRow.cancel_requested).where(StudyRow.id == self._study)
+        with self.database.session() as session:
+            renewal = (
+                update(LeaseRow)
+                .where(*self._ours())
+                .values(expires=clock(session) + self._duration)
+                .returning(is_cancelled.scalar_subquery())
+                .execution_options(synchronize_session=False)
+            )
+            return list(session.scalars(renewal))
 
     def _write(self, session: Session, *conditions: ColumnElement[bool]) -> bool:
         """Make the lease ours for its duration if the conditions hold, in one statement."""

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from tuner.errors import SpecError
+from tuner.storage.connections import CHANNEL, hears_words
 from tuner.storage.database import Database
 from tuner.storage.tables import EventRow, StudyRow, SubmissionRow, TrialRow, WeightsRow, in_utc
 from tuner.study.budget import NO_BUDGET, Budget
@@ -192,8 +193,9 @@ class StudyStore:
             for name, value in values.items():
                 setattr(row, name, value)
             if "status" in values:
+                session.flush()
                 content = {"status": row.status, "error": row.error}
-                session.add(EventRow(study_id=study, kind="status", content=content))
+                _add_event(session, study, "status", content)
 
         self.database.run(work)
 
@@ -203,8 +205,7 @@ class StudyStore:
 
     def tell(self, study: str, kind: str, content: dict[str, Any]) -> None:
         """Add an event for whoever watches."""
-        row = {"study_id": study, "kind": kind, "content": content}
-        self.database.run(lambda session: session.add(EventRow(**row)))
+        self.database.run(lambda session: _add_event(session, study, kind, content))
 
     def record(
         self, study: str, trial: FinishedTrial, *, wall_seconds: float | None = None
@@ -332,6 +333,15 @@ def warm_start(study: str, url: str) -> WarmStart:
         raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
     answer = StudyResult.model_validate(row.result)
     return WarmStart(study=row.id, interval=answer.joint.interval)
+
+
+def _add_event(session: Session, study: str, kind: str, content: dict[str, Any]) -> None:
+    """Add an event, and tell whoever listens; both in one statement."""
+    event = insert(EventRow).values(study_id=study, kind=kind, content=content)
+    if hears_words(session):
+        words = func.concat(f"{kind} {study} ", EventRow.id)
+        event = event.returning(func.pg_notify(CHANNEL, words))
+    session.execute(event)
 
 
 def _begin_with(session: Session, shorter: Sequence[str], row: StudyRow) -> None:

@@ -8,15 +8,23 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from tuner.storage.database import DatabaseError, alone, brief_connections
+from tuner.storage.database import (
+    DatabaseError,
+    alone,
+    brief_connections,
+    has_rows,
+    sqlite_file,
+)
 from tuner.study.scoring.scores import TARGETS
 from tuner.study.study import Study
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial
 
 _log = logging.getLogger(__name__)
+_LAST_TABLE = "alembic_version"  # which Optuna fills when it has built its tables
+_LAG = 60.0  # seconds that the copy on a server may be behind: others ask that server, too
 
 
 @contextmanager
@@ -39,6 +47,7 @@ class OptunaCopy:
 
     def __init__(self, study: Study, url: str) -> None:
         self._study, self._url = study, url
+        self._is_on_a_server = sqlite_file(url) is None
         self._copy: Any = None
         self._opening = threading.Lock()
         self._known: set[tuple[str, int]] = set()
@@ -53,13 +62,15 @@ class OptunaCopy:
     def follow(self, finished: Sequence[FinishedTrial]) -> None:
         """Add the next trial, unless that took more than a twentieth of the time: see `sync`.
 
-        Nothing is added before the study is open.
+        On a server, all that are missing are added at once, over one connection, and the next ones
+        a minute later. Nothing is added before the study is open.
         """
         started = time.monotonic()
         if self._copy is not None and started >= self._rests_until:
-            self.sync(finished[: self._copied + 1])
+            self.sync(finished if self._is_on_a_server else finished[: self._copied + 1])
             ended = time.monotonic()
-            self._rests_until = ended + 19 * (ended - started)
+            least = _LAG if self._is_on_a_server else 0.0
+            self._rests_until = ended + max(least, 19 * (ended - started))
 
     def sync(self, finished: Sequence[FinishedTrial]) -> None:
         """Add what is missing; a storage that is away is told the next time.
@@ -89,9 +100,12 @@ class OptunaCopy:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = self._study
-        with alone(self._url):  # Optuna's tables may be built by one process at a time
+        options = {"pool_pre_ping": True} | brief_connections(self._url)
+        is_built = has_rows(self._url, _LAST_TABLE)
+        # Its tables may be built by one process at a time: a thousand drivers would queue for that.
+        with nullcontext() if is_built else alone(self._url):
             self._storage = optuna.storages.RDBStorage(
-                self._url, engine_kwargs={"pool_pre_ping": True} | brief_connections(self._url)
+                self._url, engine_kwargs=options, skip_table_creation=is_built
             )
         copy = optuna.create_study(
             study_name=f"{study.name}-{study.id}",

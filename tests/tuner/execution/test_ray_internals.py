@@ -21,6 +21,7 @@ USERS = {
     "start_monitor": "execution/cluster.py",
     "start_log_monitor": "execution/cluster.py",
     "get_dashboard_dependency_error": "execution/cluster.py",
+    "gcs_client": "execution/membership.py",
 }
 
 
@@ -80,6 +81,13 @@ def dependency_error():
     assert callable(import_module("ray._private.utils").get_dashboard_dependency_error)
 
 
+def gcs_client():
+    """What a process that is connected asks the head with."""
+    worker = import_module("ray._private.worker")
+    assert "gcs_client" in unwrap(worker.connect).__code__.co_names
+    assert "get_all_job_info" in vars(import_module("ray._raylet").InnerGcsClient)
+
+
 @pytest.mark.parametrize(
     "exists",
     [
@@ -92,6 +100,7 @@ def dependency_error():
         start_monitor,
         start_log_monitor,
         dependency_error,
+        gcs_client,
     ],
     ids=USERS,
 )

@@ -53,6 +53,7 @@ class Service:
         settings: Its settings.
         database: Its database.
         app_database: The same one, over its own connections.
+        listener: What hears of changes in it, on PostgreSQL.
         store: The studies in it.
     """
 
@@ -64,6 +65,7 @@ class Service:
         self.url = f"http://127.0.0.1:{port}"
         app = create_app(settings, run_studies=False)
         self.app_database = app.state.parts.database
+        self.listener = app.state.parts.listener
         config = uvicorn.Config(app, port=port, log_config=None, lifespan="on")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text, update
 
 from tests.support.servers import until
+from tests.support.statements import statements
 from tuner.errors import StudyInUseError
 from tuner.storage.database import Database
 from tuner.storage.leases import Lease, lease_of
@@ -91,10 +92,14 @@ def test_a_silent_owner_elsewhere_is_followed_once_its_lease_has_ended(database)
 
 
 @pytest.mark.slow
-def test_the_owner_renews(database):
+def test_the_owner_renews_by_one_statement(store, database):
+    store.open("s1", name="n", fingerprint="f" * 64, spec={})
     with Lease(database, "s1", duration=1.2) as lease:
-        time.sleep(2)
+        with statements(database) as told:
+            time.sleep(2)
         lease.check()
+        assert not lease.is_unwanted
+        assert 3 <= len(told) <= 5, told  # every .4 s
         with pytest.raises(StudyInUseError):
             Lease(database, "s1").__enter__()
 
@@ -107,6 +112,31 @@ def test_an_owner_that_was_replaced_stops_and_leaves_the_lease_alone(database):
             lease.check()
     with database.session() as session:
         assert session.get(LeaseRow, "s1").owner.startswith("other-host")
+
+
+def test_it_tells_that_its_study_is_gone(database):
+    with Lease(database, "s1", duration=0.6) as lease:
+        until(lambda: lease.is_unwanted, 10.0)
+        lease.check()
+
+
+@pytest.mark.slow
+def test_a_renewal_that_failed_is_tried_again_soon(tmp_path):
+    """Of a lease of three seconds the first renewal comes after one; then every fifth of one."""
+    database = Database(f"sqlite:///{tmp_path}/studies.db")
+    tables = ("tuner_leases", "away")
+    with Lease(database, "s1", duration=3.0) as lease:
+        for old, new in (tables, tables[::-1]):
+            with database.engine.begin() as connection:
+                connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+            time.sleep(1.1 if old == "tuner_leases" else 0.0)
+
+        def left():
+            with database.session() as session:
+                return session.get(LeaseRow, "s1").expires - time.time()
+
+        until(lambda: left() > 2.2, 0.8)
+        lease.check()
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from tuner.drivers.orchestrator import run_study
 from tuner.drivers.tuning import tune_study
 from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.garbage import collect_seldom
-from tuner.execution.interrupts import raise_on_interrupt
+from tuner.execution.interrupts import is_interrupted, raise_on_interrupt
 from tuner.service.incoming.offers import OFFERED, offered
 from tuner.settings import Settings
 from tuner.storage.database import Database
@@ -60,7 +60,7 @@ def run(study_id: str, settings: Settings) -> None:
         try:
             with _of_this_version(store, study_id):
                 answer = _answering(row, settings)
-            answer(on_progress=lambda told: store.tell(study_id, "progress", _content(told)))
+            answer(on_progress=lambda told: _tell(store, study_id, told))
         except (StudyInUseError, PutOffError) as error:
             _log.warning("%s", error)
         except KeyboardInterrupt:
@@ -142,6 +142,13 @@ def _of_this_version(store: StudyStore, study_id: str) -> Iterator[None]:
         raise PutOffError(words) from error
 
 
+def _tell(store: StudyStore, study_id: str, progress: Progress) -> None:
+    """Add an event, over the connection by which the trial was written down just before."""
+    lease = lease_of(study_id)
+    near = store if lease is None else StudyStore(lease.database)
+    near.tell(study_id, "progress", _content(progress))
+
+
 def _content(progress: Progress) -> dict[str, Any]:
     content = asdict(progress)
     content["point"] = progress.point and progress.point.model_dump(mode="json")
@@ -152,8 +159,10 @@ def _stop_if_cancelled(store: StudyStore, study: str) -> None:
     pause = threading.Event()
     while not pause.wait(_LOOK):
         if _is_unwanted(store, study):
-            os.kill(os.getpid(), signal.SIGINT)
-            pause.wait(10 * _LOOK)  # it may have come too early to be heard
+            if not is_interrupted():  # by its runner, which is told at once
+                os.kill(os.getpid(), signal.SIGINT)
+            pause.wait(10 * _LOOK)
+            os.kill(os.getpid(), signal.SIGINT)  # it may have come too early to be heard
 
 
 def _is_unwanted(store: StudyStore, study: str) -> bool:

@@ -18,6 +18,7 @@ from tuner.service.problems import ProblemError
 from tuner.settings import Settings
 from tuner.storage.accounts import Caller
 from tuner.storage.database import Database
+from tuner.storage.requests.listener import Listener
 from tuner.storage.requests.submissions import Submission, Submissions
 from tuner.storage.studies import StudyStore
 from tuner.storage.weights import WeightStore
@@ -39,6 +40,7 @@ class Parts:
     limiter: MovingWindowRateLimiter
     rate: RateLimitItem
     supervisor: Supervisor
+    listener: Listener
     watch: Watch
 
     @classmethod
@@ -46,6 +48,7 @@ class Parts:
         """Make them of settings, on a database."""
         studies = StudyStore(database)
         submissions = Submissions(database, max_queued=settings.max_queued)
+        listener = Listener(database)
         return cls(
             settings=settings,
             database=database,
@@ -56,7 +59,8 @@ class Parts:
             limiter=MovingWindowRateLimiter(MemoryStorage()),
             rate=parse(settings.rate_limit),
             supervisor=Supervisor(),
-            watch=Watch(submissions),
+            listener=listener,
+            watch=Watch(submissions, listener),
         )
 
 

@@ -11,7 +11,6 @@ import anyio
 from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from tuner.service.guard.watch import LOOK
 from tuner.service.problems import OF_A_STUDY
 from tuner.service.routes.dependencies import DatabaseOf, Mine, Reader, SubmissionsOf, WatchOf
 from tuner.storage.accounts import is_let_in
@@ -19,9 +18,10 @@ from tuner.storage.database import LAST_NUMBER
 from tuner.storage.requests.submissions import Submissions
 from tuner.study.result import ENDED
 
-_RIGHT = 3.0  # seconds between looks for the rest: the end of the right to look, a deletion
+_LEAST = 0.1  # seconds between any two looks
+_AT_ONCE = 500  # events that one look returns
 _UNREAD = 30.0  # seconds that an event may wait to be read
-News = Callable[[int], Awaitable[bool]]
+Wait = Callable[[int, float], Awaitable[None]]
 Look = Callable[[int], tuple[list[tuple[int, ServerSentEvent]], ServerSentEvent | None]]
 router = APIRouter(tags=["studies"])
 
@@ -45,12 +45,12 @@ async def get_events(
     when its key is revoked, its session is closed, or the study is shown no more.
     """
     look = partial(look_at, submissions, caller.user, mine.id, mine.study)
-    news = partial(watch.has_news, mine.study)
-    return followed(look, news, partial(is_let_in, database, caller), last_event_id)
+    wait = partial(watch.wait, mine.study)
+    return followed(look, wait, partial(is_let_in, database, caller), last_event_id)
 
 
 def followed(
-    look: Look, has_news: News, may_look: Callable[[], bool], last_event_id: str | None
+    look: Look, wait: Wait, may_look: Callable[[], bool], last_event_id: str | None
 ) -> EventSourceResponse:
     """Answer with what happens to a study, to its end or that of the right to see it.
 
@@ -58,7 +58,7 @@ def followed(
 
     Args:
         look: Returns what happened after an event, by number, and the end if there is one.
-        has_news: Whether anything did, as far as can be said without a look.
+        wait: Given what was seen and when, returns once there may be something to see.
         may_look: Whether whoever follows may go on.
         last_event_id: What they have seen.
     """
@@ -67,7 +67,8 @@ def followed(
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         nonlocal seen
-        await has_news(seen)  # what happens from here on is news
+        await wait(seen, 0.0)  # what happens from here on is news
+        since = time.monotonic()
         while await anyio.to_thread.run_sync(may_look):
             news, end = await anyio.to_thread.run_sync(look, seen)
             for number, event in news:
@@ -76,10 +77,10 @@ def followed(
             if end is not None:
                 yield end
                 return
-            rest = time.monotonic() + _RIGHT
-            await asyncio.sleep(LOOK)
-            while time.monotonic() < rest and not await has_news(seen):
-                await asyncio.sleep(LOOK)
+            await asyncio.sleep(_LEAST)
+            if len(news) < _AT_ONCE:
+                await wait(seen, since)
+            since = time.monotonic()
 
     return EventSourceResponse(events(), ping=15, send_timeout=_UNREAD)
 
@@ -93,7 +94,7 @@ def look_at(
         return [], ServerSentEvent(json.dumps({"status": "deleted"}), event="end")
     news = [
         (row.id, ServerSentEvent(json.dumps(row.content), event=row.kind, id=str(row.id)))
-        for row in submissions.events(study, after=after)
+        for row in submissions.events(study, after=after, limit=_AT_ONCE)
     ]
     if now.status not in ENDED:
         return news, None

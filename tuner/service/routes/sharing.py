@@ -158,8 +158,8 @@ async def get_shared_events(
 ) -> EventSourceResponse:
     """Follow the study of a link, to its end or that of the link."""
     look = partial(look_at, submissions, link.user, link.submission, shown.study)
-    news = partial(watch.has_news, shown.study)
-    return followed(look, news, lambda: Links(database).opened(token) is not None, last_event_id)
+    wait = partial(watch.wait, shown.study)
+    return followed(look, wait, lambda: Links(database).opened(token) is not None, last_event_id)
 
 
 @router.get(

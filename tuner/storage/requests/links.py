@@ -9,6 +9,7 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from tuner.errors import TooManyError
+from tuner.storage.connections import LOOK, announce
 from tuner.storage.database import Database
 from tuner.storage.leases import clock
 from tuner.storage.tables import LinkRow, SubmissionRow, in_utc
@@ -107,6 +108,7 @@ class Links:
             )
             if row is not None:
                 session.delete(row)
+                announce(session, LOOK)
             return row is not None
 
         return self._database.run(work)

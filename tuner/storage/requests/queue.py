@@ -3,6 +3,7 @@
 from sqlalchemy import CTE, ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
+from tuner.storage.connections import LOOK, announce
 from tuner.storage.database import Database
 from tuner.storage.handouts import ELSEWHERE
 from tuner.storage.leases import clock, held_studies, orphaned_studies
@@ -44,6 +45,8 @@ class StudyQueue:
         def work(session: Session) -> list[str]:
             studies = _next(session, count, max_running)
             failed = _fail_in_vain(session, studies)
+            if failed:
+                announce(session, LOOK)
             return _taken(session, [study for study in studies if study not in failed])
 
         return self._database.run(work)
@@ -91,6 +94,13 @@ class StudyQueue:
     def held(self, studies: list[str]) -> set[str]:
         """Return those of some studies that a driver works on."""
         return self._database.run(lambda session: held_studies(session, studies))
+
+    def unwanted(self, studies: list[str]) -> set[str]:
+        """Return those of some studies whose drivers are to stop."""
+        cancelled = select(StudyRow.id).where(
+            StudyRow.id.in_(studies), StudyRow.cancel_requested.is_(True)
+        )
+        return self._database.run(lambda session: set(session.scalars(cancelled)))
 
     def end_unwanted(self) -> list[str]:
         """End what was cancelled while no driver was there to hear of it, and delete what ended.
@@ -217,6 +227,7 @@ def _cancel(session: Session) -> None:
     for row in rows:
         if row.id not in held and (row.starting_until <= now or row.status == "queued"):
             row.status = "cancelled"
+            announce(session, LOOK)
 
 
 def _delete(session: Session) -> list[str]:

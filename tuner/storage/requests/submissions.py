@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer
 
 from tuner.errors import ConflictError, TooManyError
+from tuner.storage.connections import LOOK, QUEUE, announce
 from tuner.storage.database import Database
 from tuner.storage.requests.listing import Filter, Order, Position
 from tuner.storage.tables import (
@@ -228,6 +229,7 @@ class Submissions:
             session.flush()
             if not _is_wanted(session, study.id):
                 study.cancel_requested = True
+            announce(session, QUEUE, LOOK)
 
         self._database.run(work)
         return self.get(user, submission)
@@ -255,6 +257,7 @@ class Submissions:
                     study.cancel_requested = True
             elif study is not None and not _is_wanted(session, study_id):
                 study.cancel_requested = study.status not in ENDED
+            announce(session, QUEUE, LOOK)
             return True
 
         return self._database.run(work)
@@ -291,6 +294,7 @@ class Submissions:
                         ShareRow.submission_id == submission, ShareRow.user_id == them
                     )
                 )
+                announce(session, LOOK)
 
         self._database.run(work)
 
@@ -385,6 +389,7 @@ class Submissions:
         )
         session.add(row)
         session.flush()
+        announce(session, QUEUE)
         owner = session.get_one(UserRow, submission.user).name
         return _submission(row, study, owner, trials=0, event=None)
 
