@@ -197,8 +197,8 @@ class Intake:
 
 
 def _unwarmed(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without the study to begin with, which changes nothing of a first look."""
-    return {name: value for name, value in options.items() if name != "warm_start"}
+    """Options without the studies to begin with, which change nothing of a first look."""
+    return {n: value for n, value in options.items() if n not in ("warm_start", "prior")}
 
 
 def read_options(spec: str) -> dict[str, Any]:
