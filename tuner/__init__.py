@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tuner.data import read
     from tuner.drivers.orchestrator import run, run_study
     from tuner.drivers.tuning import tune
-    from tuner.past import predict
+    from tuner.past import expecting, predict
     from tuner.reporting.figures import plot_curve
     from tuner.scripts.trial import Trial, current_trial, report, report_test
     from tuner.settings import Settings
@@ -34,6 +34,7 @@ __all__ = [
     "StudySpec",
     "Trial",
     "current_trial",
+    "expecting",
     "extend",
     "plot_curve",
     "predict",
@@ -53,6 +54,7 @@ _HOME = {
     "StudySpec": "tuner.study.spec",
     "Trial": "tuner.scripts.trial",
     "current_trial": "tuner.scripts.trial",
+    "expecting": "tuner.past",
     "extend": "tuner.answered",
     "plot_curve": "tuner.reporting.figures",
     "predict": "tuner.past",

@@ -10,6 +10,7 @@ from tuner.errors import SpecError
 from tuner.prediction.answer import Prediction
 from tuner.prediction.corpus import Corpus, shipped, training_code
 from tuner.prediction.prediction import predict as predict_study
+from tuner.prediction.prediction import prior_of
 from tuner.prediction.record import Record
 from tuner.prediction.studies import record_of
 from tuner.settings import Settings
@@ -47,6 +48,42 @@ def predict(
     if not isinstance(data, PairedDataset):
         data = read_dataset(spec, str(data), max_bytes=settings.max_data)
     return predict_study(Study.of(spec, data), known(settings))
+
+
+def expecting(study: Study, prior: str, settings: Settings) -> Study:
+    """Return a study that goes by what past studies lead one to expect of its data.
+
+    Args:
+        study: What is asked of which data.
+        prior: `none`, `shipped` for what comes with the program, `own` for that with the user's
+            own studies, or the path of a file that `tuner corpus export` wrote.
+        settings: Where these are kept.
+
+    Raises:
+        SpecError: If there is no such file, it is damaged, or says nothing of a study like this.
+    """
+    if prior == "none":
+        return study
+    corpus, source = _corpus_of(prior, settings)
+    found = prior_of(study, corpus, source)
+    return Study.of(study.spec.model_copy(update={"prior": found}), study.dataset).within(
+        study.budget
+    )
+
+
+def _corpus_of(prior: str, settings: Settings) -> tuple[Corpus, str]:
+    if prior == "shipped":
+        return shipped(), prior
+    if prior == "own":
+        return known(settings), prior
+    path = Path(prior)
+    if not path.is_file():
+        raise SpecError(
+            f"--prior {prior}: there is no such file; it is none, shipped, own, or a file of tuner "
+            "corpus export"
+        )
+    corpus = Corpus.read(path)
+    return shipped().joined(corpus.records), path.name
 
 
 def known(settings: Settings) -> Corpus:

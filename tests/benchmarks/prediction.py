@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tuner.analysis.curves.families import NODES
 from tuner.prediction.corpus import Corpus, shipped
-from tuner.prediction.model.families import NODES
 from tuner.prediction.model.forecast import UNITS, Expected, Past
 from tuner.prediction.record import Curve, Record
 from tuner.study.scoring.scores import TARGETS

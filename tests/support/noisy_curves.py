@@ -34,9 +34,9 @@ def hump(height: float, strength: float) -> Curve:
 
 
 def observe(
-    rng: np.random.Generator, u: Floats, replicates: int, curve: Curve
+    rng: np.random.Generator, u: Floats, replicates: int, curve: Curve, size: float = 1.0
 ) -> tuple[Floats, Floats]:
-    """Scores (T, S) and resampled means (B, T) at u (T,).
+    """Scores (T, S) and resampled means (B, T) at u (T,), with noise so many times as large.
 
     Seeds: an effect shared by all λs, one of its own at each λ (λ = 0 included), and a smooth
     drift that grows with u. Rows: shared by all seeds, differing more the farther λs are apart.
@@ -48,8 +48,10 @@ def observe(
     own = OWN * rng.standard_normal((u.size, replicates))
     drift = np.linalg.cholesky(smooth) @ rng.standard_normal((u.size, replicates))
     shared = by_rows @ rng.standard_normal(u.size)
-    scores = 0.6 + curve(u)[:, None] + seeds + own + DRIFT * u[:, None] * drift + shared[:, None]
-    resampled = scores.mean(axis=1) + rng.standard_normal((RESAMPLES, u.size)) @ by_rows.T
+    noise = seeds + own + DRIFT * u[:, None] * drift + shared[:, None]
+    scores = 0.6 + curve(u)[:, None] + size * noise
+    by_resample = rng.standard_normal((RESAMPLES, u.size)) @ by_rows.T
+    resampled = scores.mean(axis=1) + size * by_resample
     return scores, resampled
 
 

@@ -2,9 +2,12 @@
 
 from hypothesis import strategies as st
 
+from tests.support.priors import families, prior
+from tuner.analysis.curves.families import NODES
 from tuner.models.config import BUILT_IN, TrainingConfig
 from tuner.study.spec import OPTIONS, StudySpec, WarmStart, spec_from_options
 
+PRIOR = prior(families(0.02 * NODES))
 COUNTS = st.integers(1, 10**6)
 POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -57,6 +60,7 @@ _OPTIONS = {
     "halving": st.integers(1, 10),
     "warm_start": st.none()
     | st.builds(WarmStart, study=STUDIES, interval=st.tuples(st.just(0.0), POSITIVE)),
+    "prior": st.none() | st.just(PRIOR),
     "cpus": COUNTS,
     "gpus": st.floats(0, 1) | st.integers(1, 64),
     "ranks": COUNTS,
@@ -127,6 +131,7 @@ def spec_of_all_options_changed() -> StudySpec:
         nuisance_parameters=("temperature", "hidden"),
         halving=3,
         warm_start=WarmStart(study="0123456789abcdef", interval=(0.0, 1.0)),
+        prior=PRIOR,
         cpus=2,
         gpus=0.25,
         ranks=4,

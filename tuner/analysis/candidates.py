@@ -27,7 +27,7 @@ def agreed(choices: dict[Target, Choice], scorer: TargetScorer) -> dict[Target, 
     voters = {t: choices[t] for t in scorer.basic if _is_likely(choices[t])}
     if not voters:
         return _all_at(choices[scorer.main].candidate, choices)
-    expected = np.array([voter.band.means for voter in voters.values()])
+    expected = np.array([voter.means for voter in voters.values()])
     if not scorer.in_one_unit:
         expected /= expected.max(axis=1, keepdims=True)
     lambdas = choices[scorer.main].band.lambdas

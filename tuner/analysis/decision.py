@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from tuner.analysis.curves.model import CurveModel
+from tuner.analysis.curves.model import CurveModel, Expectation
 from tuner.analysis.curves.observations import Observations
 from tuner.analysis.gains.gain import Gain
 from tuner.study.answer import Reason, Verdict
@@ -134,6 +134,7 @@ class Choice:
             an interval, and of no groups, if every λ was still learning.
         band: What the gains at all λs lie below, on validation rows; of those that are likely to
             keep the bounds of the study.
+        means: The expected gain at each λ of the band, by past studies too if they are gone by.
         is_admitted: Whether a λ above 0 is likely to keep these.
     """
 
@@ -144,6 +145,7 @@ class Choice:
     support: float
     average: Gain
     band: UpperBand
+    means: tuple[float, ...]
     is_admitted: bool = True
 
     def recommended(self, verdict: Verdict) -> tuple[float, tuple[float, float]]:
@@ -164,6 +166,7 @@ def choose(
     seed: int,
     learning: Collection[float] = (),
     admitted: Admitted | None = None,
+    expected: Expectation | None = None,
 ) -> Choice:
     """Choose λ* from the model of the curve, not from the raw best.
 
@@ -175,25 +178,29 @@ def choose(
             between is no part of the average; that there is no gain at any λ is not known then.
         admitted: Which λs keep the bounds of the study; None if it has none. If there are none
             above 0, `best` is 0 and the candidate the one that is likeliest to.
+        expected: What past studies lead one to expect; None for anything. It has a say in where
+            the best λ lies, and none in whether it gains: the verdict rests on what this study saw.
 
     Raises:
         ValueError: If a λ lies outside the space.
     """
-    curve = CurveModel.fit(observations, space)
     units, lambdas = grid(space)
-    draws = curve.draws(lambdas, _DRAWS, np.random.default_rng(seed))
+    curve, draws = _drawn(observations, space, lambdas, seed)
+    where, places = curve, draws
+    if expected is not None:
+        where, places = _drawn(observations, space, lambdas, seed, expected)
     tried = np.ones(_GRID, dtype=bool) if admitted is None else admitted.tried
-    mean = np.where(tried, curve.mean(lambdas), -np.inf)
+    mean = np.where(tried, where.mean(lambdas), -np.inf)
     is_admitted = admitted is None or admitted.is_any
     best = int(mean.argmax()) if is_admitted else 0
     useful = np.flatnonzero((units >= USEFUL) & tried)
     if not useful.size:
         useful = np.flatnonzero((units > 0) & tried)
     candidate = best or int(useful[mean[useful].argmax()])
-    winners = np.where(tried, draws, -np.inf).argmax(axis=1)
-    low, high = _shortest(winners)
+    low, high = _shortest(np.where(tried, places, -np.inf).argmax(axis=1))
     if observations.too_few_groups:
         low, high = 0, _GRID - 1
+    of_band = tried[1:]
     return Choice(
         best=float(lambdas[best]),
         # The two can part where the curve is flat: the interval is of the argmax, best of the mean.
@@ -203,10 +210,23 @@ def choose(
         support=float(np.mean(draws[:, candidate] > 0)),
         average=_average(draws, units, observations, space, learning),
         band=_band(
-            lambdas[1:][tried[1:]], draws[:, 1:][:, tried[1:]], observations, known=not learning
+            lambdas[1:][of_band], draws[:, 1:][:, of_band], observations, known=not learning
         ),
+        means=tuple(places[:, 1:][:, of_band].mean(axis=0).tolist()),
         is_admitted=is_admitted,
     )
+
+
+def _drawn(
+    observations: Observations,
+    space: LambdaSpace,
+    lambdas: Floats,
+    seed: int,
+    expected: Expectation | None = None,
+) -> tuple[CurveModel, Floats]:
+    """The model of the curve, and curves drawn from it."""
+    curve = CurveModel.fit(observations, space, expected)
+    return curve, curve.draws(lambdas, _DRAWS, np.random.default_rng(seed))
 
 
 def _shortest(winners: Indices) -> tuple[int, int]:

@@ -51,6 +51,7 @@ def submit(
     """Submit a data set to the service at TUNER_URL, and print the study's id."""
     _check_file(data)
     request = {"warm_start": options.pop("warm_start"), "workers": workers}
+    request |= {"prior": options.pop("prior")}
     request |= {"time_budget": time_budget, "email": email}
     request |= {"webhook": webhook, "webhook_format": webhook_format}
     with service() as client:

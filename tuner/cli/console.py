@@ -32,6 +32,7 @@ from tuner.reporting.wording import (
     hindsight,
     needs_words,
     nuisance_words,
+    prior_words,
 )
 from tuner.settings import Settings
 from tuner.study.answer import Answer, Interval, TargetAnswer
@@ -54,10 +55,15 @@ _out = Console(highlight=False, markup=False, emoji=False)
 
 
 def run(
-    source: str, spec: StudySpec, settings: Settings, workers: int | None, time_budget: float | None
+    source: str,
+    spec: StudySpec,
+    settings: Settings,
+    workers: int | None,
+    time_budget: float | None,
+    prior: str = "none",
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
-    study = _read(source, spec, settings).within(Budget(seconds=time_budget))
+    study = _read(source, spec, settings, prior).within(Budget(seconds=time_budget))
     return _answer(study, source, settings, workers)
 
 
@@ -82,11 +88,16 @@ def show_forecast(told: Forecast, workers: int) -> None:
         _out.print(words)
 
 
-def _read(source: str, spec: StudySpec, settings: Settings) -> Study:
+def _read(source: str, spec: StudySpec, settings: Settings, prior: str = "none") -> Study:
     with reading(source) as on_step:
         dataset = read_dataset(spec, source, max_bytes=settings.max_data, on_step=on_step)
         on_step("standardising it")
         study = Study.of(spec, dataset)
+        if prior != "none":
+            from tuner.past import expecting
+
+            on_step("asking past studies")
+            study = expecting(study, prior, settings)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     for warning in study.inputs.warnings[len(dataset.warnings) :]:
@@ -279,10 +290,7 @@ def show_answer(result: StudyResult) -> None:
         _show_target(target, result)
     for words in guess_words(result):
         _out.print(words, style="yellow")
-    if result.warm_start is not None:
-        _out.print(f"The search began where study {result.warm_start} saw the best λ.")
-    if result.nuisance is not None:
-        _out.print(nuisance_words(result.nuisance))
+    _show_search(result)
     for partial in result.stopped:
         _out.print(
             f"stopped by halving: λ = {partial.strength:.3g}, after {partial.epochs} epochs at "
@@ -290,6 +298,16 @@ def show_answer(result: StudyResult) -> None:
         )
     for failure in result.failures:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
+
+
+def _show_search(result: StudyResult) -> None:
+    """What it began from."""
+    if result.warm_start is not None:
+        _out.print(f"The search began where study {result.warm_start} saw the best λ.")
+    for words in prior_words(result):
+        _out.print(words)
+    if result.nuisance is not None:
+        _out.print(nuisance_words(result.nuisance))
 
 
 def _show_target(target: Target, result: StudyResult) -> None:

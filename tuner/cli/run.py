@@ -80,7 +80,7 @@ def run(
     The same command on the same data gives the same λ*, however many workers it has. Where the
     answer is there but an encoder could not be registered, the last lines say why; exit code 1.
     """
-    earlier = options.pop("warm_start")
+    earlier, prior = options.pop("warm_start"), options.pop("prior") or "none"
     spec = spec_of(options)  # before anything is loaded that takes seconds
     settings = Settings()
     with _taken_up_again():
@@ -91,7 +91,7 @@ def run(
 
             start = studies.warm_start(earlier, settings.store_url)
             spec = spec.model_copy(update={"warm_start": start})
-        result = console.run(data, spec, settings, workers, time_budget)
+        result = console.run(data, spec, settings, workers, time_budget, prior)
     _show(result, settings, as_json=as_json)
 
 
@@ -141,6 +141,10 @@ def plan(data: Data, workers: Workers = None, as_json: AsJson = False, **options
     """
     if options.pop("warm_start") is not None:
         raise typer.BadParameter("a pilot needs no earlier study", param_hint="--warm-start")
+    if (options.pop("prior") or "none") != "none":
+        raise typer.BadParameter(
+            "a pilot goes by its own trainings: leave it out", param_hint="--prior"
+        )
     spec, settings = spec_of(options), Settings()
     from tuner.cli import console
 

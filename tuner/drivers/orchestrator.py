@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.analysis.conclusion import conclude, curve_point
-from tuner.analysis.curves.modelled import modelled_curve
+from tuner.analysis.curves.modelled import modelled_curve, prior_summary
 from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
@@ -310,7 +310,12 @@ class Orchestrator(Driver[StudyResult]):
             baseline_settings=self._plan.baseline_settings(self.finished),
             wall_seconds=self._wall_seconds(),
         )
-        result = result.model_copy(update={"curve_model": modelled_curve(study, self.finished)})
+        result = result.model_copy(
+            update={
+                "curve_model": modelled_curve(study, self.finished),
+                "prior": prior_summary(study, self.finished),
+            }
+        )
         return self._cut_short(result) if self.closed else result
 
     def _publish(self, result: StudyResult) -> StudyResult:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tuner.analysis.gains.needs import POWER
+from tuner.errors import SpecError
 from tuner.prediction.answer import (
     CorpusSummary,
     PastPoint,
@@ -20,11 +21,12 @@ from tuner.prediction.features import Features, features_of
 from tuner.prediction.model.forecast import UNITS, Expected, Past, reach
 from tuner.prediction.record import Curve, Record, settings_of
 from tuner.prediction.sketch import have_common_rows, sketch
+from tuner.study.prior import CurveFamilies, Prior
 from tuner.study.scoring.scores import TARGETS
 from tuner.study.scoring.targets import Target
 from tuner.study.space import LambdaSpace
 from tuner.study.study import Study
-from tuner.typing import Floats
+from tuner.typing import Floats, Mask
 
 FEWEST = 20  # records that a prediction is made from
 _MARGIN = 0.25  # of a feature's range, beyond which nothing is said
@@ -45,17 +47,12 @@ def predict(study: Study, corpus: Corpus) -> Prediction:
     from threadpoolctl import threadpool_limits
 
     used, left_out = usable(study, corpus)
-    outside = _unknown_kind(study, corpus, used)
-    features = None
-    if not outside:
-        features = features_of(study.dataset, study.profile, seed=study.spec.seed)
-        outside = features.outside(*reach(used, _MARGIN))
+    features, outside = _placed(study, corpus, used)
     targets: dict[Target, TargetPrediction] = {}
     alike: list[PastStudy] = []
-    if features is not None and not outside:
+    if features is not None:
         with threadpool_limits(1):  # matrices are small: threads would wait for each other
-            past = {side: Past.of(used, side) for side in ("a", "joint")}
-            past["b"] = past["a"]
+            past = _pasts(used)
             alike = _alike(past["joint"], features, used)
             targets = {t: _of_target(study, past[t], features, t, used) for t in TARGETS}
     return Prediction(
@@ -76,6 +73,75 @@ def predict(study: Study, corpus: Corpus) -> Prediction:
             stale=corpus.is_stale,
         ),
     )
+
+
+def prior_of(study: Study, corpus: Corpus, source: str) -> Prior:
+    """Return what past studies lead one to expect of a study, for its search to go by.
+
+    Args:
+        study: What is asked of which data.
+        corpus: Past studies.
+        source: What these are called.
+
+    Raises:
+        SpecError: If no prediction can be made of it: what is outside of the corpus.
+    """
+    from threadpoolctl import threadpool_limits
+
+    used, _ = usable(study, corpus)
+    features, outside = _placed(study, corpus, used)
+    if features is None:
+        lines = "\n".join(f"  {line}" for line in outside)
+        raise SpecError(
+            f"--prior {source}: past studies say nothing of a study like this, so leave it out:\n"
+            f"{lines}"
+        )
+    with threadpool_limits(1):
+        past = _pasts(used)
+        targets = {t: _families(study, past[t], features, t) for t in TARGETS}
+    return Prior(source=source, corpus=corpus.digest, targets=targets)
+
+
+def _families(study: Study, past: Past, features: Features, target: Target) -> CurveFamilies:
+    told = features.vector(target)
+    mixture = past.expected(told)
+    shown = _shown(study)
+    draws = past.draws(told, seed=study.spec.seed)[:, shown]
+    low, high = Expected.of(draws, study.smallest_gain(1.0)).interval
+    return CurveFamilies(
+        shares=_digits(mixture.shares),
+        means=tuple(map(_digits, mixture.means)),
+        covariances=tuple(tuple(map(_digits, each)) for each in mixture.covariances),
+        interval=(_SPACE.to_lambda(low), _SPACE.to_lambda(high)),
+    )
+
+
+def _digits(numbers: Floats) -> tuple[float, ...]:
+    """Round to what JSON need not be longer for."""
+    return tuple(float(f"{each:.6g}") for each in numbers)
+
+
+def _shown(study: Study) -> Mask:
+    """Which of `UNITS` the study may try."""
+    return np.asarray(_SPACE.to_unit(study.spec.max_lambda) + 1e-9 >= UNITS)
+
+
+def _placed(
+    study: Study, corpus: Corpus, used: Sequence[Record]
+) -> tuple[Features | None, list[str]]:
+    """What is known of the data, unless something lies outside of the corpus: what."""
+    outside = _unknown_kind(study, corpus, used)
+    if outside:
+        return None, outside
+    features = features_of(study.dataset, study.profile, seed=study.spec.seed)
+    outside = features.outside(*reach(used, _MARGIN))
+    return (None, outside) if outside else (features, [])
+
+
+def _pasts(used: Sequence[Record]) -> dict[Target, Past]:
+    """What past curves were like, by target."""
+    of_one = Past.of(used, "a")
+    return {"a": of_one, "b": of_one, "joint": Past.of(used, "joint")}
 
 
 def usable(study: Study, corpus: Corpus) -> tuple[list[Record], int]:
@@ -130,8 +196,7 @@ def _other_settings(study: Study, corpus: Corpus, used: int) -> list[str]:
 def _of_target(
     study: Study, past: Past, features: Features, target: Target, used: Sequence[Record]
 ) -> TargetPrediction:
-    top = _SPACE.to_unit(study.spec.max_lambda)
-    shown = top + 1e-9 >= UNITS
+    shown = _shown(study)
     smallest = study.smallest_gain(1.0)
     draws = past.draws(features.vector(target), seed=study.spec.seed)
     expected = Expected.of(draws[:, shown], smallest)

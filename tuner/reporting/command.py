@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from tuner.study.prior import Prior
 from tuner.study.spec import StudySpec, WarmStart, options_of
 
 
@@ -15,7 +16,8 @@ def flag(option: str) -> str:
 def command(spec: StudySpec, data: str = "DATA", subcommand: str = "run") -> str:
     """Return the command that asks the same question of a data set.
 
-    `tuner run` reads what is written here as this spec again; a warm start is named by its study.
+    `tuner run` reads what is written here as this spec again; a warm start is named by its study,
+    and a prior by where it is from.
     """
     words = (word for option in options_of(spec).items() for word in _words(*option))
     return shlex.join(["tuner", subcommand, data, *words])
@@ -29,4 +31,7 @@ def _words(option: str, value: Any) -> Iterator[str]:
         yield flag(option)
     else:
         yield flag(option)
-        yield value.study if isinstance(value, WarmStart) else str(value)
+        if isinstance(value, WarmStart):
+            yield value.study
+        else:
+            yield value.source if isinstance(value, Prior) else str(value)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tuner.analysis.curves.model import Expectation
 from tuner.analysis.curves.modelled import modelled
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.headline import metric_name
@@ -42,6 +43,7 @@ class Panel:
         mean: (G,) posterior mean of the score.
         low: (G,) lower end of its 95 % interval.
         high: (G,) upper end.
+        alone: (G,) the mean without what past studies lead one to expect; None if there is none.
         answer: What was concluded.
     """
 
@@ -52,6 +54,7 @@ class Panel:
     mean: Floats
     low: Floats
     high: Floats
+    alone: Floats | None
     answer: Answer | ModalityAnswer
 
     @property
@@ -167,7 +170,10 @@ def _panel(
 ) -> Panel:
     observations = observe(study.validation, outcomes, target)
     units = np.linspace(0, 1, _GRID)
-    mean, low, high = modelled(observations, study, target, study.spec.space.to_lambda(units))
+    lambdas = study.spec.space.to_lambda(units)
+    expected = Expectation.of(study.spec.prior, target)
+    mean, low, high = modelled(observations, study, target, lambdas, expected)
+    alone = None if expected is None else modelled(observations, study, target, lambdas)[0]
     return Panel(
         target=target,
         lambdas=observations.lambdas,
@@ -176,6 +182,7 @@ def _panel(
         mean=mean,
         low=low,
         high=high,
+        alone=alone,
         answer=answer,
     )
 
@@ -218,6 +225,10 @@ def _draw(axis: Axes, panel: Panel, study: Study, palette: Palette) -> None:
         panel.units, panel.low, panel.high, color=palette.curve, alpha=0.2, lw=0, label="its 95 %"
     )
     axis.plot(panel.units, panel.mean, color=palette.curve, lw=2, label="model of the curve")
+    if panel.alone is not None:
+        axis.plot(
+            panel.units, panel.alone, color=palette.curve, lw=1.4, ls=":", label="without the prior"
+        )
     _draw_trials(axis, panel, study, palette)
     title = f"{TITLES[panel.target]}: {answer.verdict}"
     dress(axis, space, palette, title=title, measured=metric_name(study.metric.name))

@@ -37,6 +37,7 @@ from tuner.reporting.wording import (
     metric_words,
     needs_words,
     nuisance_words,
+    prior_words,
     score,
     sentence,
     settings_words,
@@ -121,7 +122,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         "kept": kept_words(result),
         "models": _models(result),
         "command": command(study.spec),
-        "spec_json": study.spec.model_dump_json(indent=2),
+        "spec_json": study.spec.model_dump_json(indent=2, exclude={"prior": {"targets"}}),
     }
 
 
@@ -209,6 +210,7 @@ def _information(result: StudyResult) -> dict[str, Any]:
 def _before_the_search(result: StudyResult) -> dict[str, Any]:
     name, nuisance = result.metric.name, result.nuisance
     return {
+        "prior": prior_words(result),
         "stopped": [
             {
                 "strength": strength(partial.strength),

@@ -112,6 +112,25 @@ def hindsight(information: InformationSummary, verdict: str) -> str | None:
     return "That came true." if verdict == expected else "That did not come true."
 
 
+def prior_words(result: StudyResult) -> tuple[str, ...]:
+    """Say what past studies had to say, and whether they were right; nothing without any."""
+    prior = result.prior
+    if prior is None:
+        return ()
+    lines = [
+        f"Past studies ({prior.source}, digest {prior.corpus}) had a say in where the best λ is, "
+        "and none in the verdict."
+    ]
+    for target, told in prior.targets.items():
+        seen = "agrees with them" if prior.is_right(target) else "does not agree with them"
+        lines.append(
+            f"{TITLES[target]}: what was seen {seen}: their weight went from {prior.weight:.2f} "
+            f"to {told.believed:.2f}. The highest expected gain is at λ = {strength(told.best)} "
+            f"with them, at λ = {strength(told.alone)} without."
+        )
+    return tuple(lines)
+
+
 def guess_words(result: StudyResult) -> tuple[str, ...]:
     """Say which encoders are not better than a guess that never looks at their inputs."""
     guess = result.guess

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from tuner.analysis.candidates import agreed
 from tuner.analysis.constraints import admitted
+from tuner.analysis.curves.model import Expectation
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, choose
 from tuner.analysis.stopping import Stopping
@@ -111,6 +112,7 @@ class Confirmation:
                     self.spec.space,
                     seed=self.spec.seed,
                     admitted=likely,
+                    expected=Expectation.of(self.spec.prior, target),
                 )
                 for target in self.validation.targets
             }

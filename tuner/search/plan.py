@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
+from tuner.analysis.curves.model import Expectation
 from tuner.analysis.decision import Choice
 from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
@@ -140,12 +141,20 @@ class Plan:
         return phase.name == "nuisance"
 
     def _expected(self) -> Focus:
-        """What an earlier study saw says more than what the profile expects."""
-        warm = self.spec.warm_start
-        if warm is None:
+        """What earlier studies saw, that of these data first, says more than the profile."""
+        interval = self._seen_before
+        if interval is None:
             return self.focus()
-        low, high = (min(1.0, self.spec.space.to_unit(strength)) for strength in warm.interval)
+        low, high = (min(1.0, self.spec.space.to_unit(strength)) for strength in interval)
         return (low, high) if low < high else self.focus()
+
+    @property
+    def _seen_before(self) -> tuple[float, float] | None:
+        """λs that the best is between by earlier studies; None if they say nothing."""
+        if self.spec.warm_start is not None:
+            return self.spec.warm_start.interval
+        expected = Expectation.of(self.spec.prior, self.validation.main)
+        return None if expected is None else expected.families.interval
 
     @cached_property
     def _phases(self) -> list[Phase]:

@@ -33,8 +33,17 @@ class _SubmitBase(_RunOptions):
         str | None,
         Field(description="id of an earlier study of yours on the same data, to begin with"),
     ] = None
+    prior: Annotated[
+        Literal["none", "shipped", "own"] | None,
+        Field(
+            description="past studies that have a say in where the best λ is sought, and none in "
+            "whether it gains: shipped, those that come with the program; own, with those that "
+            "the operator has added"
+        ),
+    ] = None
 
 
+_NAMED = ("training", "warm_start", "prior")  # of a spec; a submission says them otherwise
 RUN_OPTIONS = tuple(_RunOptions.model_fields)
 
 SubmitOptions = create_model(  # the options of `tuner run`, flat
@@ -43,7 +52,7 @@ SubmitOptions = create_model(  # the options of `tuner run`, flat
     **{  # type: ignore[call-overload]  # fields by name
         name: (field.annotation, field)
         for name, field in (
-            {n: f for n, f in StudySpec.model_fields.items() if n not in ("training", "warm_start")}
+            {n: f for n, f in StudySpec.model_fields.items() if n not in _NAMED}
             | TrainingConfig.model_fields
         ).items()
     },

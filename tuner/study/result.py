@@ -244,6 +244,43 @@ class ModelledCurve(Part):
         return {"a": self.a, "b": self.b, "joint": self.joint}
 
 
+class PriorOnTarget(Part):
+    """What past studies had to say of one target, against what was seen.
+
+    Attributes:
+        believed: Weight of the prior once the search was seen; what it had before is in
+            `PriorSummary`.
+        best: λ of the highest expected gain, by past studies and the search.
+        alone: The same by the search alone.
+        curve: The model of the curve without the prior, at the λs of `StudyResult.curve_model`.
+    """
+
+    believed: float
+    best: Annotated[float, Field(alias="lambda")]
+    alone: Annotated[float, Field(alias="lambda_alone")]
+    curve: ModelledScore
+
+
+class PriorSummary(Part):
+    """The past studies that had a say in where the best λ was sought: see `StudySpec.prior`.
+
+    Attributes:
+        source: Where they are from.
+        corpus: Their digest.
+        weight: Of the prior before anything was trained.
+        targets: What it had to say of each.
+    """
+
+    source: str
+    corpus: str
+    weight: float
+    targets: dict[str, PriorOnTarget]
+
+    def is_right(self, target: str) -> bool:
+        """Whether what was seen is likelier by past studies than by the vague prior."""
+        return self.targets[target].believed >= self.weight
+
+
 class FailedTrial(Part):
     """A λ that could not be trained, and why."""
 
@@ -363,6 +400,14 @@ class StudyResult(Part):
     stopped: tuple[PartialTrial, ...] = ()
     nuisance: NuisanceSummary | None = None
     warm_start: str | None = None  # the study that this one began from
+    prior: Annotated[
+        PriorSummary | None,
+        Field(
+            description="the past studies that had a say in where the best λ was sought, and "
+            "whether they were right",
+            exclude_if=is_none,
+        ),
+    ] = None
     extends: Annotated[
         str | None,
         Field(description="the study that this one adds seeds to", exclude_if=is_none),

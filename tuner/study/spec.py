@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from tuner.data.options import DataOptions
 from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
+from tuner.study.prior import Prior
 from tuner.study.scoring.constraints import Constraint, written
 from tuner.study.space import LambdaSpace
 
@@ -250,6 +251,15 @@ class StudySpec(Seeded, DataOptions):
         Field(
             description="id of an earlier study of these data, under other options: the first λs "
             "tried are denser where it saw the best; none of its measurements is taken over"
+        ),
+    ] = None
+    prior: Annotated[
+        Prior | None,
+        Field(
+            description="what past studies lead one to expect, which has a say in where the best λ "
+            "is sought, and none in whether it gains: none, shipped (those that come with the "
+            "program), own (with your own studies), or a file of tuner corpus export",
+            exclude_if=lambda prior: prior is None,  # as before it could be said
         ),
     ] = None
     # Sums of several threads round differently: the last digits depend on `cpus`.

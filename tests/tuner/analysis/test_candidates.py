@@ -25,6 +25,7 @@ def choice(means, support=0.95):
         support=support,
         average=NOTHING,
         band=UpperBand(lambdas=LAMBDAS, gains=means, means=means),
+        means=means,
     )
 
 

@@ -30,7 +30,9 @@ def flags_of(line: str) -> dict:
 def test_the_command_of_a_spec_is_read_as_that_spec(subcommand, spec):
     options = flags_of(command(spec, subcommand=subcommand))
     assert options.pop("warm_start") == (spec.warm_start and spec.warm_start.study)
-    same = spec_of(options).model_copy(update={"warm_start": spec.warm_start})
+    assert options.pop("prior") == (spec.prior and spec.prior.source)
+    known = {"warm_start": spec.warm_start, "prior": spec.prior}
+    same = spec_of(options).model_copy(update=known)
     assert same == spec
     assert same.study_id("0" * 16) == spec.study_id("0" * 16)
 

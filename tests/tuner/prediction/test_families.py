@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tuner.analysis.curves.families import NODES, node_weights
 from tuner.prediction.model.families import (
-    NODES,
     Families,
     Measured,
     Seen,
     fit_families,
     responsibilities,
-    weights,
 )
 
 MEAN = 0.04 * np.sin(np.pi * NODES)
@@ -24,7 +23,7 @@ def measured(curve, rng, size=0.004):
     count = rng.integers(4, 9)
     units = np.sort(rng.uniform(0.05, 1, count))
     noise = size**2 * (np.eye(count) + 0.5)
-    gains = rng.multivariate_normal(weights(units) @ curve, noise)
+    gains = rng.multivariate_normal(node_weights(units) @ curve, noise)
     return Measured(units=units, gains=gains, noise=noise)
 
 
@@ -35,7 +34,7 @@ def corpus(seed, count=400, mean=MEAN, covariance=COVARIANCE):
 
 def test_a_curve_is_straight_between_nodes_and_begins_at_0():
     curve = np.arange(1.0, 9.0)
-    assert weights(np.array([0.0, 1 / 16, 1 / 8, 3 / 16, 1.0])) @ curve == pytest.approx(
+    assert node_weights(np.array([0.0, 1 / 16, 1 / 8, 3 / 16, 1.0])) @ curve == pytest.approx(
         [0, 0.5, 1, 1.5, 8]
     )
 
@@ -54,7 +53,7 @@ def test_one_family_is_found_from_curves_with_lambdas_of_their_own():
         (mean,), (covariance,) = one.means, one.covariances
         information = np.zeros((NODES.size, NODES.size))
         for each in curves:
-            w = weights(each.units)
+            w = node_weights(each.units)
             information += w.T @ np.linalg.solve(w @ COVARIANCE @ w.T + each.noise, w)
         error = np.sqrt(np.diag(np.linalg.inv(information)))
         assert np.all(np.abs(mean - MEAN) < 3 * error)
@@ -84,7 +83,7 @@ def test_evidence_and_posterior_are_those_of_gaussians():
     """Against the textbook formulas, which invert what the code never does."""
     rng = np.random.default_rng(3)
     seen = measured(MEAN, rng)
-    w = weights(seen.units)
+    w = node_weights(seen.units)
     one = Families(shares=np.ones(1), means=MEAN[None], covariances=COVARIANCE[None])
     total = w @ COVARIANCE @ w.T + seen.noise
     expected = stats.multivariate_normal(w @ MEAN, total).logpdf(seen.gains)

@@ -8,12 +8,12 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from tests.support.worlds import helps, regression
+from tuner.analysis.curves.families import NODES
 from tuner.data import from_arrays
 from tuner.data.formats.examples import EXAMPLES
 from tuner.models.config import TrainingConfig
 from tuner.prediction.corpus import shipped
 from tuner.prediction.features import Features
-from tuner.prediction.model.families import NODES
 from tuner.prediction.model.forecast import UNITS, Expected, Past
 from tuner.prediction.prediction import predict, size
 from tuner.prediction.record import Curve, Record

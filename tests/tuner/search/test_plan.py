@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import worlds
+from tests.support.priors import families, prior
 from tests.support.simulated import simulate
+from tuner.analysis.curves.families import NODES
 from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
 from tuner.search.plan import Plan
@@ -55,9 +57,10 @@ def trained(spec, *, workers=1, order=None, failing=()):
     halving=st.sampled_from([1, 2]),
     stop_early=st.booleans(),
     folds=st.sampled_from([1, 3]),
+    told=st.sampled_from([None, prior(families(0.02 * NODES, -0.02 * NODES))]),
 )
 def test_workers_and_the_order_of_finishing_change_nothing(
-    workers, order, sampler, nuisance, halving, stop_early, folds
+    workers, order, sampler, nuisance, halving, stop_early, folds, told
 ):
     spec = SPEC.model_copy(
         update={
@@ -68,6 +71,7 @@ def test_workers_and_the_order_of_finishing_change_nothing(
             "stop_early": stop_early,
             "confirm_replicates": 8 if folds == 1 else 12,
             "folds": folds,
+            "prior": told,
         }
     )
     alone, _, _ = trained(spec)
@@ -106,6 +110,29 @@ def test_a_warm_start_outweighs_the_profile():
     assert warm.study_id("f") != SPEC.study_id("f")
 
 
+def test_a_prior_says_where_the_first_strengths_are_denser():
+    study = Study.of(SPEC, DATASET)
+    told = prior(families(0.02 * NODES, interval=(0.3, 1.0)))
+    expecting = SPEC.model_copy(update={"prior": told})
+    warm = SPEC.model_copy(update={"warm_start": WarmStart(study="s", interval=(0.3, 1.0))})
+    asked = {
+        name: Plan(spec=spec, validation=study.validation, focus=lambda: (0.0, 0.2)).next([])
+        for name, spec in {
+            "none": SPEC,
+            "prior": expecting,
+            "warm": warm,
+            "weightless": SPEC.model_copy(
+                update={"prior": told.model_copy(update={"weight": 0.0})}
+            ),
+        }.items()
+    }
+    assert asked["prior"] == asked["warm"] != asked["none"]
+    assert asked["weightless"] == asked["none"]
+    assert expecting.study_id("f") != SPEC.study_id("f")
+    other = SPEC.model_copy(update={"prior": told.model_copy(update={"corpus": "f" * 16})})
+    assert other.study_id("f") != expecting.study_id("f")
+
+
 @pytest.mark.parametrize("focus", [None, (0.0, 0.2), (0.3, 0.9)])
 @pytest.mark.parametrize(
     "changes",
@@ -120,6 +147,7 @@ def test_a_warm_start_outweighs_the_profile():
         {"nuisance": "joint"},
         {"halving": 3, "trials": 9},
         {"warm_start": WarmStart(study="s", interval=(0.3, 1.0))},
+        {"prior": prior(families(0.02 * NODES, interval=(0.3, 1.0)))},
     ],
 )
 def test_a_study_opens_with_what_no_focus_changes(changes, focus):

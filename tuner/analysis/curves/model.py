@@ -11,6 +11,10 @@ score(λ_j) − score(0). Three things make that harder than a textbook regressi
 - f(0) = 0 is known, so the kernel is conditioned on it.
 - A diverged training scores thousands of times worse than the others. Losses far beyond the noise
   are therefore compressed (a warped Gaussian process, Snelson, Rasmussen and Ghahramani 2004).
+
+Where past studies say what to expect, families of curves join the mixture. They never have all of
+its weight: a robust mixture prior (Schmidli et al., Biometrics 70 (2014) 1023), by which a study
+that is like none of them loses log 2 of its fit at the most, where they weigh one half.
 """
 
 from dataclasses import dataclass
@@ -19,9 +23,11 @@ from typing import Self
 import numpy as np
 
 from tuner.analysis.curves.compression import Compression
+from tuner.analysis.curves.families import FamilyProcesses, compressed, log_density
 from tuner.analysis.curves.nodes import NodeGains
 from tuner.analysis.curves.noise import row_covariance, seed_covariance
 from tuner.analysis.curves.observations import Observations
+from tuner.study.prior import CurveFamilies, Prior
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats, Indices
 
@@ -30,6 +36,7 @@ _AMPLITUDES = 8
 _NOISE_SCALES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 _JITTER = 1e-9
 _RESOLUTION = 3e-3  # of a mean gain, in units of the largest
+_WIDENED = (1.0, 4.0)  # times the covariance of a family
 
 
 def gain_kernel(left: Floats, right: Floats, length: Floats, amplitude: Floats) -> Floats:
@@ -94,10 +101,7 @@ class GainProcesses:
 
     def log_evidence(self) -> Floats:
         """Log marginal likelihood of the gains under each process. Shape (K,)."""
-        diagonals = np.diagonal(self.whiteners, axis1=1, axis2=2)
-        fit = np.sum(self.whitened**2, axis=1) + self.units.size * np.log(2 * np.pi)
-        log_evidence: Floats = np.log(diagonals).sum(axis=1) - fit / 2
-        return log_evidence
+        return log_density(self.whiteners, self.whitened)
 
     def select(self, index: Indices) -> Self:
         """Keep some of the processes."""
@@ -121,28 +125,60 @@ class GainProcesses:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Expectation:
+    """What past studies lead one to expect of a curve.
+
+    Attributes:
+        families: Of curves.
+        weight: Of them all; the rest is that of the vague processes.
+    """
+
+    families: CurveFamilies
+    weight: float
+
+    @classmethod
+    def of(cls, prior: Prior | None, target: str) -> "Expectation | None":
+        """What a prior expects of a target; None if there is none, or it has no weight."""
+        families = None if prior is None else prior.targets.get(target)
+        if prior is None or families is None or prior.weight == 0:
+            return None
+        return cls(families=families, weight=prior.weight)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CurveModel:
     """Posterior of the paired gain f(λ) = E score(λ) − E score(0), with f(0) = 0 exactly.
 
     A mixture of Gaussian processes: length scale, amplitude and size of the seed noise are
     averaged over a grid by marginal likelihood instead of set to their best values, which would
-    over-fit flat curves.
+    over-fit flat curves. So are the families that are expected, if there are any.
 
     Attributes:
         space: The λs searched.
         compression: How large losses were compressed.
         processes: The processes of the mixture, of the compressed gain in units of its knee.
-        weights: Their posterior probabilities. Shape (K,).
+        weights: Their posterior probabilities, then those of the families. Shape (K + J,).
+        families: What is left of the families that were expected; None if none were.
+        believed: Posterior probability of these all together.
     """
 
     space: LambdaSpace
     compression: Compression
     processes: GainProcesses
     weights: Floats
+    families: FamilyProcesses | None = None
+    believed: float = 0.0
 
     @classmethod
-    def fit(cls, observations: Observations, space: LambdaSpace) -> Self:
+    def fit(
+        cls, observations: Observations, space: LambdaSpace, expected: Expectation | None = None
+    ) -> Self:
         """Fit to what was seen.
+
+        Args:
+            observations: What was seen.
+            space: The λs searched.
+            expected: What past studies lead one to expect; None for anything.
 
         Raises:
             ValueError: If a λ lies outside the space.
@@ -158,20 +194,36 @@ class CurveModel:
         compression = Compression.suited_to(raw, np.diag(rows))
         slope = compression.slope(raw.mean(axis=1))
         gains = compression.apply(raw)
-        processes, log_prior = _candidates(units, gains, rows * slope[:, None] * slope)
-        log_weights = log_prior + processes.log_evidence()
-        weights: Floats = np.exp(log_weights - log_weights.max())
-        kept = np.flatnonzero(weights > 0.01)
+        noisy = _Noisy.of(units, gains, rows * slope[:, None] * slope)
+        processes, log_prior = _candidates(noisy)
+        log_weights = log_prior + noisy.offsets(log_prior.size) + processes.log_evidence()
+        if expected is None:
+            kept, weights = _likely(log_weights)
+            return cls(
+                space=space,
+                compression=compression,
+                processes=processes.select(kept),
+                weights=weights,
+            )
+        families, log_shares = _expected(noisy, space, expected, compression)
+        log_shares += noisy.offsets(log_shares.size) + families.log_evidence()
+        log_shares += np.log(expected.weight)
+        log_weights += np.log1p(-expected.weight) - np.logaddexp.reduce(log_prior)
+        count = log_weights.size
+        kept, weights = _likely(np.append(log_weights, log_shares))
+        of_families = kept >= count
         return cls(
             space=space,
             compression=compression,
-            processes=processes.select(kept),
-            weights=weights[kept] / weights[kept].sum(),
+            processes=processes.select(kept[~of_families]),
+            weights=weights,
+            families=families.select(kept[of_families] - count),
+            believed=float(weights[of_families].sum()),
         )
 
     def mean(self, lambdas: Floats) -> Floats:
         """Posterior mean of the gain (taken before losses are decompressed). Shape (m,)."""
-        means, _ = self.processes.posterior(self._units(lambdas))
+        means, _ = self._posterior(self._units(lambdas))
         return self.compression.undo(self.weights @ means)
 
     def interval(self, lambdas: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
@@ -181,7 +233,7 @@ class CurveModel:
         """
         from scipy import special
 
-        means, covariances = self.processes.posterior(self._units(lambdas))
+        means, covariances = self._posterior(self._units(lambdas))
         center = self.weights @ means
         variances = np.diagonal(covariances, axis1=1, axis2=2)
         variance = self.weights @ (variances + (means - center) ** 2)
@@ -194,7 +246,7 @@ class CurveModel:
         units = self._units(lambdas)
         counts = rng.multinomial(n, self.weights)
         used = np.flatnonzero(counts)
-        means, covariances = self.processes.select(used).posterior(units)
+        means, covariances = self._posterior(units, used)
         size = np.trace(covariances, axis1=1, axis2=2)[:, None, None] / units.size
         factors = np.linalg.cholesky(covariances + (1e-7 * size + 1e-300) * np.eye(units.size))
         curves = [
@@ -204,37 +256,105 @@ class CurveModel:
         gains = np.where(units > 0, np.concatenate(curves), 0.0)
         return self.compression.undo(gains)
 
+    def _posterior(self, units: Floats, used: Indices | None = None) -> tuple[Floats, Floats]:
+        """Means (K + J, m) and covariances (K + J, m, m) of all that is mixed, or of some."""
+        count = self.processes.lengths.size
+        used = np.arange(self.weights.size) if used is None else used
+        means, covariances = self.processes.select(used[used < count]).posterior(units)
+        if self.families is None:
+            return means, covariances
+        others = self.families.select(used[used >= count] - count).posterior(units)
+        return np.concatenate([means, others[0]]), np.concatenate([covariances, others[1]])
+
     def _units(self, lambdas: Floats) -> Floats:
         return np.asarray(self.space.to_unit(np.asarray(lambdas, dtype=float)))
 
 
-def _candidates(units: Floats, gains: Floats, rows: Floats) -> tuple[GainProcesses, Floats]:
+def _likely(log_weights: Floats) -> tuple[Indices, Floats]:
+    """Which parts of a mixture have any weight to speak of, and these weights."""
+    weights: Floats = np.exp(log_weights - log_weights.max())
+    kept = np.flatnonzero(weights > 0.01)
+    return kept, weights[kept] / weights[kept].sum()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Noisy:
+    """Mean gains and what is known of their errors, by the size of the seeds' noise.
+
+    Attributes:
+        nodes: The gains, with the covariance of their errors for each of Q sizes.
+        error: Standard error of a mean gain.
+        largest: The largest mean gain or loss.
+    """
+
+    nodes: NodeGains
+    error: float
+    largest: float
+
+    @classmethod
+    def of(cls, units: Floats, gains: Floats, rows: Floats) -> "_Noisy":
+        """Tell them of compressed gains (n, S) and the covariance of their rows (n, n)."""
+        from scipy import special
+
+        replicates = gains.shape[1]
+        freedom = (replicates - 1) * units.size
+        means = gains.mean(axis=1)
+        seeds = seed_covariance(units, gains) / replicates
+        quantiles = 2 * special.gammaincinv(freedom / 2, _NOISE_SCALES)  # of chi-squared
+        scales = freedom / quantiles
+        # Scores may be the same at most λs, to the last row: a fall beyond is none the less one.
+        largest = float(np.abs(means).max())
+        floor = max(_RESOLUTION * largest, 1e-6)
+        error = max(float(np.sqrt(np.median(np.diag(seeds + rows)))), floor)
+        noise = scales[:, None, None] * seeds + rows + floor**2 * np.eye(units.size)
+        return cls(nodes=NodeGains.of(units, means, noise), error=error, largest=largest)
+
+    def offsets(self, count: int) -> Floats:
+        """Log likelihood that the nodes leave out, of each of what goes through the sizes once."""
+        each = self.nodes.log_likelihood
+        return np.repeat(each, count // each.size)
+
+
+def _candidates(noisy: _Noisy) -> tuple[GainProcesses, Floats]:
     """Every process of the grid conditioned on the mean gains, and its log weight but for that.
 
     Priors: length scale log-normal around .3; amplitude half-Cauchy, in units of the standard
     error of a mean gain; size of the seed noise scaled inverse χ².
     """
-    from scipy import special
-
-    replicates = gains.shape[1]
-    freedom = (replicates - 1) * units.size
-    means = gains.mean(axis=1)
-    seeds = seed_covariance(units, gains) / replicates
-    quantiles = 2 * special.gammaincinv(freedom / 2, _NOISE_SCALES)  # of chi-squared
-    scales = freedom / quantiles
-    # Scores may be the same at most λs, to the last row: a fall beyond them is none the less one.
-    floor = max(_RESOLUTION * float(np.abs(means).max()), 1e-6)
-    error = max(float(np.sqrt(np.median(np.diag(seeds + rows)))), floor)
-    reach = max(32.0, 4 * float(np.abs(means).max()) / error)
+    nodes = noisy.nodes
+    reach = max(32.0, 4 * noisy.largest / noisy.error)
     relative = np.geomspace(1.0, reach, _AMPLITUDES)
     log_length = -((np.log(_LENGTHS / 0.3) / 0.7) ** 2) / 2
     log_amplitude = np.log(relative) - np.log1p((relative / 16) ** 2)
-    grid = np.meshgrid(np.arange(scales.size), _LENGTHS, relative, indexing="ij")
-    index, lengths, sizes = (axis.ravel() for axis in grid)
-    noise = scales[:, None, None] * seeds + rows + floor**2 * np.eye(units.size)
-    nodes = NodeGains.of(units, means, noise)
+    count = len(nodes.noise)
+    index = np.repeat(np.arange(count), _LENGTHS.size * _AMPLITUDES)
+    lengths = np.tile(np.repeat(_LENGTHS, _AMPLITUDES), count)
+    sizes = np.tile(relative, count * _LENGTHS.size)
     processes = GainProcesses.condition(
-        nodes.units, nodes.gains[index], nodes.noise[index], lengths, error * sizes
+        nodes.units, nodes.gains[index], nodes.noise[index], lengths, noisy.error * sizes
     )
     log_prior = log_length[:, None] + log_amplitude
-    return processes, np.tile(log_prior.ravel(), scales.size) + nodes.log_likelihood[index]
+    return processes, np.tile(log_prior.ravel(), count)
+
+
+def _expected(
+    noisy: _Noisy, space: LambdaSpace, expected: Expectation, compression: Compression
+) -> tuple[FamilyProcesses, Floats]:
+    """Every family, as it is and widened, conditioned on the mean gains, and its log weight."""
+    nodes = noisy.nodes
+    means, covariances = compressed(expected.families, compression)
+    count, kinds = len(nodes.noise), len(_WIDENED)
+    index = np.repeat(np.arange(count), kinds * len(means))
+    widened = np.tile(np.repeat(_WIDENED, len(means)), count)
+    number = np.tile(np.arange(len(means)), count * kinds)
+    families = FamilyProcesses.condition(
+        space,
+        nodes.units,
+        nodes.gains[index],
+        nodes.noise[index],
+        means[number],
+        widened[:, None, None] * covariances[number],
+    )
+    with np.errstate(divide="ignore"):  # a family of no share has no weight
+        log_share = np.log(np.array(expected.families.shares))[number]
+    return families, log_share - np.log(count * kinds)

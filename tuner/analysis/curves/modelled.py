@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tuner.analysis.curves.model import CurveModel
+from tuner.analysis.curves.model import CurveModel, Expectation
 from tuner.analysis.curves.observations import Observations, observe
-from tuner.study.result import ModelledCurve, ModelledScore
+from tuner.models.outcome import TrainingOutcome
+from tuner.study.result import ModelledCurve, ModelledScore, PriorOnTarget, PriorSummary
 from tuner.study.scoring.targets import Question, Target
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
@@ -16,13 +17,24 @@ _GRID = 49  # λs of a result; the curve is smooth
 
 
 def modelled(
-    observations: Observations, study: Question, target: Target, lambdas: Floats
+    observations: Observations,
+    study: Question,
+    target: Target,
+    lambdas: Floats,
+    expected: Expectation | None = None,
 ) -> tuple[Floats, Floats, Floats]:
     """Return the posterior mean of the score at λs (m,), and both ends of its 95 % interval.
 
     Scores are in the metric's own units: of an error, lower is better. Each of shape (m,).
+
+    Args:
+        observations: What the search saw.
+        study: What was asked.
+        target: Of what the scores are.
+        lambdas: Shape (m,).
+        expected: What past studies lead one to expect; None for what the search says alone.
     """
-    model = CurveModel.fit(observations, study.spec.space)
+    model = CurveModel.fit(observations, study.spec.space, expected)
     sign = study.validation.sign(target)
     baseline = float(sign * observations.scores[observations.lambdas == 0].mean())
     ends = np.sort([baseline + sign * end for end in model.interval(lambdas)], axis=0)
@@ -39,19 +51,51 @@ def modelled_targets(
     study: Question, finished: Sequence[FinishedTrial]
 ) -> tuple[tuple[float, ...], dict[Target, ModelledScore]]:
     """Return λs, and what the model makes of the finished trials of the search at these."""
-    outcomes = [
+    outcomes, lambdas = _searched(finished), _grid(study)
+    scores: dict[Target, ModelledScore] = {}
+    for target in study.validation.targets:
+        seen = observe(study.validation, outcomes, target)
+        expected = Expectation.of(study.spec.prior, target)
+        scores[target] = _score(modelled(seen, study, target, lambdas, expected))
+    return tuple(_readable(lambdas)), scores
+
+
+def prior_summary(study: Question, finished: Sequence[FinishedTrial]) -> PriorSummary | None:
+    """Return what past studies had to say, against what the search saw; None without any."""
+    prior = study.spec.prior
+    if prior is None:
+        return None
+    outcomes, lambdas = _searched(finished), _grid(study)
+    told = {}
+    for target in study.validation.targets:
+        seen = observe(study.validation, outcomes, target)
+        expected = Expectation.of(prior, target)
+        model = CurveModel.fit(seen, study.spec.space, expected)
+        alone = CurveModel.fit(seen, study.spec.space)
+        told[target] = PriorOnTarget(
+            believed=model.believed,
+            best=_readable(lambdas)[int(model.mean(lambdas).argmax())],
+            alone=_readable(lambdas)[int(alone.mean(lambdas).argmax())],
+            curve=_score(modelled(seen, study, target, lambdas)),
+        )
+    return PriorSummary(source=prior.source, corpus=prior.corpus, weight=prior.weight, targets=told)
+
+
+def _searched(finished: Sequence[FinishedTrial]) -> list[TrainingOutcome]:
+    return [
         trial.outcome
         for trial in finished
         if trial.request.phase == "search" and trial.outcome is not None
     ]
-    lambdas = study.spec.space.to_lambda(np.linspace(0, 1, _GRID))
-    scores: dict[Target, ModelledScore] = {}
-    for target in study.validation.targets:
-        seen = observe(study.validation, outcomes, target)
-        parts = modelled(seen, study, target, lambdas)
-        mean, low, high = (tuple(_readable(part)) for part in parts)
-        scores[target] = ModelledScore(mean=mean, low=low, high=high)
-    return tuple(_readable(lambdas)), scores
+
+
+def _grid(study: Question) -> Floats:
+    return study.spec.space.to_lambda(np.linspace(0, 1, _GRID))
+
+
+def _score(parts: tuple[Floats, Floats, Floats]) -> ModelledScore:
+    mean, low, high = (tuple(_readable(part)) for part in parts)
+    return ModelledScore(mean=mean, low=low, high=high)
 
 
 def _readable(values: Floats) -> list[float]:

@@ -30,6 +30,8 @@ def predict(
     """
     if plot is not None and plot.suffix.lower() not in _FORMS:
         raise SpecError(f"--plot {plot}: its name has to end with one of {', '.join(_FORMS)}")
+    if (options.pop("prior") or "none") != "none":
+        raise typer.BadParameter("this is what it would say: leave it out", param_hint="--prior")
     spec = spec_of(options)
     from tuner.cli import console
     from tuner.past import known

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuner.analysis.curves.families import NODES, node_weights
 from tuner.typing import Floats
 
-NODES = np.linspace(0, 1, 9)[1:]  # of u
 _LENGTH = 0.4  # over which curves bend, as far as is known beforehand
 _PRIOR = 3.0  # so many curves that is worth
 _STEPS = 150
@@ -127,12 +127,6 @@ class Seen:
         return cls(precision=precision, pull=pull, constant=constant)
 
 
-def weights(units: Floats) -> Floats:
-    """Weights of the nodes in a curve at any u, (n, m): straight lines, 0 at u = 0."""
-    at = np.concatenate([[0.0], NODES])
-    return np.stack([np.interp(units, at, each) for each in np.eye(at.size)[1:]], axis=1)
-
-
 def fit_families(measured: Sequence[Measured], count: int, *, seed: int = 0) -> Families:
     """Find families by expectation maximisation; one family first, then as many as are wanted.
 
@@ -199,7 +193,7 @@ def _smooth() -> Floats:
 
 
 def _statistics(measured: Measured) -> tuple[Floats, Floats, Floats]:
-    w = weights(measured.units)
+    w = node_weights(measured.units)
     count = measured.gains.size
     noise = measured.noise + (_JITTER + 1e-6 * np.trace(measured.noise) / count) * np.eye(count)
     solved = np.linalg.solve(noise, np.column_stack([w, measured.gains]))

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuner.analysis.curves.families import node_weights
 from tuner.prediction.features import Features
-from tuner.prediction.model.families import Families, Seen, fit_families, weights
+from tuner.prediction.model.families import Families, Seen, fit_families
 from tuner.prediction.model.gate import Gate, fit_gate
 from tuner.prediction.model.trend import Trend, fit_trend, standardised
 from tuner.prediction.record import Record
@@ -68,7 +69,7 @@ class Past:
     def draws(self, features: Floats, *, seed: int = 0) -> Floats:
         """Draw curves at `UNITS`, (draws, units)."""
         rng = np.random.default_rng([seed, 8])
-        return self.expected(features).draws(DRAWS, rng) @ weights(UNITS).T
+        return self.expected(features).draws(DRAWS, rng) @ node_weights(UNITS).T
 
     def alike(self, features: Floats, count: int) -> list[str]:
         """Names of the records that are most alike, the nearest first."""

@@ -120,7 +120,7 @@ class Intake:
     async def look(self, task: Look, data: SentData) -> dict[str, Any]:
         """Look at data before a study of them is submitted; nothing of it is kept.
 
-        A study to begin with changes nothing of that.
+        Studies to begin with change nothing of that.
 
         Args:
             task: As of `Checker.look`.
@@ -130,7 +130,8 @@ class Intake:
             SubmissionError: With all that is wrong, or if it takes too long.
             TooManyError: If a pilot of theirs is under way, or too many of others' are.
         """
-        options = {name: value for name, value in data.options.items() if name != "warm_start"}
+        begun = ("warm_start", "prior")
+        options = {name: value for name, value in data.options.items() if name not in begun}
         return await self._checker.look(task, replace(data, options=options))
 
     async def _check(self, submission: NewSubmission) -> dict[str, Any]:

@@ -79,7 +79,15 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
         options: Of the spec and of the budget.
         name: What the data are called, if they say so.
     """
+    from tuner.past import expecting
+    from tuner.settings import Settings
+
+    prior = options.get("prior")
+    if isinstance(prior, str):  # of a study that this one adds seeds to it is what was expected
+        del options["prior"]
     study = _study(source, options, name)
+    if isinstance(prior, str):
+        study = expecting(study, prior, Settings())
     return {
         "study": study.id,
         "name": study.name,

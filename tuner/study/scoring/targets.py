@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
+from tuner.study.prior import Prior
 from tuner.study.scoring.constraints import Constraint
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import Sampler, SearchPhase, WarmStart
@@ -132,6 +133,10 @@ class SearchSpec(Protocol):
     @property
     def warm_start(self) -> WarmStart | None:
         """Where an earlier study saw the best λ."""
+
+    @property
+    def prior(self) -> Prior | None:
+        """What past studies lead one to expect."""
 
     @property
     def space(self) -> LambdaSpace:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tuner.scripts.script import Script
+from tuner.study.prior import Prior
 from tuner.study.scripts.functionals import Functional
 from tuner.study.spec import MOST_SEEDS, Sampler, Seeded, WarmStart
 
@@ -103,6 +104,7 @@ class ScriptSpec(Seeded):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     warm_start: ClassVar[WarmStart | None] = None
+    prior: ClassVar[Prior | None] = None
 
     name: Annotated[
         str | None, Field(description="what to call the study; the function or command if left out")

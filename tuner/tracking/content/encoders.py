@@ -38,8 +38,8 @@ def study_tags(study: Study) -> dict[str, str]:
 
 
 def study_params(study: Study) -> dict[str, object]:
-    """Parameters of a study's run: its spec, flat."""
-    spec = study.spec.model_dump(mode="json", exclude={"training"})
+    """Parameters of a study's run: its spec, flat; of a prior no numbers, which are thousands."""
+    spec = study.spec.model_dump(mode="json", exclude={"training": True, "prior": {"targets"}})
     training = study.training.model_dump(mode="json")
     return {name: value for name, value in spec.items() if value is not None} | {
         f"training.{name}": value for name, value in training.items()

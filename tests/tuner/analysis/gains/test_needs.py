@@ -31,6 +31,7 @@ def choice(reach: float = 0.0) -> Choice:
         support=0.5,
         average=nothing,
         band=UpperBand(lambdas=(0.5, 4.0), gains=(reach, -1.0), means=(0.0, -1.2)),
+        means=(0.0, -1.2),
     )
 
 

@@ -9,7 +9,7 @@ const PLAN = ["task", "metric", "encoder_a", "encoder_b", "trials", "replicates"
 const HIDDEN = ["looks"]; // of `tuner extend`, which is a button of a study
 const GROUPS = [
   ["How the data are read", ["a_mask", "b_mask", "a_lengths", "b_lengths", "keep_copies_apart", "a_layout", "b_layout", "a_size", "b_size", "missing"]],
-  ["The search", ["max_lambda", "sampler", "batch", "smallest_gain", "halving", "warm_start", "nuisance", "nuisance_trials", "nuisance_parameters", "step_budget"]],
+  ["The search", ["max_lambda", "sampler", "batch", "smallest_gain", "halving", "warm_start", "prior", "nuisance", "nuisance_trials", "nuisance_parameters", "step_budget"]],
   ["Machines", ["workers", "cpus", "gpus", "ranks", "precision"]],
 ];
 const ENCODERS = ["auto", "mlp", "transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", "text", "tokens"];
@@ -178,7 +178,7 @@ const hasData = (form) => form.file.files.length > 0 || form.uri.value.trim() !=
 function refill(form, study) {
   for (const [name, value] of Object.entries(chosen(study, form.schema))) {
     const input = form.element.elements[name];
-    if (!input || ["warm_start", "name"].includes(name)) continue; // of that study alone
+    if (!input || ["warm_start", "prior", "name"].includes(name)) continue; // of that study alone
     if (DATA.includes(name)) input.append(h("option", { value }, value));
     if (input.type === "checkbox") input.checked = value;
     else if (input.multiple) for (const option of input.options) option.selected = value.includes(option.value);

@@ -9,7 +9,7 @@ const MOST = 200; // studies that one answer holds
 const EVERY = 5000; // milliseconds between looks
 const SORTS = [["-created", "newest first"], ["created", "oldest first"], ["name", "name"],
   ["-ended", "last to end first"], ["-lambda", "largest λ* first"], ["lambda", "smallest λ* first"]];
-const TOLD = ["trials", "replicates", "confirm_replicates", "looks", "name", "a", "b", "y", "warm_start"]; // elsewhere in the row
+const TOLD = ["trials", "replicates", "confirm_replicates", "looks", "name", "a", "b", "y", "warm_start", "prior"]; // elsewhere in the row
 const marked = new Set(); // to compare, wherever one goes meanwhile
 
 /** Show the studies that the address asks for; returns what ends it. */
