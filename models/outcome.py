@@ -35,6 +35,7 @@ _ARRAYS = (
     "curves",
     "similarity",
     "similarity_null",
+    "together",
 )
 _SCALARS = ("strength", "steps", "seconds", "environment")
 
@@ -65,6 +66,11 @@ class KeptByAccuracy:
     test_predictions: dict[str, NDArray[np.generic]]
     best_epoch: dict[str, Ints]
     crossed: dict[str, NDArray[np.generic]]
+
+
+def pair_name(rules: Mapping[str, Rule], name: str) -> str:
+    """Name, among an outcome's `together`, of what a pair of kept weights measures."""
+    return f"{rules['a']}/{rules['b']}/{name}"
 
 
 def _all_by_loss() -> dict[str, Rule]:
@@ -99,6 +105,9 @@ class TrainingOutcome:
             `deterministic` (yes, or why not), and on a GPU `gpu` (its name), `cuda` and `tf32`.
             Empty where it was trained before this was written down.
         rules: Per modality, what all of these were kept by: see `kept_by`.
+        together: Per pair of rules and name (`pair_name`), (S, rows) what both encoders do together
+            on the labelled test rows: see `tuner.models.training.together`. Empty unless test rows
+            were given, and where it was trained before this was measured.
     """
 
     strength: float
@@ -115,6 +124,12 @@ class TrainingOutcome:
     by_accuracy: KeptByAccuracy | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     rules: Mapping[str, Rule] = field(default_factory=_all_by_loss)
+    together: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    @property
+    def pair(self) -> dict[str, NDArray[np.generic]]:
+        """What both encoders do together by the weights that the rules kept, by name."""
+        return _below(self.together, pair_name(self.rules, "").removesuffix("/"))
 
     def kept_by(self, rules: Mapping[str, Rule]) -> "TrainingOutcome":
         """Return the outcome of the same training if each modality's rule alone had kept.
@@ -152,13 +167,14 @@ class TrainingOutcome:
         return self._tested(lambda told: told[:, rows])
 
     def _tested(self, change: Callable[[Any], Any]) -> "TrainingOutcome":
-        """Change the test predictions of every rule."""
+        """Change what is told of test rows, by every rule."""
         told, other = self.test_predictions or {}, self.by_accuracy
         if other is not None:
             theirs = {m: change(values) for m, values in other.test_predictions.items()}
             other = replace(other, test_predictions=theirs)
         mine = {m: change(values) for m, values in told.items()} or None
-        return replace(self, test_predictions=mine, by_accuracy=other)
+        together = {name: change(values) for name, values in self.together.items()}
+        return replace(self, test_predictions=mine, by_accuracy=other, together=together)
 
     def best_loss(self, modality: str) -> Floats:
         """Least validation loss of each replicate, (S,)."""
@@ -227,8 +243,10 @@ def joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
     """
 
     def both(one: Any, other: Any, name: str) -> dict[str, Any]:
-        theirs = getattr(other, name)
-        return {n: np.concatenate([mine, theirs[n]]) for n, mine in getattr(one, name).items()}
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if name == "together":  # an earlier program did not measure it
+            mine = {n: values for n, values in mine.items() if n in theirs}
+        return {n: np.concatenate([values, theirs[n]]) for n, values in mine.items()}
 
     arrays: dict[str, Any] = {
         name: both(first, second, name) for name in _ARRAYS if getattr(first, name) is not None

@@ -40,6 +40,8 @@ class Metric:
         # The defaults are means; scikit-learn takes a second to load.
         if self.name == "accuracy":
             return float(np.mean(truth == prediction))
+        if self.name == MEAN.name:
+            return float(np.mean(prediction, dtype=np.float64))
         if self.name == "mae":
             return float(np.mean(np.abs(truth - prediction)))
         from sklearn import metrics
@@ -66,6 +68,9 @@ class Metric:
         return _RESAMPLERS[self.name](truth, predictions, weights)
 
 
+# Of what is a score of each row already: there is no label to compare it with.
+MEAN = Metric(name="mean", task="classification", direction="maximize")
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -82,6 +87,12 @@ DEFAULT_METRIC = {"classification": "accuracy", "regression": "mae"}
 def _accuracy(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
     correct = (predictions == truth).mean(0)
     total: Doubles = weights @ correct / weights.sum(1)
+    return total
+
+
+def _mean(truth: Array, predictions: Array, weights: Doubles) -> Doubles:
+    del truth
+    total: Doubles = weights @ predictions.mean(0, dtype=np.float64) / weights.sum(1)
     return total
 
 
@@ -135,6 +146,7 @@ def _one_hot(codes: Array, classes: Array) -> Doubles:
 
 _RESAMPLERS: dict[str, Resampler] = {
     "accuracy": _accuracy,
+    MEAN.name: _mean,
     "balanced_accuracy": _balanced_accuracy,
     "macro_f1": _macro_f1,
     "mae": _mae,

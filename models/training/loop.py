@@ -40,6 +40,7 @@ from tuner.models.training.optimizer import StackedAdamW
 from tuner.models.training.stacks import random_streams, stack_size
 from tuner.models.training.telling import Teller
 from tuner.models.training.tensors import RowTensors
+from tuner.models.training.together import PairMeasurements
 from tuner.models.typing import Floats
 
 # Rows that are evaluated at a time, in batches: without gradients, less memory than a step takes.
@@ -463,7 +464,21 @@ class _StackTraining:
             }
             by_accuracy = KeptByAccuracy(**self._kept_by("accuracy"), crossed=crossed)
             outcome = replace(outcome, by_accuracy=by_accuracy)
-        return outcome if self._test is None else replace(outcome, weights=self._weights(outcome))
+        if self._test is None:
+            return outcome
+        return replace(outcome, weights=self._weights(outcome), together=self._together(self._test))
+
+    def _together(self, test: Rows) -> dict[str, NDArray[np.generic]]:
+        """What both encoders do together on test rows."""
+        measurements = PairMeasurements(
+            self._data,
+            self._objective,
+            self._branches,
+            self._kept,
+            at_a_time=self._at_a_time,
+            replicates=len(self._seeds),
+        )
+        return measurements.measure(self._train, self._tensors(test.labelled()))
 
     def _kept_by(self, rule: Rule) -> dict[str, Any]:
         """Go back to the weights that a rule kept; return what they predict, and their epochs."""

@@ -50,6 +50,11 @@ def outcome(
         ),
         by_accuracy=kept_by_accuracy(rng, replicates) if both else None,
         environment={"device": "cpu", "torch": "2"} if measured else {},
+        together=(
+            {"loss/loss/fused": rng.integers(0, 3, (replicates, 2)).astype(np.int32)}
+            if tested and measured
+            else {}
+        ),
     )
 
 
@@ -162,3 +167,10 @@ def test_stacks_join_along_the_replicates_with_the_weights_of_the_best(seed, lef
         for rule in RULES:
             name, best = weights_name(side, rule), whole.best_replicate(side, rule)
             assert whole.weights[name] is (one if best < left else other).weights[name]
+
+
+def test_what_an_earlier_program_did_not_measure_of_pairs_is_not_joined():
+    new = outcome(tested=True)
+    old = replace(outcome(1, tested=True), together={})
+    assert joined(new, new).pair["fused"].shape == (6, 2)
+    assert joined(new, old).together == joined(old, new).together == {}

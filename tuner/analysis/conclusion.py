@@ -10,6 +10,7 @@ from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.decision import Choice
 from tuner.analysis.guess import guess_of
 from tuner.analysis.headline import headline
+from tuner.analysis.together import together
 from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.similarity import calibrations
 from tuner.models.outcome import TrainingOutcome
@@ -77,6 +78,7 @@ def conclude(
         nuisance=_nuisance(study, finished, settings, baseline_settings),
         warm_start=getattr(study.spec.warm_start, "study", None),
         extends=next(iter(study.shorter), None),
+        together=together(confirmation, study.test, known["joint"].candidate),
         folds=study.spec.fold_count,
         cost=cost_of(finished, wall_seconds),
         mlflow=None,

@@ -102,6 +102,11 @@ class Confirmed:
         return tuple(n for n in (spec.confirm_replicates, *spec.looks) if n <= seeds) or (seeds,)
 
     @property
+    def error(self) -> float:
+        """How often the interval of a gain misses at so many looks."""
+        return level(self.looks)
+
+    @property
     def baseline(self) -> TrainingOutcome:
         """The confirmation of λ = 0."""
         return self.outcomes[0.0]
@@ -262,7 +267,7 @@ class Confirmed:
             return Decision(verdict="undecided", reason="needs more", evidence=evidence), None
         gain = measured_gain(
             *(self.study.test, _tested(best), _tested(self.baseline), target),
-            error=level(self.looks),
+            error=self.error,
         )
         learning = self.learning.strengths(target)
         decision = decide(choice, gain, self._smallest_gain(target), learning)
@@ -280,7 +285,7 @@ class Confirmed:
             return ()
         test, baseline = self.study.test, _tested(self.baseline)
         return tuple(
-            bound_kept(constraint, test, _tested(best), baseline, level(self.looks))
+            bound_kept(constraint, test, _tested(best), baseline, self.error)
             for constraint in self.study.spec.constraints
         )
 

@@ -33,6 +33,8 @@ from tuner.reporting.wording import (
     needs_words,
     nuisance_words,
     prior_words,
+    together_rows,
+    together_words,
 )
 from tuner.settings import Settings
 from tuner.study.answer import Answer, Interval, TargetAnswer
@@ -288,6 +290,7 @@ def show_answer(result: StudyResult) -> None:
     _out.print()
     for target in _ORDER:
         _show_target(target, result)
+    _show_together(result)
     for words in guess_words(result):
         _out.print(words, style="yellow")
     _show_search(result)
@@ -312,6 +315,18 @@ def _show_search(result: StudyResult) -> None:
 
 def _show_target(target: Target, result: StudyResult) -> None:
     _show_answer(target, result.answers[target], needs_words(target, result))
+
+
+def _show_together(result: StudyResult) -> None:
+    if (words := together_words(result)) is None:
+        return
+    table = Table(title="Both encoders together", title_justify="left")
+    for heading in ("", "λ = 0", "λ tested", "gain", "95 % interval"):
+        table.add_column(heading)
+    for row in together_rows(result):
+        table.add_row(*row)
+    _out.print(table)
+    _out.print(Padding(words, (0, 0, 1, 0)))
 
 
 def _show_answer(target: Target, answer: Answer | TargetAnswer, needed: str | None) -> None:

@@ -81,6 +81,16 @@ def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
     )
 
 
+def fetch_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
+    """Return the code that fetches the folder that training code saved, as it was saved."""
+    known = tracking_uri is not None and "***" not in tracking_uri
+    return (
+        "import mlflow\n"
+        + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
+        + f"folder = mlflow.artifacts.download_artifacts({f'models:/{name}/{version}'!r})\n"
+    )
+
+
 def _table(result: StudyResult) -> str:
     rows = ["| | verdict | λ* | best λ, 95 % interval | λ tested | gain on test rows |"]
     rows.append("|---|---|---|---|---|---|")

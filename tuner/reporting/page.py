@@ -43,6 +43,8 @@ from tuner.reporting.wording import (
     settings_words,
     strength,
     strength_interval,
+    together_rows,
+    together_words,
 )
 from tuner.study.result import CurvePoint, StudyResult
 from tuner.study.scoring.scores import TARGETS
@@ -105,6 +107,8 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         "advice": _advice(result),
         "answers": _answer_rows(study, result, finished),
         "guesses": guess_words(result),
+        "together": together_rows(result),
+        "together_words": together_words(result),
         **_information(result),
         "curve": _curve_rows(result),
         "failures": [

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from tuner.reporting.axes import PALETTES, add_legend, dress
 from tuner.reporting.figures import draw_choice
+from tuner.reporting.note import fetch_lines
 from tuner.reporting.page import PAGE, both_themes, template, tradeoff_figure
 from tuner.reporting.tradeoff import TradeOff
 from tuner.reporting.wording import duration, strength, strength_interval
@@ -36,12 +37,21 @@ def write_script_report(result: ScriptResult, folder: Path) -> Path:
             }
             for point in result.curve
         ],
+        code=_code(result),
         training=duration(result.cost.training_seconds),
         wall=duration(result.cost.wall_seconds),
     )
     place = folder / PAGE
     place.write_text(page, encoding="utf-8")
     return place
+
+
+def _code(result: ScriptResult) -> str | None:
+    """The code that fetches the registered model; None if there is none."""
+    if result.model is None:
+        return None
+    where = None if result.mlflow is None else result.mlflow.tracking_uri
+    return fetch_lines(result.model.name, result.model.version, where)
 
 
 def draw_target(result: ScriptResult, target: Target) -> Figure:

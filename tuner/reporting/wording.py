@@ -3,6 +3,7 @@
 from tuner.analysis import headline as headlines
 from tuner.analysis.gains.forecast import Forecast, TargetForecast
 from tuner.analysis.headline import metric_name, tested_words
+from tuner.models.evaluation.crossmodal import FUSED, RECALL_NAMES, ZERO_SHOT
 from tuner.study.result import InformationSummary, NuisanceSummary, StudyResult
 from tuner.study.scoring.targets import Target
 
@@ -186,6 +187,53 @@ def needs_words(target: Target, result: StudyResult) -> str | None:
     return (
         f"{words[0].upper()}{words[1:]} (80 % power; {trainings:,} trainings in all, about {takes} "
         "here)."
+    )
+
+
+def together_rows(result: StudyResult) -> list[tuple[str, str, str, str, str]]:
+    """Write what both encoders do together: title, at λ = 0, at λ tested, gain, its interval."""
+    told, metric = result.together, result.metric.name
+    measured = {} if told is None else told.measured
+    return [
+        (
+            _together_title(name, metric),
+            score(scores.baseline, unit),
+            score(scores.best, unit),
+            gain(scores.gain, unit),
+            gain_interval(scores.gain_interval, unit),
+        )
+        for name, scores in measured.items()
+        for unit in ("accuracy" if name in RECALL_NAMES else metric,)
+    ]
+
+
+def _together_title(name: str, metric: str) -> str:
+    if name in RECALL_NAMES:
+        side, k = RECALL_NAMES[name]
+        return f"recall@{k}, {'A → B' if side == 'a' else 'B → A'}"
+    if name == FUSED:
+        return f"{metric_name(metric)} of a fused head"
+    one, other = ("A", "B") if name == ZERO_SHOT["a"] else ("B", "A")
+    return f"zero-shot {metric_name(metric)} of {one}, by prototypes of {other}"
+
+
+def together_words(result: StudyResult) -> str | None:
+    """Say how that was measured; None where it was not."""
+    told = result.together
+    if told is None:
+        return None
+    zero_shot = (
+        "; zero-shot: the class whose labelled training rows are nearest in the mean, as the other "
+        "modality embeds them"
+        if ZERO_SHOT["a"] in told.measured
+        else ""
+    )
+    return (
+        f"At λ = {strength(told.strength)}, on test rows, by the same seeds; no verdict rests on "
+        f"it. Recall@k: share of rows whose partner is among the k nearest of {told.gallery:,} "
+        f"rows (by chance 1 of {told.gallery:,} at k = 1){zero_shot}; both by the projections "
+        "that are aligned, which a registered encoder does not hold. Fused head: what both heads "
+        "say, added up."
     )
 
 

@@ -85,7 +85,7 @@ def strength_batches(
             count,
             spec.space,
             seed=(spec.seed, batch),
-            violations=_violations(spec.constraints, validation, outcomes(results)),
+            violations=violations_of(spec.constraints, validation, outcomes(results)),
         )
         if spec.sampler == "random":
             return asked
@@ -137,10 +137,16 @@ def propose_strengths(
     return [space.to_lambda(point["u"]) for point in asked]
 
 
-def _violations(
+def violations_of(
     constraints: Sequence[Constraint], validation: TargetScorer, trained: Sequence[TrainingOutcome]
 ) -> dict[str, list[float]]:
-    """By how much each λ violates each bound, as `propose_strengths` takes it."""
+    """By how much each λ violates each bound, as `propose_strengths` takes it.
+
+    Args:
+        constraints: The bounds.
+        validation: Scores validation rows.
+        trained: What the search trained, λ = 0 among it.
+    """
     found = {}
     for bound in constraints:
         sign = validation.sign(bound.target)

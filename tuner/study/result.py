@@ -6,7 +6,16 @@ from pydantic import Field
 
 from tuner.data.information.atoms import NAMES
 from tuner.models.outcome import Rule
-from tuner.study.answer import Answer, Interval, Modalities, ModalityAnswer, Part, Side, is_none
+from tuner.study.answer import (
+    Answer,
+    Interval,
+    Modalities,
+    ModalityAnswer,
+    Part,
+    Side,
+    TestScores,
+    is_none,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -351,6 +360,26 @@ class Guess(Part):
     b: GuessComparison | None
 
 
+class Together(Part):
+    """What both encoders do together on test rows, at λ = 0 and at the λ that was tested.
+
+    No verdict rests on it. By L2-normalised projections, where the alignment loss works, but for
+    `fused`; see `tuner.models.evaluation.crossmodal`.
+
+    Attributes:
+        strength: That λ: the joint one.
+        gallery: Rows that a partner is looked for among: recall@k by chance is k / gallery.
+        measured: By name. `recall_at_1_a_to_b`: share of rows of A whose partner is the most alike
+            of the rows of B. `zero_shot_a`: the metric of A where its class is that of the nearest
+            prototype of B, the mean of labelled training rows; classification alone. `fused`: the
+            metric of what both heads say, their outputs added up, or the mean of values.
+    """
+
+    strength: Annotated[float, Field(alias="lambda")]
+    gallery: int
+    measured: dict[str, TestScores]
+
+
 class Cost(Part):
     """What the study took; a training is one replicate at one λ."""
 
@@ -416,6 +445,13 @@ class StudyResult(Part):
         Guess | None,
         Field(
             description="a guess that an encoder is not surely better than",
+            exclude_if=is_none,
+        ),
+    ] = None
+    together: Annotated[
+        Together | None,
+        Field(
+            description="what both encoders do together: retrieval, zero-shot, a fused head",
             exclude_if=is_none,
         ),
     ] = None

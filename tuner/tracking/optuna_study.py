@@ -1,7 +1,8 @@
 """The search as Optuna's storage shows it, for `optuna-dashboard` and for analysis.
 
 What a rung of halving trained is PRUNED there, so that nobody takes its value for a full one.
-Only finished trials are written, so none is ever left RUNNING by a driver that died.
+Only finished trials are written, so none is ever left RUNNING by a driver that died. By how much a
+trial violates what the study is subject to is there as Optuna's constraints are: above 0 it does.
 """
 
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from tuner.search.sampler import violations_of
 from tuner.storage.database import (
     DatabaseError,
     alone,
@@ -67,25 +69,32 @@ class OptunaCopy:
         """
         started = time.monotonic()
         if self._copy is not None and started >= self._rests_until:
-            self.sync(finished if self._is_on_a_server else finished[: self._copied + 1])
+            self.sync(finished, None if self._is_on_a_server else self._copied + 1)
             ended = time.monotonic()
             least = _LAG if self._is_on_a_server else 0.0
             self._rests_until = ended + max(least, 19 * (ended - started))
 
-    def sync(self, finished: Sequence[FinishedTrial]) -> None:
+    def sync(self, finished: Sequence[FinishedTrial], until: int | None = None) -> None:
         """Add what is missing; a storage that is away is told the next time.
+
+        With bounds, trials of the search wait until λ = 0 has ended, which bounds are relative to.
 
         Args:
             finished: All finished trials, those of the last time first.
+            until: How many of them are to be there afterwards; None for all.
         """
         self.open()
         if self._copy is None:
             return
+        baseline = next((t for t in finished if _is_baseline(t)), None)
         with _absence_is_told():
-            for trial in finished[self._copied :]:
-                key = (trial.request.phase, trial.request.number)
-                if key[0] in ("search", "rung") and key not in self._known:
-                    self._copy.add_trial(self._frozen(trial))
+            for trial in finished[self._copied : until]:
+                phase = trial.request.phase
+                if phase == "search" and self._study.spec.constraints and baseline is None:
+                    return
+                key = (phase, trial.request.number)
+                if phase in ("search", "rung") and key not in self._known:
+                    self._copy.add_trial(self._frozen(trial, baseline))
                     self._known.add(key)
                 self._copied += 1
 
@@ -122,7 +131,17 @@ class OptunaCopy:
         }
         self._copy = copy
 
-    def _frozen(self, trial: FinishedTrial) -> Any:
+    def _violations(self, trial: FinishedTrial, baseline: FinishedTrial | None) -> dict[str, float]:
+        """By how much a λ of the search violates each bound on validation rows."""
+        if baseline is None or baseline.outcome is None or trial.outcome is None:
+            return {}
+        if trial.request.phase != "search":
+            return {}
+        study, trained = self._study, [trial.outcome, baseline.outcome]
+        found = violations_of(study.spec.constraints, study.validation, trained)
+        return {bound: of_both[0] for bound, of_both in found.items()}
+
+    def _frozen(self, trial: FinishedTrial, baseline: FinishedTrial | None) -> Any:
         import optuna
 
         request, outcome = trial.request, trial.outcome
@@ -154,4 +173,9 @@ class OptunaCopy:
                 "lambda": optuna.distributions.FloatDistribution(0, self._study.spec.max_lambda)
             },
             user_attrs=attributes,
+            constraints=self._violations(trial, baseline) or None,
         )
+
+
+def _is_baseline(trial: FinishedTrial) -> bool:
+    return trial.request.phase == "search" and trial.request.strength == 0

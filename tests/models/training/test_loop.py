@@ -1,6 +1,7 @@
 """The stacked training against a plain one, written as a textbook would."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import EncoderPair
 from tuner.models.encoders.stacked import unstack
 from tuner.models.errors import TrainingDivergedError, UnsupportedShapeError
+from tuner.models.evaluation.crossmodal import RECALL_NAMES
 from tuner.models.evaluation.similarity import PERMUTATIONS, similarities, similarities_and_null
 from tuner.models.export import portable_encoder
 from tuner.models.outcome import RULES, weights_name
@@ -216,6 +218,57 @@ def test_a_stack_trains_what_the_plain_loop_trains(task, unlabelled, strength, p
                 np.testing.assert_allclose(curve[~np.isnan(curve)], right, rtol=1e-7)
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("unlabelled", [0.0, 0.7])
+def test_what_a_pair_does_together_is_what_the_plain_pair_of_these_weights_does(task, unlabelled):
+    data, seeds, rules = world(task, unlabelled), [11, 5], RULES[: 1 + (task == "classification")]
+    outcome = train(data, CONFIG, strength=0.8, seeds=seeds, test=data.validation)
+    assert len({name.rsplit("/", 1)[0] for name in outcome.together}) == len(rules) ** 2
+    for k, seed in enumerate(seeds):
+        plain = plain_training(data, CONFIG, 0.8, seed)
+        for pair in product(rules, rules):
+            kept = outcome.kept_by(dict(zip("ab", pair, strict=True)))
+            expected = plain_pair(plain, data, seed, dict(zip("ab", pair, strict=True)))
+            assert kept.pair.keys() == expected.keys()
+            for name, values in expected.items():
+                np.testing.assert_allclose(kept.pair[name][k], values, rtol=1e-5)
+
+
+def share_of_orders(cosines, own, k):
+    ahead = sum(float(one - cosines[own]) > 1e-6 for one in cosines)
+    equal = sum(abs(float(one - cosines[own])) <= 1e-6 for one in cosines)
+    return min(max(k - ahead, 0), equal) / equal
+
+
+def plain_pair(found, data, seed, rules):
+    """What the plain pair does together by the weights of a rule for each side."""
+    init, _ = random_streams(seed)
+    model = PlainPair(EncoderPair(data.shapes, data.outputs, CONFIG, [init]))
+    seen, outputs = {}, {}
+    for side, rule in rules.items():
+        model.load_state_dict(found.states[found.best(rule, side)])
+        for name, rows in (("train", data.train), ("test", data.validation)):
+            x = tensors(rows)["ab".index(side)]
+            z = getattr(model, f"encoder_{side}")(x)
+            projected = getattr(model, f"projection_{side}")(z)
+            seen[side, name] = functional.normalize(projected, dim=-1).detach()
+            outputs[side, name] = getattr(model, f"head_{side}")(z).detach()
+    told = {}
+    for name, (one, k) in RECALL_NAMES.items():
+        cosines = seen[one, "test"] @ seen["ab".replace(one, ""), "test"].T
+        told[name] = [share_of_orders(cosines[row], row, k) for row in range(30)]
+    both = outputs["a", "test"] + outputs["b", "test"]
+    if data.task == "regression":
+        return told | {"fused": both[:, 0] / 2 * 2.0 + 10.0}
+    _, _, y, known = tensors(data.train)
+    for one, other in ("ab", "ba"):
+        means = torch.stack([seen[other, "train"][known & (y == c)].mean(0) for c in range(3)])
+        told[f"zero_shot_{one}"] = (
+            seen[one, "test"] @ functional.normalize(means, dim=-1).T
+        ).argmax(-1)
+    return told | {"fused": both.argmax(-1)}
+
+
 def assert_weights(ours, theirs, side, replicate):
     for name, values in theirs.items():
         part, _, rest = name.partition(f"_{side}.")
@@ -277,6 +330,8 @@ def test_how_many_share_a_stack_changes_nothing_but_rounding():
             np.testing.assert_allclose(other.curves[name], curve, rtol=1e-9, equal_nan=True)
         for side in ("a", "b"):
             np.testing.assert_array_equal(other.predictions[side], outcomes[0].predictions[side])
+        for name, values in outcomes[0].together.items():
+            np.testing.assert_array_equal(other.together[name], values)
         for part, first in vars(outcomes[0].by_accuracy).items():
             for name, values in first.items():
                 np.testing.assert_array_equal(getattr(other.by_accuracy, part)[name], values)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,7 +190,8 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(page, browser, servi
     assert titles == ["A and B together", "A alone", "B alone"]
     for mark in ("model of the curve", "its 95 % band", "λ* =", "best λ, 95 %"):
         assert page.locator(".curve .legend").first.get_by_text(mark).count() == 1
-    for words in ("Every λ that was tried", "Information profile", "How it was asked"):
+    together = "Both encoders together: retrieval, a fused head"
+    for words in ("Every λ that was tried", together, "Information profile", "How it was asked"):
         page.get_by_text(words, exact=True).click()
     assert page.get_by_role("region", name="Trials").locator("tbody tr").count() == 5
     assert "--epochs 3" in page.get_by_label("command", exact=True).inner_text()
@@ -398,9 +401,18 @@ def with_settings(route):
 
 
 def trained_elsewhere(client, name):
-    """A study whose trainings somebody else has told."""
+    """A study of two targets whose trainings somebody else has told; its model was saved there."""
     study = client.submit_elsewhere("train.py --lam {strength}", "v1", name=name, seed=5)
-    train = reporting(lambda strength: 0.6 + 0.1 * strength * (2 - strength), noise=0.005)
+    saved = Path("/models/run-7")
+    train = reporting(
+        lambda strength: 0.6 + 0.1 * strength * (2 - strength), noise=0.005, saved=saved
+    )
+
+    def trained(request):
+        told = train(request)
+        loss = {"loss": np.linspace(0.1, 1.1, 400) + 0.1 * request.strength}
+        tests = None if told.test_scores is None else told.test_scores | loss
+        return replace(told, scores=told.scores | loss, test_scores=tests)
 
     def is_done():
         asked = client.ask(study["id"], "one")
@@ -409,7 +421,7 @@ def trained_elsewhere(client, name):
             request = TrialRequest(
                 phase=asked["phase"], number=number, strength=asked["strength"], seeds=seeds
             )
-            client.tell(study["id"], asked["lease"], Told.of(train(request)))
+            client.tell(study["id"], asked["lease"], Told.of(trained(request)))
         return asked["state"] == "done"
 
     until(is_done, 120.0)
@@ -422,8 +434,12 @@ def test_a_study_that_is_trained_elsewhere_is_shown(page, service, study):
         others = trained_elsewhere(client, "clip <b>")
     opened(page, service, others)
     page.get_by_role("heading", name="clip <b>").wait_for()
-    assert page.locator(".cards h3").all_text_contents() == ["acc"]
-    assert page.locator(".curve .chart circle").count() == 4
+    assert page.locator(".cards h3").all_text_contents() == ["acc", "loss"]
+    figures = page.locator(".curve figure")
+    titles = page.locator(".curve figcaption").all_text_contents()
+    assert titles == ["acc", "loss", "loss against acc"]
+    assert [figures.nth(n).locator(".chart circle").count() for n in range(3)] == [4, 4, 5]
+    page.get_by_text("/models/run-7").wait_for()
     page.get_by_text("How it was asked").click()
     page.get_by_text(f"tuner agent {url} {others['id']} -- COMMAND").wait_for()
     page.get_by_text("Every λ that was tried").click()

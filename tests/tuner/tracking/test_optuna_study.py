@@ -61,8 +61,8 @@ def test_copying_takes_a_small_part_of_the_time(classification, database_url, mo
         assert mirror._copied == 0  # the study is not open yet: that takes a second
         mirror.open()
 
-        def slow(finished):
-            sync(finished)
+        def slow(finished, until):
+            sync(finished, until)
             now[0] += 2.0  # seconds
 
         monkeypatch.setattr(mirror, "sync", slow)
@@ -142,3 +142,31 @@ def test_a_storage_that_is_away_costs_nothing(
         mirror.sync(classification.finished)
     with study_at(postgres_url, classification.study) as copy:
         assert len(copy.trials) == 5
+
+
+def test_what_violates_a_bound_is_infeasible(classification, tmp_path):
+    bound = "a >= baseline - .01"
+    study = dataclasses.replace(
+        classification.study,
+        spec=classification.study.spec.model_copy(update={"subject_to": (bound,)}),
+    )
+    # λ = 0 ends last, as with many workers: what bounds are relative to is waited for.
+    finished = sorted(classification.finished, key=lambda t: -t.request.strength)
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    with closing(OptunaCopy(study, url)) as mirror:
+        mirror.sync(finished[:2])
+        with study_at(url, study) as copy:
+            assert copy.trials == []
+        mirror.sync(finished)
+    accuracies = {
+        t.request.strength: study.validation.scores(t.outcome.predictions, "a").mean()
+        for t in finished
+        if t.request.phase == "search" and t.outcome is not None
+    }
+    with study_at(url, study) as copy:
+        told = {t.params["lambda"]: t.constraints for t in copy.trials}
+    assert told.pop(3.0) == {}  # it failed
+    for strength, (violation,) in ((at, tuple(of.values())) for at, of in told.items()):
+        fallen = accuracies[0.0] - accuracies[strength]
+        assert violation == pytest.approx(fallen - 0.01)
+    assert told.keys() == accuracies.keys()

@@ -173,8 +173,13 @@ class ScriptSpec(Seeded):
     seed: Annotated[
         int, Field(ge=0, lt=2**32, description="what the seeds of trainings derive from")
     ] = 0
-    cpus: Annotated[int, Field(ge=1, description="CPUs of a training")] = 1
-    gpus: Annotated[float, Field(ge=0, description="GPUs of a training; .25: four on one")] = 0
+    cpus: Annotated[
+        int, Field(ge=1, description="CPUs of a training, all its processes together")
+    ] = 1
+    gpus: Annotated[
+        float,
+        Field(ge=0, description="GPUs of a training, all its processes together; .25: four on one"),
+    ] = 0
     ranks: ClassVar[int] = 1  # what it starts itself is its own
 
     @field_validator("target", mode="before")

@@ -139,6 +139,11 @@ def answer_points(result: StudyResult, now: int) -> list[Point]:
     for side, modality in (("a", result.modalities.a), ("b", result.modalities.b)):
         values[f"answer_{side}/test_at_zero"] = modality.test.baseline
         values[f"answer_{side}/test"] = modality.test.best
+    for measured, scores in ({} if result.together is None else result.together.measured).items():
+        low, high = scores.gain_interval or (None, None)
+        name = f"together/{measured}"
+        values |= {f"{name}_at_zero": scores.baseline, name: scores.best}
+        values |= {f"{name}_gain": scores.gain, f"{name}_low": low, f"{name}_high": high}
     return [Point(name, value, now) for name, value in values.items() if value is not None]
 
 

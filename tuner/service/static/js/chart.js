@@ -51,6 +51,7 @@ function figure(title, draw, legend, note) {
 function swatch(mark) {
   const classes = mark.split(" ");
   const shape = classes.includes("area") ? svg("rect", { x: 1, y: 3, width: 22, height: 8, class: mark })
+    : classes.includes("ring") ? svg("circle", { cx: 12, cy: 7, r: 5.5, class: mark })
     : classes.includes("dot") ? svg("g", {}, svg("line", { x1: 12, x2: 12, y1: 1, y2: 13, class: "error" }), svg("circle", { cx: 12, cy: 7, r: 4, class: mark }))
       : svg("line", { x1: 1, x2: 23, y1: 7, y2: 7, class: mark });
   return svg("svg", { width: 24, height: 14, "aria-hidden": "true" }, shape);
@@ -227,6 +228,48 @@ export function overlaid(title, series, { maximum, label }) {
     return picture;
   };
   return figure(title, draw, series.map(({ name }, n) => [`series s${n}`, name]));
+}
+
+/**
+ * Two targets against each other along λ: what one gives up where the other gains.
+ *
+ * @param {string} title
+ * @param {{names: [string, string], points: {lambda: number, scores: {mean: number, sem: number}[]}[],
+ *   model: [number, number][], star: [number, number]}} told scores and model by target, in the order of `names`
+ */
+export function tradeoff(title, { names, points, model, star }) {
+  const draw = (width) => {
+    const ends = (n) => points.flatMap(({ scores }) => [scores[n].mean - scores[n].sem, scores[n].mean + scores[n].sem]);
+    const [left, right] = padded(ends(0)), [low, high] = padded(ends(1));
+    const share = (value) => Math.max(0, Math.min(1, (value - left) / (right - left)));
+    const ticks = roundTicks(left, right, width < 500 ? 3 : 5);
+    const words = `${names[1]} against ${names[0]} at ${points.length} values of λ`;
+    const { picture, x, y } = frame({ width, height: 320, low, high, label: words,
+      xTicks: ticks.map((tick) => [share(tick), number(tick)]), xLabel: `${names[0]}, validation rows`, yLabel: `${names[1]}, validation rows` });
+    const at = ([one, other]) => [x(share(one)), y(Math.max(low, Math.min(high, other)))];
+    const line = ([x1, y1], [x2, y2]) => svg("line", { x1, y1, x2, y2, class: "error" });
+    const named = []; // points with a label, which do not touch: first both ends
+    for (const n of [0, points.length - 1, ...points.keys()]) {
+      const [cx, cy] = at(points[n].scores.map(({ mean }) => mean));
+      if (named.every((each) => Math.hypot(cx - each.cx, cy - each.cy) > 30)) named.push({ n, cx, cy });
+    }
+    picture.append(
+      ...(model.length ? [svg("path", { class: "model", d: path(model.map(at)) })] : []),
+      ...points.map(({ lambda: strength, scores: [one, other] }, n) => {
+        const [cx, cy] = at([one.mean, other.mean]);
+        const isRight = cx > width - 80;
+        return svg("g", {}, svg("title", {}, `λ = ${number(strength)}: ${names[0]} ${one.mean.toFixed(4)}, ${names[1]} ${other.mean.toFixed(4)}`),
+          line(at([one.mean - one.sem, other.mean]), at([one.mean + one.sem, other.mean])),
+          line(at([one.mean, other.mean - other.sem]), at([one.mean, other.mean + other.sem])),
+          svg("circle", { cx, cy, r: 4.5, class: "dot" }),
+          named.some((each) => each.n === n)
+            && svg("text", { x: cx + (isRight ? -8 : 8), y: cy - 7, "text-anchor": isRight ? "end" : "start" }, `λ = ${number(strength)}`));
+      }),
+      svg("circle", { cx: at(star)[0], cy: at(star)[1], r: 8, class: "ring" }));
+    return picture;
+  };
+  const legend = [["dot", "mean over seeds ± standard error, with its λ"], ["ring", "at λ*"]];
+  return figure(title, draw, model.length ? [...legend, ["model", "model of the curves"]] : legend);
 }
 
 /**

@@ -23,7 +23,7 @@ export function answered(result, schema) {
 }
 
 /** What else was measured, each part folded. */
-export const measured = (result) => [...similarity(result.curve), ...information(result.information)];
+export const measured = (result) => [...together(result), ...similarity(result.curve), ...information(result.information)];
 
 /** Gain on test rows with its interval, wherever an answer holds it. */
 const tested = (answer) => answer.test ?? answer;
@@ -39,6 +39,25 @@ function card(target, answer, metric, schema) {
       `${interval(answer.interval)} (95 %).`),
     gain !== null && h("p", {}, term("gain", "Gain"), ` in ${metric} at λ = ${number(answer.candidate)}: ${number(gain)}${sure}.`),
     folded("Evidence", h("p", {}, pageWords(answer.evidence, schema))));
+}
+
+/** What both encoders do together, of classification and regression alike; none of older answers. */
+function together({ together: told, metric }) {
+  if (!told) return [];
+  const rows = Object.entries(told.measured).map(([name, of]) =>
+    [togetherTitle(name, metricName(metric.name)), number(of.baseline), number(of.best), number(of.gain), of.gain_interval ? interval(of.gain_interval) : "—"]);
+  return [folded("Both encoders together: retrieval, a fused head",
+    grid("Both encoders together", ["", "λ = 0", `λ = ${number(told.lambda)}`, "gain", "95 % interval"], rows),
+    h("p", { class: "soft" }, "On test rows, by the same seeds; no verdict rests on it. Recall@k: share of rows whose partner is among the k nearest of "
+      + `${told.gallery} rows, by the projections that are aligned. Zero-shot: the class whose training rows are nearest in the mean, as the other modality embeds them. `
+      + "Fused head: what both heads say, added up."))];
+}
+
+function togetherTitle(name, metric) {
+  const recall = /^recall_at_(\d+)_(.)_to_(.)$/.exec(name);
+  if (recall) return `recall@${recall[1]}, ${recall[2].toUpperCase()} → ${recall[3].toUpperCase()}`;
+  const zeroShot = /^zero_shot_(.)$/.exec(name);
+  return zeroShot ? `zero-shot ${metric} of ${zeroShot[1].toUpperCase()}` : `${metric} of a fused head`;
 }
 
 function similarity(curve) {

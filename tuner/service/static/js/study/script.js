@@ -1,6 +1,6 @@
 // A study of training code: its targets are its own, and others train for it.
 
-import { gains, lambdaCurve } from "../chart.js";
+import { gains, lambdaCurve, tradeoff } from "../chart.js";
 import { code, folded, grid, h, interval, number } from "../dom.js";
 import { pageWords, term, tone } from "../words.js";
 
@@ -42,8 +42,41 @@ export function scriptCurves(result, maximum) {
     points: result.curve.map((point) => ({ lambda: point.lambda, ...point.scores[target] })),
     band: result.curve_model && { lambda: result.curve_model.lambda, ...result.curve_model.scores[target] },
   });
-  return [h("h3", {}, "The λ-curve"), ...targetsOf(result).map(curve),
+  return [h("h3", {}, "The λ-curve"), ...targetsOf(result).map(curve), ...tradeoffs(result),
     h("p", { class: "soft" }, "Mean scores on validation rows during the search. The axis of λ is stretched near 0.")];
+}
+
+/** The first target that is no mean of others against the others, three at most, as the report draws them. */
+function tradeoffs(result) {
+  const [first, ...others] = Object.keys(result.targets).filter((target) => !result.targets[target].mean_of?.length);
+  const strength = result.targets[result.main].lambda;
+  return others.slice(0, 3).map((other) => {
+    const names = [first, other];
+    const model = result.curve_model;
+    const modelled = model ? model.lambda.map((_, n) => names.map((name) => model.scores[name].mean[n])) : [];
+    const points = result.curve.map((point) => ({ lambda: point.lambda, scores: names.map((name) => point.scores[name]) }));
+    const star = strength > 0 && model ? between(model.lambda, modelled, strength) : points[0].scores.map(({ mean }) => mean);
+    return tradeoff(`${other} against ${first}`, { names, points, model: modelled, star });
+  });
+}
+
+/** What lies at a λ, straight between those beside it. */
+function between(strengths, values, strength) {
+  const n = Math.max(1, strengths.findIndex((each) => each >= strength));
+  const share = (strength - strengths[n - 1]) / (strengths[n] - strengths[n - 1]);
+  return values[n].map((value, k) => values[n - 1][k] + share * (value - values[n - 1][k]));
+}
+
+/** What the best confirming training saved, and how to load it; nothing if it saved nothing. */
+export function scriptModel(result) {
+  const { saved, model, mlflow } = result;
+  if (!saved) return null;
+  const known = mlflow?.tracking_uri ?? "";
+  const from = known.startsWith("http") ? `mlflow.set_tracking_uri("${known}")\n` : ""; // else a file that is not the reader's
+  return h("section", {}, h("h3", {}, "The model"),
+    h("p", {}, "What the best confirming training saved, where it was trained: ", h("code", {}, saved)),
+    model && folded("To have it from MLflow's registry", code(`import mlflow\n${from}`
+      + `folder = mlflow.artifacts.download_artifacts("models:/${model.name}/${model.version}")  # as it was saved`, "code for MLflow")));
 }
 
 /** Every λ that was tried. */

@@ -4,7 +4,7 @@ import { API, call, chosen, command, follow, options, session } from "../api.js"
 import { answered, measured } from "./answer.js";
 import { lambdaCurve } from "../chart.js";
 import { announce, ask, bullets, code, duration, field, folded, grid, h, number, plain, when } from "../dom.js";
-import { isScript, scriptAnswered, scriptCurves, scriptSettings, scriptTrials } from "./script.js";
+import { isScript, scriptAnswered, scriptCurves, scriptModel, scriptSettings, scriptTrials } from "./script.js";
 import { links, people } from "./share.js";
 import { badge, ENDED, glossary, metricName, pageWords, TARGETS, TITLES } from "../words.js";
 
@@ -168,6 +168,7 @@ function more(view) {
   view.acts.replaceChildren(actions(view));
   view.more.replaceChildren(...[
     result && !view.token && !isScript(study) && encoders(view),
+    result && isScript(study) && !view.token && scriptModel(result),
     result && isScript(study) && scriptTrials(result),
     points.length > 0 && !isScript(study) && folded("Every λ that was tried", grid("Trials", ["λ", "seeds", "both", "A", "B"],
       points.map((point) => [number(point.lambda), point.replicates, cells(point.joint), cells(point.a), cells(point.b)]))),
