@@ -62,6 +62,11 @@ def delimited_table(paths: Sequence[Path], reading: Reading) -> Table:
     return joined(tables, reading.findings, faults)
 
 
+def _in_utf8(encoding: str) -> str:
+    """Say in Python how text is saved in UTF-8, whatever separates its columns."""
+    return f"pathlib.Path(path).write_text(pathlib.Path(path).read_text('{encoding}'), 'utf-8')"
+
+
 class _File:
     """A file of text, with a row a line and names in the first."""
 
@@ -74,7 +79,7 @@ class _File:
         if "\0" in header:
             findings.fail(
                 f"{self._which}is no text in UTF-8. If it is text at all, save it so: "
-                "pandas.read_csv(path, encoding='utf-16').to_csv(path, index=False)."
+                f"{_in_utf8('utf-16')}."
             )
         if not header.strip():
             findings.fail(
@@ -138,10 +143,7 @@ class _File:
             "pandas: frame.to_csv(path, index=False)."
         )
         if "UTF8" in reason or isinstance(error, UnicodeDecodeError):
-            mend = (
-                "Save it in UTF-8: pandas.read_csv(path, encoding='cp1252').to_csv(path, "
-                "index=False)."
-            )
+            mend = f"Save it in UTF-8: {_in_utf8('cp1252')}."
         elif "straddling" in reason:
             reason = f"a row is longer than {BLOCK_BYTES:,} bytes"
             mend = "Is a double quote missing? Long rows are for .npz or .parquet."

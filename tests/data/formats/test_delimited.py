@@ -1,6 +1,7 @@
 """CSV and TSV files: what their columns hold, and what is wrong with them."""
 
 import contextlib
+import pathlib
 import subprocess
 import sys
 
@@ -131,19 +132,16 @@ def test_names_in_every_script(frame, path, encoding):
     assert data.read(path, y="季", **PATTERNS).classes == ("été", "зима", "冬")
 
 
-def test_another_encoding_is_refused_with_a_mend(frame, path, monkeypatch):
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("encoding", "lead"), [("cp1252", "in UTF-8: "), ("utf-16", "save it so: ")]
+)
+def test_another_encoding_is_refused_with_a_mend(frame, path, encoding, lead, separator):
     frame["y"] = np.resize(["été", "hiver"], 60)
-    frame.to_csv(path, index=False, encoding="cp1252")
+    frame.to_csv(path, index=False, encoding=encoding, sep=separator)
     text = error_of(path)
-    eval(text.partition("in UTF-8: ")[2].removesuffix("."), {"pandas": pd, "path": path})
+    eval(text.partition(lead)[2].removesuffix("."), {"pathlib": pathlib, "path": path})
     assert data.read(path, **PATTERNS).classes == ("hiver", "été")
-
-
-def test_utf_16_is_refused_with_a_mend(frame, path):
-    frame.to_csv(path, index=False, encoding="utf-16")
-    text = error_of(path)
-    eval(text.partition("save it so: ")[2].removesuffix("."), {"pandas": pd, "path": path})
-    assert data.read(path, **PATTERNS).rows == 60
 
 
 def test_decimal_commas_are_refused_with_a_mend(frame, path):
