@@ -202,7 +202,7 @@ class ProgressShown:
 
     def __init__(self, bar: Progress, metric: str, price: float | None, *, shown: bool) -> None:
         self._bar, self._metric, self._price, self._shown = bar, metric, price, shown
-        self._task = bar.add_task("starting", total=None, count="", note="")
+        self._task = bar.add_task("starting workers", total=None, count="", note="")
         self._printed: tuple[float, int] = (0.0, -1)
 
     def step(self, words: str) -> None:

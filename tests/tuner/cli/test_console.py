@@ -1,6 +1,9 @@
 """What a person reads in the terminal."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from tests.support.hostile import hostile
 from tuner.cli import console
@@ -31,6 +34,16 @@ def test_the_answer_tells_each_encoder_and_both(classification, capsys):
         [side.test.gain for _, side in classification.result.modalities], abs=5e-5
     )
     assert "failed: λ = 3 (search): TrainingDivergedError" in " ".join(lines)
+
+
+def test_a_terminal_shows_what_is_done_before_the_first_training(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(console, "_err", Console(file=screen, force_terminal=True, width=100))
+    with console.progress_shown("accuracy") as shown:
+        for words in ("starting Ray", "handing over the data"):
+            shown.step(words)
+    told = screen.getvalue()
+    assert told.rfind("handing over the data") > told.rfind("starting")
 
 
 def test_it_says_where_to_look_next(classification, capsys, tmp_path):
