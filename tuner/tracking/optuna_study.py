@@ -114,7 +114,9 @@ class OptunaCopy:
         # Its tables may be built by one process at a time: a thousand drivers would queue for that.
         with nullcontext() if is_built else alone(self._url):
             self._storage = optuna.storages.RDBStorage(
-                self._url, engine_kwargs=options, skip_table_creation=is_built
+                self._url,
+                engine_kwargs=options,
+                skip_table_creation=is_built or has_rows(self._url, _LAST_TABLE),
             )
         copy = optuna.create_study(
             study_name=f"{study.name}-{study.id}",
