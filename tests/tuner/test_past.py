@@ -5,12 +5,19 @@ import json
 import numpy as np
 import pytest
 
+from tests.support import worlds
 from tests.tuner.conftest import make_study
 from tuner import past
+from tuner.analysis.curves.families import node_weights
 from tuner.errors import SpecError
+from tuner.models.config import TrainingConfig
 from tuner.prediction.corpus import Corpus, shipped
+from tuner.prediction.prediction import predict
 from tuner.settings import Settings
 from tuner.storage.studies import StudyStore
+from tuner.study.space import LambdaSpace
+from tuner.study.spec import StudySpec
+from tuner.study.study import Study
 
 
 @pytest.fixture
@@ -106,3 +113,45 @@ def test_the_commands(settings, kept, monkeypatch, capsys, tmp_path):
     assert (refused.exit_code, ".png" in refused.stderr) == (2, True)
     assert run("corpus", "forget", study.id).stdout == "0 of your own are left\n"
     assert run("corpus", "forget", study.id).exit_code == 2
+
+
+def test_no_prior_is_the_study_itself(settings):
+    study = Study.of(StudySpec(), worlds.null(0, rows=200))
+    assert past.expecting(study, "none", settings) is study
+
+
+@pytest.mark.parametrize(
+    ("prior", "changes", "told"),
+    [
+        ("lost.json.gz", {}, "--prior lost.json.gz: there is no such file; it is none, shipped"),
+        (
+            "shipped",
+            {"training": TrainingConfig(epochs=2)},
+            "(?s)so leave it out:.*epochs: 2",
+        ),
+        ("own", {"max_lambda": 8.0}, "(?s)--prior own: .*--max-lambda 8"),
+    ],
+)
+def test_a_prior_that_says_nothing_of_a_study_is_refused(settings, prior, changes, told):
+    study = Study.of(StudySpec(**changes), worlds.null(0, rows=200))
+    with pytest.raises(SpecError, match=told):
+        past.expecting(study, prior, settings)
+
+
+@pytest.mark.slow
+def test_a_prior_is_what_is_predicted_and_part_of_the_studys_identity(settings, tmp_path):
+    study = Study.of(StudySpec(), worlds.helps(0))
+    told = past.expecting(study, "shipped", settings)
+    prior = told.spec.prior
+    assert prior is not None
+    assert (prior.source, prior.corpus, prior.weight) == ("shipped", shipped().digest, 0.5)
+    assert told.id != study.id
+    assert StudySpec.model_validate_json(told.spec.model_dump_json()) == told.spec
+    expected = predict(study, shipped())
+    for target, families in prior.targets.items():
+        at = np.array([p.strength for p in expected.targets[target].curve])
+        shares, means = np.array(families.shares), np.array(families.means)
+        mean = shares @ means @ node_weights(LambdaSpace().to_unit(at)).T
+        drawn = [p.mean for p in expected.targets[target].curve]
+        assert mean == pytest.approx(drawn, abs=0.004)  # of 4,000 draws
+        assert families.interval == pytest.approx(expected.targets[target].interval)

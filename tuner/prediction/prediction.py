@@ -109,7 +109,7 @@ def _families(study: Study, past: Past, features: Features, target: Target) -> C
     draws = past.draws(told, seed=study.spec.seed)[:, shown]
     low, high = Expected.of(draws, study.smallest_gain(1.0)).interval
     return CurveFamilies(
-        shares=_digits(mixture.shares),
+        shares=tuple(mixture.shares.tolist()),  # which sum to 1
         means=tuple(map(_digits, mixture.means)),
         covariances=tuple(tuple(map(_digits, each)) for each in mixture.covariances),
         interval=(_SPACE.to_lambda(low), _SPACE.to_lambda(high)),

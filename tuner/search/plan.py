@@ -153,7 +153,10 @@ class Plan:
         """λs that the best is between by earlier studies; None if they say nothing."""
         if self.spec.warm_start is not None:
             return self.spec.warm_start.interval
-        expected = Expectation.of(self.spec.prior, self.validation.main)
+        prior = self.spec.prior
+        if prior is None:  # targets of training code are not known before it trains
+            return None
+        expected = Expectation.of(prior, self.validation.main)
         return None if expected is None else expected.families.interval
 
     @cached_property

@@ -40,6 +40,7 @@ def _choice(best=0.5, average=0.0, support=0.9, highest=0.05):
             gains=(0.001, highest, -0.03, -0.031),
             means=(0.0, 0.0, -0.04, -0.04),
         ),
+        means=(0.0, 0.0, -0.04, -0.04),
     )
 
 

@@ -197,28 +197,28 @@ class CurveModel:
         noisy = _Noisy.of(units, gains, rows * slope[:, None] * slope)
         processes, log_prior = _candidates(noisy)
         log_weights = log_prior + noisy.offsets(log_prior.size) + processes.log_evidence()
+        kept = _likely(log_weights)
         if expected is None:
-            kept, weights = _likely(log_weights)
             return cls(
                 space=space,
                 compression=compression,
                 processes=processes.select(kept),
-                weights=weights,
+                weights=_normalised(log_weights[kept]),
             )
         families, log_shares = _expected(noisy, space, expected, compression)
         log_shares += noisy.offsets(log_shares.size) + families.log_evidence()
         log_shares += np.log(expected.weight)
         log_weights += np.log1p(-expected.weight) - np.logaddexp.reduce(log_prior)
-        count = log_weights.size
-        kept, weights = _likely(np.append(log_weights, log_shares))
-        of_families = kept >= count
+        # The vague processes are many, and each has little: so they are not pruned by families.
+        of_families = _likely(log_shares)
+        weights = _normalised(np.append(log_weights[kept], log_shares[of_families]))
         return cls(
             space=space,
             compression=compression,
-            processes=processes.select(kept[~of_families]),
+            processes=processes.select(kept),
             weights=weights,
-            families=families.select(kept[of_families] - count),
-            believed=float(weights[of_families].sum()),
+            families=families.select(of_families),
+            believed=float(weights[kept.size :].sum()),
         )
 
     def mean(self, lambdas: Floats) -> Floats:
@@ -270,11 +270,15 @@ class CurveModel:
         return np.asarray(self.space.to_unit(np.asarray(lambdas, dtype=float)))
 
 
-def _likely(log_weights: Floats) -> tuple[Indices, Floats]:
-    """Which parts of a mixture have any weight to speak of, and these weights."""
-    weights: Floats = np.exp(log_weights - log_weights.max())
-    kept = np.flatnonzero(weights > 0.01)
-    return kept, weights[kept] / weights[kept].sum()
+def _likely(log_weights: Floats) -> Indices:
+    """Which parts of a mixture have any weight to speak of, beside the others."""
+    return np.flatnonzero(np.exp(log_weights - log_weights.max()) > 0.01)
+
+
+def _normalised(log_weights: Floats) -> Floats:
+    weights = np.exp(log_weights - log_weights.max())
+    normalised: Floats = weights / weights.sum()
+    return normalised
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,8 +8,10 @@ from scipy import stats
 
 from tests.support.noisy_curves import SPACE, flat, hump, rise, search
 from tests.support.priors import families, prior
+from tuner.analysis.curves.compression import Compression
 from tuner.analysis.curves.families import NODES, PAST, FamilyProcesses, node_weights
-from tuner.analysis.curves.model import CurveModel, Expectation
+from tuner.analysis.curves.model import CurveModel, Expectation, gain_kernel
+from tuner.analysis.curves.noise import row_covariance, seed_covariance
 from tuner.analysis.decision import choose
 from tuner.study.space import LambdaSpace
 
@@ -79,7 +81,7 @@ def test_a_prior_that_expects_anything_is_as_good_as_none(curve):
     assert model.mean(AT) == pytest.approx(alone.mean(AT), abs=1e-6)
     for ours, theirs in zip(model.interval(AT), alone.interval(AT), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-6)
-    assert model.believed == 0
+    assert model.believed < 1e-9
 
 
 def test_a_right_prior_is_believed_and_brings_the_curve_nearer():
@@ -93,6 +95,38 @@ def test_a_right_prior_is_believed_and_brings_the_curve_nearer():
         believed.append(CurveModel.fit(at, SPACE, expecting(told)).believed)
     assert np.mean(believed) > 0.6
     assert np.mean(missed[True]) < 0.6 * np.mean(missed[False])
+
+
+def test_what_is_believed_follows_bayes_rule_over_every_process():
+    """Naively: all densities of the mean gains, none of them left out for being small."""
+    at, told = seen(hump(0.03, 0.6), 2, trials=4), families(hump(0.03, 0.6)(NODES), spread=0.3)
+    gains = at.scores[1:] - at.scores[0]
+    units, means, count = SPACE.to_unit(at.lambdas[1:]), gains.mean(1), gains.shape[1]
+    knee = Compression.suited_to(gains, np.diag(row_covariance(at, at.lambdas > 0))).knee
+    rows, seeds = row_covariance(at, at.lambdas > 0), seed_covariance(units, gains) / count
+    freedom = (count - 1) * units.size
+    scales = freedom / stats.chi2(freedom).ppf([0.1, 0.3, 0.5, 0.7, 0.9])
+    floor = max(3e-3 * np.abs(means).max(), 1e-6 * knee)
+    error = np.sqrt(np.median(np.diag(seeds + rows)))
+    relative = np.geomspace(1, max(32, 4 * np.abs(means).max() / error), 8)
+    w = node_weights(np.asarray(units))
+    vague, expected, prior_weights = [], [], []
+    for scale in scales:
+        noise = scale * seeds + rows + floor**2 * np.eye(units.size)
+        for size in relative:
+            for length in np.geomspace(0.12, 1.5, 6):
+                kernel = gain_kernel(units, units, np.array([length]), np.array([error * size]))[0]
+                density = stats.multivariate_normal(cov=kernel + noise).pdf(means)
+                weight = np.exp(-((np.log(length / 0.3) / 0.7) ** 2) / 2)
+                prior_weights.append(weight * size / (1 + (size / 16) ** 2))
+                vague.append(prior_weights[-1] * density)
+        for widened in (1, 4):
+            spread = widened * w @ np.array(told.covariances[0]) @ w.T + noise
+            expected.append(stats.multivariate_normal(w @ told.means[0], spread).pdf(means) / 10)
+    odds = sum(expected) / (sum(vague) / sum(prior_weights))
+    model = CurveModel.fit(at, SPACE, expecting(told))
+    assert model.believed == pytest.approx(odds / (1 + odds), abs=0.02)
+    assert 0.05 < model.believed < 0.95  # neither is left out
 
 
 def test_of_several_families_the_one_that_is_seen_remains():

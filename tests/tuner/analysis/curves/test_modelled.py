@@ -1,11 +1,16 @@
 """The curve that is drawn is that of the model, in the metric's own units."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tests.support.priors import families, prior
+from tuner.analysis.curves.families import NODES
 from tuner.analysis.curves.model import CurveModel
-from tuner.analysis.curves.modelled import modelled_curve
+from tuner.analysis.curves.modelled import modelled_curve, prior_summary
 from tuner.analysis.curves.observations import observe
+from tuner.reporting.wording import prior_words
 from tuner.study.result import StudyResult
 
 
@@ -34,3 +39,25 @@ def test_a_result_holds_it_and_is_read_again(classification):
     told = result.model_copy(update={"curve_model": curve})
     again = StudyResult.model_validate_json(told.model_dump_json())
     assert again.curve_model == curve
+
+
+@pytest.mark.parametrize(("slope", "is_right"), [(0.0, True), (-0.9, False)])
+def test_what_past_studies_said_is_told_beside_what_was_seen(classification, slope, is_right):
+    study, finished = classification.study, classification.finished
+    assert prior_summary(study, finished) is None
+    told = prior(families(slope * NODES, spread=2))
+    expecting = replace(study, spec=study.spec.model_copy(update={"prior": told}))
+    summary = prior_summary(expecting, finished)
+    assert (summary.source, summary.weight) == ("shipped", 0.5)
+    alone, with_it = modelled_curve(study, finished), modelled_curve(expecting, finished)
+    for target, said in summary.targets.items():
+        assert said.curve == alone.scores[target]
+        assert summary.is_right(target) == is_right
+        for curve, strength in ((alone, said.alone), (with_it, said.best)):
+            assert strength == curve.strengths[int(np.argmax(curve.scores[target].mean))]
+    result = classification.result.model_copy(update={"prior": summary})
+    assert StudyResult.model_validate_json(result.model_dump_json()).prior == summary
+    assert "prior" not in classification.result.model_dump()
+    first, *lines = prior_words(result)
+    assert "none in the verdict" in first
+    assert [("not agree" in line) != is_right for line in lines] == [True] * 3
