@@ -1,6 +1,7 @@
 """A client of the service: submit a data set, follow it, come back for the answer."""
 
 import builtins
+import io
 import json
 import time
 import uuid
@@ -24,6 +25,7 @@ from tuner.study.result import StudyResult
 from tuner.study.scripts.result import ScriptResult, answer_of
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
+_IN_JSON = 100_000  # numbers that a training tells; more are told in a file
 _AGAIN = (429, 502, 503, 504)
 
 
@@ -161,7 +163,7 @@ class Client:
         return self._json("POST", f"/studies/{study}/ask", json=content)
 
     def tell(self, study: str, lease: str, outcome: Told | str) -> None:
-        """Tell what a training reported, or why it failed.
+        """Tell what a training reported, or why it failed; of many rows by a file of scores.
 
         Raises:
             ServiceError: If that cannot be used, or another worker has the training by now.
@@ -169,8 +171,15 @@ class Client:
         content: dict[str, Any] = {"lease": lease}
         if isinstance(outcome, str):
             content["reason"] = outcome
-        else:
+        elif outcome.numbers <= _IN_JSON:
             content["reported"] = outcome.model_dump(mode="json")
+        else:
+            form = {
+                "told": json.dumps(content | outcome.model_dump(mode="json", exclude={"scores"}))
+            }
+            files = {"file": ("scores.npz", io.BytesIO(outcome.archive()))}
+            self._send("POST", f"/studies/{study}/tell/file", files=files, data=form)
+            return
         self._send("POST", f"/studies/{study}/tell", json=content)
 
     def heartbeat(self, study: str, lease: str, seconds: float = 300.0) -> None:

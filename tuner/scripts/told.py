@@ -1,20 +1,26 @@
 """What a training reported, as it is told over a network: numbers alone, and none is trusted."""
 
+import io
 import math
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import IO, Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuner.data.errors import DataError
 from tuner.errors import ScriptError
 from tuner.scripts.reported import Reported, reported_of
-from tuner.scripts.scores import GROUP, ROW_ID, ROWS, TEST, RowScores, checked_scores
+from tuner.scripts.scores import FILE, GROUP, ROW_ID, ROWS, TEST, RowScores, checked_scores
 from tuner.typing import Array, Floats
 
 _MOST_NAMES = 1000
 _MOST_LETTERS = 2**25  # each takes four bytes, and all texts as much room as the longest
 _LONGEST = 4096
+_OF_DATA = ", or raise the limit (TUNER_MAX_DATA)"  # which is for data sets, not for scores
+_MOST_UNPACKED = 2**27  # bytes of an archive of scores
 
 
 class Told(BaseModel):
@@ -53,6 +59,18 @@ class Told(BaseModel):
         saved = None if reported.saved is None else str(reported.saved)
         return cls(scores=scores, curves=curves, seconds=reported.seconds, saved=saved)
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers, or texts, the scores are."""
+        return sum(len(v) if isinstance(v, list) else 1 for v in self.scores.values())
+
+    def archive(self) -> bytes:
+        """Write the scores as an archive that `read_archive` reads."""
+        arrays = {name: _array(name, values) for name, values in self.scores.items()}
+        content = io.BytesIO()
+        np.savez_compressed(content, allow_pickle=False, **arrays)
+        return content.getvalue()
+
     def reported(self, *, confirming: bool) -> Reported:
         """Return what the training reported, checked.
 
@@ -67,6 +85,42 @@ class Told(BaseModel):
         curves = {name: _curve(values) for name, values in self.curves.items()}
         saved = None if self.saved is None else Path(self.saved)
         return reported_of(validation, test, curves=curves, seconds=self.seconds, saved=saved)
+
+
+def read_archive(
+    file: IO[bytes],
+    *,
+    confirming: bool,
+    curves: dict[str, list[float | None]],
+    seconds: float,
+    saved: str | None,
+) -> Reported:
+    """Read what a training reported from an archive as `scores.npz` is; nothing is unpickled.
+
+    Args:
+        file: The archive.
+        confirming: Whether it was a confirmation.
+        curves: As of `Told`, like the others.
+        seconds: The same.
+        saved: The same.
+
+    Raises:
+        ScriptError: If it cannot be used, or unpacked it has more than 128 MiB.
+    """
+    from tuner.data.formats.arrays.npz import read_npz
+
+    with tempfile.NamedTemporaryFile(suffix=".npz") as copy:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+        try:
+            arrays = read_npz(Path(copy.name), max_bytes=_MOST_UNPACKED)
+        except DataError as error:
+            reason = str(error).splitlines()[0].replace(copy.name, FILE)
+            raise ScriptError(reason.replace(_OF_DATA, "")) from None
+    validation, test = checked_scores(arrays, confirming=confirming)
+    told = {name: _curve(values) for name, values in curves.items()}
+    where = None if saved is None else Path(saved)
+    return reported_of(validation, test, curves=told, seconds=seconds, saved=where)
 
 
 def _listed(rows: RowScores, end: str) -> dict[str, Any]:

@@ -184,6 +184,23 @@ class Outcome(BaseModel):
         return self
 
 
+class ToldBeside(BaseModel):
+    """What a training tells beside a file of its scores."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    lease: Lease
+    curves: Annotated[dict[str, list[float | None]], Field(max_length=1000)] = {}
+    seconds: Annotated[float, Field(ge=0)] = 0.0
+    saved: Annotated[str | None, Field(max_length=4096)] = None
+
+    @model_validator(mode="after")
+    def _is_plain(self) -> Self:
+        if not all(is_plain(text, but="\n\t") for text in (self.saved or "", *self.curves)):
+            raise ValueError("a text has a control character, or half of a character")
+        return self
+
+
 class AskView(BaseModel):
     """A training to do, or what to do in its place."""
 

@@ -1,19 +1,24 @@
 """Trainings elsewhere by REST: one service, studies of their own."""
 
+import io
 import json
+import pickle
 import threading
 
+import numpy as np
 import pytest
 
 from tests.support.scripted import SCRIPT, answer, reporting
 from tests.support.servers import until
 from tests.tuner.service.conftest import refused
 from tuner.scripts.told import Told
-from tuner.service.guard.bodies import SCORES_LIMIT
+from tuner.service.guard.bodies import SCORES_FILE_LIMIT, SCORES_LIMIT
 from tuner.service.processes.driver import run
 from tuner.storage.handouts import Handouts
+from tuner.storage.studies import StudyStore
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy
+from tuner.study.scripts.trials import outcome_of
 from tuner.study.trial import TrialRequest
 
 pytestmark = pytest.mark.integration
@@ -119,6 +124,43 @@ def _raw(client, study, lease, told):
     client._send("POST", f"/studies/{study}/tell", content=content, headers=headers)
 
 
+def test_many_rows_are_told_in_a_file_as_they_would_be_in_json(shared_service, ada, study):
+    asked = ada.ask(study, "one")
+    rng = np.random.default_rng(0)
+    scores = {"acc": rng.random(200_000).round(3).tolist(), "row_id": list(range(200_000))}
+    told = Told(scores=scores, curves={"validation_loss": [1.0, None]}, seconds=3.0, saved="/x")
+    ada.tell(study, asked["lease"], told)
+    ada.tell(study, asked["lease"], told)  # as after a lost answer
+    of_it = ada.status(study)["study"]
+    (trial,) = StudyStore(shared_service.database).trials(of_it)
+    expected = outcome_of(told.reported(confirming=False), trial.request)
+    assert trial.outcome.to_bytes() == expected.to_bytes()
+
+
+def test_what_is_no_file_of_scores_is_refused_and_the_training_stays(ada, study, monkeypatch):
+    monkeypatch.setattr("tuner.client._IN_JSON", 0)
+    asked = ada.ask(study, "one")
+    told = Told(scores={"acc": [1, 0]})
+    bomb, pickled = io.BytesIO(), io.BytesIO()
+    np.savez_compressed(bomb, acc=np.zeros(2**25))  # 256 MiB of nothing
+    np.savez(pickled, acc=np.array([print], dtype=object))
+    contents = {
+        "of 128.0 MiB. Save only the arrays that are needed, as float32.": bomb.getvalue(),
+        "which only unpickling could read": pickled.getvalue(),
+        "nothing is ever unpickled": pickle.dumps([1]),
+        "not a whole .npz archive": b"PK no archive",
+        "came with a training of the search": Told(
+            scores={"acc": [1, 0], "acc_test": [1, 0]}
+        ).archive(),
+    }
+    for words, content in contents.items():
+        monkeypatch.setattr(Told, "archive", lambda _, content=content: content)
+        assert words in refused(lambda: ada.tell(study, asked["lease"], told), 422)
+    monkeypatch.setattr(Told, "archive", lambda _: bytes(SCORES_FILE_LIMIT + 2**16))
+    assert refused(lambda: ada.tell(study, asked["lease"], told), 413)
+    assert ada.ask(study, "one")["lease"] == asked["lease"]
+
+
 def test_a_lease_that_is_over_counts_until_another_has_the_training(shared_service, ada, study):
     handouts, of_it = Handouts(shared_service.database), ada.status(study)["study"]
     late = ada.ask(study, "one")
@@ -164,9 +206,8 @@ def test_nobody_else_has_a_part_in_it(shared_service, ada, study):
 
 
 def test_bodies_and_options_are_bounded(ada, study):
-    lease = ada.ask(study, "one")["lease"]
-    told = Told(scores={"acc": [0.0] * (SCORES_LIMIT // 4)})
-    assert refused(lambda: ada.tell(study, lease, told), 413)
+    content = b" " * (SCORES_LIMIT + 1)
+    assert refused(lambda: ada._send("POST", f"/studies/{study}/tell", content=content), 413)
     for options in ({"trials": 2}, {"looks": [5]}, {"target": "a\0b"}, {"name": "n" * 65}):
         assert refused(lambda options=options: ada.submit_elsewhere("c", "d", **options), 422)
     assert refused(lambda: ada.submit_elsewhere("c", "../d"), 422)

@@ -56,6 +56,6 @@ def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
             cwd=tmp_path,
         )
         assert told.returncode == 0, told.stdout[-6000:]
-        assert "37 selected / 37 total" in told.stdout
+        assert "38 selected / 38 total" in told.stdout
     finally:
         service.stop()

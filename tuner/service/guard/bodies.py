@@ -11,11 +11,12 @@ from tuner.settings import Settings
 
 JSON_LIMIT = 2**20  # bytes that a route takes, unless it takes a data set or scores of rows
 SCORES_LIMIT = 2**24
+SCORES_FILE_LIMIT = 2**26
 _BESIDES = 2**20  # bytes of a form besides its file
 _UPLOADS = frozenset(
     f"/api/v1/{route}" for route in ("studies", "inspections", "plans", "predictions")
 )
-_SCORES = re.compile(r"/api/v1/studies/[0-9A-Za-z]+/tell")
+_SCORES = re.compile(r"/api/v1/studies/[0-9A-Za-z]+/tell(?P<file>/file)?")
 _SILENCE = 30.0  # seconds in which something of a body has to come
 _SLOWEST = 4096  # bytes a second that have to come on average, after these first seconds
 
@@ -41,7 +42,7 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = SCORES_LIMIT if _SCORES.fullmatch(scope["path"]) else JSON_LIMIT
+        limit = _limit(scope["path"])
         words = f"this takes {limit:,} bytes at most"
         if takes_data(scope):
             limit = self._settings.max_upload
@@ -62,6 +63,14 @@ class Bodies:
             body.refusal = problem(503, "this took longer than the service gives to a request")
         if body.refusal is not None and not body.has_answered:
             await body.refusal(scope, receive, send)
+
+
+def _limit(path: str) -> int:
+    """Bytes that a route takes which takes no data set."""
+    scores = _SCORES.fullmatch(path)
+    if scores is None:
+        return JSON_LIMIT
+    return SCORES_FILE_LIMIT if scores["file"] else SCORES_LIMIT
 
 
 class _BodyError(Exception):

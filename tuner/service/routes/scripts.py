@@ -6,12 +6,16 @@ Elsewhere workers ask for trainings, and tell.
 import hashlib
 import json
 import logging
+import threading
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, File, Form, Header, Response, UploadFile
+from pydantic import ValidationError
 
 from tuner.errors import ScriptError, SpecError, SubmissionError
+from tuner.scripts.told import read_archive
+from tuner.service.guard.bodies import JSON_LIMIT
 from tuner.service.incoming.offers import OFFERED, offered, offers
 from tuner.service.problems import OF_A_STUDY, PROBLEMS, ProblemError
 from tuner.service.routes.dependencies import (
@@ -33,6 +37,7 @@ from tuner.service.trainings import (
     OfferView,
     Outcome,
     Released,
+    ToldBeside,
 )
 from tuner.storage.handouts import ELSEWHERE, Handout, Handouts
 from tuner.storage.requests.submissions import CheckedSubmission, Submission
@@ -44,6 +49,7 @@ from tuner.study.trial import FinishedTrial
 
 _log = logging.getLogger(__name__)
 _AGAIN = 5.0  # seconds after which a worker asks again
+_READING = threading.Semaphore(2)  # archives at a time, each of 128 MiB unpacked at most
 _OF_A_LEASE = OF_A_STUDY | {409: PROBLEMS[409]}
 _TAKEN = (
     "this lease is over: another worker has the training, or it is wanted no more. Ask for the next"
@@ -141,6 +147,46 @@ def tell(database: DatabaseOf, store: Store, mine: Own, outcome: Outcome) -> Res
     if not handout.is_told and mine.status not in ENDED:
         store.record(mine.study, _finished(handout, outcome))
     Handouts(database).release(mine.study, outcome.lease)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/studies/{id}/tell/file",
+    status_code=204,
+    responses=_OF_A_LEASE | {413: PROBLEMS[413], 422: PROBLEMS[422]},
+)
+def tell_file(
+    database: DatabaseOf,
+    store: Store,
+    mine: Own,
+    file: Annotated[UploadFile, File(description="the scores.npz of the training")],
+    told: Annotated[str, Form(max_length=JSON_LIMIT, description="JSON: as `tell`, no scores")],
+) -> Response:
+    """Tell what a training of many rows reported, by its `scores.npz`: 64 MiB at most.
+
+    `told` is JSON with `lease` and, if known, `seconds`, `saved` and `curves`, as `tell` has them.
+    """
+    try:
+        beside = ToldBeside.model_validate_json(told)
+    except ValidationError as error:
+        raise SubmissionError(f"told: {error.errors()[0]['msg']}") from None
+    handout = _held(Handouts(database).find(mine.study, beside.lease), mine)
+    if not handout.is_told and mine.status not in ENDED:
+        request = handout.request
+        with _READING:
+            try:
+                reported = read_archive(
+                    file.file,
+                    confirming=request.phase == "confirm",
+                    curves=beside.curves,
+                    seconds=beside.seconds,
+                    saved=beside.saved,
+                )
+            except ScriptError as error:
+                raise SubmissionError(str(error)) from None
+            trial = FinishedTrial(request=request, outcome=outcome_of(reported, request))
+            store.record(mine.study, trial)
+    Handouts(database).release(mine.study, beside.lease)
     return Response(status_code=204)
 
 
