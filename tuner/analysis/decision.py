@@ -193,14 +193,10 @@ def choose(
     mean = np.where(tried, where.mean(lambdas), -np.inf)
     is_admitted = admitted is None or admitted.is_any
     best = int(mean.argmax()) if is_admitted else 0
-    useful = np.flatnonzero((units >= USEFUL) & tried)
-    if not useful.size:
-        useful = np.flatnonzero((units > 0) & tried)
-    candidate = best or int(useful[mean[useful].argmax()])
-    low, high = _shortest(np.where(tried, places, -np.inf).argmax(axis=1))
-    if observations.too_few_groups:
-        low, high = 0, _GRID - 1
-    of_band = tried[1:]
+    candidate = best or _best_above_zero(mean, units, tried)
+    shortest = _shortest(np.where(tried, places, -np.inf).argmax(axis=1))
+    low, high = (0, _GRID - 1) if observations.too_few_groups else shortest
+    of_band, known = tried[1:], not learning
     return Choice(
         best=float(lambdas[best]),
         # The two can part where the curve is flat: the interval is of the argmax, best of the mean.
@@ -209,12 +205,18 @@ def choose(
         expected=_summary(draws[:, candidate], observations),
         support=float(np.mean(draws[:, candidate] > 0)),
         average=_average(draws, units, observations, space, learning),
-        band=_band(
-            lambdas[1:][of_band], draws[:, 1:][:, of_band], observations, known=not learning
-        ),
+        band=_band(lambdas[1:][of_band], draws[:, 1:][:, of_band], observations, known=known),
         means=tuple(places[:, 1:][:, of_band].mean(axis=0).tolist()),
         is_admitted=is_admitted,
     )
+
+
+def _best_above_zero(mean: Floats, units: Floats, tried: Mask) -> int:
+    """Place of the λ to confirm where λ = 0 is best: one that aligns at all, if any was tried."""
+    useful = np.flatnonzero((units >= USEFUL) & tried)
+    if not useful.size:
+        useful = np.flatnonzero((units > 0) & tried)
+    return int(useful[mean[useful].argmax()])
 
 
 def _drawn(

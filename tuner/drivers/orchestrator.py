@@ -87,11 +87,9 @@ def run(
         source = str(data)
         data = read_dataset(spec, source, max_bytes=settings.max_data)
     return run_study(
-        Study.of(spec, data),
+        Study.of(spec, data).within(Budget(seconds=time_budget, steps=step_budget)),
         settings,
         workers=workers,
-        time_budget=time_budget,
-        step_budget=step_budget,
         on_progress=on_progress or show_progress(),
         source=source,
     )
@@ -102,8 +100,6 @@ def run_study(
     settings: Settings | None = None,
     *,
     workers: int | None = None,
-    time_budget: float | None = None,
-    step_budget: int | None = None,
     on_progress: OnProgress = lambda _: None,
     on_step: OnStep = silent,
     train: "Train | None" = None,
@@ -115,8 +111,6 @@ def run_study(
         study: What is asked.
         settings: Where things are kept; None for what the environment says.
         workers: Trials at a time, whatever the answer; None for as many as there is room for.
-        time_budget: Seconds after which no further search trial starts: see `Study.within`.
-        step_budget: Gradient steps after which none does.
         on_progress: Told of every finished trial.
         on_step: Told what is done before the first training, in words.
         train: What a worker does instead of training, for tests.
@@ -130,17 +124,15 @@ def run_study(
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
-    study = study.within(Budget(seconds=time_budget, steps=step_budget))
     check_gpus(study.spec, settings)
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
-        store = StudyStore(database)
-        finished, row = opened(study, store, source)
+        finished, row = opened(study, StudyStore(database), source)
         if row.result is not None and row.result["mlflow"] is not None:
             return StudyResult.model_validate(row.result)
         driver = Orchestrator(
             study=study,
             settings=settings,
-            store=store,
+            store=StudyStore(database),
             lease=lease,
             finished=finished,
             spent=row.wall_seconds,
