@@ -173,6 +173,8 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(page, browser, servi
     page.get_by_role("button", name="What would it show?").click()
     page.get_by_text("With 2 confirming seeds and 22 labelled test rows").wait_for(timeout=SOON)
     page.get_by_text("Both (mean): a gain in accuracy of").wait_for()
+    page.get_by_role("button", name="What do past studies say?").click()
+    page.get_by_text("Nothing is predicted for pairs: it lies outside").wait_for(timeout=SOON)
     check(page, "form")
     page.get_by_role("button", name="Submit").click()
     page.get_by_role("heading", name="pairs").wait_for(timeout=SOON)

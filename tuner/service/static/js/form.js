@@ -1,8 +1,8 @@
 // A new study: its data are looked into at once, and what is wrong stands beside its field.
 
 import { call, chosen, options, session } from "./api.js";
-import { announce, bullets, choice, count, duration, field, folded, grid, h, plain } from "./dom.js";
-import { glossary } from "./words.js";
+import { announce, bullets, choice, count, duration, field, folded, grid, h, interval, number, plain } from "./dom.js";
+import { glossary, TARGETS, TITLES } from "./words.js";
 
 const DATA = ["a", "b", "y", "split", "group"]; // chosen among the arrays of the file
 const PLAN = ["task", "metric", "encoder_a", "encoder_b", "trials", "replicates", "confirm_replicates", "time_budget", "seed", "name"];
@@ -35,7 +35,7 @@ function made(schema) {
   form.reading = h("div", { "aria-live": "polite" });
   form.cost = h("p", { class: "cost", "aria-live": "polite" });
   form.plan = h("div", { "aria-live": "polite" });
-  form.planner = plain("What would it show?", () => plan(form), { hidden: true });
+  form.forecasts = FORECASTS.map((forecast) => plain(forecast.label, () => foretell(form, forecast), { hidden: true }));
   form.send = h("button", {}, "Submit");
   form.element = h("form", { novalidate: true, onsubmit: (event) => { event.preventDefault(); submit(form); } },
     dataPart(form),
@@ -43,7 +43,7 @@ function made(schema) {
     form.reading,
     h("fieldset", {}, h("legend", {}, "What to try"), h("div", { class: "fields" }, PLAN.map((name) => control(form, name)))),
     folded("Everything else", rest(form)),
-    form.summary, form.cost, h("p", {}, form.planner), form.plan, h("p", {}, form.send));
+    form.summary, form.cost, h("p", { class: "row" }, form.forecasts), form.plan, h("p", {}, form.send));
   // What was said goes while one types: on leaving the field, it would move the button one clicks.
   form.element.addEventListener("input", ({ target }) => target.name && unsaid(form, target.name));
   form.element.addEventListener("change", ({ target }) => NOTICES.includes(target.name) || later(form));
@@ -212,7 +212,7 @@ async function inspect(form) {
     if (error.name === "AbortError") return;
     form.reading.replaceChildren();
     form.cost.textContent = "";
-    form.planner.hidden = true;
+    for (const button of form.forecasts) button.hidden = true;
     refused(form, error, false);
   } finally {
     if (asked === form.asked) form.element.removeAttribute("aria-busy");
@@ -259,8 +259,9 @@ const isOf = (use, option) => ({ a: "A", b: "B", y: "label", split: "split", gro
 function expected(form, found) {
   const { cost } = found;
   form.cost.replaceChildren();
-  form.planner.hidden = !found.valid || !cost;
-  if (form.planner.hidden) return;
+  const isKnown = found.valid && Boolean(cost);
+  for (const button of form.forecasts) button.hidden = !isKnown;
+  if (!isKnown) return;
   const workers = cost.workers ? ` with ${cost.workers} at a time` : "";
   const seconds = cost.seconds ? ` About ${duration(cost.seconds)}${workers}, if nothing ends early: an estimate.` : "";
   form.cost.append(h("strong", {}, `Expected: ${count(cost.trainings)} trainings`), `, ${count(cost.steps)} gradient steps.${seconds}`);
@@ -268,27 +269,49 @@ function expected(form, found) {
   if (shorter.length) form.cost.append(` Shorter: ${shorter.join(", ")}.`);
 }
 
-// What a study would show, by a few of its trainings
+// What a study would show, by a few of its trainings, or by past studies without any
+
+const FORECASTS = [
+  { label: "What would it show?", path: "/plans", doing: "Three λs are trained for it", show: planned },
+  { label: "What do past studies say?", path: "/predictions", doing: "Nothing is trained for it", show: predicted },
+];
+
+function planned({ words: [cost, given, ...shown] }) {
+  return [h("p", {}, cost), h("p", {}, given), bullets(shown)];
+}
+
+function predicted({ targets, words: [headline, ...rest] }) {
+  const told = TARGETS.filter((target) => targets[target]);
+  if (!told.length) return [h("p", {}, headline), bullets(rest)];
+  const row = (target) => {
+    const { lambda, interval: within, probability, curve } = targets[target];
+    const at = curve.reduce((best, point) => (Math.abs(point.lambda - lambda) < Math.abs(best.lambda - lambda) ? point : best));
+    const share = (chance) => `${Math.round(100 * chance)} %`;
+    return [TITLES[target], share(probability.helps), share(probability.harms), share(probability.neither),
+      `${number(lambda)} ${interval(within)}`, `${number(at.mean)} ${interval([at.low, at.high])}`];
+  };
+  return [h("p", {}, headline), grid("What past studies say", ["score", "helps", "harms", "not worth it", "λ to begin with (80 %)", "gain there (80 %)"], told.map(row)),
+    h("p", { class: "soft" }, rest.at(-1))];
+}
 
 /** Ask for a forecast; it ends when one leaves, changes something, or stops it. */
-async function plan(form) {
+async function foretell(form, forecast) {
   if (!isWellFormed(form)) return;
-  const planned = form.planned = new AbortController();
+  const asked = form.planned = new AbortController();
   const began = Date.now();
   const words = h("span", { "aria-live": "off" });
   const ticking = setInterval(() => { words.textContent = `, for ${duration((Date.now() - began) / 1000)} now`; }, 1000);
-  form.planner.disabled = true;
-  form.plan.replaceChildren(h("p", { class: "row soft" }, h("span", {}, "Three λs are trained for it", words, " …"), plain("Stop", () => forgetPlan(form))));
+  enable(form, false);
+  form.plan.replaceChildren(h("p", { class: "row soft" }, h("span", {}, forecast.doing, words, " …"), plain("Stop", () => forgetPlan(form))));
   try {
-    const told = await call("POST", "/plans", { form: request(form), signal: planned.signal });
-    const [cost, given, ...shown] = told.words;
-    form.plan.replaceChildren(h("p", {}, cost), h("p", {}, given), bullets(shown));
+    const told = await call("POST", forecast.path, { form: request(form), signal: asked.signal });
+    form.plan.replaceChildren(...forecast.show(told));
   } catch (error) {
     if (error.name === "AbortError") return;
     form.plan.replaceChildren(h("div", { class: "problem" }, h("p", {}, error.message), error.findings?.length > 0 && bullets(error.findings)));
   } finally {
     clearInterval(ticking);
-    if (planned === form.planned) form.planner.disabled = false;
+    if (asked === form.planned) enable(form, true);
   }
 }
 
@@ -296,8 +319,12 @@ async function plan(form) {
 function forgetPlan(form) {
   form.planned?.abort();
   form.planned = null;
-  form.planner.disabled = false;
+  enable(form, true);
   form.plan.replaceChildren();
+}
+
+function enable(form, isEnabled) {
+  for (const button of form.forecasts) button.disabled = !isEnabled;
 }
 
 // What is wrong, beside its field
