@@ -187,8 +187,8 @@ def _other_settings(study: Study, corpus: Corpus, used: int) -> list[str]:
             f"{used} past studies are of other rows and trained like this, and {FEWEST} are needed"
         ]
     return [
-        f"{name}: {training[name]}, where {FEWEST - used} more records would be needed; the corpus "
-        f"has {value}"
+        f"{name}: {training[name]}, where past studies have {value}; {used} of other rows are like "
+        f"this, and {FEWEST} are needed"
         for name, value in least.items()
     ]
 

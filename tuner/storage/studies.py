@@ -176,7 +176,8 @@ class StudyStore:
         if earlier is not None and earlier.fingerprint != fingerprint:
             raise SpecError(
                 f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}); name "
-                "an earlier study of these data, or leave it out"
+                "an earlier study of these data, or have it say no more than what to expect of "
+                f"them: tuner corpus add {earlier.id}, then --prior own in place of --warm-start"
             )
 
     def update(self, study: str, **values: Any) -> None:
