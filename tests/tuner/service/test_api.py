@@ -115,6 +115,7 @@ def test_the_document_describes_every_route(service):
         "POST /api/v1/studies/elsewhere",
         "POST /api/v1/studies/{id}/ask",
         "POST /api/v1/studies/{id}/tell",
+        "POST /api/v1/studies/{id}/tell/file",
         "POST /api/v1/studies/{id}/heartbeat",
         "POST /api/v1/studies/{id}/release",
         "POST /api/v1/studies/{id}/cancel",
