@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tuner.errors import PutOffError
+from tuner.execution.interrupts import interrupts_wait
 from tuner.execution.room import Takes, available_cpus
 
 _QUIET = {
@@ -76,7 +77,8 @@ def ray_cluster(address: str | None, cpus: int) -> Iterator[Cluster]:
         try:
             yield cluster
         finally:
-            cluster.end()
+            with interrupts_wait():  # Ray that is not shut down hangs as this process exits
+                cluster.end()
 
 
 def default_workers(address: str | None, spec: Takes) -> int:

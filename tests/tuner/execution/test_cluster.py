@@ -1,11 +1,15 @@
 """A Ray cluster that ends in the background, while the rest of a study goes on."""
 
+import gc
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from tests.support.rules import starts
+from tuner.execution import cluster
 
 # What Tune leaves is seldom collected just when Ray shuts down; this has it so every time.
 COLLECTING = """
@@ -52,3 +56,15 @@ def test_nothing_runs_beside_it_and_garbage_that_holds_its_references_does_not_e
         [sys.executable, "-c", COLLECTING], capture_output=True, text=True, timeout=120, check=False
     )
     assert ran.stdout == "beside it:\nwent on\n", ran.stderr[-2000:]
+
+
+@pytest.mark.usefixtures("unheard_interrupt")
+def test_another_interrupt_while_it_ends_does_not_keep_it_from_ending(monkeypatch):
+    """As of a service and of a driver that hear at once that a study is cancelled."""
+    ended = []
+    monkeypatch.setattr(cluster, "_start", lambda *_: None)
+    monkeypatch.setattr(cluster, "_end", lambda: (gc.enable(), ended.append(True)))
+    monkeypatch.setattr(gc, "collect", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt), cluster.ray_cluster(None, 1):
+        raise KeyboardInterrupt
+    assert ended

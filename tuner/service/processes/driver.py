@@ -159,7 +159,8 @@ def _stop_if_cancelled(store: StudyStore, study: str) -> None:
     pause = threading.Event()
     while not pause.wait(_LOOK):
         if _is_unwanted(store, study):
-            if not is_interrupted():  # by its runner, which is told at once
+            pause.wait(_LOOK)  # its runner says so within that time, if there is one
+            if not is_interrupted():
                 os.kill(os.getpid(), signal.SIGINT)
             pause.wait(10 * _LOOK)
             os.kill(os.getpid(), signal.SIGINT)  # it may have come too early to be heard
