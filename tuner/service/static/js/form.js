@@ -288,7 +288,7 @@ function predicted({ targets, words: [headline, ...rest] }) {
     const at = curve.reduce((best, point) => (Math.abs(point.lambda - lambda) < Math.abs(best.lambda - lambda) ? point : best));
     const share = (chance) => `${Math.round(100 * chance)} %`;
     return [TITLES[target], share(probability.helps), share(probability.harms), share(probability.neither),
-      `${number(lambda)} ${interval(within)}`, `${number(at.mean)} ${interval([at.low, at.high])}`];
+      `${number(lambda)} (${interval(within)})`, `${number(at.mean)} (${interval([at.low, at.high])})`];
   };
   return [h("p", {}, headline), grid("What past studies say", ["score", "helps", "harms", "not worth it", "λ to begin with (80 %)", "gain there (80 %)"], told.map(row)),
     h("p", { class: "soft" }, rest.at(-1))];
