@@ -72,10 +72,8 @@ def result_note(result: StudyResult) -> str:
 
 def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
     """Return the code that loads a registered encoder; a URI with a password stays out of it."""
-    known = tracking_uri is not None and "***" not in tracking_uri
     return (
-        "import mlflow\n"
-        + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
+        _connected(tracking_uri)
         + f"encoder = mlflow.pyfunc.load_model({f'models:/{name}/{version}'!r})\n"
         "answer = encoder.predict(x)  # rows of the data; arrays: embedding, prediction, ...\n"
     )
@@ -83,12 +81,13 @@ def load_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
 
 def fetch_lines(name: str, version: str, tracking_uri: str | None = None) -> str:
     """Return the code that fetches the folder that training code saved, as it was saved."""
+    fetched = f"mlflow.artifacts.download_artifacts({f'models:/{name}/{version}'!r})"
+    return f"{_connected(tracking_uri)}folder = {fetched}\n"
+
+
+def _connected(tracking_uri: str | None) -> str:
     known = tracking_uri is not None and "***" not in tracking_uri
-    return (
-        "import mlflow\n"
-        + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
-        + f"folder = mlflow.artifacts.download_artifacts({f'models:/{name}/{version}'!r})\n"
-    )
+    return "import mlflow\n" + (f"mlflow.set_tracking_uri({tracking_uri!r})\n" if known else "")
 
 
 def _table(result: StudyResult) -> str:

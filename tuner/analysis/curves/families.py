@@ -67,9 +67,7 @@ class FamilyProcesses:
         """
         seen = _weights(space, units)
         covariance = seen @ covariances @ seen.T + noise
-        jitter = _JITTER * np.trace(covariance, axis1=1, axis2=2) / units.size
-        factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(units.size))
-        whiteners = np.linalg.inv(factors)
+        whiteners = whitening(covariance)
         return cls(
             space=space,
             seen=seen,
@@ -102,6 +100,14 @@ class FamilyProcesses:
         weights = at @ self.covariances @ self.seen.T @ self.whiteners.swapaxes(1, 2)
         means = self.means @ at.T + np.einsum("kmn,kn->km", weights, self.whitened)
         return means, at @ self.covariances @ at.T - weights @ weights.swapaxes(1, 2)
+
+
+def whitening(covariance: Floats) -> Floats:
+    """Inverses (K, n, n) of the Cholesky factors of covariances (K, n, n), with a little jitter."""
+    size = covariance.shape[-1]
+    jitter = _JITTER * np.trace(covariance, axis1=1, axis2=2) / size
+    factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(size))
+    return np.linalg.inv(factors)
 
 
 def log_density(whiteners: Floats, whitened: Floats) -> Floats:

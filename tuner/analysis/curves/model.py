@@ -23,7 +23,7 @@ from typing import Self
 import numpy as np
 
 from tuner.analysis.curves.compression import Compression
-from tuner.analysis.curves.families import FamilyProcesses, compressed, log_density
+from tuner.analysis.curves.families import FamilyProcesses, compressed, log_density, whitening
 from tuner.analysis.curves.nodes import NodeGains
 from tuner.analysis.curves.noise import row_covariance, seed_covariance
 from tuner.analysis.curves.observations import Observations
@@ -34,7 +34,6 @@ from tuner.typing import Floats, Indices
 _LENGTHS = np.geomspace(0.12, 1.5, 6)  # in units of u, whose whole range is 1
 _AMPLITUDES = 8
 _NOISE_SCALES = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
-_JITTER = 1e-9
 _RESOLUTION = 3e-3  # of a mean gain, in units of the largest
 _WIDENED = (1.0, 4.0)  # times the covariance of a family
 
@@ -88,9 +87,7 @@ class GainProcesses:
     ) -> Self:
         """Condition on gains (n,), or (K, n), whose errors have the covariances noise (K, n, n)."""
         covariance = gain_kernel(units, units, lengths, amplitudes) + noise
-        jitter = _JITTER * np.trace(covariance, axis1=1, axis2=2) / units.size
-        factors = np.linalg.cholesky(covariance + jitter[:, None, None] * np.eye(units.size))
-        whiteners = np.linalg.inv(factors)
+        whiteners = whitening(covariance)
         return cls(
             units=units,
             lengths=lengths,
