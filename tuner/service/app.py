@@ -108,8 +108,9 @@ def _add_problem_schema(app: FastAPI) -> None:
         schemas["SubmitOptions"] = SubmitOptions.model_json_schema(
             ref_template="#/components/schemas/{model}"
         )
-        for name, option in schemas["SubmitOptions"]["properties"].items():
-            option["title"] = title(name)
+        for of in ("SubmitOptions", "ScriptSpec"):
+            for name, option in schemas[of]["properties"].items():
+                option["title"] = title(name)
         for name, schema in schemas["SubmitOptions"].pop("$defs", {}).items():
             schemas[name] = schema
         return document

@@ -133,7 +133,10 @@ class StudyView(BaseModel):
     tags: Annotated[list[str], Field(description="under what its owner looks for it")] = []
     archived: Annotated[bool, Field(description="whether its owner has put it aside")] = False
     source: Annotated[
-        str | None, Field(description="what its data were called when they were sent")
+        str | None,
+        Field(
+            description="what its data were called when they were sent; or the name of offered code"
+        ),
     ] = None
     headline: Annotated[str | None, Field(description="what to do, in a sentence")] = None
     interval: Annotated[Interval | None, Field(description="95 % interval of the joint λ*")] = None

@@ -1,24 +1,20 @@
-"""The web page in a real browser, from the login to an encoder that predicts.
+"""The web page in a real browser, from the login to an encoder that predicts."""
 
-With `SCREENSHOTS=FOLDER` it leaves a picture of every state, wide, narrow and dark.
-"""
-
-import os
 import shutil
 import subprocess
 import sys
 import zipfile
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.programs import axe
+from tests.support.pages import check, drop, log_in, visitor
 from tests.support.scripted import reporting
 from tests.support.servers import free_port, mlflow_ui, until
 from tests.tuner.service.conftest import arrays, client_of, serving
+from tests.tuner.service.incoming.test_offers import offering_code
 from tuner.scripts.told import Told
 from tuner.settings import Settings
 from tuner.storage.accounts import create_key
@@ -44,7 +40,12 @@ def write_pairs(path):
 def service(new_home, tmp_path_factory):
     """One service for all of these tests: its home, where MLflow is to be, and its address."""
     home, port = new_home(tmp_path_factory.mktemp("home")), free_port()
-    with serving(home, TUNER_MLFLOW_URL=f"http://127.0.0.1:{port}") as (_, url):
+    environment = {
+        "TUNER_MLFLOW_URL": f"http://127.0.0.1:{port}",
+        "TUNER_SCRIPTS": str(offering_code(tmp_path_factory.mktemp("offers"), users="admin")),
+        "TUNER_SECRET_KEY": "of the service alone",
+    }
+    with serving(home, **environment) as (_, url):
         yield home, port, url
 
 
@@ -64,66 +65,6 @@ AWAY = """() => {
 def page(browser, service):
     with visitor(browser, service[2]) as page:
         yield page
-
-
-@contextmanager
-def visitor(browser, url):
-    """A browser of its own, in which no script fails."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900}, accept_downloads=True)
-    page, faults = context.new_page(), []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda told: told.type == "error" and faults.append(told.text))
-    page.goto(url)
-    yield page
-    context.close()
-    refused = "Failed to load resource"  # what the service answers is shown
-    assert [fault for fault in faults if refused not in fault] == []
-
-
-def log_in(page, key):
-    page.get_by_label("API key").fill(key)
-    page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="Studies").wait_for()
-
-
-def check(page, name):
-    """Find nothing serious with axe, nothing that is too wide for a phone, and take pictures."""
-    if not page.evaluate("typeof axe === 'object'"):
-        page.evaluate(axe())
-    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-    told = [
-        f"{fault['id']}: {fault['help']} {[node['html'] for node in fault['nodes'][:3]]}"
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]
-    assert told == []
-    wide, folder = page.viewport_size, os.environ.get("SCREENSHOTS")
-    if folder:
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("document.documentElement.scrollWidth <= 390", timeout=5000)
-    if folder:
-        page.wait_for_timeout(300)  # charts are drawn anew
-        page.screenshot(path=f"{folder}/{name}-narrow.png", full_page=True)
-        page.set_viewport_size(wide)
-        page.emulate_media(color_scheme="dark")
-        page.wait_for_timeout(300)
-        page.screenshot(path=f"{folder}/{name}-dark.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-    page.set_viewport_size(wide)
-
-
-def drop(page, path):
-    """Drop a file onto the page, as a mouse does."""
-    dropped = page.evaluate_handle(
-        """([name, bytes]) => {
-            const held = new DataTransfer();
-            held.items.add(new File([new Uint8Array(bytes)], name));
-            return held;
-        }""",
-        [path.name, list(path.read_bytes())],
-    )
-    page.dispatch_event(".drop", "drop", {"dataTransfer": dropped})
 
 
 def report(page):
@@ -451,6 +392,41 @@ def test_a_study_that_is_trained_elsewhere_is_shown(page, service, study):
     check(page, "elsewhere")
     page.goto(f"{url}/#/compare/{others['id']},{study['id']}")
     page.get_by_role("heading", name="2 studies compared").wait_for()
+
+
+def test_code_that_is_offered_is_trained_from_the_page(page, service):
+    home, _, url = service
+    log_in(page, (home / "api-key").read_text())
+    page.goto(f"{url}/#/new/none")
+    page.get_by_text("offers you no training code of the name none").wait_for()
+    page.get_by_role("link", name="A new study of a data set").click()
+    page.get_by_role("link", name="clip", exact=True).click()
+    page.get_by_role("heading", name="New study of clip").wait_for()
+    page.get_by_text("Our CLIP on our pictures").wait_for()
+    page.get_by_text("A training takes 2 CPUs at most; you may have 1 unfinished study").wait_for()
+    page.get_by_text("Everything else").click()
+    page.get_by_label("CPUs").fill("3")
+    page.get_by_role("button", name="Submit").click()
+    assert page.get_by_label("CPUs").get_attribute("aria-invalid") == "true"
+    page.get_by_label("CPUs").fill("1")
+    page.get_by_label("Subject to").fill("acc >= baseline minus 1")
+    page.get_by_role("button", name="Submit").click()
+    page.locator("[data-field=subject_to]").get_by_text("is no bound").wait_for()
+    page.get_by_label("Subject to").fill("acc >= baseline - .5")
+    page.get_by_label("Target").fill("acc:maximize")
+    page.get_by_label("Seeds that confirm").fill("4")
+    check(page, "form-code")
+    page.get_by_role("button", name="Submit").click()
+    page.locator("#headline").wait_for(timeout=STARTS)
+    assert page.locator("#headline").inner_text().startswith("Align with λ = ")
+    page.get_by_text("How it was asked").click()
+    assert page.get_by_text("tuner agent").count() == 0  # it is trained here
+    check(page, "study-code")
+    page.get_by_role("link", name="Again with …").click()
+    page.get_by_role("heading", name="again with …").wait_for()
+    assert page.get_by_label("Target").input_value() == "acc:maximize"
+    assert page.get_by_label("Subject to").input_value() == "acc >= baseline - 0.5"
+    assert page.get_by_label("Seeds that confirm").input_value() == "4"
 
 
 def test_the_keyboard_does_it_all(page, service, study):

@@ -115,7 +115,8 @@ def submit_script(
         raise SubmissionError(words) from None
     of = study.script.digest
     checked = _checked(study, caller.user, OFFERED + new.script, of, idempotency_key)
-    return NewScriptView.of(submissions.submit(replace(checked, most=offer.studies)))
+    checked = replace(checked, most=offer.studies, data_name=new.script)
+    return NewScriptView.of(submissions.submit(checked))
 
 
 @router.post("/studies/{id}/ask", response_model=AskView, responses=_OF_A_LEASE)

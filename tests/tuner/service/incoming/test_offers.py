@@ -1,10 +1,11 @@
 """Training code that whoever runs the service lets its users run, by name."""
 
 import sys
+from functools import partial
 
 import pytest
 
-from tests.tuner.service.conftest import Service, client_of, refused, serving
+from tests.tuner.service.conftest import Service, refused
 from tuner.errors import SpecError, SubmissionError
 from tuner.service.incoming.offers import OFFERED, offered, offers
 from tuner.service.processes.driver import _answering
@@ -38,19 +39,20 @@ studies = 2
 """
 
 
+def offering_code(place, text=OFFER, users="ada"):
+    """Write what is offered, and code; returns the file that says so."""
+    folder, path = place / "code", place / "offers.toml"
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text(TRAIN)
+    text = text.replace("{folder}", str(folder)).replace("{python}", sys.executable)
+    path.write_text(text.replace("ada", users))
+    return path
+
+
 @pytest.fixture
 def file(tmp_path):
     """Writes what is offered, and code."""
-
-    def write(text=OFFER):
-        folder = tmp_path / "code"
-        folder.mkdir(exist_ok=True)
-        (folder / "train.py").write_text(TRAIN)
-        path = tmp_path / "offers.toml"
-        path.write_text(text.replace("{folder}", str(folder)).replace("{python}", sys.executable))
-        return path
-
-    return write
+    return partial(offering_code, tmp_path)
 
 
 @pytest.fixture
@@ -151,17 +153,3 @@ def test_code_that_was_changed_or_is_offered_no_more_is_not_run(offering, file):
     file(OFFER.replace("[clip]", "[other]"))
     with pytest.raises(SubmissionError, match="'clip' is no code"):
         _answering(row, offering.settings)
-
-
-@pytest.mark.system
-def test_the_service_answers_a_study_of_code_that_it_offers(tmp_path, file):
-    secret = {"TUNER_SECRET_KEY": "of the service alone"}
-    offer = OFFER.replace("ada", "admin")
-    with (
-        serving(tmp_path / "home", TUNER_SCRIPTS=str(file(offer)), **secret) as (_, url),
-        client_of(tmp_path / "home", url) as admin,
-    ):
-        study = admin.submit_script("clip", trials=4, confirm_replicates=4)
-        result = admin.result(study["id"], wait=True)
-    answer = result.answer
-    assert (answer.verdict, 0.4 < answer.strength < 2) == ("align", True)

@@ -62,14 +62,19 @@ let asked = null;
 /**
  * Every option of a study by its name: what it means, its type and its default.
  *
+ * @param {"SubmitOptions"|"ScriptSpec"} [of] of a data set, or of training code
  * @returns {Promise<Record<string, any>>} properties of a JSON schema
  */
-export function options() {
-  asked ||= fetch("openapi.json")
-    .then((answer) => answer.json())
-    .then((document) => resolved(document.components.schemas.SubmitOptions.properties, document));
+export function options(of = "SubmitOptions") {
+  asked ||= fetch("openapi.json").then((answer) => answer.json());
   asked.catch(() => { asked = null; });
-  return asked;
+  return asked.then((document) => resolved(document.components.schemas[of].properties, document));
+}
+
+/** The study that an address says to ask again, with other options; null if it names none. */
+export async function earlier(query) {
+  const id = query.get("again");
+  return id ? call("GET", `/studies/${encodeURIComponent(id)}`) : null;
 }
 
 // Put what a property refers to, and the first type of a choice that is not null, into itself; a word

@@ -3,13 +3,15 @@
 import { call, forget, known, session } from "./api.js";
 import { showCompare } from "./compare.js";
 import { $, h } from "./dom.js";
-import { showForm } from "./form.js";
+import { showForm } from "./form/data.js";
+import { showScriptForm } from "./form/script.js";
 import { showList } from "./list.js";
 import { showStudy } from "./study/study.js";
 
 const ROUTES = [
   [/^#?\/?$/, (page, _, query) => showList(page, query)],
   [/^#\/new$/, (page, _, query) => showForm(page, query)],
+  [/^#\/new\/([\w-]+)$/, (page, [name], query) => showScriptForm(page, name, query)],
   [/^#\/studies\/(\w+)$/, (page, [id]) => showStudy(page, { path: `/studies/${id}` })],
   [/^#\/compare\/([\w,]+)$/, (page, [ids]) => showCompare(page, ids.split(","))],
   [/^#\/shared\/([\w-]+)$/, (page, [token]) => showStudy(page, { path: `/shared/${token}`, token })],

@@ -7,6 +7,9 @@ import { pageWords, term, tone } from "../words.js";
 /** Whether a study is of training code. */
 export const isScript = (study) => Boolean(study.spec.script);
 
+/** Whether its code is trained elsewhere, and is none that the service offers. */
+export const isElsewhere = (study) => isScript(study) && !study.source;
+
 /** The answer for the target that the search went by, as that of both modalities is elsewhere. */
 export const mainAnswer = (result) => result.joint ?? { ...result.targets[result.main], ...result.targets[result.main].test };
 
@@ -93,7 +96,7 @@ export function scriptSettings(study) {
   const rows = ["trials", "replicates", "confirm_replicates", "seed"].map((name) => [name.replaceAll("_", " "), study.spec[name]]);
   const service = new URL(".", document.baseURI).href.replace(/\/$/, "");
   return folded("How it was asked", grid("Options", ["option", "value"], rows),
-    h("p", { class: "soft" }, "What trains for it, with the command of the code in place of COMMAND:"),
-    code(`tuner agent ${service} ${study.id} -- COMMAND`, "command"),
+    isElsewhere(study) && [h("p", { class: "soft" }, "What trains for it, with the command of the code in place of COMMAND:"),
+      code(`tuner agent ${service} ${study.id} -- COMMAND`, "command")],
     h("p", { class: "soft" }, "study ", h("code", {}, study.study), ", code ", h("code", {}, command.join(" ")), " of ", h("code", {}, digest)));
 }

@@ -4,7 +4,7 @@ import { API, call, chosen, command, follow, options, session } from "../api.js"
 import { answered, measured } from "./answer.js";
 import { lambdaCurve } from "../chart.js";
 import { announce, ask, bullets, code, duration, field, folded, grid, h, number, plain, when } from "../dom.js";
-import { isScript, scriptAnswered, scriptCurves, scriptModel, scriptSettings, scriptTrials } from "./script.js";
+import { isElsewhere, isScript, scriptAnswered, scriptCurves, scriptModel, scriptSettings, scriptTrials } from "./script.js";
 import { links, people } from "./share.js";
 import { badge, ENDED, glossary, metricName, pageWords, TARGETS, TITLES } from "../words.js";
 
@@ -218,8 +218,14 @@ function actions(view) {
     isDone && link(`${API}${path}/curve.csv`, "Curve (CSV)", { download: "" }),
     isDone && link(`${API}${path}/result`, "Result (JSON)"),
     runs && link(runs, "Runs in MLflow"),
-    !token && !isScript(study) && link(`#/new?again=${study.id}`, "Again with …"),
+    !token && again(study) && link(`${again(study)}?again=${study.id}`, "Again with …"),
     ...(view.isOwn ? owners(view, isDone) : []));
+}
+
+/** The form that asks the same; null where the code is trained elsewhere. */
+function again(study) {
+  if (!isScript(study)) return "#/new";
+  return isElsewhere(study) ? null : `#/new/${study.source}`;
 }
 
 function owners(view, isDone) {

@@ -1,10 +1,10 @@
 // A new study: its data are looked into at once, and what is wrong stands beside its field.
 
-import { call, chosen, options, session } from "./api.js";
-import { announce, bullets, choice, count, duration, field, folded, grid, h, interval, number, plain } from "./dom.js";
-import { glossary, TARGETS, TITLES } from "./words.js";
+import { call, chosen, earlier, options, session } from "../api.js";
+import { announce, bullets, choice, count, duration, field, folded, grid, h, interval, number, plain } from "../dom.js";
+import { glossary, TARGETS, TITLES } from "../words.js";
+import { beside, control, DATA, fill, isWellFormed, placed, refused, submitted, unsaid, values } from "./fields.js";
 
-const DATA = ["a", "b", "y", "split", "group"]; // chosen among the arrays of the file
 const PLAN = ["task", "metric", "encoder_a", "encoder_b", "trials", "replicates", "confirm_replicates", "time_budget", "seed", "name"];
 const HIDDEN = ["looks"]; // of `tuner extend`, which is a button of a study
 const GROUPS = [
@@ -12,21 +12,26 @@ const GROUPS = [
   ["The search", ["max_lambda", "sampler", "batch", "smallest_gain", "halving", "warm_start", "prior", "nuisance", "nuisance_trials", "nuisance_parameters", "step_budget"]],
   ["Machines", ["workers", "cpus", "gpus", "ranks", "precision"]],
 ];
-const ENCODERS = ["auto", "mlp", "transformer", "cnn", "vit", "logmel-transformer", "logmel-cnn", "text", "tokens"];
-// A service runs no encoders of others: what the command says of those is no help here.
-const HELP = { encoder_a: "auto is by the shape of a row: mlp for features, transformer for sequences, cnn for images" };
 const FILES = ".npz,.safetensors,.parquet,.csv,.tsv";
 const NOTICES = ["webhook", "webhook_format", "email"]; // sent beside the spec
 
 /** Show the form, filled with the options of an earlier study if the address names one. */
 export async function showForm(page, query) {
   const schema = await options();
-  const again = query.get("again") ? await call("GET", `/studies/${encodeURIComponent(query.get("again"))}`) : null;
+  const [again, offers] = await Promise.all([earlier(query), query.get("again") ? [] : call("GET", "/scripts")]);
   const form = made(schema);
-  page.replaceChildren(h("h2", {}, again ? `${again.name}, again with …` : "New study"), form.element,
+  page.replaceChildren(h("h2", {}, again ? `${again.name}, again with …` : "New study"), offered(offers), form.element,
     glossary("λ", "A and B", "alignment", "seed", "confirming seeds", "validation rows", "test rows", "settings"));
   if (again) refill(form, again);
   return () => form.stop();
+}
+
+/** The training code that this service offers to train, instead of a data set. */
+function offered(offers) {
+  if (!offers.length) return h("p", { hidden: true });
+  const links = offers.map(({ name }) => h("a", { href: `#/new/${name}` }, name));
+  return h("p", {}, "Of a data set, or of training code that this service offers to train: ",
+    links.flatMap((link, n) => (n ? [", ", link] : [link])), ".");
 }
 
 function made(schema) {
@@ -85,43 +90,6 @@ function dataChanged(form) {
   form.found = null;
 }
 
-// Fields
-
-/** A field of an option, made of what the service says of it. */
-function control(form, name) {
-  const schema = form.schema[name];
-  if (!schema) return null;
-  const input = DATA.includes(name) ? choice(name, [["", "by its name"]]) : typed(name, schema);
-  const made = placed(schema.title, input, HELP[name] ?? schema.description);
-  if (input.type === "checkbox") made.classList.add("check");
-  return made;
-}
-
-/** A field with room for what is wrong with it. */
-function placed(label, input, help) {
-  const made = field(label, input, help);
-  made.dataset.field = input.name;
-  made.append(h("span", { class: "problem", id: `${input.id}-problem` }));
-  return made;
-}
-
-function typed(name, schema) {
-  const told = schema.default;
-  if (name.startsWith("encoder_")) return choice(name, ENCODERS.map((each) => [each, each]), told);
-  if (schema.enum) return choice(name, schema.enum.map((each) => [each, each]), told);
-  if (schema.type === "boolean") return h("input", { type: "checkbox", name });
-  if (schema.type === "array" && (schema.items.enum)) {
-    const made = h("select", { name, multiple: true, size: schema.items.enum.length },
-      schema.items.enum.map((each) => h("option", { value: each, selected: told?.includes(each) }, each.replaceAll("_", " "))));
-    return made;
-  }
-  if (schema.type === "integer" || schema.type === "number") {
-    return h("input", { type: "number", name, min: schema.minimum ?? schema.exclusiveMinimum, max: schema.maximum,
-      step: schema.type === "integer" ? 1 : "any", placeholder: told ?? "none" });
-  }
-  return h("input", { name, placeholder: told ?? "", autocomplete: "off", maxlength: 200 });
-}
-
 function rest(form) {
   const grouped = GROUPS.flatMap(([, names]) => names);
   const others = Object.keys(form.schema).filter((name) => ![...DATA, ...PLAN, ...HIDDEN, ...grouped].includes(name));
@@ -133,30 +101,6 @@ function rest(form) {
       placed("Its format", choice("webhook_format", [["", "standard"], ["slack", "Slack"]]), "what is sent there"),
       session.email && placed("E-mail", h("input", { type: "email", name: "email", autocomplete: "email" }), "one sentence and a link"))),
   ];
-}
-
-// What the fields hold
-
-/** The options that were chosen, as the service takes them. */
-function values(form) {
-  const chosenOptions = {};
-  for (const [name, schema] of Object.entries(form.schema)) {
-    const input = form.element.elements[name];
-    if (!input) continue;
-    const value = valueOf(input, schema);
-    if (value !== null && JSON.stringify(value) !== JSON.stringify(schema.default)) chosenOptions[name] = value;
-  }
-  return chosenOptions;
-}
-
-function valueOf(input, schema) {
-  if (input.type === "checkbox") return input.checked;
-  if (input.multiple) return [...input.selectedOptions].map((option) => option.value);
-  const text = input.value.trim();
-  if (text === "") return null;
-  if (schema.type === "array") return text.split(",").map((each) => each.trim());
-  const isNumber = schema.type === "integer" || schema.type === "number";
-  return isNumber && !Number.isNaN(Number(text)) ? Number(text) : text;
 }
 
 function request(form, notices) {
@@ -176,15 +120,7 @@ const hasData = (form) => form.file.files.length > 0 || form.uri.value.trim() !=
 
 /** Fill the form with what an earlier study was asked. */
 function refill(form, study) {
-  for (const [name, value] of Object.entries(chosen(study, form.schema))) {
-    const input = form.element.elements[name];
-    if (!input || ["warm_start", "prior", "name"].includes(name)) continue; // of that study alone
-    if (DATA.includes(name)) input.append(h("option", { value }, value));
-    if (input.type === "checkbox") input.checked = value;
-    else if (input.multiple) for (const option of input.options) option.selected = value.includes(option.value);
-    else input.value = [value].flat().join(", ");
-    if (input.closest("details")) input.closest("details").open = true;
-  }
+  fill(form, chosen(study, form.schema));
   const isOwn = study.owner === session.user; // who was shown an answer was not given its data
   if (isOwn) form.uri.value = `study:${study.id}`;
   form.named.textContent = isOwn ? `The data of ${study.name}, or others:` : "Choose the data: the options below are those of then.";
@@ -327,51 +263,6 @@ function enable(form, isEnabled) {
   for (const button of form.forecasts) button.disabled = !isEnabled;
 }
 
-// What is wrong, beside its field
-
-/** Say what is wrong in the field that it is about; whether there is one. */
-function beside(form, { field: name, text, severity }) {
-  const place = name && form.element.querySelector(`[data-field="${CSS.escape(name)}"]`);
-  if (!place) return false;
-  const [input, problem] = [form.element.elements[name], place.querySelector(".problem")];
-  problem.textContent = [problem.textContent, text].filter(Boolean).join(" ");
-  problem.classList.toggle("warning", severity === "warning");
-  if (severity !== "warning") input.setAttribute("aria-invalid", "true");
-  if (!input.getAttribute("aria-describedby")?.includes(problem.id))
-    input.setAttribute("aria-describedby", `${input.getAttribute("aria-describedby") || ""} ${problem.id}`.trim());
-  if (place.closest("details")) place.closest("details").open = true;
-  return true;
-}
-
-/** Take back what was said of a field, or of all. */
-function unsaid(form, name = null) {
-  for (const place of form.element.querySelectorAll(name ? `[data-field="${CSS.escape(name)}"]` : "[data-field]")) {
-    place.querySelector(".problem").textContent = "";
-    form.element.elements[place.dataset.field].removeAttribute("aria-invalid");
-  }
-  form.summary.replaceChildren();
-}
-
-/** Whether the browser finds nothing wrong with what was typed; it is said where there is. */
-function isWellFormed(form) {
-  const wrong = [...form.element.elements].filter((input) => input.willValidate && !input.checkValidity());
-  for (const input of wrong) {
-    unsaid(form, input.name);
-    if (!beside(form, { field: input.name, text: input.validationMessage, severity: "error" })) form.summary.textContent = input.validationMessage;
-  }
-  return wrong.length === 0;
-}
-
-function refused(form, error, isAsked) {
-  const texts = (error.findings || []).map((text) => {
-    const named = text.match(/^(\w+): (.*)$/s);
-    return named ? { field: named[1], text: named[2], severity: "error" } : { field: null, text, severity: "error" };
-  });
-  const elsewhere = texts.filter((finding) => !beside(form, finding)).map(({ text }) => text);
-  form.summary.replaceChildren(h("p", {}, error.message), ...(elsewhere.length ? [bullets(elsewhere)] : []));
-  if (isAsked) (form.element.querySelector("[aria-invalid]") || form.summary).focus();
-}
-
 async function submit(form) {
   unsaid(form);
   if (!isWellFormed(form)) return form.element.querySelector("[aria-invalid]")?.focus();
@@ -380,16 +271,5 @@ async function submit(form) {
     return form.file.focus();
   }
   form.stop();
-  form.send.disabled = true;
-  form.send.textContent = "Checking the data …";
-  const headers = { "Idempotency-Key": crypto.randomUUID?.() || String(Math.random()) };
-  try {
-    const study = await call("POST", "/studies", { form: request(form, true), headers });
-    location.hash = `#/studies/${study.id}`;
-  } catch (error) {
-    refused(form, error, true);
-  } finally {
-    form.send.disabled = false;
-    form.send.textContent = "Submit";
-  }
+  await submitted(form, "/studies", { form: request(form, true) }, "Checking the data …");
 }
