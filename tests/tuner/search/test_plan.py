@@ -26,9 +26,7 @@ def finish(study, request, failing=()):
     key = (request.phase, request.number)
     if key in failing:
         return FinishedTrial(request=request, outcome=None, reason="planted")
-    data, test = study.rows_of(study.fold_of(request))
-    outcome = TRAIN(request, data, study.training, test)
-    return FinishedTrial(request=request, outcome=outcome)
+    return FinishedTrial(request=request, outcome=study.trained(request, TRAIN))
 
 
 def trained(spec, *, workers=1, order=None, failing=()):
