@@ -2,8 +2,9 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
@@ -153,14 +154,36 @@ class TrainingOutcome:
         Args:
             rows: (all rows,), True for those that it was tested on; for others -1 or NaN stands.
         """
+        return self._tested(partial(_among, rows))
 
-        def among(told: NDArray[np.generic]) -> NDArray[np.generic]:
-            nothing = np.nan if told.dtype.kind == "f" else -1
-            whole = np.full((len(told), len(rows)), nothing, dtype=told.dtype)
-            whole[:, rows] = told
-            return whole
+    def validated_among(self, rows: Mask) -> "TrainingOutcome":
+        """Return it with validation predictions for more rows: as `placed`, of these."""
 
-        return self._tested(among)
+        def among(told: dict[str, Any]) -> dict[str, Any]:
+            return {name: _among(rows, values) for name, values in told.items()}
+
+        other = self.by_accuracy
+        if other is not None:
+            theirs, crossed = among(other.predictions), among(other.crossed)
+            other = replace(other, predictions=theirs, crossed=crossed)
+        return replace(self, predictions=among(self.predictions), by_accuracy=other)
+
+    def in_order(self, replicates: Sequence[int]) -> "TrainingOutcome":
+        """Return it with its replicates in another order."""
+        index = np.asarray(replicates)
+
+        def ordered(whole: Any, names: Sequence[str]) -> dict[str, Any]:
+            parts = {name: getattr(whole, name) for name in names}
+            return {
+                name: {key: values[index] for key, values in part.items()}
+                for name, part in parts.items()
+                if part is not None
+            }
+
+        other = self.by_accuracy
+        if other is not None:
+            other = replace(other, **ordered(other, (*_KEPT, _CROSSED)))
+        return replace(self, seeds=self.seeds[index], by_accuracy=other, **ordered(self, _ARRAYS))
 
     def tested_on(self, rows: Mask) -> "TrainingOutcome":
         """Return it with test predictions for some of the rows alone, a mask (all rows,)."""
@@ -236,6 +259,14 @@ class TrainingOutcome:
         )
 
 
+def _among(rows: Mask, told: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(S, all rows): what is told of some of them, and -1 or NaN of others."""
+    nothing = np.nan if told.dtype.kind == "f" else -1
+    whole = np.full((len(told), len(rows)), nothing, dtype=told.dtype)
+    whole[:, rows] = told
+    return whole
+
+
 def joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
     """Join two stacks of one training along the replicate axis.
 
@@ -244,9 +275,8 @@ def joined(first: TrainingOutcome, second: TrainingOutcome) -> TrainingOutcome:
 
     def both(one: Any, other: Any, name: str) -> dict[str, Any]:
         mine, theirs = getattr(one, name), getattr(other, name)
-        if name == "together":  # an earlier program did not measure it
-            mine = {n: values for n, values in mine.items() if n in theirs}
-        return {n: np.concatenate([values, theirs[n]]) for n, values in mine.items()}
+        # An earlier program did not measure all, and few validation rows have no similarity.
+        return {n: np.concatenate([mine[n], theirs[n]]) for n in mine if n in theirs}
 
     arrays: dict[str, Any] = {
         name: both(first, second, name) for name in _ARRAYS if getattr(first, name) is not None

@@ -5,7 +5,7 @@ from functools import partial
 
 from tuner.analysis.gains.forecast import Forecast
 from tuner.drivers.orchestrator import check_gpus, opened
-from tuner.execution.workers.worker import Train, train_in_worker
+from tuner.execution.workers.worker import train_in_worker
 from tuner.models.encoders.source import search_path
 from tuner.search.forecast.pilot import check_pilot, forecast_by_pilot
 from tuner.settings import Settings
@@ -13,7 +13,7 @@ from tuner.storage.database import Database
 from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial
+from tuner.study.trial import FinishedTrial, Train
 
 
 def pilot(
@@ -62,7 +62,7 @@ def pilot(
         return forecast_by_pilot(
             study,
             finished,
-            lambda request: work(request, study.data, study.training, study.test_rows),
+            lambda request: study.trained(request, work),
             keep=keep,
             on_progress=on_progress,
         )

@@ -5,7 +5,8 @@ Usage: python -m tests.benchmarks.decisions [STUDIES [NULLS]]
 The truth is what was planted (`tests.support.planted`), which no study sees: gains in accuracy of A
 and B along λ with the noise of 300 validation and 300 test rows and of seeds. Designs differ in how
 λs are searched and confirmed. `three folds` test all 1,700 rows but those of validation, and what
-encoders lose by fewer training rows is not planted. `before` is six λs laid out, and a candidate
+encoders lose by fewer training rows is not planted. `validation folds` has four times as many
+validation rows, of which each seed sees a quarter. `before` is six λs laid out, and a candidate
 for each of A, B and both confirmed with 12 seeds; `constant` is λ = .5 for everybody.
 """
 
@@ -19,15 +20,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tests.support.planted import SPACE, Curve, Train, bell, plant, rows
+from tests.support.planted import SPACE, Curve, bell, plant, rows
 from tuner.analysis.conclusion import conclude
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
+from tuner.models.outcome import TrainingOutcome
 from tuner.search.plan import Plan
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial
+from tuner.study.trial import FinishedTrial, TrialRequest
 
 HEIGHTS = (0.005, 0.01, 0.02, 0.04)
 BEFORE = {"trials": 6, "confirm_replicates": 12, "sampler": "grid"}
@@ -37,6 +39,7 @@ DESIGNS = {
     "grid": {"sampler": "grid"},
     "random": {"sampler": "random"},
     "three folds": {"folds": 3},
+    "validation folds": {"validation_folds": 4},
 }
 _FINE = np.linspace(0, 1, 513)
 
@@ -108,23 +111,36 @@ class Tally:
 def answer(curves: tuple[Curve, Curve], world: int, changes: dict, known: Study) -> StudyResult:
     """Answer a study of a planted world."""
     spec = StudySpec(seed=world, training=TrainingConfig(epochs=2), **changes)
-    study = Study.of(spec, replace(known.dataset, has_own_split="folds" not in changes))
+    is_divided = bool({"folds", "validation_folds"} & changes.keys())
+    study = Study.of(spec, replace(known.dataset, has_own_split=not is_divided))
     vars(study)["profile"] = known.profile  # seconds, and the same for all
     planted = dict(zip("ab", curves, strict=True))
-    of_fold: dict[int | None, Train] = {  # no fold has a row or a seed of another
-        fold: plant(planted, world + 10**6 * n) for n, fold in enumerate((None, *range(3)))
-    }
     plan = Plan.of(study)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
         for request in requests:
-            fold = study.fold_of(request)
-            data, tested = study.rows_of(fold)
-            outcome = of_fold[fold](request, data, study.training, tested)
+            outcome = trained(study, planted, world, request)
             finished.append(FinishedTrial(request=request, outcome=outcome))
     choices = plan.choices(finished)
     how = {"settings": (), "baseline_settings": (), "wall_seconds": 0.0}
     return conclude(study, choices, finished, **how)
+
+
+def trained(
+    study: Study, planted: dict[str, Curve], world: int, request: TrialRequest
+) -> TrainingOutcome:
+    """No fold has a row or a seed of another, but for the test rows of those that are validated."""
+    validated, fold = study.validation_folds, study.fold_of(request)
+    if validated is None:
+        data, tested = study.rows_of(fold)
+        own = 0 if fold is None else 1 + fold
+        return plant(planted, world + 10**6 * own)(request, data, study.training, tested)
+
+    def train(part: TrialRequest, fold: int, _: int) -> TrainingOutcome:
+        data, tested = study.rows_of(fold)
+        return plant(planted, world, fold=fold)(part, data, study.training, tested)
+
+    return validated.trained(request, train)
 
 
 def tally(curves: tuple[Curve, Curve], design: str, worlds: range, known: Study) -> Tally:
@@ -154,7 +170,7 @@ def nothing(known: Study, worlds: range) -> Table:
     table = _table(f"No gain at any λ, {len(worlds)} studies")
     for heading in ("design", "wrong align, a target", "a study", "gain covered", "width of gain"):
         table.add_column(heading)
-    for design in ("default", "before", "three folds"):
+    for design in ("default", "before", "three folds", "validation folds"):
         found = tally((flat, flat), design, worlds, known)
         names = ("wrong", "any wrong", "gain covered")
         shares = [f"{100 * found.mean(name):.1f} %" for name in names]
@@ -167,7 +183,7 @@ def power(known: Study, worlds: range) -> Table:
     table = _table(f"Joint align, {len(worlds)} studies of each shape")
     for heading in ("design", "trainings", *(f"gain {height}" for height in HEIGHTS)):
         table.add_column(heading)
-    for design in ("default", "before"):
+    for design in ("default", "before", "validation folds"):
         cells, trainings = [], []
         for height in HEIGHTS:
             found = [

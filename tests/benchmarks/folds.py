@@ -10,6 +10,9 @@ which a λ was chosen are never tested. Replicate k of the folds is that of all 
 others in each, and every row is tested once; `nested` takes the variance over seeds from within
 folds, which has 12 degrees of freedom in place of 4.
 
+`validation folds` tests the test rows of the split, with 16 seeds that have four parts of the other
+rows as validation rows, four seeds a part.
+
 Where there is nothing to find, the label is chance, or λ = 0 is compared with itself under other
 seeds, or the label is chance and λ is the best of four on the validation rows of the split.
 
@@ -33,6 +36,7 @@ from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
 from tuner.analysis.gains.gain import CrossedVariance, Gain, measured_gain
 from tuner.data import PairedDataset, from_arrays, read
 from tuner.data.synthetic import WorldConfig, make_world
+from tuner.execution.workers.worker import train_request
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.evaluation.resampling import Resamples
@@ -40,10 +44,12 @@ from tuner.models.training.loop import train
 from tuner.study.scoring.scores import Scorer
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
+from tuner.study.trial import TrialRequest
 
 FOLDS, SEEDS, SEEDS_A_FOLD = 3, 16, 5
 CHOICE = (0.3, 1.0, 2.0, 4.0)
-DESIGNS = ("one split", "folds", "folds, validation kept")
+DESIGNS = ("one split", "folds", "folds, validation kept", "validation folds")
+VALIDATION_FOLDS = 4
 KEPT = Path(__file__).parent / "results" / "folds.csv"
 NAMES = ("case", "repeat", "design", "gain", "half", "seeds", "rows", "baseline")
 SMALL = {"rows": 400, "temperature": 0.3}
@@ -181,10 +187,31 @@ def of_folds(
     return [(name, crossed, scorer, theirs), (f"{name}, nested", inner, scorer, theirs)]
 
 
+def of_validation_folds(
+    data: PairedDataset, seed: int, strength: float, config: TrainingConfig
+) -> list[Told]:
+    del seed
+    folds = {"replicates": VALIDATION_FOLDS, "validation_folds": VALIDATION_FOLDS}
+    study = Study.of(StudySpec(training=config, looks=(2 * SEEDS,), **folds), data)
+    seeds = study.spec.seeds("confirm")
+    others = seeds[SEEDS:] if strength == 0 else seeds[:SEEDS]
+    baseline, treated = (
+        study.trained(TrialRequest(phase="confirm", number=0, strength=s, seeds=of), train_request)
+        for s, of in ((0.0, seeds[:SEEDS]), (strength, others))
+    )
+    best = best_rules(baseline_scores(study.validation, baseline), sign=1)
+    ours, theirs = (o.kept_by(best).test_predictions for o in (treated, baseline))
+    assert ours is not None
+    assert theirs is not None
+    gain = measured_gain(study.test, ours, theirs, "joint")
+    return [("validation folds", gain, study.test, theirs)]
+
+
 MEASURES = {
     "one split": of_split,
     "folds": partial(of_folds, keeps=False),
     "folds, validation kept": partial(of_folds, keeps=True),
+    "validation folds": of_validation_folds,
 }
 
 

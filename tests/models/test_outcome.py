@@ -174,3 +174,33 @@ def test_what_an_earlier_program_did_not_measure_of_pairs_is_not_joined():
     old = replace(outcome(1, tested=True), together={})
     assert joined(new, new).pair["fused"].shape == (6, 2)
     assert joined(new, old).together == joined(old, new).together == {}
+
+
+def test_replicates_in_another_order_keep_what_is_theirs():
+    whole = outcome(tested=True, both=True)
+    turned = whole.in_order([2, 0, 1])
+    assert turned.in_order([1, 2, 0]).to_bytes() == whole.to_bytes()
+    assert turned.seeds.tolist() == whole.seeds[[2, 0, 1]].tolist()
+    for name in ("predictions", "curves", "similarity", "together"):
+        for key, values in getattr(whole, name).items():
+            np.testing.assert_array_equal(getattr(turned, name)[key], values[[2, 0, 1]])
+    crossed = (turned.by_accuracy.crossed, whole.by_accuracy.crossed)
+    for key, values in crossed[1].items():
+        np.testing.assert_array_equal(crossed[0][key], values[[2, 0, 1]])
+    assert turned.weights is whole.weights
+
+
+def test_what_is_validated_stands_among_the_rows_of_all():
+    rows = np.array([0, 1, 1, 0, 1, 1, 1], bool)
+    whole = outcome(tested=True, both=True)
+    told = whole.validated_among(rows)
+    np.testing.assert_array_equal(told.predictions["a"][:, rows], whole.predictions["a"])
+    assert (told.predictions["a"][:, ~rows] == -1).all()
+    assert np.isnan(told.predictions["b"][:, ~rows]).all()
+    np.testing.assert_equal(told.test_predictions, whole.test_predictions)
+
+
+def test_joined_stacks_keep_the_similarities_that_both_have():
+    few = replace(outcome(1, tested=False), similarity={}, similarity_null={})
+    assert joined(outcome(tested=False), few).similarity == {}
+    assert joined(few, outcome(tested=False)).similarity_null == {}

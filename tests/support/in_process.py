@@ -2,13 +2,13 @@
 
 from tuner.analysis.conclusion import conclude
 from tuner.data import PairedDataset
-from tuner.execution.workers.worker import Train, train_request
+from tuner.execution.workers.worker import train_request
 from tuner.models.compute.device import prepare_process
 from tuner.search.plan import Plan
 from tuner.study.result import StudyResult
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.trial import FinishedTrial
+from tuner.study.trial import FinishedTrial, Train
 
 
 def answer_in_process(
@@ -19,10 +19,10 @@ def answer_in_process(
     plan = Plan.of(study)
     finished: list[FinishedTrial] = []
     while requests := plan.next(finished):
-        for request in requests:
-            data, test = study.rows_of(study.fold_of(request))
-            outcome = train(request, data, study.training, test)
-            finished.append(FinishedTrial(request=request, outcome=outcome))
+        finished += [
+            FinishedTrial(request=request, outcome=study.trained(request, train))
+            for request in requests
+        ]
     return conclude(
         study,
         plan.choices(finished),

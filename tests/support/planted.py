@@ -34,12 +34,13 @@ def rows(labelled: int = 300, seed: int = 0, train: int = 60) -> PairedDataset:
     return from_arrays({"a": a, "b": b, "y": y, "split": split}, name="planted", seed=seed)
 
 
-def plant(curves: dict[str, Curve], world: int) -> Train:
+def plant(curves: dict[str, Curve], world: int, *, fold: int = 0) -> Train:
     """Return a `Train` whose encoders are right with probability .6 + curve + seed + row effects.
 
     Gains vary with the seed by an effect of each λ's own and one that changes slowly with u, and
     with the row likewise; both are drawn anew in every world. Given its probability, a row is right
-    by luck that a seed has at every λ.
+    by luck that a seed has at every λ. Each fold has validation rows of its own, and the test rows
+    of all.
     """
 
     def train(
@@ -63,7 +64,7 @@ def plant(curves: dict[str, Curve], world: int) -> Train:
             return np.where(right, truth, (truth + 1) % 2).astype(np.int32)
 
         confirm, replicates = request.phase == "confirm", len(request.seeds)
-        told = {m: predict(k, 1, data.validation) for k, m in enumerate("ab")}
+        told = {m: predict(k, 1 + 10 * fold, data.validation) for k, m in enumerate("ab")}
         tested = {m: predict(k, 2, test) for k, m in enumerate("ab")} if confirm else None
         state = {"head.weight": np.zeros((1, 2, 2), np.float32)}
         return TrainingOutcome(

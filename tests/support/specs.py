@@ -45,7 +45,8 @@ _OPTIONS = {
     "trials": st.integers(3, 1000),
     "replicates": st.integers(2, 1000),
     "confirm_replicates": st.integers(6, 1_999),
-    "folds": st.sampled_from([1, 3]),
+    "folds": st.sampled_from([1, 3, "auto"]),
+    "validation_folds": st.sampled_from([1, 2]),
     "looks": st.sampled_from([(), (2_000,), (2_000, 10_000)]),
     "stop_early": st.booleans(),
     "batch": st.integers(1, 1000),
@@ -90,7 +91,11 @@ assert _OPTIONS.keys() == OPTIONS.keys()
 
 def specs() -> st.SearchStrategy[StudySpec]:
     """Any spec: some of its options are given, the others stay as they are."""
-    return st.fixed_dictionaries({}, optional=_OPTIONS).map(spec_from_options)
+    return (
+        st.fixed_dictionaries({}, optional=_OPTIONS)
+        .filter(lambda given: given.get("folds") != 3 or given.get("validation_folds", 1) == 1)
+        .map(spec_from_options)
+    )
 
 
 def spec_of_all_options_changed() -> StudySpec:
@@ -119,7 +124,8 @@ def spec_of_all_options_changed() -> StudySpec:
         trials=30,
         replicates=5,
         confirm_replicates=7,
-        folds=3,
+        folds="auto",
+        validation_folds=4,
         looks=(14, 28),
         stop_early=True,
         batch=2,

@@ -99,6 +99,7 @@ def make_study(
     seed: int = 0,
     settings: Overrides = (),
     folds: int = 1,
+    validation_folds: int = 1,
 ) -> SmallStudy:
     """Train a small study of 120 pairs, confirmed with training settings of its own."""
     rng = np.random.default_rng(7)
@@ -114,15 +115,18 @@ def make_study(
         replicates=2,
         confirm_replicates=3 if folds == 1 else 2 * folds,
         folds=folds,
+        validation_folds=validation_folds,
         seed=seed,
         training=TrainingConfig(epochs=4, batch_size=32, hidden=8, embedding=6),
     )
     study = Study.of(spec, dataset)
-    finished = [_trial(study, "search", n, s, (1, 2)) for n, s in enumerate(SEARCHED)]
-    failed = TrialRequest(phase="search", number=len(SEARCHED), strength=3.0, seeds=(1, 2))
+    is_plain = folds == validation_folds == 1
+    seeds = (1, 2) if is_plain else spec.seeds("search")
+    finished = [_trial(study, "search", n, s, seeds) for n, s in enumerate(SEARCHED)]
+    failed = TrialRequest(phase="search", number=len(SEARCHED), strength=3.0, seeds=seeds)
     reason = "TrainingDivergedError: a loss became inf & <b>worse</b>"
     finished.append(FinishedTrial(request=failed, outcome=None, reason=reason))
-    dealt = [(11, 12, 13)] if folds == 1 else spec.dealt(spec.seeds("confirm"))
+    dealt = [(11, 12, 13)] if is_plain else spec.dealt(spec.seeds("confirm"))
     confirmed = enumerate((s, seeds) for s in (0.0, CANDIDATE) for seeds in dealt)
     finished += [_trial(study, "confirm", n, s, seeds, settings) for n, (s, seeds) in confirmed]
     return SmallStudy(study=study, finished=finished, result=_result(study, finished))
@@ -132,15 +136,17 @@ def _trial(study, phase, number, strength, seeds, settings=()) -> FinishedTrial:
     request = TrialRequest(
         phase=phase, number=number, strength=strength, seeds=seeds, settings=settings
     )
-    data, test = study.rows_of(study.fold_of(request))
-    outcome = train(
-        data,
-        request.training(study.training),
-        strength=strength,
-        seeds=seeds,
-        test=test if phase == "confirm" else None,
-    )
-    return FinishedTrial(request=request, outcome=outcome)
+
+    def on(request, data, config, test):
+        return train(
+            data,
+            request.training(config),
+            strength=request.strength,
+            seeds=request.seeds,
+            test=test if phase == "confirm" else None,
+        )
+
+    return FinishedTrial(request=request, outcome=study.trained(request, on))
 
 
 def _result(study: Study, finished: Sequence[FinishedTrial]) -> StudyResult:

@@ -35,7 +35,7 @@ from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
 from tuner.study.spec import spec_from_options
 from tuner.study.study import Study, read_dataset
-from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, PhaseName, TrialRequest
+from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, PhaseName, Train, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
 from tuner.tracking.publish import load_publishing, publish
 from tuner.tracking.tracker import StudyTracker
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from tuner.execution.workers.worker import Job, Resources, Train
+    from tuner.execution.workers.worker import Job, Resources
     from tuner.models.training.telling import Advance
     from tuner.storage.tables import StudyRow
 
@@ -242,14 +242,18 @@ class Orchestrator(Driver[StudyResult]):
 
         study = self.study
         train = self.train or _training(resources, self.settings.checkpoints(study.id))
-        folds = study.folds
-        divisions = [None, *range(0 if folds is None else folds.count)]
+        folds, validated = study.folds, study.validation_folds
+        # The first of the folds that are validated is the split.
+        first, count = (0, 0) if folds is None else (0, folds.count)
+        first, count = (first, count) if validated is None else (1, validated.count)
+        divisions = [None, *range(first, count)]
         self._rows = [study.rows_of(fold) for fold in divisions]  # mapped files go with them
         return TrainOnRows(
             rows=tuple(SharedRows.of(data, test) for data, test in self._rows),
             config=study.training,
             train=train,
             fold_of_seed={} if folds is None else folds.of_seed,
+            validation_folds=validated,
         )
 
     def _closed_now(self) -> bool:

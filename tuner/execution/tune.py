@@ -35,7 +35,6 @@ from tuner.execution.workers.shared_rows import SharedRows
 from tuner.execution.workers.worker import (
     Job,
     Resources,
-    Train,
     TrainOnRows,
     TrialWorker,
     train_request,
@@ -44,7 +43,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
 from tuner.models.training.telling import PAUSE, Advance
-from tuner.study.trial import FinishedTrial, TrialRequest
+from tuner.study.trial import FinishedTrial, Train, TrialRequest
 
 _ONE_CPU = Resources()
 _GIVEN_UP = (

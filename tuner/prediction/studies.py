@@ -61,4 +61,6 @@ def _unfit(study: Study) -> str | None:
         return f"its λs reach to {study.spec.max_lambda:g}, beyond {LambdaSpace().maximum:g}"
     if study.spec.nuisance != "none" or study.spec.halving > 1:
         return "its λs were not all trained by the settings that it was given"
+    if study.spec.validation_folds > 1:
+        return "its seeds were validated on rows of their own, and those of the corpus on the same"
     return None

@@ -122,6 +122,7 @@ def _facts(study: Study, result: StudyResult, finished: Sequence[FinishedTrial])
         },
         **_dataset(study.dataset),
         "tested": _tested(study),
+        "validated": _validated(study),
         "covered": covered(result),
         "kept": kept_words(result),
         "models": _models(result),
@@ -138,6 +139,17 @@ def _tested(study: Study) -> str:
     return (
         f"all {rows} labelled rows that are not validation rows, in {study.folds.count} folds, "
         "each by the seeds that were trained on the rows of the others"
+    )
+
+
+def _validated(study: Study) -> str:
+    """Say which rows λ* rests on."""
+    rows = f"{len(study.validation.truth)} labelled validation rows"
+    if study.validation_folds is None:
+        return rows
+    return (
+        f"{rows}, in {study.validation_folds.count} folds, each by the seeds that were trained on "
+        "the rows of the others, so errors over seeds hold those of rows"
     )
 
 

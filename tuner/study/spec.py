@@ -189,6 +189,15 @@ class StudySpec(Seeded, DataOptions):
             exclude_if=lambda folds: folds == 1,  # as before it could be said
         ),
     ] = 1
+    validation_folds: Annotated[
+        FoldCount,
+        Field(
+            description="choose λ by the validation rows of so many folds, 4 say: each has others, "
+            "taken out of the training rows, and seeds are dealt out to the folds, so that λ does "
+            "not hang on the luck of one division; test rows stay. 1: by those of the split",
+            exclude_if=lambda folds: folds == 1,  # as before it could be said
+        ),
+    ] = 1
     looks: Annotated[
         tuple[Annotated[int, Field(le=MOST_SEEDS)], ...],
         Field(
@@ -298,6 +307,22 @@ class StudySpec(Seeded, DataOptions):
             )
         return folds
 
+    @field_validator("validation_folds")
+    @classmethod
+    def _a_seed_each(cls, folds: int, info: ValidationInfo) -> int:
+        seeds = info.data.get("replicates")
+        if seeds is not None and seeds < folds:
+            raise ValueError(
+                f"each fold needs a seed of the search, {folds} in all, not {seeds}: use "
+                f"--replicates {folds} or more"
+            )
+        if folds > 1 and info.data.get("folds") not in (1, "auto", None):
+            raise ValueError(
+                "with --folds, rows would be tested by which λ was chosen: use --validation-folds "
+                "or --folds, not both"
+            )
+        return folds
+
     @property
     def fold_count(self) -> int:
         """In how many folds it confirms; 1 as long as that waits for the data."""
@@ -312,6 +337,16 @@ class StudySpec(Seeded, DataOptions):
     def folds_of_seeds(self) -> dict[int, int]:
         """The fold of each confirming seed: they are dealt out in turn."""
         return {seed: n % self.fold_count for n, seed in enumerate(self.seeds("confirm"))}
+
+    @property
+    def validation_folds_of_seeds(self) -> dict[int, int]:
+        """The validation fold of each seed: those of each phase are dealt out in turn."""
+        phases: tuple[SearchPhase, ...] = get_args(SearchPhase)
+        return {
+            seed: n % self.validation_folds
+            for phase in phases
+            for n, seed in enumerate(self.seeds(phase))
+        }
 
     def dealt(self, seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Divide confirming seeds by their folds, those that get any."""

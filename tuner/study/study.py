@@ -16,13 +16,15 @@ from tuner.models.encoders.source import source_digest
 from tuner.models.encoders.tokenizer import Tokenizer, tokenizers_of
 from tuner.models.errors import UnsupportedShapeError
 from tuner.models.evaluation.metrics import Metric
+from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
 from tuner.study.budget import NO_BUDGET, Budget
 from tuner.study.scoring.folds import Folds, FoldScorer, divisible_rows, with_folds
 from tuner.study.scoring.scores import Scorer, metric_of
 from tuner.study.scoring.targets import Target
+from tuner.study.scoring.validation import ValidationFolds
 from tuner.study.spec import StudySpec
-from tuner.study.trial import TrialRequest
+from tuner.study.trial import Train, TrialRequest
 from tuner.typing import Indices
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Study:
         shorter: Identifiers of the studies that this one adds seeds to, the last first.
         budget: What the search may cost.
         folds: What confirmations are trained and tested on, if not on the split.
+        validation_folds: What seeds are trained and validated on, if not on the split.
     """
 
     id: str
@@ -69,6 +72,7 @@ class Study:
     shorter: tuple[str, ...] = ()
     budget: Budget = NO_BUDGET
     folds: Folds | None = None
+    validation_folds: ValidationFolds | None = None
 
     @classmethod
     def of(cls, spec: StudySpec, dataset: PairedDataset) -> "Study":
@@ -82,6 +86,7 @@ class Study:
         """
         spec = with_folds(spec, dataset)
         metric, folds = metric_of(spec, dataset.task), Folds.of(spec, dataset)
+        validation_folds = ValidationFolds.of(spec, dataset)
         shapes = (dataset.a.values.shape[1:], dataset.b.values.shape[1:])
         holds = (dataset.a.holds, dataset.b.holds)
         training = resolve(spec.training, shapes, len(dataset.indices(Split.TRAIN)), holds)
@@ -100,16 +105,19 @@ class Study:
             dataset=dataset,
             training=training,
             metric=metric,
-            validation=Scorer.of(dataset, Split.VALIDATION, metric, spec.seed),
+            validation=Scorer.of(dataset, Split.VALIDATION, metric, spec.seed)
+            if (of := validation_folds) is None
+            else FoldScorer.in_folds(of.validated, of.fold, Split.VALIDATION, dataset, spec),
             test=Scorer.of(dataset, Split.TEST, metric, spec.seed)
             if folds is None
-            else FoldScorer.in_folds(folds, dataset, metric, spec.seed),
+            else FoldScorer.in_folds(folds.tested, folds.fold, Split.TEST, dataset, spec),
             data=data,
             test_rows=data.scaling.rows(inputs, Split.TEST),
             inputs=inputs,
             tokenizers=tokenizers,
             shorter=tuple(s.study_id(dataset.fingerprint, *beside) for s in spec.shorter),
             folds=folds,
+            validation_folds=validation_folds,
         )
 
     @property
@@ -123,16 +131,32 @@ class Study:
         return None if self.folds is None else self.folds.tested
 
     def fold_of(self, request: TrialRequest) -> int | None:
-        """Return on which fold a training is tested; None for the rows of the split."""
+        """Return on which fold a confirmation is tested; None for the rows of the split."""
         if self.folds is None or request.phase != "confirm":
             return None
         return self.folds.of_seed[request.seeds[0]]
 
+    def fold_of_seed(self, seed: int) -> int | None:
+        """Return the fold of a confirming seed, tested or validated; None for the split."""
+        folds = self.folds or self.validation_folds
+        return None if folds is None else folds.of_seed[seed]
+
+    def trained(self, request: TrialRequest, train: Train) -> TrainingOutcome:
+        """Have a request trained on the rows of its seeds, in this process."""
+
+        def on(part: TrialRequest, fold: int | None, before: int = 0) -> TrainingOutcome:
+            del before
+            data, test = self.rows_of(fold)
+            return train(part, data, self.training, test)
+
+        if self.validation_folds is None:
+            return on(request, self.fold_of(request))
+        return self.validation_folds.trained(request, on)
+
     def inputs_of(self, fold: int | None) -> PairedDataset:
         """Return the data set as encoders take it, divided as a fold is, or the split."""
-        if fold is None or self.folds is None:
-            return self.inputs
-        return self.folds.divided(self.inputs, fold)
+        folds = self.folds or self.validation_folds
+        return self.inputs if fold is None or folds is None else folds.divided(self.inputs, fold)
 
     def rows_of(self, fold: int | None) -> tuple[TrainingData, Rows]:
         """Return training and validation rows, and test rows: of a fold, or of the split.

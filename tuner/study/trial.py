@@ -1,11 +1,12 @@
 """Trials: what is asked of a worker, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tuner.models.config import TrainingConfig
 from tuner.models.outcome import RULES, TrainingOutcome, joined, weights_name
+from tuner.models.rows import Rows, TrainingData
 from tuner.study.scoring.targets import Division
 
 # What a reason begins with where the machine failed, not the training: another try may succeed.
@@ -38,6 +39,10 @@ class TrialRequest:
     def training(self, config: TrainingConfig) -> TrainingConfig:
         """Return how this trial is trained in a study that trains by `config`."""
         return config.model_copy(update=dict(self.settings)) if self.settings else config
+
+
+# A seam: tests put a stand-in for training here.
+Train = Callable[[TrialRequest, TrainingData, TrainingConfig, Rows], TrainingOutcome]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ class BestEncoder:
         outcome: What came of it, by the rule that the answer rests on.
         training: How that was trained.
         replicate: The best one by validation rows: test rows have no part in the choice.
-        fold: On which it was tested; None for the test rows of the split.
+        fold: On which it was tested or validated; None for the rows of the split.
         validation_score: Its score on validation rows.
         test_score: Its score on test rows.
     """
@@ -96,7 +96,7 @@ class BestEncoder:
             outcome=outcome,
             training=trial.request.training(study.training),
             replicate=best,
-            fold=None if study.folds is None else study.folds.of_seed[int(outcome.seeds[best])],
+            fold=study.fold_of_seed(int(outcome.seeds[best])),
             validation_score=float(validation[best]),
             test_score=float(test[best]),
         )

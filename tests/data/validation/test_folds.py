@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.data import Split, from_arrays
-from tuner.data.validation.division.folds import fold_numbers, lacking_class
+from tuner.data.validation.division.folds import (
+    fold_numbers,
+    lacking_class,
+    unvalidated_class,
+    validation_numbers,
+)
 
 
 def dataset(seed, rows=200, labelled=0.8, groups=None, task="classification", classes=3):
@@ -77,3 +82,33 @@ def test_a_class_of_one_fold_alone_is_told(numbers, lacking):
     made = type("Rows", (), {"y": codes, "split": np.zeros(4), "classes": ("x", "y")})
     assert lacking_class(made, np.array(numbers), 2) == lacking
     assert lacking_class(data, fold_numbers(data, 3, 0), 3) is None
+
+
+@given(
+    seed=st.integers(0, 99),
+    folds=st.integers(2, 5),
+    task=st.sampled_from(["classification", "regression"]),
+    groups=st.sampled_from([None, 60]),
+)
+def test_every_fold_has_validation_rows_of_its_own_as_many_as_the_split(seed, folds, task, groups):
+    data = dataset(seed, task=task, groups=groups)
+    numbers = validation_numbers(data, folds, seed)
+    np.testing.assert_array_equal(numbers == 0, data.split == Split.VALIDATION)
+    assert (numbers[data.split == Split.TEST] == -1).all()
+    assert set(numbers[data.labelled]) - {-1} == set(range(folds))
+    sizes = np.bincount(numbers[data.labelled & (numbers >= 0)])
+    assert np.ptp(sizes) <= max(4, sizes[0] // 3)
+    if groups is None:
+        assert data.labelled[numbers >= 0].all()
+        if data.classes is not None:
+            assert unvalidated_class(data, numbers, folds) is None
+    else:
+        for group in np.unique(data.group):
+            assert len(set(numbers[data.group == group])) == 1
+    np.testing.assert_array_equal(numbers, validation_numbers(data, folds, seed))
+
+
+@pytest.mark.parametrize(("numbers", "lost"), [([0, 1, 0, 1], None), ([0, 1, 0, -1], "y")])
+def test_a_class_that_some_fold_does_not_validate_is_told(numbers, lost):
+    made = type("Rows", (), {"y": np.array([0, 0, 1, 1]), "classes": ("x", "y")})
+    assert unvalidated_class(made, np.array(numbers), 2) == lost

@@ -288,6 +288,30 @@ def test_seeds_added_with_a_kill_in_between_are_as_if_they_had_been_asked_for_at
         assert longer[part] == at_once[part]
 
 
+@pytest.mark.system
+def test_with_validation_folds_a_kill_and_more_workers_and_seeds_change_nothing(
+    new_home, tmp_path, data
+):
+    home = new_home(tmp_path)
+    words = ("run", str(data), *SMALL, "--validation-folds", "3", "--json")
+    process = subprocess.Popen(
+        command(*words, "--workers", "1"), start_new_session=True, **surroundings(home)
+    )
+    finished = wait_for_trials(home, 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    told = answer_of(tuner(home, *words))
+    assert finished <= trials_in(home)
+    longer = answer_of(tuner(home, "extend", told["study"], "--seeds", "5", "--json", cwd="/"))
+    options = {"trials": 8, "replicates": 3, "confirm_replicates": 3, "validation_folds": 3}
+    options |= {"epochs": 6, "batch_size": 64}
+    for answered, more in ((told, {}), (longer, {"looks": (5,)})):
+        spec = spec_from_options(options | more)
+        here = json.loads(answer_in_process(spec, read(data)).model_dump_json())
+        for part in ("curve", "joint", "headline", "warnings", "information"):
+            assert answered[part] == here[part]
+
+
 def test_seeds_are_added_only_where_that_may_help(undisturbed, quiet_home):
     def refused(*words):
         done = tuner(quiet_home, "extend", *words)

@@ -26,9 +26,7 @@ def finish(study, request, failing=()):
     key = (request.phase, request.number)
     if key in failing:
         return FinishedTrial(request=request, outcome=None, reason="planted")
-    data, test = study.rows_of(study.fold_of(request))
-    outcome = TRAIN(request, data, study.training, test)
-    return FinishedTrial(request=request, outcome=outcome)
+    return FinishedTrial(request=request, outcome=study.trained(request, TRAIN))
 
 
 def trained(spec, *, workers=1, order=None, failing=()):
@@ -57,10 +55,11 @@ def trained(spec, *, workers=1, order=None, failing=()):
     halving=st.sampled_from([1, 2]),
     stop_early=st.booleans(),
     folds=st.sampled_from([1, 3]),
+    validation_folds=st.sampled_from([1, 3]),
     told=st.sampled_from([None, prior(families(0.02 * NODES, -0.02 * NODES))]),
 )
 def test_workers_and_the_order_of_finishing_change_nothing(
-    workers, order, sampler, nuisance, halving, stop_early, folds, told
+    workers, order, sampler, nuisance, halving, stop_early, folds, validation_folds, told
 ):
     spec = SPEC.model_copy(
         update={
@@ -71,6 +70,7 @@ def test_workers_and_the_order_of_finishing_change_nothing(
             "stop_early": stop_early,
             "confirm_replicates": 8 if folds == 1 else 12,
             "folds": folds,
+            "validation_folds": validation_folds if folds == 1 else 1,
             "prior": told,
         }
     )

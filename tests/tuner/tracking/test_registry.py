@@ -192,6 +192,22 @@ def test_what_is_registered_is_what_was_tested_by_whichever_rule(tracking_uri, t
 
 
 @pytest.mark.system
+def test_a_replicate_is_registered_with_the_scaling_of_its_validation_fold(tracking_uri, tmp_path):
+    """Registering compares the encoder's answers with those of its training, on the test rows."""
+    small = make_study("classification", validation_folds=2)
+    registered = Registered(small, tracking_uri, tmp_path)
+    for side in ("a", "b"):
+        assert registered.models[side].version == "1"
+        best = BestEncoder.of(small.study, small.result, small.finished, side)
+        assert (
+            best.fold
+            == small.study.spec.seeds("confirm").index(best.outcome.seeds[best.replicate]) % 2
+        )
+        tags = registered.version(side).tags
+        assert float(tags["test_score"]) == best.test_score
+
+
+@pytest.mark.system
 def test_of_folds_the_best_replicate_is_registered_as_its_fold_tested_it(tracking_uri, tmp_path):
     """Registering compares the encoder's answers with those of its fold, whose scaling it has."""
     small = make_study("classification", folds=3)

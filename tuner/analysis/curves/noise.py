@@ -4,6 +4,8 @@ The errors of the T − 1 differences to λ = 0 are not independent: all share t
 and neighbours share more.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tuner.analysis.curves.observations import Observations
@@ -79,19 +81,38 @@ def row_covariance(observations: Observations, tried: Mask) -> Floats:
     little wide for it, and the interval of λ* covers peaks near λ_max too seldom as it is. The
     curve takes a covariance as known, so that of few groups of rows is enlarged until a normal
     interval of 95 % reaches as far as Student's. No gain has less variance than one row
-    of every seed makes.
+    of every seed makes. Of folds it is what the seed noise lacks: see `beside_the_seeds`.
     """
     if observations.resampled is None:
         return np.zeros((int(tried.sum()),) * 2)
+    replicates = observations.scores.shape[1]
+    seeds = [np.arange(replicates)[fold.replicates].size for fold in observations.folds]
     baseline = observations.resampled[:, ~tried].mean(axis=1, keepdims=True)
     gains = observations.resampled[:, tried] - baseline
-    covariance = np.atleast_2d(np.cov(gains, rowvar=False))
-    least = observations.resolution**2 / observations.scores.shape[1]
+    covariance: Floats = np.atleast_2d(np.cov(gains, rowvar=False)) * beside_the_seeds(seeds)
+    least = sum(observations.resolution**2 / count for count in seeds)
     covariance = covariance + np.diag(np.maximum(least - np.diag(covariance), 0))
     if observations.grouping is None:
         return covariance
     enlarged: Floats = student_inflation(observations.grouping.freedom) * covariance
     return enlarged
+
+
+def beside_the_seeds(counts: Sequence[int]) -> float:
+    """How much of the variance over rows is not in that between replicates.
+
+    Replicates of K equal folds, S_k of each, have rows of their own: with σ² the variance over the
+    rows of one fold their mean varies by q σ², q = Σ S_k² / S². Between replicates there is, in
+    s² / S, (1 - q) σ² / (S - 1) of it, and resampled rows of all folds show σ² / K. The former
+    lacks K (q S - 1) / (S - 1) of the latter: all of it where there is one fold, and none where
+    each replicate has one of its own.
+
+    Args:
+        counts: S_k.
+    """
+    total = sum(counts)
+    share = sum(count**2 for count in counts) / total**2
+    return len(counts) * (share * total - 1) / (total - 1)
 
 
 def student_inflation(freedom: float) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tuner.models.evaluation.resampling import Grouping
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.scoring.targets import Target, TargetScorer
+from tuner.study.scoring.targets import UNDIVIDED, FoldShare, Target, TargetScorer
 from tuner.typing import Floats
 
 _LARGEST = 1e150  # so that squares are finite
@@ -27,6 +27,7 @@ class Observations:
         grouping: The groups that were resampled; None where rows are independent. With groups but
             nothing resampled there are too few of them to say anything of others.
         resolution: What one row changes of a score: see `TargetScorer.resolution`.
+        folds: Which replicates were evaluated on which rows.
 
     Raises:
         ValueError: If a shape, an order or a number is not as said above.
@@ -37,6 +38,7 @@ class Observations:
     resampled: Floats | None = None
     grouping: Grouping | None = None
     resolution: float = 0.0
+    folds: Sequence[FoldShare] = UNDIVIDED
 
     def __post_init__(self) -> None:
         if self.lambdas.ndim != 1 or self.lambdas.size < 2:
@@ -82,6 +84,7 @@ def observe(
         resampled=_stacked(sign, resampled),
         grouping=scorer.grouping_of(ordered[0].predictions),
         resolution=scorer.resolution(ordered[0].predictions, target),
+        folds=scorer.folds(ordered[0].predictions),
     )
 
 

@@ -115,7 +115,7 @@ def _of_target(study: Study, searched: Sequence[TrainingOutcome], target: Target
         return TargetForecast(smallest_gain=smallest, **nothing)
     names = [f.name for f in fields(CrossedVariance) if f.name != "folds"]
     mean: Any = {name: float(np.mean([getattr(v, name) for v in seen])) for name in names}
-    planned = CrossedVariance(**mean).scaled(
+    planned = CrossedVariance(**mean, folds=seen[0].folds).scaled(
         seeds=seeds / spec.replicates, rows=rows / len(validation.truth)
     )
     planned = planned.in_folds(spec.fold_count)

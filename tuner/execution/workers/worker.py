@@ -1,8 +1,8 @@
 """One trial on a Ray Tune worker: a λ, trained with every replicate's seed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any, Protocol
 
 from ray import tune
@@ -16,11 +16,9 @@ from tuner.models.config import TrainingConfig
 from tuner.models.errors import DeviceError
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import Rows, TrainingData
-from tuner.models.training.telling import told_to
-from tuner.study.trial import TrialRequest
-
-# A seam: tests put a stand-in for training here.
-Train = Callable[[TrialRequest, TrainingData, TrainingConfig, Rows], TrainingOutcome]
+from tuner.models.training.telling import Advance, Listener, told_to
+from tuner.study.scoring.validation import ValidationFolds
+from tuner.study.trial import Train, TrialRequest
 
 
 def train_request(
@@ -45,7 +43,8 @@ def train_request(
     from tuner.models.training.checkpoint import Checkpoint
     from tuner.models.training.loop import train
 
-    place = f"{checkpoints}/{request.phase}-{request.number}"
+    # Seeds of a trial may be trained one after the other, on other rows.
+    place = f"{checkpoints}/{request.phase}-{request.number}-{request.seeds[0]}"
     checkpoint = None if checkpoints is None else Checkpoint(place)
     try:
         return train(
@@ -138,6 +137,7 @@ class TrainOnRows:
         config: How to train.
         train: What does it.
         fold_of_seed: On which fold a confirming seed is tested.
+        validation_folds: Those of which each seed is of one; their rows are those of `rows`.
         board: Where it says how far a training is.
     """
 
@@ -145,6 +145,7 @@ class TrainOnRows:
     config: TrainingConfig
     train: Train
     fold_of_seed: Mapping[int, int] = field(default_factory=dict)
+    validation_folds: ValidationFolds | None = None
     board: Board = field(default_factory=Board)
 
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
@@ -152,10 +153,16 @@ class TrainOnRows:
         rows = cache(lambda which: self.rows[which].get())
         rows(0)
 
-        def train(request: TrialRequest) -> TrainingOutcome:
-            data, test = rows(self._which(request))
-            with told_to(self.board.writer(request)):
+        def on(which: int, request: TrialRequest, before: int = 0) -> TrainingOutcome:
+            data, test = rows(which)
+            with told_to(partial(_tell, self.board.writer(request), before)):
                 return self.train(request, data, self.config, test)
+
+        def train(request: TrialRequest) -> TrainingOutcome:
+            folds = self.validation_folds
+            if folds is None:
+                return on(self._which(request), request)
+            return folds.trained(request, lambda part, fold, before: on(fold, part, before))
 
         return train
 
@@ -168,6 +175,11 @@ class TrainOnRows:
         """Unmap them."""
         for rows in self.rows:
             rows.close()
+
+
+def _tell(hears: Listener, before: int, advance: Advance) -> None:
+    """Tell how far a trial is, of which so many replicates are trained already."""
+    hears(replace(advance, ended=before + advance.ended))
 
 
 class TrialWorker(tune.Trainable):

@@ -18,13 +18,18 @@ def check_pilot(spec: StudySpec) -> None:
     """Do nothing if one process can train the first of a study's λs as its workers would.
 
     Raises:
-        SpecError: If several processes are to train a trial together, or settings or λs are to be
-            dropped before the search.
+        SpecError: If several processes are to train a trial together, settings or λs are to be
+            dropped before the search, or a validation fold has one seed.
     """
     if spec.ranks > 1 or spec.halving > 1 or spec.nuisance != "none":
         raise SpecError(
             "a pilot trains the first λs of the search alone: leave --ranks, --halving and "
             "--nuisance out"
+        )
+    if spec.validation_folds > 1 and spec.replicates < 2 * spec.validation_folds:
+        raise SpecError(
+            "a forecast tells seeds from rows by two seeds of each validation fold: use "
+            f"--replicates {2 * spec.validation_folds}, or leave --validation-folds out"
         )
 
 

@@ -20,7 +20,9 @@ from tuner.service.processes.zygote import serve
 
 if TYPE_CHECKING:
     from tuner.data.inspection import Inspection
+    from tuner.models.config import TrainingConfig
     from tuner.models.outcome import TrainingOutcome
+    from tuner.models.rows import Rows, TrainingData
     from tuner.study.spec import StudySpec
     from tuner.study.study import Study
     from tuner.study.trial import TrialRequest
@@ -120,16 +122,18 @@ def plan(source: str, options: dict[str, Any], name: str | None) -> dict[str, An
     os.nice(_NICE)
     prepare_process(study.spec.cpus)
 
-    def trained(request: "TrialRequest") -> "TrainingOutcome":
+    def searched(
+        request: "TrialRequest", data: "TrainingData", config: "TrainingConfig", _: "Rows"
+    ) -> "TrainingOutcome":
         return train(
-            study.data,
-            request.training(study.training),
+            data,
+            request.training(config),
             strength=request.strength,
             seeds=request.seeds,
             device="cpu",
         )
 
-    told = forecast_by_pilot(study, (), trained)
+    told = forecast_by_pilot(study, (), lambda request: study.trained(request, searched))
     workers = workers or _workers(study.spec)
     words = forecast_words(told, workers)
     return told.model_dump(mode="json") | {"workers": workers, "words": words}

@@ -8,9 +8,8 @@ import numpy as np
 from tuner.data import PairedDataset, Split
 from tuner.data.validation.division.folds import fold_numbers, lacking_class
 from tuner.errors import SpecError
-from tuner.models.evaluation.metrics import Metric
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.scoring.scores import Scorer, resamples_of
+from tuner.study.scoring.scores import Scorer, metric_of, resamples_of
 from tuner.study.scoring.targets import FoldShare, Target
 from tuner.study.spec import StudySpec
 from tuner.typing import Array, Floats, Indices, Mask
@@ -86,10 +85,13 @@ class Folds:
 def with_folds(spec: StudySpec, dataset: PairedDataset) -> StudySpec:
     """Return a spec that says in how many folds it confirms, where that was left to the data.
 
-    In three, where the test rows of the split are few and the data can be divided; else in one.
+    In three, where the test rows of the split are few and the data can be divided; else in one, and
+    where λ is chosen by rows that these would test.
     """
     if spec.folds != "auto":
         return spec
+    if spec.validation_folds > 1:
+        return spec.model_copy(update={"folds": 1})
     few = np.count_nonzero(dataset.labelled[dataset.indices(Split.TEST)]) < _FEW_ROWS
     enough = spec.confirm_replicates >= 2 * AUTO_FOLDS
     divides = few and enough and divisible_rows(spec, dataset) is not None
@@ -98,7 +100,7 @@ def with_folds(spec: StudySpec, dataset: PairedDataset) -> StudySpec:
 
 def divisible_rows(spec: StudySpec, dataset: PairedDataset) -> int | None:
     """Return how many labelled rows `AUTO_FOLDS` folds would test; None if they cannot be made."""
-    if dataset.has_own_split:
+    if dataset.has_own_split or spec.validation_folds > 1:
         return None
     numbers = fold_numbers(dataset, AUTO_FOLDS, _seed(spec))
     if _fault(dataset, numbers, AUTO_FOLDS):
@@ -125,7 +127,7 @@ def _fault(dataset: PairedDataset, numbers: Array, folds: int) -> str | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldScorer(Scorer):
-    """Scores predictions for test rows of folds, each by the trainings of its own fold.
+    """Scores predictions for rows of folds, each by the trainings of its own fold.
 
     What a replicate predicts is -1 or NaN for rows of other folds. A score is the mean over folds,
     by their numbers of rows: of accuracy and the absolute error that is the mean over all rows.
@@ -138,14 +140,14 @@ class FoldScorer(Scorer):
 
     @classmethod
     def in_folds(
-        cls, folds: Folds, dataset: PairedDataset, metric: Metric, seed: int
+        cls, rows: Indices, fold: Indices, split: Split, dataset: PairedDataset, spec: StudySpec
     ) -> "FoldScorer":
-        """Score all rows that are tested, fold by fold."""
+        """Score some rows, each of a fold, which serve as those of `split`."""
         return cls(
-            metric=metric,
-            truth=dataset.y[folds.tested],
-            resamples=resamples_of(dataset, folds.tested, Split.TEST, seed),
-            fold=folds.fold,
+            metric=metric_of(spec, dataset.task),
+            truth=dataset.y[rows],
+            resamples=resamples_of(dataset, rows, split, spec.seed),
+            fold=fold,
         )
 
     def folds(self, predictions: Mapping[str, Array]) -> tuple[FoldShare, ...]:

@@ -15,13 +15,13 @@ from tuner.execution.cluster import ray_cluster
 from tuner.execution.tune import run_trials
 from tuner.execution.workers.distributed import train_together
 from tuner.execution.workers.shared_rows import SharedRows
-from tuner.execution.workers.worker import Resources, Train, train_in_worker, train_request
+from tuner.execution.workers.worker import Resources, train_in_worker, train_request
 from tuner.models.compute.device import prepare_process
 from tuner.models.config import TrainingConfig
 from tuner.models.rows import Rows
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
-from tuner.study.trial import TrialRequest
+from tuner.study.trial import Train, TrialRequest
 
 pytestmark = pytest.mark.integration
 SPEC = StudySpec(training=TrainingConfig(epochs=2))
