@@ -32,7 +32,8 @@ _LOOKS = {  # names that people give, and what such an array would hold
         "which rows belong together (they then stay in one split)",
     ),
     "split": (
-        r"(cv[_-]?)?(splits?|folds?)|partitions?|subsets?|set",
+        r"(cv[_-]?)?(splits?|folds?)|partitions?|subsets?|set|(is|in)[_-]?(train(ing)?"
+        r"|val(id(ation)?)?|dev|test(ing)?|hold[_-]?out)([_-]?(set|mask))?|(train|val|test)[_-]mask",
         "which rows are for training or for test",
     ),
 }

@@ -23,6 +23,13 @@ SPLIT_WORDS = {
 
 def read_split(name: str, array: Array, findings: Findings) -> Splits | None:
     """Check the array of splits: (rows,), 0 training, 1 validation, 2 test, or such words."""
+    if array.ndim == 1 and array.dtype.kind == "b":  # as numbers, true would be validation
+        findings.error(
+            f"array {name!r} holds true and false, which do not say what is tested on. Where true "
+            f"is a row to train on, save it as numpy.where({name}, 'train', 'test'); where it is "
+            f"one held out, as numpy.where({name}, 'test', 'train')."
+        )
+        return None
     if array.ndim != 1 or (holds := unusable_kind(array, "iufUS")):
         what = f"has shape {array.shape}" if array.ndim != 1 else f"holds {holds}"
         findings.error(

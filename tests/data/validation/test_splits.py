@@ -1,5 +1,6 @@
 """Laws of the split that is made where none is given."""
 
+import re
 from itertools import combinations, product
 
 import numpy as np
@@ -187,3 +188,17 @@ def test_a_word_that_is_no_split_is_shown(make, word):
     split[7] = word
     with pytest.raises(data.DataError, match=rf"row 7, counting from 0\): '{word}'"):
         data.from_arrays(make() | {"split": split})
+
+
+@pytest.mark.parametrize("tested", ["true", "false"])
+def test_true_and_false_are_no_split_until_it_is_said_which_is_tested(arrays, tested):
+    held = np.arange(len(arrays["y"])) % 4 == 3
+    marks = ~held if tested == "false" else held
+    with pytest.raises(data.DataError) as caught:
+        data.from_arrays(arrays | {"fold": marks}, split="fold")
+    (text,) = caught.value.findings
+    mends = re.findall(r"numpy\.where\(.*?\)", text)
+    assert len(mends) == 2, text
+    mended = eval(mends[tested == "true"], {"numpy": np, "fold": marks})
+    dataset = data.from_arrays(arrays | {"fold": mended}, split="fold")
+    np.testing.assert_array_equal(dataset.split == 2, held)
