@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: setup run test test-fast test-system soak check format bench corpus reproduce clean
+.PHONY: setup run test test-fast test-system test-soak soak check format bench corpus reproduce clean
 .DEFAULT_GOAL := setup
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -24,6 +24,9 @@ test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server a
 
 test-system: $(INSTALLED)  ## Pass those that take half a minute each: whole studies, with kills and browsers
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "system and not soak"
+
+test-soak: $(INSTALLED)  ## Pass a tenth of those of `soak` that need no servers: how often verdicts are wrong, say
+	SOAK=0.1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "soak and not integration and not system"
 
 soak: $(INSTALLED)  ## Pass the tests that take minutes each: many users, many faults (SOAK=0.1: a tenth)
 	$(BIN)/pytest -m soak

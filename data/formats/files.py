@@ -1,5 +1,6 @@
 """Opens a data set, whatever its format: what is in it, and the arrays that are wanted."""
 
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ FORMATS: dict[str, Open] = {
     ".csv": _table(delimited_table),
     ".tsv": _table(delimited_table),
 }
+_STARTS = {b"PAR1": ".parquet", b"PK\x03\x04": ".npz", b"ARROW1": ".arrow"}
 UPLOADS = (".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 
 
@@ -128,6 +130,7 @@ def open_data(
     files = _files(location, options, findings)
     suffix = _checked_suffix(files[0], UPLOADS if alone else tuple(FORMATS), findings)
     with local_files(files, findings, max_bytes=max_bytes, reach=reach) as paths:
+        _check_content(paths[0], suffix, findings)
         reading = Reading(
             findings=findings,
             options=options,
@@ -153,6 +156,41 @@ def _checked_suffix(file: str, known: tuple[str, ...], findings: Findings) -> st
             f"it as one of these{_called_otherwise(suffix)}."
         )
     return suffix
+
+
+def _check_content(path: Path, suffix: str, findings: Findings) -> None:
+    """Check that a file does not begin as those of another format do."""
+    start = b""
+    with suppress(OSError), path.open("rb") as stream:
+        start = stream.read(512)
+    begun = (kind for first, kind in _STARTS.items() if start.startswith(first))
+    is_table = suffix not in (".csv", ".tsv") and _is_table(start)
+    kind = next(begun, ".csv" if is_table else suffix)
+    if kind == ".npz" != suffix and not _holds_arrays(path):  # .xlsx and .pt are archives, too
+        return
+    if kind != suffix:
+        what = "a table in plain text" if is_table else f"a {kind} file"
+        findings.fail(
+            f"is {what} by what it holds, and {suffix} by its name. Rename it to "
+            f"{path.with_suffix(kind).name}."
+        )
+
+
+def _is_table(start: bytes) -> bool:
+    """Whether the first line is text with commas or the like, and no HTML or JSON."""
+    line = start.splitlines()[0] if start else b""
+    with suppress(UnicodeDecodeError):
+        text = line[:-3].decode() if len(line) == len(start) else line.decode()  # it may be cut
+        is_text = all(each.isprintable() or each == "\t" for each in text)
+        return is_text and text[:1] not in "<{[" and any(each in text for each in ",;\t")
+    return False
+
+
+def _holds_arrays(path: Path) -> bool:
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        return bool(names) and all(name.endswith(".npy") for name in names)
+    return False
 
 
 def _called_otherwise(suffix: str) -> str:

@@ -40,6 +40,11 @@ def check_exists(source: str, findings: Findings) -> None:
     Raises:
         DataError: If it does not.
     """
+    if not source.strip():
+        findings.fail(
+            "the name of the data is empty. Name a file, a folder, a URI, or an example: "
+            f"{', '.join(EXAMPLES)}."
+        )
     path = Path(source)
     if is_uri(source) or path.is_file() or path.is_dir():
         return
@@ -49,7 +54,18 @@ def check_exists(source: str, findings: Findings) -> None:
             "Mend the link, bring back what it leads to (is its disk mounted?), or name another "
             "file."
         )
-    findings.fail(f"does not exist, or is neither file nor folder.{_suggestion(path)}")
+    if _is_special(path):
+        findings.fail(
+            "is a pipe or a device, and data are read more than once. Save them to a file first, "
+            "and name that."
+        )
+    findings.fail(f"does not exist.{_suggestion(path)}")
+
+
+def _is_special(path: Path) -> bool:
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return path.exists()
+    return False
 
 
 def _broken_link(path: Path) -> Path | None:

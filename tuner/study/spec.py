@@ -430,6 +430,8 @@ def option_errors(faults: Iterable[Mapping[str, Any]]) -> list[OptionError]:
     for fault in faults:
         option = ".".join(str(part) for part in fault["loc"] if not _KIND.search(str(part)))
         value, reason = fault.get("input"), str(fault["msg"]).removeprefix("Value error, ")
+        if fault["type"] == "string_pattern_mismatch" and option in OPTIONS:
+            reason = f"{value!r} is not of the form: {OPTIONS[option].description}"
         if not option and (named := _NAMED.match(reason)):
             option, reason = named.groups()
             value = value.get(option) if isinstance(value, Mapping) else value

@@ -1,5 +1,6 @@
 """Turns columns of a table that may be damaged or hostile into arrays."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 
 _BATCHES_A_STEP = 100
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +163,10 @@ def _stack_columns(chunks: Iterator["pa.RecordBatch"], fields: list["pa.Field"])
 
     for field in fields:
         if not (is_number(field.type) or pa.types.is_decimal(field.type)):
+            odd = _odd_cells(chunks, field.name) if is_text(field.type) else None
             raise ColumnError(
-                f"column {field.name!r}, which it matches, holds values of type "
+                odd
+                or f"column {field.name!r}, which it matches, holds values of type "
                 f"{kind_of(field.type)}, where numbers are wanted. Choose a pattern that leaves it "
                 "out."
             )
@@ -176,6 +180,26 @@ def _stack_columns(chunks: Iterator["pa.RecordBatch"], fields: list["pa.Field"])
         spool.append(np.stack(columns, axis=1).astype(dtype, copy=False))
         row += len(batch)
     return spool.array(dtype, (row, len(fields)))
+
+
+def _odd_cells(chunks: Iterator["pa.RecordBatch"], name: str) -> str | None:
+    """Say which cells of a column of text are no numbers; None where most of them are not."""
+    rows = 0
+    odd: list[tuple[int, str]] = []
+    for batch in chunks:
+        cells = enumerate(batch.column(name).to_pylist(), rows)
+        odd += [(n, cell) for n, cell in cells if not _NUMBER.fullmatch((cell or "").strip())]
+        rows += len(batch)
+    if len(odd) > rows / 2:
+        return None
+    row, cell = odd[0]
+    return (
+        f"column {name!r}, which it matches, holds {cell!r} in row {row:,} (counting from 0), "
+        f"where a number is wanted; {len(odd):,} of its {rows:,} values are none. Write numbers there, "
+        "such as 1234.5; where none is known drop these rows, in pandas "
+        f"frame[pandas.to_numeric(frame[{name!r}], errors='coerce').notna()], or leave the column "
+        "out of the pattern."
+    )
 
 
 def _stack(chunks: Iterator["pa.Array"]) -> Array:

@@ -4,6 +4,7 @@ What a column holds is decided by all of its values. Where Arrow would guess mor
 text that is null), text stays what it is: a label "NA" is for its owner to call missing or a class.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ BLOCK_BYTES = 2**24  # no row may be longer
 _SEPARATORS = (",", ";", "\t")
 # What stands for no number in a column of numbers.
 _NO_NUMBER = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+_NOTE = re.compile(r"#\s|sep=", re.IGNORECASE)  # as NumPy and Excel write
+_COUNTS = re.compile(r"Expected (\d+) columns?, got (\d+)")
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
@@ -86,6 +89,11 @@ class _File:
                 f"{self._which}has no names of columns in its first line. Put a line of names on "
                 "top."
             )
+        if _NOTE.match(header):
+            findings.fail(
+                f"{self._which}begins with the line {header.strip()[:80]!r}, where names of "
+                "columns are wanted. Delete what stands above the names, and a # before them."
+            )
         self.separator = max(_SEPARATORS, key=header.count)
         with self._reader({}) as reader:
             self.names: list[str] = reader.schema.names
@@ -129,10 +137,12 @@ class _File:
                 self._fail(error)
 
     def _check_names(self) -> None:
-        if all(_is_number(name) for name in self.names) and any("." in n for n in self.names):
+        numbers = [name for name in self.names if _is_number(name)]
+        are_values = any("." in each for each in numbers) or len(set(numbers)) < len(numbers)
+        if are_values and 2 * len(numbers) >= len(self.names):
             self._findings.fail(
                 f"{self._which}begins with a line of numbers, where names of columns are wanted. "
-                "Put a line of names on top."
+                "Put a line of names on top; if these are names, begin each with a letter."
             )
         refuse_repeated(self.names, self._findings)
 
@@ -144,6 +154,11 @@ class _File:
         )
         if "UTF8" in reason or isinstance(error, UnicodeDecodeError):
             mend = f"Save it in UTF-8: {_in_utf8('cp1252')}."
+        elif (counts := _COUNTS.search(reason)) and int(counts[1]) < int(counts[2]):
+            mend = (
+                "If its first lines are a title or notes, delete what stands above the names of "
+                f"columns. If not: {mend[0].lower()}{mend[1:]}"
+            )
         elif "straddling" in reason:
             reason = f"a row is longer than {BLOCK_BYTES:,} bytes"
             mend = "Is a double quote missing? Long rows are for .npz or .parquet."

@@ -173,7 +173,7 @@ def _check_divisible(labels: Labels, groups: Groups | None, findings: Findings) 
     mend = (
         f"add rows, merge classes, or mark their labels as missing. {labels.as_numbers}"
         if groups is None
-        else f"there are {counted(len(groups.names), 'group')} in all, and one lies in one split. "
+        else f"of {counted(len(groups.names), 'group')} in all, each lies in one split. "
         "Use smaller groups, or leave them out if rows are independent of each other."
     )
     findings.error(

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -263,3 +264,55 @@ def test_text_is_read_as_pandas_wrote_it(path, rows):
     with contextlib.suppress(data.DataError):
         dataset = data.read(path, task="classification", **PATTERNS)
         assert [dataset.classes[code] for code in dataset.y] == names
+
+
+@pytest.mark.parametrize("cell", ["?", "-", "#DIV/0!", "1 000", "12,345.6", "5%"])
+def test_the_cell_of_a_column_of_numbers_that_is_none_is_named(frame, path, cell):
+    texts = frame.assign(a_1=frame["a_1"].astype(str))
+    texts.loc[[17, 40], "a_1"] = cell
+    texts.to_csv(path, index=False)
+    told = error_of(path)
+    assert f"column 'a_1', which it matches, holds {cell!r} in row 17 (counting from 0)" in told
+    assert "2 of its 60 values are none" in told
+    (mend,) = re.findall(r"frame\[pandas\..*?\(\)\]", told)
+    kept = eval(mend, {"pandas": pd, "frame": pd.read_csv(path)})
+    kept.to_csv(path, index=False)
+    assert data.read(path, **PATTERNS).rows == 58
+
+
+def test_of_a_column_of_names_no_cell_is_named(frame, path):
+    frame.assign(a_1="n" + frame["b_0"].astype(str)).to_csv(path, index=False)
+    assert "holds values of type text, where numbers are wanted" in error_of(path)
+
+
+@pytest.mark.parametrize(
+    "line", ["5.1,3.5,1.4,Iris-setosa", "1,1,0,1", "0.2,no,1.5", "1.2,-3e-4,7"], ids=repr
+)
+def test_a_line_of_values_on_top_is_no_line_of_names(path, line):
+    path.write_text(f"{line}\n" * 3)
+    told = error_of(path)
+    assert "begins with a line of numbers, where names of columns are wanted" in told
+
+
+@pytest.mark.parametrize("names", ["0,1,2,y", "a_1.5,a_2.5,b_1,y", "2020,2021,b,y"])
+def test_names_that_hold_numbers_are_names(path, names):
+    path.write_text(f"{names}\n" + "1,2,3,4\n" * 3)
+    assert "begins with a line" not in error_of(path)
+
+
+@pytest.mark.parametrize(
+    ("top", "words"),
+    [
+        ("# made by hand\n", "begins with the line '# made by hand'"),
+        ("# a_0,", "begins with the line '# a_0,a_0,a_1"),
+        ("sep=,\n", "begins with the line 'sep=,'"),
+        ("Table 3: all patients\n\n", "delete what stands above the names of columns"),
+    ],
+)
+def test_lines_above_the_names_are_to_be_deleted(frame, path, top, words):
+    frame.to_csv(path, index=False)
+    whole = path.read_text()
+    path.write_text(top + whole)
+    assert words in error_of(path)
+    path.write_text(whole)
+    assert data.read(path, **PATTERNS).rows == 60

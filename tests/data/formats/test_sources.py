@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tuner import data
@@ -159,3 +160,46 @@ def test_a_link_that_leads_somewhere(arrays, tmp_path):
 def test_a_name_is_not_its_own_suggestion(tmp_path):
     os.mkfifo(tmp_path / "pipe.npz")
     assert "Did you mean" not in error_of(tmp_path / "pipe.npz")
+
+
+@pytest.mark.parametrize("named", [".npz", ".parquet", ".safetensors", ".csv"])
+@pytest.mark.parametrize("kind", [".npz", ".parquet", ".csv"])
+def test_a_file_of_another_format_than_its_name_says_is_renamed(arrays, tmp_path, kind, named):
+    frame = pd.DataFrame({"a_0": arrays["a"][:, 0], "b_0": arrays["a"][:, 1], "y": arrays["y"]})
+    path = tmp_path / f"study{named}"
+    write = {".npz": np.savez, ".parquet": frame.to_parquet, ".csv": frame.to_csv}[kind]
+    with path.open("wb") as file:
+        write(file, **(arrays if kind == ".npz" else {}))
+    if kind == named:
+        assert inspect(str(path)).arrays
+        return
+    told = error_of(path)
+    assert f"{named} by its name. Rename it to study{kind}." in told
+    path = path.rename(tmp_path / f"study{kind}")
+    assert inspect(str(path)).arrays
+
+
+@pytest.mark.parametrize(
+    "content", [b"<!DOCTYPE html><p>Not, found", b'{"a": [1, 2]}', b"", b"\0,"]
+)
+def test_what_is_no_table_is_called_none(tmp_path, content):
+    path = tmp_path / "study.npz"
+    path.write_bytes(content)
+    assert "by its name" not in error_of(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_read_once_is_no_data_set(tmp_path, kind):
+    path = tmp_path / "study.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    told = error_of(path)
+    assert "is a pipe or a device" in told
+    assert "Did you mean" not in told
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_the_folder_one_is_in(name):
+    assert "the name of the data is empty" in error_of(name)

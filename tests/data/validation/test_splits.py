@@ -177,7 +177,9 @@ def test_an_infinite_group_is_named(make):
 
 
 def test_too_few_groups_are_counted(make):
-    with pytest.raises(data.DataError, match="there are 2 groups in all") as caught:
+    with pytest.raises(
+        data.DataError, match="of 2 groups in all, each lies in one split"
+    ) as caught:
         data.from_arrays(make() | {"group": np.arange(60) % 2})
     assert "--task" not in str(caught.value)
 

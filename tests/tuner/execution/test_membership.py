@@ -101,6 +101,7 @@ class Head:
         self.access |= {"RAY_ADDRESS": f"127.0.0.1:{port}"}
 
 
+@pytest.mark.integration
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_driver_that_a_head_no_longer_knows_ends_and_nothing_is_lost(tmp_path):

@@ -27,6 +27,17 @@ FOLDS = "folds: Input should be "
                 )
             ],
         ),
+        (
+            {"b_size": "32"},
+            [
+                (
+                    "b_size",
+                    "32",
+                    "b_size: '32' is not of the form: HEIGHTxWIDTH that B's encoded images (PNG, "
+                    "JPEG) are resized to, such as 32x32",
+                )
+            ],
+        ),
         ({"folds": 40}, [("folds", 40, f"{FOLDS}less than or equal to 5, or 'auto'")]),
         ({"folds": "few"}, [("folds", "few", f"{FOLDS}a valid integer, or 'auto'")]),
         (
