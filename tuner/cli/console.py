@@ -249,17 +249,7 @@ def progress_shown(metric: str, price: float | None = None) -> Iterator[Progress
 
 
 def _note(progress: StudyProgress, metric: str, price: float | None) -> str:
-    parts = []
-    if progress.best is not None:
-        strength, score = progress.best
-        parts.append(f"best so far λ = {strength:.3g} ({metric} {score:.4f})")
-    if progress.failed:
-        parts.append(f"{progress.failed} failed")
-    if words := progress.under_way_words:
-        parts.append(words)
-    if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        parts.append(f"about {minutes}:{seconds:02d} left")
+    parts = progress.words(metric)
     if price is not None and progress.training_seconds:
         spent = _cost(progress.training_seconds, price)
         parts.append(f"{spent:.2f} spent of about {spent / progress.share:.2f}")

@@ -46,16 +46,7 @@ def show_progress() -> OnProgress:
 def progress_html(progress: Progress) -> str:
     """Show how far a study is, in a line."""
     phase = _PHASES.get(progress.phase, progress.phase)
-    parts = [f"{phase}, {progress.done} of {progress.total} trials"]
-    if progress.best is not None:
-        parts.append(f"best so far λ = {progress.best[0]:.3g}")
-    if progress.failed:
-        parts.append(f"{progress.failed} failed")
-    if words := progress.under_way_words:
-        parts.append(words)
-    if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        parts.append(f"about {minutes}:{seconds:02d} left")
+    parts = [f"{phase}, {progress.done} of {progress.total} trials", *progress.words()]
     bar = f'<progress value="{progress.share:.3f}" max="1"></progress>'
     return f"<p>{bar} {html.escape(', '.join(parts))}</p>"
 

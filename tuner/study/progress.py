@@ -75,6 +75,27 @@ class Progress:
         more = len(self.under_way) - _NAMED
         return ", ".join([*words, *([f"{more} more"] if more > 0 else [])])
 
+    def words(self, metric: str = "") -> list[str]:
+        """Say what there is besides the count: the best so far, where trainings are, the time left.
+
+        Args:
+            metric: Name of the best score, which is left out without one.
+        """
+        said = []
+        if self.best is not None:
+            strength, score = self.best
+            said.append(
+                f"best so far λ = {strength:.3g}" + f" ({metric} {score:.4f})" * bool(metric)
+            )
+        if self.failed:
+            said.append(f"{self.failed} failed")
+        if words := self.under_way_words:
+            said.append(words)
+        if self.seconds_left is not None:
+            minutes, seconds = divmod(round(self.seconds_left), 60)
+            said.append(f"about {minutes}:{seconds:02d} left")
+        return said
+
 
 OnProgress = Callable[[Progress], None]
 

@@ -195,8 +195,8 @@ def _odd_cells(chunks: Iterator["pa.RecordBatch"], name: str) -> str | None:
     row, cell = odd[0]
     return (
         f"column {name!r}, which it matches, holds {cell!r} in row {row:,} (counting from 0), "
-        f"where a number is wanted; {len(odd):,} of its {rows:,} values are none. Write numbers there, "
-        "such as 1234.5; where none is known drop these rows, in pandas "
+        f"where a number is wanted; {len(odd):,} of its {rows:,} values are none. Write numbers "
+        "there, such as 1234.5; where none is known drop these rows, in pandas "
         f"frame[pandas.to_numeric(frame[{name!r}], errors='coerce').notna()], or leave the column "
         "out of the pattern."
     )
