@@ -21,6 +21,7 @@ STRENGTH, SEED, OUT = "{strength}", "{seed}", "{out}"
 _CODE = {".py", ".sh", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".json", ".jsonnet", ".mk"}
 _MAX_BYTES = 2**24  # a file of more is data
 _WORD = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+_IN_FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
 
 class Script(BaseModel, frozen=True):
@@ -53,6 +54,11 @@ class Script(BaseModel, frozen=True):
         """
         if len(words) == 1 and _WORD.fullmatch(words[0]):
             return cls.of_function(words[0], folder)
+        if len(words) == 1 and (named := _IN_FILE.fullmatch(words[0])):
+            file = Path(named["file"])
+            there = "" if file.parent == Path() else f"go to the folder {file.parent} and "
+            mend = f"{there}write {file.stem}:{named['name']}"
+            raise SpecError(f"{words[0]} names a file: {mend}")
         return cls.of_command(words, folder)
 
     @classmethod

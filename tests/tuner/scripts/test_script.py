@@ -82,6 +82,20 @@ def test_what_is_no_function_is_named(project, function, words):
 
 
 @pytest.mark.parametrize(
+    ("word", "mend"),
+    [
+        ("./my_train.py:train", "write my_train:train"),
+        ("code/my_train.py:train", "go to the folder code and write my_train:train"),
+        ("/srv/a b/my_train.py:train", "go to the folder /srv/a b and write my_train:train"),
+    ],
+)
+def test_a_function_in_a_file_is_no_command(project, word, mend):
+    with pytest.raises(SpecError) as caught:
+        Script.of_words([word], project)
+    assert str(caught.value) == f"{word} names a file: {mend}"
+
+
+@pytest.mark.parametrize(
     ("command", "words"),
     [
         ("", "there is no command: write it after --"),
