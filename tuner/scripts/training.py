@@ -215,10 +215,16 @@ def _check_ending(ending: Ending, task: Task) -> None:
         )
     if ending.code == 0:
         return
-    if raised := raised_words(ending.tail):
-        raise ScriptError(f"{raised}. {see}")
-    kind = _KilledError if ending.code in _KILLED else ScriptError
-    raise kind(f"it {_code_words(ending.code)}. {see}")
+    raised, is_of_launcher = _raised(ending.tail)
+    is_killed = raised is None and ending.code in _KILLED
+    if is_killed or (is_of_launcher and _says_killed(ending)):
+        raise _KilledError(f"it {_code_words(-signal.SIGKILL)}. {see}")
+    raise ScriptError(f"{raised or f'it {_code_words(ending.code)}'}. {see}")
+
+
+def _says_killed(ending: Ending) -> bool:
+    """Whether a launcher says, in its last words, that a process of its was killed."""
+    return "SIGKILL" in ending.tail.rpartition(_TRACEBACK)[2]
 
 
 def raised_words(output: str) -> str | None:
@@ -226,10 +232,15 @@ def raised_words(output: str) -> str | None:
 
     Launchers of processes raise one more when a process of theirs did: the earlier says why.
     """
+    return _raised(output)[0]
+
+
+def _raised(output: str) -> tuple[str | None, bool]:
+    """The exception of `raised_words`, and whether it is of a launcher, as no other is told."""
     tracebacks = output.split(_TRACEBACK)
     told = [words for words in map(_exception_words, tracebacks) if words is not None]
     own = [words for words in told if not any(name in words for name in _OF_LAUNCHERS)]
-    return next(reversed(own or told), None)
+    return next(reversed(own or told), None), not own
 
 
 def _exception_words(traceback: str) -> str | None:

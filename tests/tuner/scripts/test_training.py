@@ -123,6 +123,33 @@ def test_a_training_that_ended_well_is_not_trained_again(tmp_path):
     assert [trained(seed=1, folder="1"), trained(seed=1, folder="1")] == [1, 2]
 
 
+# As `accelerate launch` does, and what `torchrun` tells.
+ACCELERATE = "subprocess.run([sys.executable, 'rank.py'], check=True)"
+TORCHRUN = """
+if subprocess.run([sys.executable, 'rank.py']).returncode:
+    sys.exit('Traceback (most recent call last):\\nChildFailedError:\\nSignal 9 (SIGKILL)')
+"""
+
+
+@pytest.mark.parametrize(
+    ("launch", "fault", "words", "times"),
+    [
+        (ACCELERATE, "os.kill(os.getpid(), 9)", r"it was killed \(SIGKILL\) 3 times", 3),
+        (TORCHRUN, "os.kill(os.getpid(), 9)", r"it was killed \(SIGKILL\) 3 times", 3),
+        (ACCELERATE, "raise ValueError('SIGKILL')", "it raised ValueError: SIGKILL", 1),
+        (ACCELERATE, "sys.exit(3)", "it raised CalledProcessError: .* exit status 3", 1),
+    ],
+)
+def test_what_its_launcher_says_was_killed_is_run_again(tmp_path, launch, fault, words, times):
+    (tmp_path / "rank.py").write_text(f"import os, sys\nopen('count', 'a').write('x')\n{fault}")
+    (tmp_path / "launch.py").write_text(f"import subprocess, sys\n{launch}")
+    command = (sys.executable, "launch.py", "{strength}", "{seed}")
+    script = Script.of_command(command, tmp_path)
+    with pytest.raises(ScriptError, match=words):
+        run_training(script, strength=0.1, seed=1, confirming=False, folder=tmp_path / "out")
+    assert len((tmp_path / "count").read_text()) == times
+
+
 def test_nothing_is_left_of_a_training_whose_supervisor_is_killed(tmp_path):
     lonely = "trial.report(acc=[0, 1]); subprocess.Popen(['sleep', '600'], start_new_session=True)"
     code = f"import os, subprocess\ndef train(trial): {lonely}; os.kill(os.getppid(), 9); input()"
