@@ -4,6 +4,7 @@ What a column holds is decided by all of its values. Where Arrow would guess mor
 text that is null), text stays what it is: a label "NA" is for its owner to call missing or a class.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -116,8 +117,9 @@ class _File:
         import pyarrow as pa
         from pyarrow import csv
 
-        with opened(self.path, self._findings) as file:
-            try:
+        try:
+            # Arrow's own file: its threads would still read one of Python's as the process ends.
+            with pa.OSFile(os.fsencode(self.path)) as file:
                 yield csv.open_csv(
                     file,
                     read_options=csv.ReadOptions(block_size=BLOCK_BYTES),
@@ -133,8 +135,8 @@ class _File:
                         strings_can_be_null=False,
                     ),
                 )
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                self._fail(error)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            self._fail(error)
 
     def _check_names(self) -> None:
         numbers = [name for name in self.names if _is_number(name)]

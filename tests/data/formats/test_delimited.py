@@ -216,6 +216,18 @@ def test_a_quote_that_is_never_closed_takes_little_memory(path):
     assert max(map(int, told.stdout.split())) < 2**27
 
 
+@pytest.mark.integration
+def test_a_process_ends_whatever_of_a_table_was_left_unread(path):
+    """Threads of Arrow that read a file of Python's meanwhile aborted it, or made it hang."""
+    path.write_bytes(b'a_0,b_0,y\n1,2,"' + b"x" * (3 * delimited.BLOCK_BYTES))
+    words = [sys.executable, "-c", PEAK, str(path)]
+    processes = [
+        subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(6)
+    ]
+    assert [process.wait(60) for process in processes] == [0] * 6
+
+
 def test_a_long_name_is_refused(frame, path):
     frame.assign(y=["z" * 2000] * 60).to_csv(path, index=False)
     assert "1,000 letters" in error_of(path)

@@ -215,7 +215,7 @@ def test_a_long_name_repeated_takes_little_memory(path):
 def test_what_is_no_table(path, content):
     path.write_bytes(content)
     text = findings_of(path)
-    assert "Save" in text or "save it again" in text
+    assert "Save" in text or "save it again" in text or "Rename it to study.csv" in text
 
 
 def test_a_table_cut_short_anywhere_is_refused(path, columns):
