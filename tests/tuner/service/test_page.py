@@ -107,7 +107,7 @@ def test_a_person_submits_watches_and_takes_an_encoder_home(page, browser, servi
         page.get_by_label(label).fill(str(value))
     page.get_by_label("Epochs").fill("3")
     page.get_by_label("Hidden").fill("8")
-    page.get_by_label("Folds").select_option("auto")
+    page.get_by_label("Folds", exact=True).select_option("auto")
     # A field that has the focus is scrolled to after a change of the window's size: it is left.
     page.get_by_text("Expected: 14 trainings").click(timeout=SOON)
     page.get_by_text("42 gradient steps").wait_for(timeout=SOON)
