@@ -8,9 +8,7 @@ from tuner.prediction.model.families import Families, Seen, responsibilities
 from tuner.prediction.model.trend import standardised
 from tuner.typing import Floats
 
-_STRENGTH = (
-    0.3  # inverse of the penalty: see `tests.benchmarks.prediction`  # inverse of the penalty
-)
+_STRENGTH = 0.3  # inverse of the penalty: see `tests.benchmarks.prediction`
 _TRUST = 0.9
 
 
