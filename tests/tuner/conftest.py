@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,9 +250,11 @@ def unheard_interrupt() -> Iterator[Callable[[], None]]:
         del told
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook = sys.unraisablehook
     interrupts.raise_on_interrupt()
     yield interrupt
     interrupts._unheard.clear()
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 

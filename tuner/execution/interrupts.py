@@ -1,6 +1,7 @@
 """Ctrl-C that waits until what is being written is written."""
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,9 @@ def raise_on_interrupt() -> None:
     """Have SIGINT and SIGTERM raise KeyboardInterrupt, once more if nobody heard of the first.
 
     Python drops what is raised while it destroys an object or calls back from C, as Ray's often
-    does: then the next `interrupts_wait` or `raise_if_unheard` raises it again. In the machinery
-    of imports it would leave the lock taken that all imports share: then it is raised a moment
-    later, when that code is left.
+    does: then the next `interrupts_wait` or `raise_if_unheard` raises it again, and nothing is
+    printed. In the machinery of imports it would leave the lock taken that all imports share: then
+    it is raised a moment later, when that code is left.
     """
 
     def interrupt(_signal: int, frame: FrameType | None) -> None:
@@ -29,8 +30,15 @@ def raise_on_interrupt() -> None:
         else:
             raise KeyboardInterrupt
 
+    tell = sys.unraisablehook
+
+    def tell_others(dropped: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            tell(dropped)
+
     _unheard.clear()
     have_interrupts(interrupt)
+    sys.unraisablehook = tell_others
 
 
 def have_interrupts(

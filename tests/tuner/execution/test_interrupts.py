@@ -38,13 +38,47 @@ def test_other_threads_are_left_alone():
         assert pool.submit(work).result() is signal.getsignal(signal.SIGINT)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_nobody_heard_is_raised_again(unheard_interrupt):
     with interrupts_wait():
         pass
     unheard_interrupt()
     with pytest.raises(KeyboardInterrupt), interrupts_wait():
         pass
+
+
+DROPPING = """
+import os, signal, sys, weakref
+from tuner.execution.interrupts import is_interrupted, raise_on_interrupt
+
+class Told: ...
+
+def interrupt(reference):
+    os.kill(os.getpid(), int(sys.argv[1]))
+    [n for n in range(10_000)]
+
+class Faulty:
+    def __del__(self):
+        raise ValueError("of its own")
+
+raise_on_interrupt()
+told = Told()
+reference = weakref.ref(told, interrupt)
+del told
+print("interrupted" if is_interrupted() else "not")
+faulty = Faulty()
+del faulty
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_of_what_python_drops_only_an_interrupt_is_not_printed(number):
+    """It is heard later: a stranger who stops a study saw a traceback of Python's weakref."""
+    script = [sys.executable, "-c", DROPPING, str(int(number))]
+    told = subprocess.run(script, capture_output=True, text=True, timeout=15)
+    assert told.stdout == "interrupted\n", told.stderr
+    assert "KeyboardInterrupt" not in told.stderr
+    assert "ValueError: of its own" in told.stderr
 
 
 IMPORTING = """

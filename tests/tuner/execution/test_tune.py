@@ -257,7 +257,6 @@ def test_an_error_of_the_driver_is_raised_not_logged():
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_dropped_does_not_wait_for_the_next_trial(unheard_interrupt):
     def train(request, *rest):
         time.sleep(30 * request.number)
