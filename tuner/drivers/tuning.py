@@ -214,12 +214,13 @@ class ScriptDriver(Driver[ScriptResult]):
         return self._plan.next(self.finished, running=running, closed=self.closed)
 
     def _job(self, resources: "Resources") -> "Job":
-        del resources  # Ray gives a worker its GPUs, and what it starts has these
         from tuner.execution.workers.scripts import RunScript
 
         self.folder.mkdir(parents=True, exist_ok=True)
         script = self.script or self.study.script
-        return RunScript(script=script, folder=str(self.folder), timeout=self.timeout)
+        return RunScript(
+            script=script, folder=str(self.folder), timeout=self.timeout, resources=resources
+        )
 
     def _noted(self, trial: FinishedTrial) -> None:
         self._meter.add(trial)

@@ -69,6 +69,11 @@ class Ending:
     tail: str = ""
     seconds: float = 0.0
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it ended by itself, with exit code 0."""
+        return self.code == 0 and not self.timed_out
+
 
 class Log:
     """A file that keeps the beginning and the end of what is written, as UTF-8.
@@ -259,7 +264,7 @@ def _end_with_parent() -> None:
 
 def _mark(task: Task, ending: Ending) -> None:
     """Write down that it ended well, in case nobody is there any more who would be told."""
-    if task.mark and ending.code == 0 and not ending.timed_out:
+    if task.mark and ending.is_well:
         with suppress(OSError):
             aside = Path(f"{task.mark}.part")
             aside.write_text(f"{task.identity}\n{ending.seconds}\n", encoding="utf-8")

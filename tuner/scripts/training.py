@@ -5,38 +5,33 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from tuner.errors import ScriptError
 from tuner.models.encoders.source import search_path
-from tuner.scripts import supervisor
+from tuner.scripts.process import KilledError, launch
 from tuner.scripts.reported import Reported, reported_of
 from tuner.scripts.scores import read_scores
 from tuner.scripts.script import Script
 from tuner.scripts.supervisor import Ending, Task
-from tuner.scripts.trial import EPOCHS, RANKS, SAVED, Trial
+from tuner.scripts.trial import EPOCHS, SAVED, Trial
 from tuner.typing import Floats
 
-_LATE = supervisor.GRACE + supervisor.PATIENCE + 5  # seconds for a supervisor to end
 _EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*)(?:: (.*))?")
 _OF_LAUNCHERS = ("CalledProcessError", "ChildFailedError")
 _TRACEBACK = "Traceback (most recent call last):"
 _MOST_CURVES = 2**24  # characters
 _WORDS = 400  # characters of an exception that are told
-_SECRETS = ("TUNER_DATABASE_URL", "TUNER_SECRET_KEY", "TUNER_SMTP_URL", "TUNER_API_KEY")
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the latter as shells say it
 RETRIES = 2  # of a training that was killed, as by a system that is short of memory
 
-
-class _KilledError(ScriptError):
-    """A training was killed."""
+# Runs a task with these variables, and returns what of it counts: itself, or one of its ranks.
+Launch = Callable[[Task, Mapping[str, str]], tuple[Task, Ending]]
 
 
 def run_training(
@@ -49,6 +44,7 @@ def run_training(
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
     resume: bool = False,
+    launch: Launch = launch,
 ) -> Reported:
     """Train once.
 
@@ -67,6 +63,7 @@ def run_training(
         environment: Variables beside those of this process.
         resume: Whether to take what the same training reported in this folder, if it ended well
             but nobody was left to be told.
+        launch: What runs it.
 
     Raises:
         ScriptError: If it does not end well, or reports nothing that could be used: one sentence
@@ -80,7 +77,8 @@ def run_training(
     try:
         seconds = _ended_before(task) if resume else None
         if seconds is None:
-            seconds = _run_to_end(task, trial, environment or {})
+            variables = {**(environment or {}), **trial.to_environment()}
+            seconds = _run_to_end(task, trial, lambda: launch(task, variables))
         reported = _reported(trial, seconds)
     except ScriptError as error:
         Path(task.mark).unlink(missing_ok=True)
@@ -111,7 +109,7 @@ def _ended_before(task: Task) -> float | None:
         return None
 
 
-def _run_to_end(task: Task, trial: Trial, environment: Mapping[str, str]) -> float:
+def _run_to_end(task: Task, trial: Trial, run: Callable[[], tuple[Task, Ending]]) -> float:
     """Train, once more after a kill, which is no fault of the code: its checkpoints are there.
 
     Returns:
@@ -121,16 +119,16 @@ def _run_to_end(task: Task, trial: Trial, environment: Mapping[str, str]) -> flo
         ScriptError: If it does not end well, or was killed each time.
     """
     for _ in range(RETRIES):
-        with suppress(_KilledError):
-            return _run(task, trial, environment)
-    return _run(task, trial, environment)
+        with suppress(KilledError):
+            return _run(task, trial, run)
+    return _run(task, trial, run)
 
 
-def _run(task: Task, trial: Trial, environment: Mapping[str, str]) -> float:
+def _run(task: Task, trial: Trial, run: Callable[[], tuple[Task, Ending]]) -> float:
     """Train, and return the seconds that it took.
 
     Raises:
-        _KilledError: If it was killed.
+        KilledError: If it was killed.
         ScriptError: If it does not end well.
     """
     Path(task.mark).unlink(missing_ok=True)
@@ -138,8 +136,8 @@ def _run(task: Task, trial: Trial, environment: Mapping[str, str]) -> float:
     shutil.rmtree(trial.folder, ignore_errors=True)
     for place in (trial.folder, trial.checkpoint):
         place.mkdir(parents=True, exist_ok=True)
-    ending = _supervised(task, _environment(trial, environment))
-    _check_ending(ending, task)
+    counts, ending = run()
+    _check_ending(ending, counts)
     return ending.seconds
 
 
@@ -152,43 +150,6 @@ def _words(script: Script, trial: Trial) -> tuple[str, ...]:
     values["{out}"] = str(trial.folder)
     pattern = re.compile("|".join(map(re.escape, values)))
     return tuple(pattern.sub(lambda m: values[m[0]], word) for word in script.command)
-
-
-def _environment(trial: Trial, added: Mapping[str, str]) -> dict[str, str]:
-    """Return all variables of a training: its ranks are its own, and secrets are not for it."""
-    kept_back = {*RANKS, *_SECRETS}
-    inherited = {name: value for name, value in os.environ.items() if name not in kept_back}
-    return inherited | {"PYTHONUNBUFFERED": "1"} | dict(added) | trial.to_environment()
-
-
-def _supervised(task: Task, environment: Mapping[str, str]) -> Ending:
-    """Run a task under a supervisor, which ends it when its standard input closes."""
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", supervisor.__file__],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for this process, which then closes the input
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(asdict(task)).encode() + b"\n")
-            process.stdin.flush()
-            told = process.stdout.read()
-        finally:
-            with suppress(OSError):
-                process.stdin.close()
-            try:
-                process.wait(_LATE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-    if not told:
-        raise _KilledError(
-            f"the process that watches over a training ended with code {process.returncode}: was "
-            "it killed? Try again"
-        )
-    return Ending(**json.loads(told))
 
 
 def _end_orphans(folder: Path) -> None:
@@ -218,7 +179,7 @@ def _check_ending(ending: Ending, task: Task) -> None:
     raised, is_of_launcher = _raised(ending.tail)
     is_killed = raised is None and ending.code in _KILLED
     if is_killed or (is_of_launcher and _says_killed(ending)):
-        raise _KilledError(f"it {_code_words(-signal.SIGKILL)}. {see}")
+        raise KilledError(f"it {_code_words(-signal.SIGKILL)}. {see}")
     raise ScriptError(f"{raised or f'it {_code_words(ending.code)}'}. {see}")
 
 

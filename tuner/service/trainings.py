@@ -90,6 +90,16 @@ class NewScript(_OfCode):
         ),
     ]
 
+    @field_validator("options")
+    @classmethod
+    def _is_one_process(cls, options: ScriptSpec) -> ScriptSpec:
+        if options.ranks > 1:
+            raise ValueError(
+                "ranks: where others train, a training is one command: have it start the rest, as "
+                "torchrun does"
+            )
+        return options
+
     def study(self, user: int) -> ScriptStudy:
         """Return the study, which is this user's alone: nobody else's trainings count in it."""
         script = Script(command=(self.code,), folder="", digest=self.digest)

@@ -57,6 +57,13 @@ class Seeded(BaseModel):
     def _bounds(cls, bounds: object) -> object:
         return written(bounds)
 
+    @field_validator("gpus", check_fields=False)
+    @classmethod
+    def _whole_or_a_part(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError("more than one GPU has to be a whole number of them")
+        return gpus
+
     @property
     def constraints(self) -> tuple[Constraint, ...]:
         """What a λ has to keep to be recommended."""
@@ -278,13 +285,6 @@ class StudySpec(Seeded, DataOptions):
     training: Annotated[TrainingConfig, Field(description="how encoders are built and trained")] = (
         TrainingConfig()
     )
-
-    @field_validator("gpus")
-    @classmethod
-    def _whole_or_a_part(cls, gpus: float) -> float:
-        if gpus > 1 and gpus != int(gpus):
-            raise ValueError("more than one GPU has to be a whole number of them")
-        return gpus
 
     @field_validator("subject_to")
     @classmethod

@@ -200,6 +200,13 @@ def test_targets_that_make_no_sense_are_refused(targets, words):
         ScriptSpec(target=targets)
 
 
+def test_ranks_are_no_part_of_a_question_that_does_not_ask_for_them():
+    assert "ranks" not in ScriptSpec().model_dump_json()
+    assert ScriptSpec(ranks=2).study_id(SCRIPT) != ScriptSpec().study_id(SCRIPT)
+    with pytest.raises(ValueError, match="whole number"):
+        ScriptSpec(gpus=1.5)
+
+
 def test_a_spec_that_is_read_again_is_the_same():
     spec = ScriptSpec(target=("joint=a+b", "a", "b"), trials=5, smallest_gain=0.02)
     assert ScriptSpec.model_validate(spec.model_dump(mode="json")) == spec

@@ -208,7 +208,13 @@ def test_nobody_else_has_a_part_in_it(shared_service, ada, study):
 def test_bodies_and_options_are_bounded(ada, study):
     content = b" " * (SCORES_LIMIT + 1)
     assert refused(lambda: ada._send("POST", f"/studies/{study}/tell", content=content), 413)
-    for options in ({"trials": 2}, {"looks": [5]}, {"target": "a\0b"}, {"name": "n" * 65}):
+    for options in (
+        {"trials": 2},
+        {"looks": [5]},
+        {"ranks": 2},
+        {"target": "a\0b"},
+        {"name": "n" * 65},
+    ):
         assert refused(lambda options=options: ada.submit_elsewhere("c", "d", **options), 422)
     assert refused(lambda: ada.submit_elsewhere("c", "../d"), 422)
 

@@ -43,31 +43,37 @@ def train_together(
     """
     rows = SharedRows.of(data, test)
     asked = ray.put((request, rows, config, resources, checkpoints, path, listener()))
-    with _ranks(resources) as ranks:
+    with ranks_of_worker(resources, _Rank) as ranks:
         address = ray.get(ranks[0].open.remote())
         trained = [rank.train.remote(address, [asked]) for rank in ranks]
         waiting = list(trained)
         while waiting:  # one that fails is heard of at once: the others would wait for it
             (ended,), waiting = ray.wait(waiting)
-            _raise_if_failed(ended)
+            result_of(ended)
         return TrainingOutcome.from_bytes(ray.get(trained[0]))
 
 
-def _raise_if_failed(ended: Any) -> None:
+def result_of(ended: Any) -> Any:
+    """Return what a rank did; what it raised is raised as it was."""
     try:
-        ray.get(ended)
+        return ray.get(ended)
     except RayTaskError as error:
         raise (error.cause or error) from None
 
 
 @contextmanager
-def _ranks(resources: Resources) -> Iterator[list[Any]]:
-    """Start the processes, each in a bundle of this worker's placement group."""
+def ranks_of_worker(resources: Resources, kind: Any) -> Iterator[list[Any]]:
+    """Start the processes, each in a bundle of this worker's placement group.
+
+    Args:
+        resources: What each takes, and how many there are.
+        kind: Of Ray actor that each is, made of its number.
+    """
     group = get_current_placement_group()
     if group is None:
         raise RuntimeError("ranks need the placement group of a worker: see Resources.of_worker")
     ranks = [
-        _Rank.options(  # type: ignore[attr-defined]  # ray.remote adds it
+        kind.options(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(

@@ -70,11 +70,16 @@ class Offer(BaseModel):
             SpecError: As of `script`.
             SubmissionError: If a training would take more than it may.
         """
+        ranks = options.ranks
         for part, most in (("cpus", self.cpus), ("gpus", self.gpus)):
             if part not in options.model_fields_set:
-                options = options.model_copy(update={part: most})
-            elif getattr(options, part) > most:
-                raise SubmissionError(f"{part}: a training of {name!r} may take {most:g} at most")
+                each = max(1, self.cpus // ranks) if part == "cpus" else self.gpus / ranks
+                options = options.model_copy(update={part: each})
+            if getattr(options, part) * ranks > most:
+                of = f", all {ranks} ranks together" if ranks > 1 else ""
+                raise SubmissionError(
+                    f"{part}: a training of {name!r} may take {most:g} at most{of}"
+                )
         script = Script(command=(name,), folder="", digest=self.script().digest)
         return ScriptStudy.of(options, script)
 

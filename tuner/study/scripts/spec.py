@@ -174,13 +174,30 @@ class ScriptSpec(Seeded):
         int, Field(ge=0, lt=2**32, description="what the seeds of trainings derive from")
     ] = 0
     cpus: Annotated[
-        int, Field(ge=1, description="CPUs of a training, all its processes together")
+        int,
+        Field(
+            ge=1,
+            description="CPUs of a training, all processes together that it starts; of each of its "
+            "ranks",
+        ),
     ] = 1
     gpus: Annotated[
         float,
-        Field(ge=0, description="GPUs of a training, all its processes together; .25: four on one"),
+        Field(
+            ge=0,
+            description="GPUs of a training, all processes together that it starts; of each of its "
+            "ranks; .25: four on one",
+        ),
     ] = 0
-    ranks: ClassVar[int] = 1  # what it starts itself is its own
+    ranks: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="processes that are started for a training, on as many machines as it "
+            "takes: the environment tells each its RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
+            exclude_if=lambda ranks: ranks == 1,
+        ),
+    ] = 1
 
     @field_validator("target", mode="before")
     @classmethod

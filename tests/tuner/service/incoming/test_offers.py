@@ -123,6 +123,8 @@ def test_users_see_and_submit_what_they_may(offering):
         assert shown["spec"]["cpus"] == 2
         assert str(offering.settings.scripts.parent) not in str(shown)
         assert "may take 2 at most" in refused(lambda: ada.submit_script("clip", cpus=3), 422)
+        told = refused(lambda: ada.submit_script("clip", ranks=3), 422)
+        assert "cpus: a training of 'clip' may take 2 at most, all 3 ranks together" in told
         assert "trails" in refused(lambda: ada.submit_script("clip", trails=3), 422)
         again = ada.submit_script("clip", trials=4)  # the same question is no other study
         assert again["study"] == study["study"]
