@@ -112,6 +112,7 @@ class Agent:
                 strength=asked["strength"],
                 seed=asked["seed"],
                 confirming=asked["confirming"],
+                share=asked.get("share", 1.0),  # a service of before has none
                 folder=training_folder(self.folder, request),
                 timeout=self.timeout,
                 resume=True,

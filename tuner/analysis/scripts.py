@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from tuner.analysis.conclusion import cost_of, failures, point_score
 from tuner.analysis.confirmed import Confirmed
 from tuner.analysis.curves.modelled import modelled_targets
@@ -14,6 +16,7 @@ from tuner.study.scoring.targets import Target
 from tuner.study.scripts.result import (
     ModelledTargets,
     ScriptAnswer,
+    ScriptPartial,
     ScriptPoint,
     ScriptResult,
     ScriptSummary,
@@ -21,6 +24,9 @@ from tuner.study.scripts.result import (
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.trial import FinishedTrial
 
+_TIMED = 2  # shares that have to be timed
+_LONG = 5.0  # seconds, of which starting a process is a part
+_MOST_OF_IT = 0.8
 _THESE_ROWS = (
     " It came as one number of no rate with a count, so this holds for these evaluation rows; "
     "reported by row it would hold for others."
@@ -57,12 +63,18 @@ def conclude_script(
         name=study.name,
         status="done",
         headline=_headline(study.validation.main, targets),
-        warnings=still_learning(t.outcome for t in finished if t.outcome is not None),
+        warnings=(
+            *still_learning(
+                t.outcome for t in finished if t.outcome is not None and t.request.phase != "rung"
+            ),
+            *_whole_all_the_same(study, finished),
+        ),
         script=ScriptSummary(name=study.script.name, digest=study.script.digest),
         main=study.validation.main,
         targets=targets,
         curve=_curve(study, trials),
         curve_model=ModelledTargets(strengths=lambdas, scores=model),
+        stopped=_stopped(study, trials),
         failures=failures(trials),
         cost=cost_of(finished, wall_seconds),
     )
@@ -88,6 +100,43 @@ def _curve(study: ScriptStudy, trials: Sequence[FinishedTrial]) -> tuple[ScriptP
         if trial.request.phase == "search" and trial.outcome is not None
     ]
     return tuple(sorted(points, key=lambda point: point.strength))
+
+
+def _stopped(study: ScriptStudy, trials: Sequence[FinishedTrial]) -> tuple[ScriptPartial, ...]:
+    """The longest partial training of every λ that was not trained in full."""
+    full = {t.request.strength for t in trials if t.request.phase == "search"}
+    rungs = [t for t in trials if t.request.phase == "rung" and t.outcome is not None]
+    longest = {t.request.strength: t for t in sorted(rungs, key=lambda t: t.request.number)}
+    return tuple(
+        ScriptPartial(
+            strength=strength,
+            share=study.spec.shares[longest[strength].request.number // study.spec.trials],
+            scores=score_points(study, longest[strength]),
+        )
+        for strength in sorted(longest)
+        if strength not in full
+    )
+
+
+def _whole_all_the_same(study: ScriptStudy, finished: Sequence[FinishedTrial]) -> tuple[str, ...]:
+    """Say that the code takes no notice of its share, if the first rung took as long as all."""
+    seconds: dict[float, list[float]] = {}
+    for trial in finished:
+        request, outcome = trial.request, trial.outcome
+        if request.phase != "confirm" and request.strength == 0 and outcome is not None:
+            share = study.spec.share_of(request.phase, request.number)
+            seconds.setdefault(share, []).append(outcome.seconds)
+    if len(seconds) < _TIMED:
+        return ()
+    share = min(seconds)
+    part, whole = (float(np.median(seconds[of])) for of in (share, 1.0))
+    if whole < _LONG or part < _MOST_OF_IT * whole:
+        return ()
+    return (
+        f"Halving saved no time: at λ = 0 a share of 1/{1 / share:.0f} took {part:.0f} s, a whole "
+        f"training {whole:.0f} s. Train for as many of the epochs as trial.share says, {{share}} "
+        "in a command.",
+    )
 
 
 def _answer(

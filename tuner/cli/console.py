@@ -348,13 +348,17 @@ def tune(
         price: Of an hour of a training: what the study costs is shown.
     """
     from tuner.drivers.tuning import tune_study
+    from tuner.search.seeds import SeedPlan
 
     spec = study.spec
     _err.print(f"Study {study.id}: {study.script.name}")
-    trainings = spec.trials * spec.replicates + 2 * spec.confirm_replicates
+    plan = SeedPlan(study=study)
+    whole = plan.totals["search"]
+    trainings = plan.totals["rung"] * plan.rung_part + whole + 2 * spec.confirm_replicates
+    halved = "" if spec.halving == 1 else f", {whole // spec.replicates} of them in full"
     _err.print(
-        f"{spec.trials} λs with {spec.replicates} seeds each, then λ = 0 and the best with "
-        f"{spec.confirm_replicates} fresh ones: {trainings} trainings"
+        f"{spec.trials} λs with {spec.replicates} seeds each{halved}, then λ = 0 and the best with "
+        f"{spec.confirm_replicates} fresh ones: {trainings:.4g} trainings"
     )
     if price is not None:
         _err.print(
@@ -383,6 +387,12 @@ def show_script(result: ScriptResult) -> None:
     _out.print()
     for target, answer in result.targets.items():
         _show_answer(target, answer, "")
+    for partial in result.stopped:
+        scores = ", ".join(f"{target} {score.mean:.4g}" for target, score in partial.scores.items())
+        _out.print(
+            f"stopped by halving: λ = {partial.strength:.3g}, after 1/{1 / partial.share:.0f} of a "
+            f"training at {scores}"
+        )
     for failure in result.failures:
         _out.print(f"failed: λ = {failure.strength:.6g} ({failure.phase}): {failure.reason}")
 

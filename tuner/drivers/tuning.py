@@ -219,7 +219,11 @@ class ScriptDriver(Driver[ScriptResult]):
         self.folder.mkdir(parents=True, exist_ok=True)
         script = self.script or self.study.script
         return RunScript(
-            script=script, folder=str(self.folder), timeout=self.timeout, resources=resources
+            script=script,
+            folder=str(self.folder),
+            timeout=self.timeout,
+            spec=self.study.spec,
+            resources=resources,
         )
 
     def _noted(self, trial: FinishedTrial) -> None:
@@ -243,7 +247,9 @@ class ScriptDriver(Driver[ScriptResult]):
             result.answer.strength,
             lambda outcome: self._plan.study.validation.utility(outcome),
         )
-        tried, asked = sum(t.request.phase == "search" for t in trials), self.study.spec.trials
+        spec = self.study.spec
+        first, asked = "search" if spec.halving == 1 else "rung", spec.trials
+        tried = sum(t.request.phase == first and t.request.number < asked for t in trials)
         cut = (self.study.budget.words(tried, asked, steps=0),)
         warnings = result.warnings + (cut if self.closed and tried < asked else ())
         return result.model_copy(update={"saved": saved, "warnings": warnings})
@@ -300,5 +306,5 @@ class ScriptDriver(Driver[ScriptResult]):
         if best is not None:
             score = validation.scores(best[2].predictions, validation.main).mean()
             at = (best[1], float(score))
-        totals = self._plan.totals | ({"search": 0} if self.closed else {})
-        return self._meter.progress(totals, at)
+        totals = self._plan.totals | ({"rung": 0, "search": 0} if self.closed else {})
+        return self._meter.progress(totals, at, self._plan.rung_part)

@@ -37,6 +37,17 @@ def write_script_report(result: ScriptResult, folder: Path) -> Path:
             }
             for point in result.curve
         ],
+        stopped=[
+            {
+                "strength": strength(partial.strength),
+                "share": f"1/{1 / partial.share:.0f}",
+                "cells": [
+                    f"{_score(score.mean)} ± {_score(score.sem)}"
+                    for score in partial.scores.values()
+                ],
+            }
+            for partial in result.stopped
+        ],
         code=_code(result),
         training=duration(result.cost.training_seconds),
         wall=duration(result.cost.wall_seconds),

@@ -42,6 +42,7 @@ def run_training(
     confirming: bool,
     folder: Path,
     timeout: float | None = None,
+    share: float = 1.0,
     environment: Mapping[str, str] | None = None,
     resume: bool = False,
     launch: Launch = launch,
@@ -60,6 +61,7 @@ def run_training(
             is removed once it has reported; what it prints in `log.txt`, of which the beginning and
             the end are kept.
         timeout: Seconds after which it is ended.
+        share: Of a whole training, that it is to be.
         environment: Variables beside those of this process.
         resume: Whether to take what the same training reported in this folder, if it ended well
             but nobody was left to be told.
@@ -71,7 +73,12 @@ def run_training(
     """
     out, checkpoint = folder.absolute() / "out", folder.absolute() / "checkpoint"
     trial = Trial(
-        strength=strength, seed=seed, confirming=confirming, folder=out, checkpoint=checkpoint
+        strength=strength,
+        seed=seed,
+        confirming=confirming,
+        share=share,
+        folder=out,
+        checkpoint=checkpoint,
     )
     task = _task(script, trial, timeout)
     try:
@@ -89,7 +96,7 @@ def run_training(
 
 
 def _task(script: Script, trial: Trial, timeout: float | None) -> Task:
-    told = (script.digest, trial.strength, trial.seed, trial.confirming)
+    told = (script.digest, trial.strength, trial.seed, trial.confirming, trial.share)
     return Task(
         words=_words(script, trial),
         folder=script.folder,
@@ -147,7 +154,7 @@ def _words(script: Script, trial: Trial) -> tuple[str, ...]:
         door = (sys.executable, "-P", "-m", "tuner.scripts.door")
         return (*door, script.name, script.folder, *search_path())
     values = {"{strength}": repr(trial.strength), "{seed}": str(trial.seed)}
-    values["{out}"] = str(trial.folder)
+    values |= {"{out}": str(trial.folder), "{share}": repr(trial.share)}
     pattern = re.compile("|".join(map(re.escape, values)))
     return tuple(pattern.sub(lambda m: values[m[0]], word) for word in script.command)
 

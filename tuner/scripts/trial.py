@@ -37,12 +37,15 @@ class Trial:
         folder: For what the training writes; empty at its start.
         checkpoint: For its own checkpoints: what lies here is there again when the training was
             killed and begins once more.
+        share: Of a whole training, that this one is to be: .25 of its epochs, say. Always 1 unless
+            the study is asked for halving.
         reports: Whether this process reports.
     """
 
     strength: float
     seed: int
     confirming: bool = False
+    share: float = 1.0
     folder: Path = Path()
     checkpoint: Path = Path()
     reports: bool = True

@@ -1,10 +1,10 @@
-"""Successive halving over epochs (Jamieson and Talwalkar, arXiv 1502.07943), for long trainings.
+"""Successive halving (Jamieson and Talwalkar, arXiv 1502.07943), for long trainings.
 
-All λs, proposed in batches as in the search without halving, are trained for a few epochs; the
-better part of them goes on to η times as many, until the last rung's are trained in full. Every
-rung trains anew from the same seeds, so that its values depend on nothing but the request. What a
-rung measured only decides who goes on: the λ-curve, its model and the answer are made of full
-trainings alone.
+All λs, proposed in batches as in the search without halving, are trained for a few epochs (of a
+user's own code, for a share of what it trains); the better part of them goes on to η times as many,
+until the last rung's are trained in full. Every rung trains anew from the same seeds, so that its
+values depend on nothing but the request. What a rung measured only decides who goes on: the
+λ-curve, its model and the answer are made of full trainings alone.
 """
 
 import math
@@ -17,8 +17,9 @@ from tuner.search.batches import Batches
 from tuner.search.phase import TrainingSettings, longest_first, trials_of
 from tuner.search.sampler import Focus, first_strengths, strength_batches
 from tuner.study.scoring.targets import TargetScorer
+from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.spec import StudySpec
-from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
+from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
 
 _RUNGS = 2  # before the full training
 _FEWEST = 4  # λs trained in full, λ = 0 among them
@@ -36,7 +37,7 @@ class Halving:
     """
 
     name: ClassVar[PhaseName] = "rung"
-    spec: StudySpec
+    spec: StudySpec | ScriptSpec
     validation: TargetScorer
     focus: Callable[[], Focus]
     nuisance: TrainingSettings
@@ -47,15 +48,19 @@ class Halving:
         return sum(self.sizes[:-1])
 
     @property
-    def epochs(self) -> int:
-        """Epochs that the rungs train, all of their trials together."""
-        return sum(size * epochs for size, epochs in zip(self.sizes, self._epochs, strict=False))
+    def work(self) -> float:
+        """Epochs of all trials of the rungs together; of users' code, as many whole trainings."""
+        if isinstance(self.spec, ScriptSpec):
+            parts = self.spec.shares
+        else:
+            parts = tuple(dict(rung)["epochs"] for rung in self._rungs)
+        return sum(size * part for size, part in zip(self.sizes, parts, strict=False))
 
     @property
     def sizes(self) -> list[int]:
         """How many λs each rung has, and how many are trained in full, if none fails."""
         sizes = [self.spec.trials]
-        for _ in self._epochs:
+        for _ in self._rungs:
             sizes.append(self._kept(sizes[-1]))
         return sizes
 
@@ -65,7 +70,7 @@ class Halving:
         numbers = {trial.request.number for trial in trials_of("rung", finished)}
         strengths = self._strengths(finished)
         entrants = list(range(len(strengths)))
-        for rung, epochs in enumerate(self._epochs):
+        for rung, own in enumerate(self._rungs):
             first = rung * self.spec.trials
             if not numbers.issuperset(first + n for n in entrants):
                 return longest_first(
@@ -75,7 +80,7 @@ class Halving:
                             number=first + n,
                             strength=strengths[n],
                             seeds=seeds,
-                            settings=(*settings, ("epochs", epochs)),
+                            settings=(*settings, *own),
                         )
                         for n in entrants
                     ]
@@ -87,13 +92,13 @@ class Halving:
         """Return (number, λ) of those that are trained in full, once all rungs are over."""
         strengths = self._strengths(finished)
         entrants = list(range(len(strengths)))
-        for rung in range(len(self._epochs)):
+        for rung in range(len(self._rungs)):
             entrants = self._going_on(entrants, finished, rung * self.spec.trials)
         return [(n, strengths[n]) for n in entrants]
 
     def _strengths(self, finished: Sequence[FinishedTrial]) -> list[float]:
         """All λs that can be known, λ = 0 first: of all batches once their first rung is over."""
-        if not self._epochs:
+        if not self._rungs:
             return first_strengths(self.spec.trials, self.spec, self.focus())
         results = {
             trial.request.number: trial
@@ -107,10 +112,13 @@ class Halving:
         return strength_batches(self.spec, self.validation, self.focus)
 
     @property
-    def _epochs(self) -> list[int]:
+    def _rungs(self) -> list[Overrides]:
+        """What is trained otherwise in each; users' code is told its share as it starts."""
+        if isinstance(self.spec, ScriptSpec):
+            return [()] * len(self.spec.shares)
         full, eta = self.spec.training.epochs, self.spec.halving
         rungs = [full // eta**k for k in range(_RUNGS, 0, -1)]
-        return [epochs for epochs in rungs if epochs >= 1]
+        return [(("epochs", epochs),) for epochs in rungs if epochs >= 1]
 
     def _going_on(
         self, entrants: Sequence[int], finished: Sequence[FinishedTrial], first: int

@@ -29,6 +29,7 @@ from tuner.search.phase import (
 from tuner.search.sampler import Focus
 from tuner.search.strengths import StrengthSearch
 from tuner.study.scoring.targets import SearchSpec, Target, TargetScorer
+from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, Overrides, PhaseName, TrialRequest
@@ -107,9 +108,12 @@ class Plan:
         return totals | {phase.name: phase.total for phase in self._phases}
 
     @property
-    def rung_epochs(self) -> int:
-        """Epochs of all trials of rungs together, if none fails: they are trained for a part."""
-        return 0 if self._halving is None else self._halving.epochs
+    def rung_work(self) -> float:
+        """Epochs of all trials of rungs together, if none fails: they are trained for a part.
+
+        Of users' code, as many whole trainings.
+        """
+        return 0 if self._halving is None else self._halving.work
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
         """Choose λ* of each target, from the search alone.
@@ -173,7 +177,7 @@ class Plan:
 
     @cached_property
     def _halving(self) -> Halving | None:
-        if not isinstance(self.spec, StudySpec) or self.spec.halving == 1:
+        if not isinstance(self.spec, StudySpec | ScriptSpec) or self.spec.halving == 1:
             return None
         return Halving(
             spec=self.spec,
@@ -204,7 +208,7 @@ class Plan:
 
 
 def _check_baseline(finished: Sequence[FinishedTrial]) -> None:
-    for trial in trials_of("search", finished):
+    for trial in (*trials_of("rung", finished), *trials_of("search", finished)):
         if trial.request.strength == 0 and trial.outcome is None:
             raise StudyFailedError(
                 "the baseline (λ = 0) could not be trained, so there is nothing to compare with: "

@@ -75,12 +75,19 @@ class SeedPlan:
     @property
     def totals(self) -> dict[PhaseName, int]:
         """How many trainings each phase has, at most."""
-        spec = self.study.spec
+        spec, wholes = self.study.spec, self._plan.totals
         at_each = 1 + max(1, len(self.study.validation.basic))
         return {
-            "search": spec.trials * spec.replicates,
+            "rung": wholes["rung"] * spec.replicates,
+            "search": wholes["search"] * spec.replicates,
             "confirm": at_each * len(spec.seeds("confirm")),
         }
+
+    @property
+    def rung_part(self) -> float:
+        """How much of a whole training one of a rung is, on average; 1 without halving."""
+        rungs = self._plan.totals["rung"]
+        return self._plan.rung_work / rungs if rungs else 1.0
 
     def choices(self, finished: Sequence[FinishedTrial]) -> dict[Target, Choice]:
         """Choose λ* of each target, from the search alone.

@@ -227,13 +227,16 @@ class AskView(BaseModel):
     seed: int | None = None
     phase: PhaseName | None = None
     confirming: Annotated[bool, Field(description="whether test rows are reported, too")] = False
+    share: Annotated[
+        float, Field(description="of a whole training, that this one is to be: see halving")
+    ] = 1.0
     until: Annotated[
         float | None,
         Field(description="seconds since 1970 after which others may have it, if nothing is heard"),
     ] = None
 
     @classmethod
-    def of(cls, handout: Handout, status: Status) -> Self:
+    def of(cls, handout: Handout, status: Status, spec: ScriptSpec) -> Self:
         """Show a training that somebody has."""
         request = handout.request
         return cls(
@@ -245,5 +248,6 @@ class AskView(BaseModel):
             seed=request.seeds[0],
             phase=request.phase,
             confirming=request.phase == "confirm",
+            share=spec.share_of(request.phase, request.number),
             until=handout.until,
         )

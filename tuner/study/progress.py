@@ -262,12 +262,11 @@ class SeedMeter:
         self._failed, self._seconds = 0, 0.0
         for trial in finished:
             self._count(trial)
-        self._trained = 0  # by this process
+        self._before = self._done.copy()
 
     def add(self, trial: FinishedTrial) -> None:
         """Count a training of this process."""
         self._count(trial)
-        self._trained += 1
 
     def _count(self, trial: FinishedTrial) -> None:
         self._done[trial.request.phase] += 1
@@ -275,25 +274,34 @@ class SeedMeter:
         self._seconds += 0.0 if trial.outcome is None else trial.outcome.seconds
 
     def progress(
-        self, totals: Mapping[PhaseName, int], best: tuple[float, float] | None
+        self,
+        totals: Mapping[PhaseName, int],
+        best: tuple[float, float] | None,
+        rung_part: float = 1.0,
     ) -> Progress:
         """Return how far the study is.
 
         Args:
             totals: How many trainings each phase has, at most, in their order.
             best: λ and score of the best λ so far.
+            rung_part: Of a training, that one of a rung is.
         """
+
+        def work(counts: Mapping[PhaseName, int]) -> float:
+            return sum(n * (rung_part if phase == "rung" else 1) for phase, n in counts.items())
+
         left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
+        trained = work(self._done - self._before)  # by this process
         done, todo = sum(self._done.values()), sum(left.values())
         seconds = time.monotonic() - self._started
         return Progress(
             phase=next((phase for phase, count in left.items() if count), "confirm"),
             done=done,
             total=done + todo,
-            share=done / max(1, done + todo),
+            share=work(self._done) / max(1, work(self._done) + work(left)),
             failed=self._failed,
             best=best,
             point=None,
-            seconds_left=todo * seconds / self._trained if self._trained else None,
+            seconds_left=work(left) * seconds / trained if trained else None,
             training_seconds=self._seconds,
         )

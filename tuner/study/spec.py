@@ -37,6 +37,7 @@ class Seeded(BaseModel):
         replicates: int
         confirm_replicates: int
         looks: tuple[int, ...]
+        halving: int
         stop_early: bool
         max_lambda: float
         seed: int

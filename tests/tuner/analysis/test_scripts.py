@@ -237,6 +237,56 @@ def test_seeds_that_are_added_go_on_from_those_there_are():
     assert "Looked at 2 times, with 3, 9 seeds" in result.answer.evidence
 
 
+HALVING = ScriptSpec(trials=12, batch=6, halving=3, seed=2)
+
+
+def test_halving_drops_what_scores_worst_after_a_share_of_a_training():
+    """After a ninth of a training λ = 2 looks best, later .5: what is dropped stays dropped."""
+    whole, ninth = (
+        reporting(CURVES["helps"]),
+        reporting(lambda s: 0.6 + 0.3 * np.exp(-((s - 2) ** 2))),
+    )
+
+    def report(request):
+        return (ninth if HALVING.share_of(request.phase, request.number) < 0.2 else whole)(request)
+
+    result, finished = answer(HALVING, report)
+    trained = {}
+    for trial in finished:
+        share = HALVING.share_of(trial.request.phase, trial.request.number)
+        trained.setdefault((trial.request.phase == "confirm", share), []).append(trial.request)
+    rungs = [trained[False, share] for share in (1 / 9, 1 / 3, 1.0)]
+    assert [len({r.strength for r in rung}) for rung in rungs] == [12, 4, 4]
+    assert all(len(rung) == 2 * len({r.strength for r in rung}) for rung in rungs)
+    tried = sorted({r.strength for r in rungs[0]} - {0.0}, key=lambda s: abs(s - 2))
+    assert {r.strength for r in rungs[1]} == {0.0, *tried[:3]}
+    assert [point.strength for point in result.curve] == sorted({0.0, *tried[:3]})
+    assert {one.strength for one in result.stopped} == set(tried[3:])
+    assert {one.share for one in result.stopped} == {1 / 9}
+    assert len(trained[True, 1.0]) == 2 * 3
+    for workers, luck in ((2, 1), (5, 2)):
+        assert answer(HALVING, report, workers=workers, luck=luck)[0] == result
+
+
+def test_the_baseline_that_fails_in_a_rung_ends_the_study():
+    with pytest.raises(StudyFailedError, match=r"baseline .* exit code 3"):
+        answer(HALVING, lambda _: "exit code 3")
+
+
+@pytest.mark.parametrize(("part", "warns"), [(60.0, True), (9.0, False)])
+def test_code_that_takes_no_notice_of_its_share_is_told(part, warns):
+    report = reporting(CURVES["helps"])
+
+    def timed(request):
+        is_part = HALVING.share_of(request.phase, request.number) == 1 / 9
+        return replace(report(request), seconds=part if is_part else 62.0)
+
+    result, _ = answer(HALVING, timed)
+    said = [words for words in result.warnings if words.startswith("Halving saved no time")]
+    assert bool(said) == warns
+    assert not warns or "a share of 1/9 took 60 s, a whole training 62 s" in said[0]
+
+
 def test_a_study_with_a_time_budget_is_another_one_and_so_are_those_it_goes_on_from():
     spec = ScriptSpec(trials=4, confirm_replicates=3)
     study, hour = ScriptStudy.of(spec.extended(9), SCRIPT), Budget(seconds=3600.0)

@@ -57,6 +57,25 @@ def test_a_function_trains_in_a_process_of_its_own(tmp_path):
     assert not (folder / "checkpoint").exists()  # it is needed no more
 
 
+def test_code_is_told_what_share_of_a_training_it_is(tmp_path):
+    (tmp_path / "my_train.py").write_text(
+        "def train(trial):\n    trial.report(acc=[trial.share, trial.strength, trial.seed])\n"
+    )
+    (tmp_path / "train.py").write_text(
+        "import sys, tuner\nstrength, seed, share = map(float, sys.argv[1:])\n"
+        "tuner.report(acc=[share, strength, seed])\n"
+    )
+    words = (sys.executable, "train.py", "{strength}", "{seed}", "{share}")
+    for script in (
+        Script.of_function("my_train:train", tmp_path),
+        Script.of_command(words, tmp_path),
+    ):
+        of = {"strength": 0.5, "seed": 3, "confirming": False, "folder": tmp_path / "0"}
+        for share in (1.0, 1 / 9):  # one and then the other in the same folder
+            told = run_training(script, **of, share=share, resume=True).scores["acc"]
+            assert list(told) == [share, 0.5, 3]
+
+
 def test_a_command_trains_as_the_function_does(tmp_path):
     (tmp_path / "train.py").write_text(COMMAND)
     words = (sys.executable, "train.py", "{strength}", "{seed}", "{out}")

@@ -19,6 +19,7 @@ from tuner.storage.studies import StudyStore
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.scripts.trials import outcome_of
+from tuner.study.spec import MOST_SEEDS
 from tuner.study.trial import TrialRequest
 
 pytestmark = pytest.mark.integration
@@ -93,6 +94,21 @@ def test_two_workers_answer_a_study_as_trainings_here_do(shared_service, new_hom
     assert refused(lambda: ada.extend(study["id"]), 409)
     assert refused(lambda: ada.download(study["id"], "a", "nowhere.zip"), 409)
     assert refused(lambda: ada.submit("mfeat", warm_start=study["id"]), 422)
+
+
+def test_workers_are_told_what_share_of_a_training_it_is(shared_service, ada):
+    study = ada.submit_elsewhere("train.py", "halving", trials=6, halving=3)
+    numbers = {"rung": (0, 6 * MOST_SEEDS), "search": (1,)}
+    requests = [
+        TrialRequest(phase=phase, number=number, strength=0.0, seeds=(number,))
+        for phase, of in numbers.items()
+        for number in of
+    ]
+    Handouts(shared_service.database).offer(study["study"], requests)
+    asked = [ada.ask(study["id"], worker) for worker in "abc"]
+    assert [each["share"] for each in asked] == [1 / 9, 1 / 3, 1.0]
+    ada.heartbeat(study["id"], asked[0]["lease"])
+    assert ada.ask(study["id"], "a")["share"] == 1 / 9
 
 
 def test_what_cannot_be_used_is_refused_and_the_training_is_still_its_workers(ada, study):

@@ -36,6 +36,17 @@ def test_trainings_of_a_study_that_was_taken_up_again_count_but_not_for_the_pace
     assert told.seconds_left is not None
 
 
+def test_a_training_of_a_rung_is_a_part_of_one(clock):
+    meter, totals = SeedMeter(), {"rung": 4, "search": 2, "confirm": 4}
+    for request in requests("rung", 2):
+        meter.add(train(request, REPORT))
+    clock[0] = 6.0
+    told = meter.progress(totals, None, rung_part=0.25)
+    assert (told.done, told.total, told.phase) == (2, 10, "rung")
+    assert told.share == 0.5 / 7  # of 4 / 4 + 2 + 4 trainings
+    assert told.seconds_left == 6.0 * 6.5 / 0.5
+
+
 @pytest.mark.parametrize(("price", "words"), [(1800.0, "1.00 spent of about 4.00"), (None, None)])
 def test_what_it_costs_is_told_as_it_goes(price, words, capsys):
     meter = SeedMeter([train(request, REPORT) for request in requests("search", 2)])

@@ -18,6 +18,7 @@ from tuner.scripts.process import Process, launch
 from tuner.scripts.script import Script
 from tuner.scripts.supervisor import Ending, Task
 from tuner.scripts.training import Launch, run_training
+from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.trials import outcome_of
 from tuner.study.spec import MOST_SEEDS
 from tuner.study.trial import TrialRequest
@@ -31,12 +32,14 @@ class RunScript:
         script: The code.
         folder: Of the study: every training has a folder in it, with its log.
         timeout: Seconds that a training may take; None for any.
+        spec: What is asked of the code.
         resources: What a training takes.
     """
 
     script: Script
     folder: str
     timeout: float | None = None
+    spec: ScriptSpec = field(default_factory=ScriptSpec)
     resources: Resources = field(default_factory=Resources)
 
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
@@ -62,6 +65,7 @@ class RunScript:
             strength=request.strength,
             seed=seed,
             confirming=request.phase == "confirm",
+            share=self.spec.share_of(request.phase, request.number),
             folder=training_folder(Path(self.folder), request),
         )
         return outcome_of(reported, request)

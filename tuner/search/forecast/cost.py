@@ -111,7 +111,7 @@ class _Counted:
         steps = study.training.steps_of(study.data.train.count)
         return cls(
             trainings=in_full + totals["rung"] * spec.replicates + confirm,
-            searched=(in_full * study.epochs + plan.rung_epochs * spec.replicates) * steps,
+            searched=(in_full * study.epochs + int(plan.rung_work) * spec.replicates) * steps,
             confirmed=confirm * study.epochs * steps,
             batch=spec.batch,
         )

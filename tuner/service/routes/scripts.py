@@ -43,6 +43,7 @@ from tuner.storage.handouts import ELSEWHERE, Handout, Handouts
 from tuner.storage.requests.submissions import CheckedSubmission, Submission
 from tuner.storage.studies import StudyStore
 from tuner.study.result import ENDED
+from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.scripts.study import ScriptStudy
 from tuner.study.scripts.trials import outcome_of
 from tuner.study.trial import FinishedTrial
@@ -125,13 +126,13 @@ def ask(database: DatabaseOf, store: Store, mine: Own, asked: Asked) -> AskView:
 
     Who asks again by the same name has what they had.
     """
-    _check_elsewhere(store, mine)
+    spec = _asked_elsewhere(store, mine)
     if mine.status in ENDED:
         return AskView(state="done", status=mine.status, error=mine.error)
     handout = Handouts(database).take(mine.study, asked.worker, asked.seconds)
     if handout is None:
         return AskView(state="wait", status=mine.status, again_in=_AGAIN)
-    return AskView.of(handout, mine.status)
+    return AskView.of(handout, mine.status, spec)
 
 
 @router.post(
@@ -192,10 +193,10 @@ def tell_file(
 
 
 @router.post("/studies/{id}/heartbeat", response_model=AskView, responses=_OF_A_LEASE)
-def heartbeat(database: DatabaseOf, mine: Own, kept: Kept) -> AskView:
+def heartbeat(database: DatabaseOf, store: Store, mine: Own, kept: Kept) -> AskView:
     """Keep a training that takes longer than its lease."""
     handout = Handouts(database).keep(mine.study, kept.lease, kept.seconds)
-    return AskView.of(_held(handout, mine), mine.status)
+    return AskView.of(_held(handout, mine), mine.status, _asked_elsewhere(store, mine))
 
 
 @router.post("/studies/{id}/release", status_code=204, responses=OF_A_STUDY)
@@ -225,10 +226,11 @@ def _checked(
     )
 
 
-def _check_elsewhere(store: StudyStore, mine: Submission) -> None:
+def _asked_elsewhere(store: StudyStore, mine: Submission) -> ScriptSpec:
     row = store.get(mine.study)
     if row is None or row.source != ELSEWHERE:
         raise ProblemError(409, "this study is trained here: there is nothing to ask for")
+    return ScriptStudy.read(row.id, row.spec).spec
 
 
 def _held(handout: Handout | None, mine: Submission) -> Handout:

@@ -69,6 +69,14 @@ class ScriptPoint(Part):
     scores: dict[Target, PointScore]
 
 
+class ScriptPartial(Part):
+    """A λ that halving stopped: what it scored after a part of a training; not of the curve."""
+
+    strength: Annotated[float, Field(alias="lambda")]
+    share: Annotated[float, Field(description="of a training")]
+    scores: dict[Target, PointScore]
+
+
 class ModelledTargets(Part):
     """The model of the λ-curve that λ* comes from, by target."""
 
@@ -94,6 +102,13 @@ class ScriptResult(Part):
     targets: dict[Target, ScriptAnswer]
     curve: tuple[ScriptPoint, ...]
     curve_model: ModelledTargets | None = None
+    stopped: Annotated[
+        tuple[ScriptPartial, ...],
+        Field(
+            description="λs that halving stopped",
+            exclude_if=lambda stopped: not stopped,
+        ),
+    ] = ()
     failures: tuple[FailedTrial, ...]
     cost: Cost
     saved: Annotated[

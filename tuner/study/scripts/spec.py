@@ -12,6 +12,7 @@ from tuner.scripts.script import Script
 from tuner.study.prior import Prior
 from tuner.study.scripts.functionals import Functional
 from tuner.study.spec import MOST_SEEDS, Sampler, Seeded, WarmStart
+from tuner.study.trial import PhaseName
 
 Direction = Literal["maximize", "minimize"]
 
@@ -155,6 +156,17 @@ class ScriptSpec(Seeded):
             exclude_if=lambda looks: not looks,
         ),
     ] = ()
+    halving: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10,
+            description="of more than 4 λs, drop those that score worst after a share of a "
+            "training, which the code is told as {share} or trial.share: one λ in so many goes on "
+            "to so many times the share; 1 trains all in full",
+            exclude_if=lambda halving: halving == 1,
+        ),
+    ] = 1
     stop_early: Annotated[
         bool,
         Field(
@@ -236,6 +248,17 @@ class ScriptSpec(Seeded):
             if names and bound.target not in names:
                 raise ValueError(f"subject_to: {bound}: name {bound.target} as a target, too")
         return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The part of a training that each rung of halving is, before those in full."""
+        return () if self.halving == 1 else (1 / self.halving**2, 1 / self.halving)
+
+    def share_of(self, phase: PhaseName, number: int) -> float:
+        """Return the part of a training that one of a seed is: see `tuner.search.halving`."""
+        if phase != "rung":
+            return 1.0
+        return self.shares[number // MOST_SEEDS // self.trials]
 
     def study_id(self, script: Script) -> str:
         """Identify the study of this spec of that code (16 hex characters)."""

@@ -84,7 +84,8 @@ class Pool:
 
     def first(self, finished: Collection[FinishedTrial]) -> TrainingOutcome | None:
         """Return the training of λ = 0 with the first seed, which the others are compared with."""
-        firsts = (t for t in finished if t.request.phase == "search" and t.request.number == 0)
+        firsts = [t for t in finished if t.request.phase != "confirm" and t.request.number == 0]
+        firsts.sort(key=lambda trial: trial.request.phase)  # a rung comes before the search
         return next((trial.outcome for trial in firsts), None)
 
     def whole(self, single: TrialRequest) -> TrialRequest:
@@ -109,7 +110,7 @@ class Pool:
         return self._known.get(key)
 
     def _seeds(self, single: TrialRequest) -> tuple[int, ...]:
-        if single.phase == "search":
+        if single.phase != "confirm":
             return self.spec.seeds("search")
         (seed,) = single.seeds
         return next(part for part in self.spec.confirmed_in_parts if seed in part)
