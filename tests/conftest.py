@@ -110,6 +110,32 @@ def database_url(request, tmp_path) -> str:
     return request.getfixturevalue("postgres_url")
 
 
+@pytest.fixture
+def s3(monkeypatch):
+    """A client of an S3-speaking server with a bucket `shared`, which the environment names."""
+    import boto3
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    starts("an S3 server")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # which would talk to the last test's server
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="shared")
+    yield client
+    client.close()
+    server.stop()
+
+
 @pytest.fixture(scope="module")
 def browser():
     from playwright.sync_api import sync_playwright

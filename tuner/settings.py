@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         kept = self.kept_uploads if self.kept_uploads and is_uri(self.kept_uploads) else ""
         return Reach.of(f"{self.allowed_sources},{kept}")
 
+    def is_kept(self, source: str) -> bool:
+        """Whether a source is a submitted data set where every machine of a cluster reaches it."""
+        kept = self.kept_uploads or ""
+        return is_uri(kept) and source.startswith(f"{kept.rstrip('/')}/")
+
     @property
     def webhooks(self) -> Reach:
         """Whom a service may tell that a study ended."""

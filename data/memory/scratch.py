@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-_PREFIX, _REMOVED = "tuner-rows-", "removed-"
+PREFIX, _REMOVED = "tuner-rows-", "removed-"
 
 
 @contextmanager
@@ -46,10 +46,10 @@ class Scratch:
         """Claim a folder, making it if it is not there."""
         self.path = path
         self._lock = self._held()
-        for other in path.parent.glob(f"{_PREFIX}*"):
+        for other in path.parent.glob(f"{PREFIX}*"):
             if other != path:
                 _remove_unheld(other)
-        for half_gone in path.parent.glob(f"{_REMOVED}{_PREFIX}*"):
+        for half_gone in path.parent.glob(f"{_REMOVED}{PREFIX}*"):
             shutil.rmtree(half_gone, ignore_errors=True)
 
     def _held(self) -> int:
@@ -73,7 +73,7 @@ class Scratch:
 @cache
 def scratch() -> Scratch:
     """Return the folder of this process; it goes when the process ends, whoever claims it too."""
-    folder = Scratch(Path(tempfile.gettempdir()) / f"{_PREFIX}{uuid.uuid4().hex}")
+    folder = Scratch(Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}")
     atexit.register(_remove, folder.path)
     return folder
 

@@ -57,7 +57,8 @@ class Going:
 
     def statuses(self):
         rows = [self._store.get(study) for study in self._studies]
-        assert not any(row.status in ("failed", "cancelled") for row in rows), rows[0].error
+        ended = [row.error for row in rows if row.status in ("failed", "cancelled")]
+        assert not ended, ended
         return {row.status for row in rows}
 
     def goes_on(self):
@@ -88,7 +89,7 @@ def test_it_goes_through_an_upgrade_and_restarts_with_the_answers_of_undisturbed
         with Client(deployment.urls[1], keys[1]) as grace:
             second = grace.submit(paths[1], **LONGER)
         going = Going(database, [first["study"], second["study"]])
-        assert len(deployment.pieces) == 7
+        assert len(deployment.pieces) == 8
         for piece in deployment.pieces:
             going.goes_on()
             deployment.restart(piece)

@@ -46,8 +46,10 @@ class Deployment:
     Attributes:
         database_url: Of the studies.
         urls: Of the services, as many as there are replicas.
-        pieces: What can be restarted, by name: all but the head, with its Redis, whose restart
-            `tests/tuner/service/test_nodes.py` tries on nodes with addresses of their own.
+        pieces: What can be restarted, by name: all but Redis, without which the head knows nothing.
+            All nodes have one address here, so that drivers take the head's raylet for that of
+            their node, and end with the head at once. On nodes with addresses of their own
+            `tests/tuner/service/test_nodes.py` kills it.
     """
 
     def __init__(self, folder, stack):
@@ -227,7 +229,7 @@ class Deployment:
     def _start_redis(self):
         pod = _manifests("redis.yaml")[0]["spec"]["template"]["spec"]
         self._start_container("redis", pod["containers"][0], lambda: True)
-        del self._restarts["redis"]  # with which the head ends: see below
+        del self._restarts["redis"]  # with which the head ends, and what it knows
 
     def _start_mlflow(self):
         pod = _manifests("mlflow.yaml")[0]["spec"]["template"]["spec"]
@@ -286,8 +288,7 @@ class Deployment:
         found = self._environment(container, name.replace(" ", "-")) | token | environment
         node = self._piece(name, command, found)
         ready = partial(node.processes, "raylet/raylet")
-        if name != "head":  # whose address all have here: drivers take its raylet for their node's
-            self._restarts[name] = partial(self._restart, node, ready)
+        self._restarts[name] = partial(self._restart, node, ready)
         until(ready, _STARTS)
 
 

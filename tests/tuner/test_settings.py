@@ -52,6 +52,16 @@ def test_weights_lie_with_checkpoints_or_at_home(bare: Path) -> None:
     assert there.weights == "s3://kept/states/weights"
 
 
+def test_what_lies_under_a_uri_of_uploads_is_for_every_machine(bare: Path) -> None:
+    for kept in ("s3://kept/uploads", "s3://kept/uploads/"):
+        settings = Settings(home=bare, tuner_uploads=kept)
+        assert settings.is_kept("s3://kept/uploads/f.npz")
+        assert not settings.is_kept("s3://kept/uploads-of-others/f.npz")
+        assert not settings.is_kept("https://elsewhere.example/f.npz")
+    assert not Settings(home=bare).is_kept("mfeat")
+    assert not Settings(home=bare, tuner_uploads=str(bare)).is_kept(str(bare / "f.npz"))
+
+
 def test_python_callers_use_the_names_of_the_fields(bare: Path) -> None:
     settings = Settings(home=bare / "x", ray_address="auto", mlflow_tracking_uri="http://m")
 

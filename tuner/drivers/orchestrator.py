@@ -34,17 +34,18 @@ from tuner.study.notebook import show_progress
 from tuner.study.progress import OnProgress, Progress, ProgressMeter
 from tuner.study.result import StudyResult
 from tuner.study.spec import spec_from_options
-from tuner.study.study import Study, read_dataset
+from tuner.study.study import Study, read_dataset, read_rows
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, PhaseName, Train, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
 from tuner.tracking.publish import load_publishing, publish
 from tuner.tracking.tracker import StudyTracker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from numpy.typing import ArrayLike
 
+    from tuner.execution.workers.source import ReadRows
     from tuner.execution.workers.worker import Job, Resources
     from tuner.models.training.telling import Advance
     from tuner.storage.tables import StudyRow
@@ -104,6 +105,7 @@ def run_study(
     on_step: OnStep = silent,
     train: "Train | None" = None,
     source: str | None = None,
+    read: "Callable[[], PairedDataset] | None" = None,
 ) -> StudyResult:
     """Answer a study, going on from what is finished already.
 
@@ -115,6 +117,7 @@ def run_study(
         on_step: Told what is done before the first training, in words.
         train: What a worker does instead of training, for tests.
         source: Path or URI that the data came from: `publish_study` reads them again.
+        read: Reads the data on any machine of the cluster, if that can be done.
 
     Raises:
         SpecError: If it begins with a study of other data, or wants GPUs that are not here.
@@ -140,6 +143,7 @@ def run_study(
             on_progress=on_progress,
             on_step=on_step,
             train=train,
+            read=read,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec))
 
@@ -198,10 +202,12 @@ class Orchestrator(Driver[StudyResult]):
     Attributes:
         study: What is asked.
         train: What a worker does instead of training, for tests.
+        read: Reads the data on any machine of the cluster, if that can be done.
     """
 
     study: Study
     train: "Train | None" = None
+    read: "Callable[[], PairedDataset] | None" = None
     _tell_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -249,12 +255,20 @@ class Orchestrator(Driver[StudyResult]):
         divisions = [None, *range(first, count)]
         self._rows = [study.rows_of(fold) for fold in divisions]  # mapped files go with them
         return TrainOnRows(
-            rows=tuple(SharedRows.of(data, test) for data, test in self._rows),
+            rows=tuple(
+                SharedRows.of(*rows, read=self._read_rows(fold))
+                for fold, rows in zip(divisions, self._rows, strict=True)
+            ),
             config=study.training,
             train=train,
             fold_of_seed={} if folds is None else folds.of_seed,
             validation_folds=validated,
         )
+
+    def _read_rows(self, fold: int | None) -> "ReadRows | None":
+        if self.read is None or self.settings.ray_address is None:
+            return None
+        return partial(read_rows, self.study.spec, self.read, fold)
 
     def _closed_now(self) -> bool:
         return self.study.budget.is_spent(seconds=self._wall_seconds(), steps=self._steps)

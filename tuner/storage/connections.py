@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, make_url, select
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from sqlalchemy.util.queue import Empty
@@ -18,6 +18,17 @@ IDLE = 0.05  # seconds for which a connection is kept that nobody uses
 CHANNEL = "tuner"  # of PostgreSQL, over which is told what changed
 QUEUE = "queue"  # what is said where a study is to be started or stopped
 LOOK = "look"  # and where who follows a study has to look again: it was cancelled, or is not theirs
+
+
+def driver_options(url: str) -> dict[str, Any]:
+    """Return options of every engine of a database.
+
+    A pooler of transactions, such as PgBouncer, gives a client another connection to the server
+    each time: a statement that was prepared over one is missing over the next, or is another
+    client's there.
+    """
+    is_ours = make_url(url).get_driver_name() == "psycopg"
+    return {"connect_args": {"prepare_threshold": None}} if is_ours else {}
 
 
 def hears_words(session: Session) -> bool:

@@ -20,7 +20,7 @@ from tenacity.retry import retry_if_exception
 from tenacity.stop import stop_after_delay
 from tenacity.wait import wait_exponential
 
-from tuner.storage.connections import BriefPool
+from tuner.storage.connections import BriefPool, driver_options
 from tuner.storage.schema import exclusive, migrate
 
 _log = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ class Database:
         self.url, self._patience = url, patience
         if (file := sqlite_file(url)) is not None:
             make_private(file)
-        brief = {} if keeps_connections else brief_connections(url)
-        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), **brief)
+        options = driver_options(url) if keeps_connections else brief_connections(url)
+        self._engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), **options)
         if self._is_a_file:
             event.listen(self._engine, "connect", _durable_sqlite)
         try:
@@ -136,7 +136,7 @@ class Database:
 
 def brief_connections(url: str) -> dict[str, Any]:
     """Return options of an engine that lets go of connections to a server, if there is one."""
-    return {} if url.startswith("sqlite:") else {"poolclass": BriefPool}
+    return {} if url.startswith("sqlite:") else driver_options(url) | {"poolclass": BriefPool}
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def alone(url: str) -> Iterator[None]:
     if not url.startswith(_DATABASES):
         yield
         return
-    engine = create_engine(url)
+    engine = create_engine(url, **driver_options(url))
     try:
         with exclusive(engine):
             yield
@@ -159,7 +159,7 @@ def alone(url: str) -> Iterator[None]:
 
 def has_rows(url: str, table: str) -> bool:
     """Whether a database has a table, and something is in it."""
-    engine = create_engine(url, poolclass=NullPool)
+    engine = create_engine(url, poolclass=NullPool, **driver_options(url))
     try:
         with engine.connect() as connection:
             first = select(1).select_from(TableClause(table)).limit(1)

@@ -1,6 +1,6 @@
 """A study: one spec about one data set, with all that is derived from the two."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -241,6 +241,18 @@ class Study:
     def name(self) -> str:
         """Name of the study: the spec's, or else the data set's."""
         return self.spec.name or self.dataset.name
+
+
+def read_rows(
+    spec: StudySpec, read: Callable[[], PairedDataset], fold: int | None
+) -> tuple[TrainingData, Rows]:
+    """Read a data set, and derive what `Study.rows_of` says of a study about it.
+
+    Raises:
+        DataError: If the data cannot be used.
+        SpecError: As of `Study.of`.
+    """
+    return Study.of(spec, read()).rows_of(fold)
 
 
 def read_dataset(

@@ -5,7 +5,7 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib import import_module
 from importlib.metadata import version
@@ -19,14 +19,13 @@ from tuner.storage.database import DatabaseError, alone, make_private, sqlite_fi
 TAG_STUDY = "tuner.study"
 TAG_FINGERPRINT = "tuner.fingerprint"
 
-_METRICS_A_CALL = 1000
-_PARAMS_A_CALL = 100
 _LONGEST_TAG = 8000
 # Read when mlflow is first imported. Its own retries would hold a caller for minutes.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # and asking for the run, to say its name
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
@@ -99,18 +98,15 @@ def log(
     params: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Log to a run in as few calls as MLflow's limits allow."""
+    """Log to a run in as few requests as MLflow's limits allow, to which its client divides it."""
     from mlflow.entities import Metric, Param, RunTag
 
-    metrics = [Metric(p.name, p.value, p.time, p.step) for p in points]
-    for chunk in _chunks(metrics, _METRICS_A_CALL):
-        client.log_batch(run_id, metrics=chunk)
-    for chunk in _chunks([Param(k, str(v)) for k, v in (params or {}).items()], _PARAMS_A_CALL):
-        client.log_batch(run_id, params=chunk)
-    for chunk in _chunks(
-        [RunTag(k, v[:_LONGEST_TAG]) for k, v in (tags or {}).items()], _PARAMS_A_CALL
-    ):
-        client.log_batch(run_id, tags=chunk)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(p.name, p.value, p.time, p.step) for p in points],
+        params=[Param(name, str(value)) for name, value in (params or {}).items()],
+        tags=[RunTag(name, value[:_LONGEST_TAG]) for name, value in (tags or {}).items()],
+    )
 
 
 def pages(search: Any, **query: Any) -> Iterator[Any]:
@@ -158,9 +154,3 @@ def summary(error: BaseException) -> str:
 def redacted(text: str) -> str:
     """Hide user and password in URIs."""
     return re.sub(r"://[^/\s@]+@", "://***@", text)
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    items = list(items)
-    for first in range(0, len(items), size):
-        yield items[first : first + size]

@@ -74,10 +74,10 @@ class RunMirror:
         answered = 0 if moment is None else _milliseconds(moment)
         client.log_text(run, result.model_dump_json(indent=2), "result.json")
         client.log_artifacts(run, str(artifacts))
-        log(client, str(run), points=content.answer_points(result, answered))
         log(
             client,
             str(run),
+            points=content.answer_points(result, answered),
             tags={**content.answer_tags(result), _NOTE: content.answer_note(result)},
         )
         self.end("FINISHED")

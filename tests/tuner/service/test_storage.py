@@ -1,42 +1,22 @@
 """Data sets on an S3-speaking server, for services and drivers on many machines."""
 
-import boto3
+import pickle
+
 import numpy as np
 import pytest
-import s3fs
 import torch
-from moto.server import ThreadedMotoServer
 
 from tests.tuner.service.conftest import QUICK, Service, arrays
 from tests.tuner.storage.test_studies import trial
 from tuner.data import read
 from tuner.models.training.checkpoint import Checkpoint
+from tuner.service.processes.driver import _answering
 from tuner.settings import Settings
 from tuner.storage.weights import WeightFiles, WeightStore
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def s3(monkeypatch):
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # which would talk to the last test's server
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="shared")
-    yield client
-    client.close()
-    server.stop()
 
 
 def keys(s3):
@@ -53,6 +33,8 @@ def test_what_is_submitted_is_kept_in_a_store_that_all_reach(s3, tmp_path, data)
             row = service.store.get(study["study"])
             again = read_dataset(spec_from_options(QUICK), row.source, row.name)
             assert again.fingerprint == study["fingerprint"]
+            reads = _answering(row, service.settings).keywords["read"]  # on any machine
+            assert pickle.loads(pickle.dumps(reads))().fingerprint == study["fingerprint"]
             client.delete(study["id"])
             assert keys(s3) == []
     finally:

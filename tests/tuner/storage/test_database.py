@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from tests.conftest import start_postgres, stop_postgres
 from tuner.storage.database import (
@@ -84,6 +84,21 @@ def test_a_server_that_goes_away_for_a_while_is_waited_for(postgres_server, post
             start_postgres(postgres_server)
             writing.result(timeout=60)
         assert StudyStore(database).get("s1") is not None
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("keeps_connections", [True, False])
+def test_no_statement_is_prepared_which_a_pooler_would_give_to_others(
+    postgres_url, keeps_connections
+):
+    with (
+        Database(postgres_url, keeps_connections=keeps_connections) as database,
+        database.session() as session,
+    ):
+        for number in range(20):
+            session.execute(select(StudyRow).where(StudyRow.id == str(number)))
+        prepared = session.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
+    assert prepared == 0
 
 
 def test_one_at_a_time_builds_tables(database_url):

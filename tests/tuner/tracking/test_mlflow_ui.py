@@ -2,9 +2,12 @@
 
 import re
 import shutil
+from collections import Counter
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
+from requests.adapters import HTTPAdapter
 
 from tests.support.servers import mlflow_ui
 from tuner.reporting.page import write_report
@@ -112,3 +115,35 @@ def test_a_model_shows_its_alias_and_how_to_load_it(page, address):
     page.goto(f"{address}/#/models/small-classification-a-encoder/versions/1")
     expect(page.get_by_text("champion").first).to_be_visible()
     expect(page.get_by_text("mlflow.pyfunc.load_model").first).to_be_visible()
+
+
+def test_a_trial_takes_a_server_three_requests(address, regression, store_url, monkeypatch, capsys):
+    """Its run is created, all that it holds is logged, and it is ended; nothing is printed."""
+    sent, send = [], HTTPAdapter.send
+
+    def told(adapter, request, **options):
+        sent.append((request.method, urlsplit(request.url).path.rpartition("mlflow/")[2]))
+        return send(adapter, request, **options)
+
+    monkeypatch.setattr(HTTPAdapter, "send", told)
+    trials = len(regression.finished)
+    tracker = StudyTracker(regression.study, regression.store(store_url), tracking_uri=address)
+    tracker.sync(most=0)
+    before = len(sent)
+    run = tracker.sync().run_id
+    assert Counter(sent[before:]) == {
+        ("POST", "runs/create"): trials,
+        ("POST", "runs/log-batch"): trials,
+        ("POST", "runs/update"): trials,
+    }
+    assert capsys.readouterr().out == ""
+    client = connect(address)
+    experiment = client.get_run(run).info.experiment_id
+    shown = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run}'")
+    assert len(shown) == trials
+    for each in shown:
+        assert "lambda" in each.data.params
+        assert "tuner.phase" in each.data.tags
+    trained = [trial for trial in regression.finished if trial.outcome is not None]
+    steps = sorted(each.data.metrics["steps"] for each in shown if each.info.status == "FINISHED")
+    assert steps == sorted(trial.outcome.steps for trial in trained)

@@ -84,7 +84,8 @@ def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
     if str(row.source).startswith(OFFERED):
         return _offered(row, settings)
     spec = StudySpec.model_validate(row.spec)
-    dataset = read_dataset(
+    read = partial(
+        read_dataset,
         spec,
         str(row.source),
         row.name,
@@ -92,10 +93,16 @@ def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
         alone=True,
         reach=settings.sources,
     )
-    study = Study.of(spec, dataset).stored_as(row.id, Budget.of(row.options))
+    study = Study.of(spec, read()).stored_as(row.id, Budget.of(row.options))
     if study is None:
         raise ValueError("the data are no longer those that were submitted")
-    return partial(run_study, study, settings, workers=row.options.get("workers"))
+    return partial(
+        run_study,
+        study,
+        settings,
+        workers=row.options.get("workers"),
+        read=read if settings.is_kept(str(row.source)) else None,
+    )
 
 
 def _offered(row: "StudyRow", settings: Settings) -> Callable[..., object]:

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from tuner.storage.connections import CHANNEL, announce
+from tuner.storage.connections import CHANNEL, announce, driver_options
 from tuner.storage.database import Database
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Listener:
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
+            **driver_options(self._database.url),
         )
         is_known = False  # that nothing is heard
         while not self._ended.is_set():

@@ -42,6 +42,7 @@ def study(limit: int) -> Study:
 
 ASKED = TrialRequest(phase="confirm", number=1, strength=0.5, seeds=(1, 2))
 HELD, MAPPED = study(2**30), study(100)
+OTHER = Study.of(SPEC, worlds.null(1, rows=600))
 
 
 def arrays(*splits: Rows):
@@ -88,6 +89,76 @@ def test_another_machine_copies_every_file_once(tmp_path):
             np.testing.assert_array_equal(ours, theirs)
         assert files == told[0][1]  # the same inodes
         assert all(Path(name).is_relative_to(tmp_path) for name in files)
+
+
+def read_again(calls: Path, asked: str | None):
+    """Read rows where they lie, and tell that it was done."""
+    with calls.open("ab") as file:
+        file.write(b"1")
+    if asked is None:
+        raise FileNotFoundError("it is gone")
+    found = {"held": HELD, "mapped": MAPPED, "other": OTHER}[asked]
+    return found.data, found.test_rows
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Rows are worth reading, however few."""
+    monkeypatch.setattr("tuner.execution.workers.source.WORTH_BYTES", 1)
+
+
+def on_another_machine(asked: Study, folder: Path, lies: str | None):
+    """Return what three workers of another machine get, and how often it read where data lie."""
+    read = partial(read_again, folder / "calls", lies)
+    shared = SharedRows.of(asked.data, asked.test_rows, read)
+    elsewhere = replace(shared, _source=replace(shared._source, driver="another"))
+    if shared._folder is not None:
+        elsewhere = replace(elsewhere, _folder=Path("/nowhere") / shared._folder.name)
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    told = ray.get([what_comes.remote(elsewhere, str(temporary)) for _ in range(3)])
+    assert len({process for *_, process in told}) == 3
+    return told, len((folder / "calls").read_bytes())
+
+
+@pytest.mark.usefixtures("cluster", "large")
+@pytest.mark.parametrize(
+    ("asked", "lies"),
+    [
+        pytest.param(MAPPED, "mapped", id="mapped"),
+        pytest.param(HELD, "mapped", id="mapped there alone", marks=pytest.mark.system),
+        pytest.param(HELD, "other", id="others lie there"),
+        pytest.param(MAPPED, None, id="nothing lies there", marks=pytest.mark.system),
+    ],
+)
+def test_another_machine_reads_where_the_data_lie_once_and_has_the_rows_of_the_driver(
+    tmp_path, asked, lies
+):
+    told, times = on_another_machine(asked, tmp_path, lies)
+    assert times == 1
+    for found, files, _ in told:
+        for ours, theirs in zip(
+            found, arrays(HELD.data.train, HELD.data.validation, HELD.test_rows), strict=True
+        ):
+            assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+            assert ours.tobytes() == theirs.tobytes()
+        assert bool(files) == (asked is MAPPED)
+        assert files == told[0][1]  # the same inodes
+        assert all(Path(name).is_relative_to(tmp_path) for name in files)
+        assert len({Path(name).name for name in files}) == len(files)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_machine_of_the_driver_reads_nothing_and_few_rows_are_sent(tmp_path, monkeypatch):
+    read = partial(read_again, tmp_path / "calls", "held")
+    assert SharedRows.of(HELD.data, HELD.test_rows, read)._source is None
+    total = sum(e.nbytes for e in arrays(HELD.data.train, HELD.data.validation, HELD.test_rows))
+    for worth, is_read in ((total + 1, False), (total, True)):
+        monkeypatch.setattr("tuner.execution.workers.source.WORTH_BYTES", worth)
+        shared = SharedRows.of(HELD.data, HELD.test_rows, read)
+        assert (shared._source is not None) == is_read
+    ray.get(what_comes.remote(shared))
+    assert not (tmp_path / "calls").exists()
 
 
 def run(asked: Study, train: Train, resources: Resources):
