@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted.
 import atexit
 import errno
 import gc
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -177,8 +178,16 @@ _add(
 )
 
 
+def _print_what_the_terminal_can() -> None:
+    """Print ? where a terminal has no letter λ, as in Latin-1: that is no reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")
+
+
 def main() -> NoReturn:
     """Run the command and exit with its code."""
+    _print_what_the_terminal_can()
     raise_on_interrupt()
     collect_seldom()
     atexit.register(gc.freeze)  # Python would look through all that it loaded, for two seconds
