@@ -5,6 +5,7 @@ Only this room imports SQLAlchemy: what others need of it has names of ours here
 
 import logging
 import os
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -190,6 +191,15 @@ def sqlite_file(url: str) -> Path | None:
         return None
     name = make_url(url).database
     return None if name in (None, "", ":memory:") else Path(name)
+
+
+def fault_of_database(error: BaseException | None) -> str | None:
+    """Return what a database says, ours or another's, that an error comes of; None if of none."""
+    while error is not None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
+            return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _tell_absence(attempt: RetryCallState) -> None:
