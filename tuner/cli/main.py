@@ -132,13 +132,16 @@ def _database_words(error: Exception) -> str | None:
     """Tell what is wrong with a database that an error comes of; None if it is none's fault."""
     if "sqlalchemy" not in sys.modules:
         return None
-    from tuner.storage.database import fault_of_database, sqlite_file
+    from tuner.storage.database import fault_of_database
 
     if (fault := fault_of_database(error)) is None:
         return None
-    file = sqlite_file(Settings().store_url)
-    which = "of TUNER_DATABASE_URL" if file is None else f"in {file.parent}"
-    return f"a database {which} cannot be used: {fault}. {_MEND}"
+    if Settings().database_url is not None:
+        return (
+            f"a database cannot be used: {fault}. What is finished is safe: see that it answers, "
+            "or to TUNER_DATABASE_URL, and run the command again."
+        )
+    return f"a database in {Settings().home.absolute()} cannot be used: {fault}. {_MEND}"
 
 
 def _exit(code: int, reason: str) -> typer.Exit:
@@ -225,6 +228,11 @@ def main() -> NoReturn:
     raise_on_interrupt()
     collect_seldom()
     atexit.register(gc.freeze)  # Python would look through all that it loaded, for two seconds
-    sys.path.append(str(Path.cwd()))  # where MODULE:NAME is looked for, after what is installed
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        sys.stderr.write("Error: the folder that you are in is gone: go to another (cd).\n")
+        sys.exit(2)
+    sys.path.append(str(folder))  # where MODULE:NAME is looked for, after what is installed
     app()
     raise AssertionError("a command ends by exiting")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, TableClause, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 from tenacity import RetryCallState, Retrying
@@ -29,7 +29,8 @@ _Answer = TypeVar("_Answer")
 
 _PATIENCE = 300.0  # seconds that a database server may be away in the middle of a study
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
-_DATABASES = ("sqlite:", "postgresql:", "postgresql+")
+_OURS = ("sqlite:", "postgresql+psycopg:")  # of the study store
+_DATABASES = ("sqlite:", "postgresql:", "postgresql+")  # of MLflow's, too
 
 LAST_NUMBER = 2**31 - 1  # the largest that a row can have in every database
 DatabaseError = SQLAlchemyError  # what goes wrong with a database: ours, Optuna's or MLflow's
@@ -52,12 +53,17 @@ class Database:
 
     Raises:
         DatabaseAwayError: If it does not answer.
+        DatabaseError: If its URL is another's.
         NewerStoreError: If its tables are of a version that leaves this program no room.
     """
 
     def __init__(
         self, url: str, *, patience: float = _PATIENCE, keeps_connections: bool = False
     ) -> None:
+        if not url.startswith(_OURS):
+            raise ArgumentError(
+                "a URL is wanted as postgresql+psycopg://USER:PASSWORD@HOST/NAME or sqlite:///FILE"
+            )
         self.url, self._patience = url, patience
         if (file := sqlite_file(url)) is not None:
             make_private(file)
