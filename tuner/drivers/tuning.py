@@ -315,5 +315,5 @@ class ScriptDriver(Driver[ScriptResult]):
         if best is not None:
             score = validation.scores(best[2].predictions, validation.main).mean()
             at = (best[1], float(score))
-        totals = self._plan.totals | ({"search": 0} if self.closed else {})
+        totals = self._plan.totals(self.finished) | ({"search": 0} if self.closed else {})
         return self._meter.progress(totals, at)
