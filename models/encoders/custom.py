@@ -8,7 +8,10 @@ real of them. Its layers may be lazy (`LazyLinear`): rows of zeros tell them the
 """
 
 import importlib
+import inspect
+from collections.abc import Callable
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -60,19 +63,11 @@ def _built(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:
     embedding = config.embedding
     if kind.startswith(PREFIX):
         return PretrainedEncoder(kind, embedding, frozen=config.pretrained == "frozen")
-    module_name, _, name = kind.partition(":")
-    try:
-        builder = getattr(importlib.import_module(module_name), name)
-    except ImportError as error:
-        raise EncoderModuleError(
-            f"encoder {kind}: cannot import {module_name!r} ({error}); it has to lie in the "
-            "working directory or on PYTHONPATH"
-        ) from None
-    except AttributeError:
-        raise EncoderModuleError(f"encoder {kind}: {module_name!r} has no {name!r}") from None
+    name = kind.partition(":")[2]
+    builder = _builder(kind)
     try:
         encoder = builder(shape, embedding)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EncoderModuleError(
             f"encoder {kind}: {name}({shape}, {embedding}) raised {type(error).__name__}: {error}"
         ) from error
@@ -82,6 +77,52 @@ def _built(kind: str, shape: Shape, config: TrainingConfig) -> nn.Module:
             "where a torch.nn.Module is wanted"
         )
     return encoder
+
+
+def _builder(kind: str) -> Callable[..., Any]:
+    """Import what builds an encoder.
+
+    What its module draws as it is imported is not drawn from the generators of a training: only
+    the first training of a process would begin with other weights.
+
+    Raises:
+        EncoderModuleError: If there is none that takes a shape and a width.
+    """
+    module_name, _, name = kind.partition(":")
+    try:
+        with seeded(0):
+            module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise EncoderModuleError(
+            f"encoder {kind}: cannot import {module_name!r} ({error}); it has to lie in the "
+            "working directory or on PYTHONPATH"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise EncoderModuleError(
+            f"encoder {kind}: {module_name!r} raised {type(error).__name__} as it was imported: "
+            f'{error}. What it is to do as a program belongs below if __name__ == "__main__":'
+        ) from error
+    if not hasattr(module, name):
+        nearest = get_close_matches(name, vars(module), 1)
+        there = f"; there is {nearest[0]}" if nearest else ""
+        raise EncoderModuleError(f"encoder {kind}: {module_name!r} has no {name!r}{there}")
+    builder = getattr(module, name)
+    wanted = f"name a class, or a function, that is called as {name}(shape, embedding)"
+    if isinstance(builder, nn.Module) or not callable(builder):
+        what = "a module that is built" if isinstance(builder, nn.Module) else "nothing to call"
+        raise EncoderModuleError(
+            f"encoder {kind}: {name} is {what}, and each replicate needs one of its own: {wanted}"
+        )
+    with suppress(ValueError):  # of what has no signature
+        signature = inspect.signature(builder)
+        try:
+            signature.bind((), 1)
+        except TypeError:
+            raise EncoderModuleError(
+                f"encoder {kind}: {name}{signature} takes other arguments than the shape of a row "
+                f"and the width of an embedding: {wanted}"
+            ) from None
+    return builder  # type: ignore[no-any-return]  # anything that can be called so
 
 
 def _uncompiled(encoder: nn.Module) -> nn.Module:

@@ -11,6 +11,8 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from difflib import get_close_matches
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -90,11 +92,15 @@ def source_digest(kind: str) -> str:
     run to find out. Of `hf:PATH` it is the folder.
 
     Raises:
-        EncoderModuleError: If the module cannot be found, or a file of it is no Python.
+        EncoderModuleError: If the module cannot be found, has nothing of that name, or a file of it
+            is no Python.
     """
     if kind.startswith(PREFIX):
         return folder_digest(kind)
-    return module_digest(kind.partition(":")[0], f"encoder {kind}")
+    module, _, name = kind.partition(":")
+    digest = module_digest(module, f"encoder {kind}")
+    check_defined(module, name, f"encoder {kind}")
+    return digest
 
 
 def module_digest(module: str, user: str) -> str:
@@ -109,16 +115,83 @@ def module_digest(module: str, user: str) -> str:
     """
     files = _files(module, user)
     if module not in files:
-        raise EncoderModuleError(
-            f"{user}: cannot find the file of {module!r}; it has to lie in the working "
-            "directory or on PYTHONPATH"
-        )
+        raise EncoderModuleError(f"{user}: {_not_found_words(module)}")
     if len(files) == 1:
         return hashlib.sha256(files[module]).hexdigest()
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def check_defined(module: str, name: str, user: str) -> None:
+    """Do nothing unless the file of a module tells that nothing in it is called so.
+
+    Nothing is run to find out: what a module makes at its import, or takes from others by `*`, is
+    not seen, and then nothing is said.
+
+    Args:
+        module: Its name, of one that `module_digest` finds.
+        name: Of a function or a class, also of one in a class: `Trainer.fit`.
+        user: Who wants it, in words.
+
+    Raises:
+        EncoderModuleError: If there is none, with the nearest that there is.
+    """
+    spec = _spec(module)
+    path = Path(spec.origin or "") if spec else Path()
+    first = name.partition(".")[0]
+    if path.suffix != ".py" or (path.name == "__init__.py" and _below_is(spec, first)):
+        return
+    bound = _bound(ast.parse(path.read_bytes()))
+    if bound is None or first in bound:
+        return
+    nearest = get_close_matches(first, bound, 1) or sorted(bound)[:5]
+    there = f"; there is {', '.join(nearest)}" if nearest else ""
+    raise EncoderModuleError(f"{user}: {module!r} has no {first!r}{there}")
+
+
+def _below_is(package: ModuleSpec | None, name: str) -> bool:
+    return package is not None and _below(package, f"{package.name}.{name}") is not None
+
+
+def _bound(tree: ast.Module) -> set[str] | None:
+    """Return the names that a file binds at its top level; None if it may bind others unseen."""
+    bound: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        match node := waiting.pop():
+            case ast.FunctionDef(name="__getattr__") | ast.Call(func=ast.Name("globals" | "exec")):
+                return None
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                bound.add(node.name)
+                continue  # what is inside is bound there
+            case ast.Import() | ast.ImportFrom():
+                names = [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+                if "*" in names:
+                    return None
+                bound.update(names)
+            case ast.Name(ctx=ast.Store()):
+                bound.add(node.id)
+        waiting += ast.iter_child_nodes(node)
+    return bound
+
+
+def _not_found_words(module: str) -> str:
+    """Say that a module of a user's is not found, or that one that is installed hides it."""
+    first = module.partition(".")[0]
+    with suppress(ValueError):
+        spec = importlib.util.find_spec(first)
+        if spec is not None and (first == _THIS_PROGRAM or _is_installed(spec)):
+            where = f" ({spec.origin})" if spec.origin and Path(spec.origin).is_file() else ""
+            return (
+                f"{first!r} is an installed module{where}, whose files are no part of a study; "
+                "import it in a module of your own, or rename yours if it is hidden by that"
+            )
+    return (
+        f"cannot find the file of {module!r}; it has to lie in the working directory or on "
+        "PYTHONPATH"
+    )
 
 
 def _files(module: str, user: str) -> dict[str, bytes]:

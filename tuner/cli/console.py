@@ -353,8 +353,9 @@ def tune(
     spec = study.spec
     _err.print(f"Study {study.id}: {study.script.name}")
     plan = SeedPlan(study=study)
-    whole = plan.totals["search"]
-    trainings = plan.totals["rung"] * plan.rung_part + whole + 2 * spec.confirm_replicates
+    totals = plan.totals(())
+    whole = totals["search"]
+    trainings = totals["rung"] * plan.rung_part + whole + 2 * spec.confirm_replicates
     halved = "" if spec.halving == 1 else f", {whole // spec.replicates} of them in full"
     _err.print(
         f"{spec.trials} λs with {spec.replicates} seeds each{halved}, then λ = 0 and the best with "

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted.
 import atexit
 import errno
 import gc
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -33,8 +34,14 @@ from tuner.study.spec import option_errors
 _SERVICE = "Service"
 _BAD_INPUT = (400, 404, 409, 413, 422)  # HTTP statuses
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-_MEND = "What is finished is safe: make room or get the rights, and run the command again."
+_OF_SYSTEM = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
+    *(errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
+)
+_MEND = (
+    "What is finished is safe: make room, get the rights or name another folder (TUNER_HOME), and "
+    "run the command again."
+)
 
 app = typer.Typer(
     name="tuner",
@@ -88,22 +95,53 @@ def exit_codes() -> Iterator[None]:
         have_interrupts(signal.SIG_IGN)  # it ends already
         typer.echo(str(interrupt) or "Interrupted.", err=True)
         raise typer.Exit(130) from None
-    except (DataError, SpecError, UnsupportedShapeError, EncoderModuleError) as error:
-        raise _exit(2, str(error)) from None
-    except ServiceError as error:
-        raise _exit(2 if error.status in _BAD_INPUT else 1, str(error)) from None
-    except TunerError as error:
-        raise _exit(1, str(error)) from None
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
+    except Exception as error:
+        if (told := _told(error)) is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        raise _exit(1, f"{error.strerror}{where}. {_MEND}") from None
-    except ValidationError as error:
-        if error.title != Settings.__name__:
-            raise
-        faults = option_errors(error.errors())
-        raise _exit(2, "\n".join(f"{_variable(f.option)}: {f.reason}" for f in faults)) from None
+        raise _exit(*told) from None
+
+
+def _told(error: Exception) -> tuple[int, str] | None:
+    """Return the exit code of what was raised, and words; None of what nobody has thought of."""
+    match error:
+        case DataError() | SpecError() | UnsupportedShapeError() | EncoderModuleError():
+            return 2, str(error)
+        case ServiceError():
+            return 2 if error.status in _BAD_INPUT else 1, str(error)
+        case TunerError():
+            return 1, str(error)
+        case OSError() if error.errno in _OF_SYSTEM or _is_of_home(error.filename):
+            where = f" ({error.filename})" if error.filename else ""
+            return 1, f"{error.strerror}{where}. {_MEND}"
+        case ValidationError() if error.title == Settings.__name__:
+            faults = option_errors(error.errors())
+            return 2, "\n".join(f"{_variable(f.option)}: {f.reason}" for f in faults)
+    words = _database_words(error)
+    return None if words is None else (1, words)
+
+
+def _is_of_home(file: object) -> bool:
+    """Whether a path is that of the folder for studies, above it or in it."""
+    if not isinstance(file, str):
+        return False
+    path, home = Path(file).absolute(), Settings().home.expanduser().absolute()
+    return path.is_relative_to(home) or home.is_relative_to(path)
+
+
+def _database_words(error: Exception) -> str | None:
+    """Tell what is wrong with a database that an error comes of; None if it is none's fault."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from tuner.storage.database import fault_of_database
+
+    if (fault := fault_of_database(error)) is None:
+        return None
+    if Settings().database_url is not None:
+        return (
+            f"a database cannot be used: {fault}. What is finished is safe: see that it answers, "
+            "or to TUNER_DATABASE_URL, and run the command again."
+        )
+    return f"a database in {Settings().home.absolute()} cannot be used: {fault}. {_MEND}"
 
 
 def _exit(code: int, reason: str) -> typer.Exit:
@@ -177,11 +215,24 @@ _add(
 )
 
 
+def _print_what_the_terminal_can() -> None:
+    """Print ? where a terminal has no letter λ, as in Latin-1: that is no reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")
+
+
 def main() -> NoReturn:
     """Run the command and exit with its code."""
+    _print_what_the_terminal_can()
     raise_on_interrupt()
     collect_seldom()
     atexit.register(gc.freeze)  # Python would look through all that it loaded, for two seconds
-    sys.path.append(str(Path.cwd()))  # where MODULE:NAME is looked for, after what is installed
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        sys.stderr.write("Error: the folder that you are in is gone: go to another (cd).\n")
+        sys.exit(2)
+    sys.path.append(str(folder))  # where MODULE:NAME is looked for, after what is installed
     app()
     raise AssertionError("a command ends by exiting")

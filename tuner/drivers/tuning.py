@@ -12,6 +12,7 @@ from tuner.drivers.orchestrator import check_gpus
 from tuner.errors import SpecError, StudyFailedError, TrackingError
 from tuner.execution.cluster import default_workers
 from tuner.scripts.script import Script
+from tuner.scripts.trial import Trial
 from tuner.search.seeds import SeedPlan
 from tuner.settings import Settings
 from tuner.storage.database import Database
@@ -100,6 +101,7 @@ def tune_study(
         StudyInUseError: If another process works on it.
     """
     settings = settings or Settings()
+    _check_outside()
     check_gpus(study.spec, settings)
     with Database(settings.store_url) as database, Lease(database, study.id) as lease:
         store = StudyStore(database)
@@ -121,6 +123,20 @@ def tune_study(
             script=script,
         )
         return driver.run(workers or default_workers(settings.ray_address, study.spec))
+
+
+def _check_outside() -> None:
+    """Do nothing unless this process is itself a training of a study.
+
+    Raises:
+        SpecError: If it is: a module that begins a study as it is imported begins one in each
+            training.
+    """
+    if Trial.of_environment() is not None:
+        raise SpecError(
+            "a training begins a study of its own, as its module is imported: write the call of "
+            'tuner.tune below if __name__ == "__main__":, or in another file'
+        )
 
 
 def _opened(study: ScriptStudy, store: StudyStore) -> "StudyRow":
@@ -306,5 +322,6 @@ class ScriptDriver(Driver[ScriptResult]):
         if best is not None:
             score = validation.scores(best[2].predictions, validation.main).mean()
             at = (best[1], float(score))
-        totals = self._plan.totals | ({"rung": 0, "search": 0} if self.closed else {})
+        totals = self._plan.totals(self.finished)
+        totals |= {"rung": 0, "search": 0} if self.closed else {}
         return self._meter.progress(totals, at, self._plan.rung_part)

@@ -3,13 +3,17 @@
 import gc
 import logging
 import os
+import re
+import resource
+import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tuner.errors import PutOffError
+from tuner.errors import PutOffError, SpecError
 from tuner.execution.interrupts import interrupts_wait
 from tuner.execution.room import Takes, available_cpus
 
@@ -23,15 +27,21 @@ _QUIET = {
 }
 # Tune's actors bring an environment of their own, so that no worker started ahead ever runs one.
 _NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
-
+# Ray asks a cluster that does not answer for 14 minutes, and hears no interrupt meanwhile.
+_FEW_QUESTIONS = {"RAY_NUM_REDIS_GET_RETRIES": "2"}
 
 _PAUSES = (2.0, 10.0)  # seconds between attempts to start Ray
 _NOT_STARTED = (
     "Ray did not start in time, most likely because this machine is busy; what is finished is "
     "safe, and the study goes on when it is tried again",
     "the Ray cluster does not answer; what is finished is safe, and the study goes on when it is "
-    "tried again (see RAY_ADDRESS)",
+    "tried again (start the cluster, or see to RAY_ADDRESS: without it Ray is started here)",
 )
+_LONGEST_PATH = 39  # bytes of TMPDIR: those of a socket in Ray's folder are 68 more, 107 at most
+_LIMITS = ((resource.RLIMIT_AS, "ulimit -v"), (resource.RLIMIT_NPROC, "ulimit -u"))
+_HOST_AND_PORT = re.compile(r"(ray://)?(?P<host>.+):(?P<port>\d{1,5})/?")
+_PATIENCE = 10.0  # seconds for a host that says nothing
+_FEW = 2**12  # processes and threads; a limit above is no likely reason
 _log = logging.getLogger(__name__)
 _ENOUGH = 64  # more than a plan ever asks for at a time, unless its batches are huge
 
@@ -70,7 +80,7 @@ def ray_cluster(address: str | None, cpus: int) -> Iterator[Cluster]:
         address: A cluster, or None for a local one.
         cpus: Of a local cluster: more than the machine has means that trials share them.
     """
-    for name, value in (_QUIET | ({} if address else _NO_IDLE_WORKERS)).items():
+    for name, value in (_QUIET | (_FEW_QUESTIONS if address else _NO_IDLE_WORKERS)).items():
         os.environ.setdefault(name, value)
     with ThreadPoolExecutor(1) as thread:
         cluster = Cluster(address, cpus, thread)
@@ -107,21 +117,61 @@ def _start(address: str | None, cpus: int, is_unwanted: threading.Event) -> None
 
     Raises:
         PutOffError: If that was in vain.
+        SpecError: If the address is none.
     """
     import ray
 
     for pause in (*_PAUSES, None):
         try:
             _init(address, cpus)
-        except (ValueError, TypeError, ImportError):  # not a matter of time
+        except ValueError as fault:  # not a matter of time, like the next
+            if address is None:
+                raise
+            raise SpecError(
+                f"Ray cannot be reached at {address!r} ({fault}): write RAY_ADDRESS as HOST:PORT, "
+                "or leave it out, and Ray is started here"
+            ) from fault
+        except (TypeError, ImportError):
             raise
         except Exception as fault:
             ray.shutdown()
+            if isinstance(fault, OSError) and not isinstance(
+                fault, (ConnectionError, TimeoutError)
+            ):
+                raise PutOffError(_unusable_words(fault)) from fault
             _log.warning("Ray did not start: %s", fault)
             if pause is None or is_unwanted.wait(pause):
-                raise PutOffError(_NOT_STARTED[address is not None]) from fault
+                raise PutOffError(_NOT_STARTED[address is not None] + _limit_words()) from fault
         else:
             return
+
+
+def _unusable_words(fault: OSError) -> str:
+    return (
+        f"Ray cannot start: {fault}. What is finished is safe; give it a folder for temporary "
+        "files that exists, has room and can be written (TMPDIR), and try again"
+    )
+
+
+def _limit_words() -> str:
+    """Name the limits of this process that may be the reason."""
+    limits = [(name, resource.getrlimit(kind)[0], kind) for kind, name in _LIMITS]
+    told = [
+        name
+        for name, limit, kind in limits
+        if limit != resource.RLIM_INFINITY and (kind == resource.RLIMIT_AS or limit < _FEW)
+    ]
+    return f"; if not, this shell allows it too little ({', '.join(told)})" if told else ""
+
+
+def _temporary_folder() -> str | None:
+    """Return the folder for Ray's files if it is not to choose it: TMPDIR may be none for it."""
+    wanted = os.environ.get("TMPDIR")
+    if wanted is None or "RAY_TMPDIR" in os.environ:
+        return None
+    usable = tempfile.gettempdir()  # another than is wanted, where that cannot be written
+    folder = usable if len(os.fsencode(usable)) <= _LONGEST_PATH else "/tmp"  # noqa: S108
+    return None if folder == wanted else f"{folder}/ray"
 
 
 def _init(address: str | None, cpus: int) -> None:
@@ -135,10 +185,23 @@ def _init(address: str | None, cpus: int) -> None:
     options["job_config"] = JobConfig(_client_job=True)
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False, "address": "local"}
+        options["_temp_dir"] = _temporary_folder()
         with _no_helpers():
             ray.init(**options)
     else:
+        _check_reachable(address)
         ray.init(**options, address=address)
+
+
+def _check_reachable(address: str) -> None:
+    """Do nothing unless nobody listens at an address that is a host's.
+
+    Raises:
+        OSError: If so: Ray would ask for minutes.
+    """
+    if match := _HOST_AND_PORT.fullmatch(address):
+        with socket.create_connection((match["host"].strip("[]"), int(match["port"])), _PATIENCE):
+            pass
 
 
 @contextmanager

@@ -6,23 +6,40 @@ folders, after all that is installed.
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 from tuner.errors import ScriptError
 from tuner.models.encoders.source import extend_search_path
+from tuner.scripts.scores import FILE
 from tuner.scripts.trial import Trial
 
 
 def main() -> None:
-    """Call the function with the trial of the environment."""
+    """Call the function with the trial of the environment.
+
+    Raises:
+        ScriptError: If it cannot be called, or returns scores in place of reporting them.
+    """
     name, *folders = sys.argv[1:]
+    del sys.argv[1:]  # a module that parses arguments as it is imported is given none
     extend_search_path(folders)
     trial = Trial.of_environment()
     if trial is None:
         raise ScriptError("a training is started by a study: tuner tune MODULE:NAME")
-    found(name)(trial)
+    returned = found(name)(trial)
+    if returned is not None and not (trial.folder / FILE).exists():
+        raise ScriptError(_returned_words(name, returned))
+
+
+def _returned_words(name: str, returned: Any) -> str:
+    names = list(returned)[:3] if isinstance(returned, Mapping) else []
+    scores = ", ".join(f"{name}=…" for name in names if isinstance(name, str)) or "acc=correct"
+    return (
+        f"{name.rpartition(':')[2]} returns a {type(returned).__name__} and reports nothing. Call "
+        f"trial.report({scores}) in it, with one score per validation row"
+    )
 
 
 def found(name: str) -> Callable[[Trial], Any]:
@@ -40,6 +57,13 @@ def found(name: str) -> Callable[[Trial], Any]:
         raise ScriptError(
             f"cannot find the module {module_name!r}; it has to lie in the working directory or on "
             "PYTHONPATH"
+        ) from None
+    except ImportError as error:
+        if "no known parent package" not in str(error):
+            raise
+        raise ScriptError(
+            f"{module_name!r} imports from its package (from .), and was found outside of it. Go "
+            f"to the folder above the package, and name both: PACKAGE.{name}"
         ) from None
     function: Any = module
     for part in attribute.split("."):

@@ -24,6 +24,7 @@ FILE = "scores.npz"
 MAX_BYTES = 2**30  # of the file
 ROW_ID, GROUP, TEST, ROWS = "row_id", "group", "_test", "_rows"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.@-]{0,63}")
+_UNNAMED = re.compile(r"arr_\d+")
 _KINDS = {"c": "complex numbers", "U": "texts", "S": "bytes", "M": "dates", "m": "durations"}
 
 
@@ -203,6 +204,11 @@ def _test_scores(arrays: Mapping[str, Array], validation: RowScores) -> RowScore
 
 def _checked(name: str, array: Array, *, is_mean: bool) -> Floats:
     """Return scores as they are computed with: (rows,), or (1,) of a mean."""
+    if _UNNAMED.fullmatch(name):
+        raise ScriptError(
+            f"{name!r} is how numpy.savez calls an array without a name. Save it by the name of "
+            "its target: numpy.savez(path, acc=correct)"
+        )
     if not _NAME.fullmatch(name):
         raise ScriptError(
             f"{name[:80]!r} is no name of a target. Begin with a letter; letters, digits and "
@@ -210,10 +216,17 @@ def _checked(name: str, array: Array, *, is_mean: bool) -> Floats:
         )
     if array.dtype.kind not in "biuf":
         kind = _KINDS.get(array.dtype.kind, str(array.dtype))
-        raise ScriptError(f"array {name!r} holds {kind}. Save numbers: one score per row")
+        raise ScriptError(
+            f"array {name!r} holds {kind}. Save numbers, one score per row, and nothing that is no "
+            "score"
+        )
     if is_mean:
         if array.size != 1:
-            raise ScriptError(f"array {name!r} of shape {array.shape} is no single number")
+            raise ScriptError(
+                f"array {name!r} of shape {array.shape} comes with a number of rows, which is for "
+                "one number, the mean of them. Leave the number of rows out (rows=…, or "
+                f"{name}{ROWS} in {FILE})"
+            )
     else:
         _check_rows(name, array)
     scores = np.array(array, dtype=float).reshape(-1)
@@ -238,7 +251,7 @@ def _check_rows(name: str, array: Array) -> None:
     if array.ndim != 1:
         raise ScriptError(
             f"array {name!r} has shape {array.shape}. One score per row is wanted, (rows,): take "
-            "the mean over the other axes"
+            "the mean over the other axes, or join batches by numpy.concatenate"
         )
 
 

@@ -9,19 +9,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType, NoneType
 from typing import Any, Self
 
 from pydantic import BaseModel, model_validator
 
 from tuner.errors import SpecError
-from tuner.models.encoders.source import module_digest
+from tuner.models.encoders.source import check_defined, module_digest
 from tuner.models.errors import EncoderModuleError
 
 STRENGTH, SEED, OUT = "{strength}", "{seed}", "{out}"
 _CODE = {".py", ".sh", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".json", ".jsonnet", ".mk"}
 _MAX_BYTES = 2**24  # a file of more is data
 _WORD = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
-_IN_FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
 
 class Script(BaseModel, frozen=True):
@@ -54,11 +54,8 @@ class Script(BaseModel, frozen=True):
         """
         if len(words) == 1 and _WORD.fullmatch(words[0]):
             return cls.of_function(words[0], folder)
-        if len(words) == 1 and (named := _IN_FILE.fullmatch(words[0])):
-            file = Path(named["file"])
-            there = "" if file.parent == Path() else f"go to the folder {file.parent} and "
-            mend = f"{there}write {file.stem}:{named['name']}"
-            raise SpecError(f"{words[0]} names a file: {mend}")
+        if len(words) == 1 and (meant := _function_meant(words[0], folder or Path())):
+            raise SpecError(meant)
         return cls.of_command(words, folder)
 
     @classmethod
@@ -70,20 +67,23 @@ class Script(BaseModel, frozen=True):
             folder: Where it is run; the working directory, or that of the file that is run.
 
         Raises:
-            SpecError: If another process cannot import it; nothing is run to find out.
+            SpecError: If another process cannot import it, as far as its file tells: nothing is
+                run to find out.
         """
         place = (folder or Path()).absolute()
         name = function if isinstance(function, str) else _name(function)
+        module, _, attribute = name.partition(":")
         if not _WORD.fullmatch(name):
             raise SpecError(
                 f"{name!r} is no function: write MODULE:NAME, as my_train:train for def "
                 "train(trial) in my_train.py"
             )
-        if name.partition(":")[0].endswith(".py"):
+        if module.endswith(".py"):
             raise SpecError(f"{name} names a file: write {name.replace('.py:', ':', 1)}")
         with _looking_in(place, at=len(sys.path)):
             try:
-                digest = module_digest(name.partition(":")[0], name)
+                digest = module_digest(module, name)
+                check_defined(module, attribute, name)
             except EncoderModuleError as error:
                 raise SpecError(str(error)) from None
         return cls(function=name, folder=str(place), digest=_sha256(name, digest))
@@ -115,6 +115,26 @@ class Script(BaseModel, frozen=True):
         return self.function or " ".join(self.command or ())
 
 
+def _function_meant(word: str, folder: Path) -> str | None:
+    """Say how the function is named that one word means by its file; None if it means none.
+
+    A file without a name may be a command: if it takes no λ, that is what is said of it.
+    """
+    path, _, name = word.partition(":")
+    file = Path(path if path.endswith(".py") else f"{path}.py")
+    is_file = _is_code(folder / file)
+    if name and (path.endswith(".py") or is_file):
+        said = f"{word} names a file: "
+    elif is_file and not path.endswith(".py"):
+        said, name = f"{word} names a module, and no function of it: ", "train"
+    else:
+        return None
+    there = "" if file.parent == Path() else f"go to the folder {file.parent} and "
+    module = re.sub(r"\W", "_", file.stem)
+    renamed = "" if module == file.stem else f"rename {file.name} to {module}.py and "
+    return f"{said}{there}{renamed}write {module}:{name}"
+
+
 def _name(function: Callable[..., Any]) -> str:
     """Return the name by which another process imports a function.
 
@@ -122,6 +142,11 @@ def _name(function: Callable[..., Any]) -> str:
         SpecError: If it has none.
     """
     module, name = function.__module__, getattr(function, "__qualname__", "")
+    if not isinstance(getattr(function, "__self__", None), (type, ModuleType, NoneType)):
+        raise SpecError(
+            f"{name} is called of an object, which another process does not have: write a function "
+            "that makes the object, as def train(trial) in my_train.py, at its top level"
+        )
     if module == "__main__":
         main = sys.modules[module]
         file = getattr(main, "__file__", None)
@@ -129,7 +154,8 @@ def _name(function: Callable[..., Any]) -> str:
     if not module or not name or "<" in name:
         raise SpecError(
             f"{name or function!r} cannot be imported by another process: write it in a file, as "
-            "def train(trial) in my_train.py, at its top level"
+            "def train(trial) in my_train.py, at its top level (a cell of a notebook that begins "
+            "with %%writefile my_train.py writes one)"
         )
     return f"{module}:{name}"
 

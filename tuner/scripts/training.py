@@ -16,17 +16,24 @@ from tuner.errors import ScriptError
 from tuner.models.encoders.source import search_path
 from tuner.scripts.process import KilledError, launch
 from tuner.scripts.reported import Reported, reported_of
-from tuner.scripts.scores import read_scores
+from tuner.scripts.scores import FILE, read_scores
 from tuner.scripts.script import Script
 from tuner.scripts.supervisor import Ending, Task
 from tuner.scripts.trial import EPOCHS, SAVED, Trial
 from tuner.typing import Floats
 
-_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*)(?:: (.*))?")
+_EXCEPTION = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*|\w*error)(?:: (.*))?")
+_OF_GROUP = re.compile(r" *(?:[|+] )+")  # before the lines of an exception in a group
+_FRAME = re.compile(r' +File "(.*)", line (\d+)')
+_THIS_PROGRAM = re.escape(str(Path(__file__).parents[1]))
+_NOT_OF_USER = re.compile(rf"^<|^{_THIS_PROGRAM}/|/(?:site|dist)-packages/|/lib/python3\.\d+/")
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _OF_LAUNCHERS = ("CalledProcessError", "ChildFailedError")
 _TRACEBACK = "Traceback (most recent call last):"
 _MOST_CURVES = 2**24  # characters
 _WORDS = 400  # characters of an exception that are told
+_LINE = 200  # the same of a line
+_DOOR = (sys.executable, "-P", "-m", "tuner.scripts.door")
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the latter as shells say it
 RETRIES = 2  # of a training that was killed, as by a system that is short of memory
 
@@ -86,6 +93,7 @@ def run_training(
         if seconds is None:
             variables = {**(environment or {}), **trial.to_environment()}
             seconds = _run_to_end(task, trial, lambda: launch(task, variables))
+        _check_place(trial, Path(script.folder))
         reported = _reported(trial, seconds)
     except ScriptError as error:
         Path(task.mark).unlink(missing_ok=True)
@@ -151,8 +159,7 @@ def _run(task: Task, trial: Trial, run: Callable[[], tuple[Task, Ending]]) -> fl
 def _words(script: Script, trial: Trial) -> tuple[str, ...]:
     """Return the command of a training."""
     if script.command is None:
-        door = (sys.executable, "-P", "-m", "tuner.scripts.door")
-        return (*door, script.name, script.folder, *search_path())
+        return (*_DOOR, script.name, script.folder, *search_path())
     values = {"{strength}": repr(trial.strength), "{seed}": str(trial.seed)}
     values |= {"{out}": str(trial.folder), "{share}": repr(trial.share)}
     pattern = re.compile("|".join(map(re.escape, values)))
@@ -184,10 +191,37 @@ def _check_ending(ending: Ending, task: Task) -> None:
     if ending.code == 0:
         return
     raised, is_of_launcher = _raised(ending.tail)
+    if raised is not None and (mend := _missing_module_words(raised, task)):
+        raise ScriptError(f"{raised}. {mend}")
     is_killed = raised is None and ending.code in _KILLED
     if is_killed or (is_of_launcher and _says_killed(ending)):
         raise KilledError(f"it {_code_words(-signal.SIGKILL)}. {see}")
-    raise ScriptError(f"{raised or f'it {_code_words(ending.code)}'}. {see}")
+    ended = f"it {_code_words(ending.code)}{_last_words(ending.tail)}"
+    raise ScriptError(f"{raised or ended}. {see}")
+
+
+def _missing_module_words(raised: str, task: Task) -> str | None:
+    """Say where a module is missing that a training imports; None if that is not its fault."""
+    if "ModuleNotFoundError: No module named" not in raised:
+        return None
+    if task.words[: len(_DOOR)] == _DOOR:
+        return (
+            f"It was run by {sys.executable}: install the module there, or install this program "
+            "where the module is"
+        )
+    if "No module named 'tuner'" in raised:
+        return (
+            "Install it for the Python of that command; or let it write its scores without it, by "
+            f"numpy.savez, into the file {FILE} in the folder {{out}}"
+        )
+    return None
+
+
+def _last_words(output: str) -> str:
+    """Tell the last line that was printed, as seen once a progress bar has overwritten itself."""
+    lines = [_COLOUR.sub("", line).strip() for line in output.splitlines()]
+    last = next(filter(None, reversed(lines)), "")
+    return f", after it printed {last[:_LINE]!r}" if last else ""
 
 
 def _says_killed(ending: Ending) -> bool:
@@ -212,11 +246,18 @@ def _raised(output: str) -> tuple[str | None, bool]:
 
 
 def _exception_words(traceback: str) -> str | None:
-    """Tell the exception after lines of files, of which a syntax error prints one alone."""
-    place = ""
-    for line in filter(str.strip, traceback.splitlines()):
-        if match := re.match(r' +File "(.*)", line (\d+)', line):
-            place = f" ({Path(match[1]).name}, line {match[2]})"
+    """Tell the exception after lines of files, of which a syntax error prints one alone.
+
+    The place that is told is the last in code of the user's, not where a library raised.
+    """
+    place, is_of_user = "", False
+    for printed in filter(str.strip, traceback.splitlines()):
+        line = _OF_GROUP.sub("", printed, count=1) if printed.lstrip()[:1] in "|+" else printed
+        if match := _FRAME.match(line):
+            of_user = _NOT_OF_USER.search(match[1]) is None
+            if of_user or not is_of_user:
+                place = f" ({Path(match[1]).name}, line {match[2]})"
+            is_of_user |= of_user
         elif place and (match := _EXCEPTION.fullmatch(line.rstrip())):
             words = (match[2] or "")[:_WORDS].rstrip(".")
             if match[1] == ScriptError.__name__:
@@ -237,6 +278,15 @@ def _code_words(code: int) -> str:
     with suppress(ValueError):
         return f"was ended by the signal {signal.Signals(number).name}"
     return f"ended with exit code {code}"
+
+
+def _check_place(trial: Trial, folder: Path) -> None:
+    """Do nothing unless a training left its scores in the folder that it was run in."""
+    if not (trial.folder / FILE).exists() and (folder / FILE).exists():
+        raise ScriptError(
+            f"it reported nothing, and there is a {FILE} in {folder}, where it was run. Write it "
+            "into the folder of {out} (in the environment: TUNER_OUT)"
+        )
 
 
 def _reported(trial: Trial, seconds: float) -> Reported:

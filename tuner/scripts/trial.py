@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import numpy as np
 
@@ -51,11 +51,17 @@ class Trial:
     reports: bool = True
 
     def report(
-        self, *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+        self,
+        *unnamed: Never,
+        row_id: Any = None,
+        group: Any = None,
+        rows: int | None = None,
+        **scores: Any,
     ) -> None:
         """Report the scores of the validation rows; of a target that is reported again the last.
 
         Args:
+            unnamed: None: each score has a name.
             row_id: (rows,) numbers or texts that tell which rows these are. Needed where their
                 order is not the same in every training.
             group: (rows,) numbers or texts, equal for rows that belong together, as those of one
@@ -66,10 +72,16 @@ class Trial:
         Raises:
             ScriptError: If they cannot be used.
         """
+        _check_named(unnamed, scores, "report")
         self._report({ROW_ID: row_id, GROUP: group}, rows, scores, "")
 
     def report_test(
-        self, *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+        self,
+        *unnamed: Never,
+        row_id: Any = None,
+        group: Any = None,
+        rows: int | None = None,
+        **scores: Any,
     ) -> None:
         """Report the scores of the test rows, in confirmations alone: see `report`.
 
@@ -81,14 +93,19 @@ class Trial:
                 "test rows count in confirmations alone. Call report_test only where "
                 "`trial.confirming` is true"
             )
+        _check_named(unnamed, scores, "report_test")
         self._report({ROW_ID: row_id, GROUP: group}, rows, scores, TEST)
 
     def epoch(self, validation_loss: Any = None, **values: Any) -> None:
-        """Tell numbers after an epoch, for curves: they decide nothing."""
+        """Tell numbers after an epoch, for curves: they decide nothing.
+
+        Raises:
+            ScriptError: If one is no number.
+        """
         if not self.reports:
             return
         told = values if validation_loss is None else {"validation_loss": validation_loss} | values
-        numbers = {name: float(as_array(value)) for name, value in told.items()}
+        numbers = {name: _number(name, value) for name, value in told.items()}
         with (self.folder / EPOCHS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(numbers) + "\n")
 
@@ -119,7 +136,7 @@ class Trial:
         if not self.reports:
             return
         told = scores | {name: of_rows for name, of_rows in names.items() if of_rows is not None}
-        arrays = {name + end: as_array(value) for name, value in told.items()}
+        arrays = {name + end: _row_array(name, value) for name, value in told.items()}
         if rows is not None:
             arrays |= {name + ROWS + end: np.asarray(rows) for name in scores}
         arrays = _sorted(arrays, end)
@@ -164,17 +181,25 @@ def current_trial(*, strength: float = 0.0, seed: int = 0) -> Trial:
 
 
 def report(
-    *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+    *unnamed: Never,
+    row_id: Any = None,
+    group: Any = None,
+    rows: int | None = None,
+    **scores: Any,
 ) -> None:
     """Report the scores of the validation rows: see `Trial.report`; nothing outside of a study."""
-    current_trial().report(row_id=row_id, group=group, rows=rows, **scores)
+    current_trial().report(*unnamed, row_id=row_id, group=group, rows=rows, **scores)
 
 
 def report_test(
-    *, row_id: Any = None, group: Any = None, rows: int | None = None, **scores: Any
+    *unnamed: Never,
+    row_id: Any = None,
+    group: Any = None,
+    rows: int | None = None,
+    **scores: Any,
 ) -> None:
     """Report the scores of the test rows: see `Trial.report_test`; nothing outside of a study."""
-    current_trial().report_test(row_id=row_id, group=group, rows=rows, **scores)
+    current_trial().report_test(*unnamed, row_id=row_id, group=group, rows=rows, **scores)
 
 
 def _rank() -> int:
@@ -183,12 +208,72 @@ def _rank() -> int:
 
 
 def as_array(value: Any) -> Array:
-    """Return an array of anything like one; of a tensor, wherever it is and of whatever type."""
+    """Return an array of anything like one; of a tensor, wherever it is and of whatever type.
+
+    What is masked out is NaN, and objects that all are texts, or all numbers, are these.
+    """
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if "bfloat16" in str(value.dtype):
             value = value.float()
-    return np.asarray(value)
+    if np.ma.is_masked(value):
+        return np.ma.filled(value.astype(float), np.nan)
+    array = np.asarray(value)
+    items = array.reshape(-1).tolist() if array.dtype.kind == "O" else []
+    for kind, types in (("U", str), (float, (int, float))):
+        if items and all(isinstance(item, types) for item in items):
+            return array.astype(kind)
+    return array
+
+
+def _row_array(name: str, value: Any) -> Array:
+    """Return what is reported of rows as an array.
+
+    Raises:
+        ScriptError: If it is a list of arrays that differ in shape, or holds what is no number.
+    """
+    try:
+        array = as_array(value)
+    except ValueError:
+        raise ScriptError(
+            f"{name!r} is a list of parts that differ in shape. Join batches to one score per row: "
+            "numpy.concatenate(parts), or torch.cat(parts)"
+        ) from None
+    if array.dtype.kind != "O":
+        return array
+    kinds = sorted({type(item).__name__ for item in array.reshape(-1).tolist()})
+    raise ScriptError(
+        f"{name!r} holds objects ({listing(kinds, 3)}). Report one number per row, and none that "
+        "is missing, as an array, a list or a tensor; list(…) makes one of a generator"
+    )
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(as_array(value))
+    except (TypeError, ValueError):
+        raise ScriptError(
+            f"epoch takes one number for a name, and {name!r} is none: epoch({name}=mean_of_it)"
+        ) from None
+
+
+def _check_named(unnamed: tuple[Any, ...], scores: Mapping[str, Any], call: str) -> None:
+    """Do nothing if each score is called as its target.
+
+    Raises:
+        ScriptError: If not, with how it is to be written.
+    """
+    if unnamed and isinstance(unnamed[0], Mapping):
+        names = ", ".join(f"{name}=…" for name in list(unnamed[0])[:3])
+        raise ScriptError(f"each score is named in the call: write {call}({names})")
+    if unnamed:
+        raise ScriptError(f"a score has the name of its target: write {call}(acc=correct)")
+    if of_test := [name for name in scores if name.endswith(TEST)]:
+        name = of_test[0].removesuffix(TEST)
+        raise ScriptError(
+            f"{of_test[0]!r} ends with {TEST}, which is for test rows: report them in "
+            f"confirmations by report_test({name}=…)"
+        )
 
 
 def _sorted(arrays: Mapping[str, Array], end: str) -> dict[str, Array]:

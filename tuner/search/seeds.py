@@ -1,10 +1,12 @@
 """What to train next where each training is of one seed: a user's own code."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tuner.analysis.decision import Choice
 from tuner.analysis.stopping import Stopping
+from tuner.errors import StudyFailedError
 from tuner.search.plan import Plan
 from tuner.study.scoring.targets import Target
 from tuner.study.scripts.study import ScriptStudy
@@ -72,15 +74,19 @@ class SeedPlan:
                 self.study, self._plan = named, _plan_of(named)
         return pooled
 
-    @property
-    def totals(self) -> dict[PhaseName, int]:
-        """How many trainings each phase has, at most."""
+    def totals(self, finished: Sequence[FinishedTrial]) -> dict[PhaseName, int]:
+        """How many trainings each phase has: at most, until the search tells the λs to confirm."""
         spec, wholes = self.study.spec, self._plan.totals
-        at_each = 1 + max(1, len(self.study.validation.basic))
+        searched = wholes["search"] * spec.replicates
+        confirmed = max(1, len(self.study.validation.basic))
+        if sum(trial.request.phase == "search" for trial in finished) >= searched:
+            with suppress(StudyFailedError):  # which whoever asks for more hears of
+                chosen = {choice.candidate for choice in self.choices(finished).values()}
+                confirmed = len(chosen - {0.0})
         return {
             "rung": wholes["rung"] * spec.replicates,
-            "search": wholes["search"] * spec.replicates,
-            "confirm": at_each * len(spec.seeds("confirm")),
+            "search": searched,
+            "confirm": (1 + confirmed) * len(spec.seeds("confirm")),
         }
 
     @property

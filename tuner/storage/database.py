@@ -5,6 +5,7 @@ Only this room imports SQLAlchemy: what others need of it has names of ours here
 
 import logging
 import os
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, TableClause, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 from tenacity import RetryCallState, Retrying
@@ -28,7 +29,8 @@ _Answer = TypeVar("_Answer")
 
 _PATIENCE = 300.0  # seconds that a database server may be away in the middle of a study
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between two attempts
-_DATABASES = ("sqlite:", "postgresql:", "postgresql+")
+_OURS = ("sqlite:", "postgresql+psycopg:")  # of the study store
+_DATABASES = ("sqlite:", "postgresql:", "postgresql+")  # of MLflow's, too
 
 LAST_NUMBER = 2**31 - 1  # the largest that a row can have in every database
 DatabaseError = SQLAlchemyError  # what goes wrong with a database: ours, Optuna's or MLflow's
@@ -51,12 +53,17 @@ class Database:
 
     Raises:
         DatabaseAwayError: If it does not answer.
+        DatabaseError: If its URL is another's.
         NewerStoreError: If its tables are of a version that leaves this program no room.
     """
 
     def __init__(
         self, url: str, *, patience: float = _PATIENCE, keeps_connections: bool = False
     ) -> None:
+        if not url.startswith(_OURS):
+            raise ArgumentError(
+                "a URL is wanted as postgresql+psycopg://USER:PASSWORD@HOST/NAME or sqlite:///FILE"
+            )
         self.url, self._patience = url, patience
         if (file := sqlite_file(url)) is not None:
             make_private(file)
@@ -190,6 +197,15 @@ def sqlite_file(url: str) -> Path | None:
         return None
     name = make_url(url).database
     return None if name in (None, "", ":memory:") else Path(name)
+
+
+def fault_of_database(error: BaseException | None) -> str | None:
+    """Return what a database says, ours or another's, that an error comes of; None if of none."""
+    while error is not None:
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
+            return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _tell_absence(attempt: RetryCallState) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from tuner.errors import StudyInUseError
-from tuner.storage.database import Database
+from tuner.storage.database import Database, fault_of_database
 from tuner.storage.tables import LeaseRow, StudyRow
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,8 @@ class Lease:
             with self.database.session() as session:
                 session.execute(delete(LeaseRow).where(*self._ours()))
         except SQLAlchemyError as fault:  # the lease ends by itself
-            _log.warning("could not give back the lease of study %s: %s", self._study, fault)
+            words = fault_of_database(fault)
+            _log.warning("could not give back the lease of study %s: %s", self._study, words)
 
     def check(self) -> None:
         """Do nothing while the study is ours.

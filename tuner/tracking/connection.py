@@ -145,8 +145,16 @@ def as_tracking_error(tracking_uri: str) -> Iterator[None]:
         ) from error
 
 
+# As urllib3 says it, after what was asked and of which pool of connections.
+_AWAY = re.compile(
+    r"(?s)Max retries exceeded.*?(\[Errno -?\d+\] [\w ]+|timed out|Cannot connect to \w+)"
+)
+
+
 def summary(error: BaseException) -> str:
-    """First line of an error's message, after its kind."""
+    """First line of an error's message, after its kind; of a server that is away that it is."""
+    if (reason := _AWAY.search(str(error))) is not None:
+        return f"no answer: {reason[1]}"
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 

@@ -10,8 +10,11 @@ from torch import nn
 
 from tests.models.encoders.test_pair import TINY
 from tuner.data import from_arrays
+from tuner.models.compute.randomness import seeded
+from tuner.models.encoders.custom import build_own_encoder
 from tuner.models.encoders.kinds import resolve
 from tuner.models.encoders.source import extend_search_path, search_path
+from tuner.models.errors import EncoderModuleError
 from tuner.models.export import portable_encoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
@@ -176,6 +179,72 @@ def test_the_working_directory_comes_last_and_once(tmp_path, monkeypatch):
 def test_auto_needs_no_torch():
     code = "import sys; from tuner.models.encoders import kinds; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+OWN = """
+import torch
+from torch import nn
+drawn = torch.rand(3), nn.Linear(4, 4)  # as the module is imported
+
+class Net(nn.Linear):
+    def __init__(self, shape, embedding):
+        super().__init__(shape[0], embedding)
+
+class Other(nn.Linear):
+    def __init__(self, size): ...
+
+built, nothing, unset = nn.Linear(5, 4), 3, None
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_nets.py").write_text(OWN)
+    yield tmp_path
+    for name in ("own_nets", "own_faulty"):
+        sys.modules.pop(name, None)
+
+
+def test_what_a_module_draws_as_it_is_imported_changes_no_weights(own):
+    config = TINY.model_copy(update={"encoder_a": "own_nets:Net"})
+    built = []
+    for _ in range(2):  # the first imports it
+        with seeded(7):
+            built.append(build_own_encoder("own_nets:Net", (5,), config))
+    with seeded(7):
+        expected = nn.Linear(5, config.embedding)
+    for encoder in built:
+        assert torch.equal(encoder.weight, expected.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Nets", "has no 'Nets'; there is Net$"),
+        ("built", r"is a module that is built, .* is called as built\(shape, embedding\)"),
+        ("nothing", "nothing is nothing to call"),
+        ("unset", "unset is nothing to call"),
+        ("Other", r"Other\(size\) takes other arguments than the shape"),
+    ],
+)
+def test_what_builds_no_encoder_is_named(own, name, words):
+    with pytest.raises(EncoderModuleError, match=words):
+        build_own_encoder(f"own_nets:{name}", (5,), TINY)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("import argparse; argparse.ArgumentParser().parse_args(['--x'])", "raised SystemExit as"),
+        ("raise AttributeError('λ')", 'AttributeError as it was imported: λ. .*"__main__":'),
+        ("import absent_thing", "cannot import 'own_faulty' .*absent_thing"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_why(own, line, words):
+    (own / "own_faulty.py").write_text(f"{line}\nNet = None")
+    with pytest.raises(EncoderModuleError, match=words):
+        build_own_encoder("own_faulty:Net", (5,), TINY)
 
 
 def test_data_say_which_side_is_padded():

@@ -65,9 +65,9 @@ def test_a_module_alone_is_known_by_its_own_digest(project):
 
 
 def test_a_module_in_a_package_is_found(project):
-    before = source_digest("pkg.heads.linear:Net")
+    before = source_digest("pkg.heads.linear:norm")
     (project / "pkg" / "norms.py").write_text("def norm(): return 1")
-    assert source_digest("pkg.heads.linear:Net") != before
+    assert source_digest("pkg.heads.linear:norm") != before
 
 
 @pytest.mark.parametrize(

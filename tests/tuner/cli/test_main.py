@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -129,6 +130,52 @@ def test_bad_usage_exits_2_says_what_and_leaves_nothing_behind(tmp_path, words, 
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda home: home.write_text("x"), "File exists (HOME)"),
+        (lambda home: (home.mkdir(), (home / "studies.db").write_text("no database " * 99)),
+         "a database in HOME cannot be used: file is not a database"),
+        (lambda home: (home.mkdir(), (home / "studies.db").mkdir()),
+         "a database in HOME cannot be used: unable to open database file"),
+    ],
+    ids=["a file", "another file", "a folder"],
+)  # fmt: skip
+def test_a_home_that_is_none_is_told_in_a_sentence(tmp_path, spoil, said):
+    home = tmp_path / "home"
+    spoil(home)
+    done = tuner(home, "key", "list")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"Error: {said.replace('HOME', str(home))}. What is finished is safe" in done.stderr
+
+
+def test_a_database_of_another_kind_is_told_without_its_password(tmp_path):
+    settings = surroundings(tmp_path)
+    settings["env"] |= {"TUNER_DATABASE_URL": "postgres://me:secret@db.example.org/studies"}
+    done = subprocess.run(command("list"), **settings, timeout=60)
+    assert done.returncode == 1
+    assert "Error: a database cannot be used: a URL is wanted as postgresql+psycopg:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    (tmp_path / "gone").mkdir()
+    words = f"cd gone; rmdir ../gone; {shlex.join(command('list'))}"
+    done = subprocess.run(words, shell=True, cwd=tmp_path, **surroundings(tmp_path), timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == "Error: the folder that you are in is gone: go to another (cd).\n"
+
+
+def test_a_terminal_without_greek_letters_is_no_reason_to_stop(tmp_path):
+    settings = surroundings(tmp_path)
+    settings["env"] |= {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command("--help"), **settings | {"encoding": "latin-1"}, timeout=60)
+    assert done.returncode == 0
+    assert "alignment strength ? that a paired data set" in done.stdout
 
 
 def test_profile_tells_the_shares_and_what_to_expect(tmp_path):

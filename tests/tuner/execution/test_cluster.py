@@ -3,12 +3,17 @@
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
 from tests.support.rules import starts
+from tuner.errors import PutOffError, SpecError
 from tuner.execution import cluster
 
 # What Tune leaves is seldom collected just when Ray shuts down; this has it so every time.
@@ -68,3 +73,57 @@ def test_another_interrupt_while_it_ends_does_not_keep_it_from_ending(monkeypatc
     with pytest.raises(KeyboardInterrupt), cluster.ray_cluster(None, 1):
         raise KeyboardInterrupt
     assert ended
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("prefix", ["", "ray://"])
+def test_a_cluster_that_is_gone_is_told_in_seconds(monkeypatch, prefix):
+    """Ray would ask for minutes, and hear no interrupt meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        address = f"{prefix}127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setattr(cluster, "_PAUSES", (0.1,))
+        begin = time.monotonic()
+        with (
+            pytest.raises(PutOffError, match=r"does not answer; what is finished is safe.*without"),
+            cluster.ray_cluster(address, 1) as gone,
+        ):
+            gone.wait_until_ready()
+        assert time.monotonic() - begin < 20
+
+
+@pytest.mark.integration
+def test_an_address_that_is_none_is_named():
+    with (
+        pytest.raises(SpecError, match=r"'nonsense' .*: write RAY_ADDRESS as HOST:PORT, or leave"),
+        cluster.ray_cluster("nonsense", 1) as nowhere,
+    ):
+        nowhere.wait_until_ready()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("short", None), ("absent/folder", "/tmp/ray"), ("long" * 20, "/tmp/ray"), (None, None)],
+)
+def test_ray_has_a_folder_where_sockets_fit(monkeypatch, name, expected):
+    """Linux allows their paths 107 bytes: Ray's are TMPDIR and 68 more."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        monkeypatch.setattr(tempfile, "tempdir", None)  # what it found before is forgotten
+        monkeypatch.delenv("TMPDIR", raising=False)
+        if name is not None:
+            if "absent" not in name:
+                Path(base, name).mkdir()
+            monkeypatch.setenv("TMPDIR", f"{base}/{name}")
+        assert cluster._temporary_folder() == expected
+        monkeypatch.setenv("RAY_TMPDIR", "/elsewhere")  # Ray's own word counts
+        assert cluster._temporary_folder() is None
+
+
+def test_what_keeps_ray_from_its_files_is_told_at_once(monkeypatch):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied", "/tmp/ray")
+
+    monkeypatch.setattr(cluster, "_init", refused)
+    words = "Ray cannot start: .*'/tmp/ray'.* folder for temporary files"
+    with pytest.raises(PutOffError, match=words), cluster.ray_cluster(None, 1) as none:
+        none.wait_until_ready()

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -72,7 +74,12 @@ def test_a_function_may_be_given_as_itself(project, monkeypatch):
         ("my_train.py:train", "my_train.py:train names a file: write my_train:train"),
         ("absent:train", "absent:train: cannot find the file of 'absent'; it has to lie in"),
         ("broken:train", "broken.py cannot be read as Python: .*line 1"),
+        ("my_train:trian", "my_train:trian: 'my_train' has no 'trian'; there is train"),
+        ("json:dumps", "'json' is an installed module .*json/__init__.py.*; import it in a"),
+        ("sys:exit", "'sys' is an installed module, whose .* or rename yours if it is hidden"),
         (lambda trial: None, "cannot be imported by another process: write it in a file"),
+        (Path().joinpath, "Path.joinpath is called of an object, which another process does not"),
+        (partial(print), "partial.* cannot be imported by another process: .*%%writefile my_train"),
     ],
 )
 def test_what_is_no_function_is_named(project, function, words):
@@ -82,8 +89,49 @@ def test_what_is_no_function_is_named(project, function, words):
 
 
 @pytest.mark.parametrize(
+    "module",
+    [
+        "if True:\n    def train(trial): pass",
+        "from helpers import *",
+        "import helpers as train",
+        "train = later = None",
+        "try:\n    train: object = 1\nfinally: pass",
+        "def __getattr__(name): return print",
+        "globals()['train'] = print",
+    ],
+)
+def test_a_name_that_a_file_may_bind_is_not_refused(project, module):
+    (project / "binds.py").write_text(module)
+    assert Script.of_function("binds:train", project).name == "binds:train"
+
+
+def test_a_module_of_a_package_may_be_named_by_it(project):
+    (project / "package").mkdir()
+    for name in ("__init__", "inner"):
+        (project / "package" / f"{name}.py").write_text("class Trainer:\n    def fit(t): pass")
+    for name in ("package:inner.Trainer.fit", "package.inner:Trainer.fit", "package:Trainer.fit"):
+        assert Script.of_function(name, project).name == name
+
+
+@pytest.mark.parametrize(
     ("word", "mend"),
     [
+        ("my_train", "write my_train:train"),
+        ("code/my train", "go to the folder code and rename my train.py to my_train.py and write "),
+    ],
+)
+def test_a_module_without_a_function_is_no_command(project, word, mend):
+    (project / "code").mkdir()
+    (project / "code" / "my train.py").write_text(TRAIN)
+    with pytest.raises(SpecError, match=f"names a module, and no function of it: {mend}"):
+        Script.of_words([word], project)
+
+
+@pytest.mark.parametrize(
+    ("word", "mend"),
+    [
+        ("./my_train:train", "write my_train:train"),
+        ("my-train.py:fit", "rename my-train.py to my_train.py and write my_train:fit"),
         ("./my_train.py:train", "write my_train:train"),
         ("code/my_train.py:train", "go to the folder code and write my_train:train"),
         ("/srv/a b/my_train.py:train", "go to the folder /srv/a b and write my_train:train"),

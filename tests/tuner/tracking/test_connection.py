@@ -1,12 +1,15 @@
 """MLflow is loaded without what it does not need for us."""
 
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
 
 import pytest
+import requests
 
 from tests.support.rules import starts
+from tuner.tracking.connection import summary
 
 LOADED = """
 import sys
@@ -24,3 +27,12 @@ def test_mlflow_loads_no_lightning_for_us_and_can_later():
     command = [sys.executable, "-c", LOADED]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ran.stdout.splitlines() == ["mlflow.pytorch", "False True"], ran.stderr[-2000:]
+
+
+def test_a_server_that_is_away_is_told_by_why_it_does_not_answer():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens
+        with pytest.raises(requests.ConnectionError) as away:
+            requests.get(f"http://127.0.0.1:{taken.getsockname()[1]}/api", timeout=5)
+    assert summary(away.value) == "no answer: [Errno 111] Connection refused"
+    assert summary(ValueError("a\nb")) == "ValueError: a"
