@@ -1,6 +1,6 @@
 """Trainings of a user's own code on Ray Tune workers: one λ and one seed each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,10 @@ class RunScript:
     script: Script
     folder: str
     timeout: float | None = None
+
+    def parts(self, request: TrialRequest) -> Sequence[TrialRequest]:
+        """Return the request: it is of one seed."""
+        return (request,)
 
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
         """Return what trains."""
