@@ -42,7 +42,7 @@ def stack_size(
         replicates: Of the whole trial.
         on_cpu: Whether they are trained on a CPU.
     """
-    size = part_size(config, rows=rows, shapes=shapes, replicates=replicates, on_cpu=on_cpu)
+    size = part_size(config, replicates, rows=rows, shapes=shapes, on_cpu=on_cpu)
     if on_cpu and size > 1:
         return min(size, _most_in_a_stack(config, rows))
     return size
@@ -50,10 +50,10 @@ def stack_size(
 
 def part_size(
     config: TrainingConfig,
+    replicates: int,
     *,
     rows: int,
     shapes: tuple[Shape, Shape],
-    replicates: int,
     on_cpu: bool,
 ) -> int:
     """Return how many replicates of a trial make a part of it, which a worker may train alone.
@@ -63,9 +63,9 @@ def part_size(
 
     Args:
         config: As of `stack_size`.
+        replicates: As of `stack_size`.
         rows: As of `stack_size`.
         shapes: As of `stack_size`.
-        replicates: As of `stack_size`.
         on_cpu: As of `stack_size`.
     """
     kinds = {config.encoder_a, config.encoder_b}
