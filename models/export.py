@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tuner.models.compute.randomness import random_streams
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.encoders.stacked import unstack
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import TrainingData
-from tuner.models.training.stacks import random_streams
 
 
 class PortableEncoder(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Generator
 
 
 @contextmanager
@@ -42,3 +43,12 @@ def set_random_state(state: dict[str, Any]) -> None:
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002  # others use it
     random.setstate(state["python"])
+
+
+def random_streams(seed: int) -> tuple[Generator, Generator]:
+    """Return a replicate's sources of initial weights and of batch order."""
+    init, order = (
+        torch.Generator().manual_seed(int(stream.generate_state(1, np.uint64)[0] >> 1))
+        for stream in np.random.SeedSequence(seed).spawn(2)
+    )
+    return init, order

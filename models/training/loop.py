@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tuner.models.compute.device import choose_device, described, deterministic
-from tuner.models.compute.randomness import random_state, seeded, set_random_state
+from tuner.models.compute.randomness import (
+    random_state,
+    random_streams,
+    seeded,
+    set_random_state,
+)
 from tuner.models.compute.ranks import Ranks
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import Branch, EncoderPair
@@ -37,7 +42,7 @@ from tuner.models.training.kept import Keeper, Validation
 from tuner.models.training.memory import Portion, in_portions, replicates_that_fit
 from tuner.models.training.objective import Objective
 from tuner.models.training.optimizer import StackedAdamW
-from tuner.models.training.stacks import random_streams, stack_size
+from tuner.models.training.stacks import stack_size
 from tuner.models.training.telling import Teller
 from tuner.models.training.tensors import RowTensors
 from tuner.models.training.together import PairMeasurements
@@ -59,6 +64,7 @@ def train(
     strength: float,
     seeds: Sequence[int],
     test: Rows | None = None,
+    among: Sequence[int] | None = None,
     stack: int | None = None,
     device: str = "auto",
     checkpoint: Checkpoint | None = None,
@@ -76,6 +82,8 @@ def train(
             every λ.
         test: If given, also return the weights and the predictions for these rows, and in
             classification what the best validation accuracy keeps besides the least loss.
+        among: Seeds of the whole trial, if `seeds` are a part of it: see `stacks.part_size`. They
+            are trained as if all were; None if they are all.
         stack: Replicates that share a step, at most; None chooses by shape and by memory.
         device: `auto`, or a torch device.
         checkpoint: Where to go on from, and to keep what is not finished; it gives the same result.
@@ -88,7 +96,7 @@ def train(
         ValueError: If an encoder is still `auto`.
     """
     place, started = choose_device(device), time.perf_counter()
-    stacks = _Stacks(data, config, strength, seeds, place, test, checkpoint)
+    stacks = _Stacks(data, config, strength, seeds, among or seeds, place, test, checkpoint)
     with deterministic(place) as nondeterministic:
         outcome = stacks.train(stack)
     how = described(place, config.precision, nondeterministic)
@@ -103,6 +111,7 @@ class _Stacks:
     config: TrainingConfig
     strength: float
     seeds: Sequence[int]
+    among: Sequence[int]
     device: torch.device
     test: Rows | None
     checkpoint: Checkpoint | None
@@ -110,9 +119,7 @@ class _Stacks:
     def train(self, most: int | None) -> TrainingOutcome:
         """Train stacks of `most` replicates, or of as many as are fast and fit in memory."""
         count, config = len(self.seeds), self.config
-        size = most or stack_size(
-            config, rows=self.data.train.count, replicates=count, device=self.device
-        )
+        size = most or _stack_size(self.data, config, len(self.among), self.device)
         if most is None:
             size = replicates_that_fit(size, self._rehearse, self.device)
         whole = Portion(replicates=size)
@@ -131,7 +138,8 @@ class _Stacks:
             epochs=self.config.epochs,
             patience=self.config.patience,
         )
-        return self._stack(own, portion.rows).run(teller, self.checkpoint, first)
+        place = list(self.among).index(self.seeds[0]) + first
+        return self._stack(own, portion.rows).run(teller, self.checkpoint, place)
 
     def _stack(self, own: Sequence[int], rows: int | None = None) -> "_StackTraining":
         return _StackTraining(
@@ -141,9 +149,18 @@ class _Stacks:
             own,
             self.device,
             self.test,
-            null_seed=self.seeds[0],
+            null_seed=self.among[0],
             rows=rows,
         )
+
+
+def _stack_size(
+    data: TrainingData, config: TrainingConfig, replicates: int, device: torch.device
+) -> int:
+    on_cpu = device.type == "cpu"
+    return stack_size(
+        config, rows=data.train.count, shapes=data.shapes, replicates=replicates, on_cpu=on_cpu
+    )
 
 
 def seconds_a_step(
@@ -164,7 +181,7 @@ def seconds_a_step(
         device: As of `train`.
     """
     place = choose_device(device)
-    size = stack_size(config, rows=data.train.count, replicates=replicates, device=place)
+    size = _stack_size(data, config, replicates, place)
     seeds = range(min(size, replicates))
     with seeded(0):
         return _StackTraining(data, config, 1.0, seeds, place).seconds_a_step(budget) / len(seeds)

@@ -213,7 +213,8 @@ def _follow(client: "Client", study: str) -> None:
             count = f"{content['phase']} {content['done']}/{content['total']}"
             typer.echo(f"{count}{best}{under_way}", err=True)
         else:
-            typer.echo(str(content.get("error") or content["status"]), err=True)
+            words = content.get("error") or content.get("step") or content["status"]
+            typer.echo(str(words), err=True)
 
 
 def line_of(study: dict[str, Any]) -> str:

@@ -245,6 +245,7 @@ class Orchestrator(Driver[StudyResult]):
     def _job(self, resources: "Resources") -> "Job":
         from tuner.execution.workers.shared_rows import SharedRows
         from tuner.execution.workers.worker import TrainOnRows
+        from tuner.models.training.stacks import part_size
 
         study = self.study
         train = self.train or _training(resources, self.settings.checkpoints(study.id))
@@ -254,7 +255,7 @@ class Orchestrator(Driver[StudyResult]):
         first, count = (first, count) if validated is None else (1, validated.count)
         divisions = [None, *range(first, count)]
         self._rows = [study.rows_of(fold) for fold in divisions]  # mapped files go with them
-        return TrainOnRows(
+        job = TrainOnRows(
             rows=tuple(
                 SharedRows.of(*rows, read=self._read_rows(fold))
                 for fold, rows in zip(divisions, self._rows, strict=True)
@@ -263,7 +264,23 @@ class Orchestrator(Driver[StudyResult]):
             train=train,
             fold_of_seed={} if folds is None else folds.of_seed,
             validation_folds=validated,
+            part_size=partial(
+                part_size,
+                rows=study.data.train.count,
+                shapes=study.data.shapes,
+                on_cpu=not resources.gpus,
+            ),
         )
+        self._parts = job.parts
+        return job
+
+    def _forget_parts(self, request: TrialRequest) -> None:
+        checkpoints = self.settings.checkpoints(self.study.id)
+        if checkpoints is None or len(self._parts(request)) == 1:
+            return
+        from tuner.execution.workers.worker import forget_parts
+
+        forget_parts(request, checkpoints)
 
     def _read_rows(self, fold: int | None) -> "ReadRows | None":
         if self.read is None or self.settings.ray_address is None:
@@ -300,6 +317,7 @@ class Orchestrator(Driver[StudyResult]):
         return self._weights.keep(self.study.id, trial)
 
     def _noted(self, trial: FinishedTrial) -> None:
+        self._forget_parts(trial.request)
         self._steps += 0 if trial.outcome is None else trial.outcome.steps
         self._optuna.follow(self.finished)
         self._meter.add(trial)

@@ -107,7 +107,7 @@ def run_job(
         resources: As of `run_trials`.
         hears: Told, every second or so, how far the trainings are that are under way and say so.
     """
-    dispatcher = Dispatcher(next_trials, record, workers)
+    dispatcher = Dispatcher(next_trials, record, workers, job.parts)
     worker = tune.with_resources(tune.with_parameters(TrialWorker, job=job), resources.of_worker())
     board = job.board if isinstance(job, TrainOnRows) else None
     reader = None if board is None or hears is None else _Reader(board, dispatcher, hears)
@@ -145,7 +145,7 @@ class _Reader:
         started = time.monotonic()
         if started < self._due:
             return
-        notes = self._board.read(self._dispatcher.running.values())
+        notes = self._dispatcher.advance(self._board.read(self._dispatcher.running.values()))
         if notes and notes != self._last:
             self._hears(notes)
         now, self._last = time.monotonic(), notes

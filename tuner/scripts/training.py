@@ -8,7 +8,9 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -50,13 +52,11 @@ def run_training(
     folder: Path,
     timeout: float | None = None,
     share: float = 1.0,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
     resume: bool = False,
     launch: Launch = launch,
 ) -> Reported:
-    """Train once.
-
-    All its processes are gone when this returns or raises, and soon after this process is killed.
+    """Train once; no process of it is left when this returns, raises, or soon after it is killed.
 
     Args:
         script: What is run.
@@ -78,29 +78,30 @@ def run_training(
         ScriptError: If it does not end well, or reports nothing that could be used: one sentence
             that says why and what to do.
     """
-    out, checkpoint = folder.absolute() / "out", folder.absolute() / "checkpoint"
-    trial = Trial(
-        strength=strength,
-        seed=seed,
-        confirming=confirming,
-        share=share,
-        folder=out,
-        checkpoint=checkpoint,
-    )
-    task = _task(script, trial, timeout)
+    told = Trial(strength=strength, seed=seed, confirming=confirming, share=share)
+    trial = _placed(told, folder.absolute())
+    task, variables = _task(script, trial, timeout), {**environment, **trial.to_environment()}
     try:
         seconds = _ended_before(task) if resume else None
         if seconds is None:
-            variables = {**(environment or {}), **trial.to_environment()}
             seconds = _run_to_end(task, trial, lambda: launch(task, variables))
         _check_place(trial, Path(script.folder))
         reported = _reported(trial, seconds)
     except ScriptError as error:
-        Path(task.mark).unlink(missing_ok=True)
-        _end_orphans(trial.folder)
+        _forget(task, trial)
         raise ScriptError(f"{script.name}: {error}") from None
     shutil.rmtree(trial.checkpoint, ignore_errors=True)  # whoever is killed now has the mark
     return reported
+
+
+def _forget(task: Task, trial: Trial) -> None:
+    """Leave nothing of a training by which a later one would be taken for it, or be disturbed."""
+    Path(task.mark).unlink(missing_ok=True)
+    _end_orphans(trial.folder)
+
+
+def _placed(trial: Trial, folder: Path) -> Trial:
+    return replace(trial, folder=folder / "out", checkpoint=folder / "checkpoint")
 
 
 def _task(script: Script, trial: Trial, timeout: float | None) -> Task:
@@ -146,8 +147,7 @@ def _run(task: Task, trial: Trial, run: Callable[[], tuple[Task, Ending]]) -> fl
         KilledError: If it was killed.
         ScriptError: If it does not end well.
     """
-    Path(task.mark).unlink(missing_ok=True)
-    _end_orphans(trial.folder)
+    _forget(task, trial)
     shutil.rmtree(trial.folder, ignore_errors=True)
     for place in (trial.folder, trial.checkpoint):
         place.mkdir(parents=True, exist_ok=True)

@@ -152,6 +152,9 @@ class StudyView(BaseModel):
     seconds_left: Annotated[float | None, Field(description="estimate for the trainings left")] = (
         None
     )
+    step: Annotated[
+        str | None, Field(description="what is done before the first training, in words")
+    ] = None
     under_way: Annotated[
         list[UnderWayView], Field(description="trials that are being trained, and say how far")
     ] = []
@@ -198,6 +201,7 @@ class StudyView(BaseModel):
             phase=stage.phase,
             progress=stage.progress,
             seconds_left=stage.seconds_left,
+            step=stage.step,
             under_way=[
                 UnderWayView(**{name: each[name] for name in UnderWayView.model_fields})
                 for each in stage.under_way

@@ -19,12 +19,14 @@ class Stage:
         phase: What is going on; None where nothing is.
         progress: Share of the whole study that is done, 0 to 1; None where that is not known.
         seconds_left: Estimate for the trainings that are left.
+        step: What is done before the first training, in words; None where none says so.
         under_way: What is being trained, as `tuner.study.progress.UnderWay` says it.
     """
 
     phase: Phase | None
     progress: float | None
     seconds_left: float | None
+    step: str | None = None
     under_way: tuple[dict[str, Any], ...] = ()
 
     @classmethod
@@ -32,13 +34,14 @@ class Stage:
         """Read it off a submission."""
         if submission.status == "done":
             return cls(phase="done", progress=1.0, seconds_left=0.0)
+        news = submission.news
+        step = None if news is None else news.content.get("step")
         if submission.status == "queued":
-            return cls(phase="waits for its turn", progress=None, seconds_left=None)
+            return cls(phase="waits for its turn", progress=None, seconds_left=None, step=step)
         if submission.status != "running":
             return cls(phase=None, progress=None, seconds_left=None)
-        news = submission.news
         if news is None or news.kind != "progress":
-            return cls(phase="starting workers", progress=None, seconds_left=None)
+            return cls(phase="starting workers", progress=None, seconds_left=None, step=step)
         return cls(
             phase=_phase(news.content),
             progress=_share(news.content),

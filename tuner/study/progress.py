@@ -14,8 +14,11 @@ from tuner.study.result import CurvePoint
 from tuner.study.scoring.targets import SearchSpec, TargetScorer
 from tuner.study.trial import FinishedTrial, PhaseName, TrialRequest
 
-_SETTLED = 5.0  # seconds of trainings that say how far they are, after which their pace counts
+# Seconds of trainings that say how far they are, after which their pace counts: what they say is
+# up to two seconds old when it is heard.
+_SETTLED = 8.0
 _NAMED = 2  # trainings under way
+_CONFIRMED = 2  # λs, most times: 0 and one above it
 _PASSED = 1.1  # times the epochs that a training has made, which it makes at least
 
 
@@ -129,11 +132,12 @@ class ProgressMeter:
         self._trained += len(trial.request.seeds)
         self._pace.learn(trial.outcome)
         self._news.pop(trial.request, None)
+        self._pace.hear(self._news.values(), self._trained)
 
     def hear(self, news: Mapping[TrialRequest, Advance]) -> None:
         """Note how far the trainings are that are under way."""
         self._news = dict(news)
-        self._pace.begin(self._trained + self._pace.replicates(self._news.values()))
+        self._pace.hear(self._news.values(), self._trained)
 
     def progress(self, totals: Mapping[PhaseName, int], point: CurvePoint | None) -> Progress:
         """Return how far the study is.
@@ -143,8 +147,9 @@ class ProgressMeter:
             point: What the trial that ended added to the λ-curve, if anything.
         """
         left = {phase: max(0, total - self._done[phase]) for phase, total in totals.items()}
-        parts = self._spec.confirmed_in_parts
-        replicates = {"confirm": len(self._spec.seeds("confirm")) / len(parts)}
+        at_each = sum(len(self._spec.dealt(seeds)) for seeds in self._spec.confirmed_in_parts)
+        confirmed = len(self._spec.seeds("confirm")) / at_each  # of a trial
+        replicates = {"confirm": confirmed}
         todo = sum(n * replicates.get(p, self._spec.replicates) for p, n in left.items())
         part = min(todo, self._pace.replicates(self._news.values()))
         done = sum(self._done.values())
@@ -156,7 +161,9 @@ class ProgressMeter:
             failed=self._failed,
             best=self._best,
             point=point,
-            seconds_left=self._seconds_left(todo - part, self._trained + part),
+            seconds_left=self._seconds_left(
+                todo - part - confirmed * self._unlikely(left, at_each), self._trained + part
+            ),
             training_seconds=self._seconds,
             under_way=tuple(
                 UnderWay(
@@ -169,12 +176,23 @@ class ProgressMeter:
             ),
         )
 
+    def _unlikely(self, left: Mapping[PhaseName, int], at_each: int) -> int:
+        """How many of the confirmations that are left there are only if modalities disagree on λ.
+
+        Args:
+            left: Trials that are left of each phase, at most.
+            at_each: Confirmations of a λ.
+        """
+        begun = sum(request.phase == "confirm" for request in self._news)
+        likely = max(0, _CONFIRMED * at_each - self._done["confirm"], begun)
+        return max(0, left.get("confirm", 0) - likely)
+
     def _seconds_left(self, todo: float, trained: float) -> float | None:
         """Of so many replicates, after so many by this process, parts of them counted."""
         each = self._pace.seconds_each(trained)
         if each is None and self._trained:
             each = (time.monotonic() - self._started) / trained
-        return None if each is None else todo * each
+        return None if each is None else max(0.0, todo) * each
 
     def _count(self, trial: FinishedTrial) -> None:
         self._done[trial.request.phase] += 1
@@ -201,6 +219,8 @@ class _Pace:
     def __init__(self, finished: Sequence[FinishedTrial]) -> None:
         self._shares: list[float] = []  # of their epochs, that replicates have made
         self._began: tuple[float, float] | None = None  # when, and at how many replicates
+        self._heard = 0.0  # when they last said how far they are
+        self._stacked = 0  # replicates that were trained at a time, at most
         for trial in finished:
             self.learn(trial.outcome)
 
@@ -210,10 +230,20 @@ class _Pace:
         if curve is not None and curve.size:
             self._shares.append(float(np.isfinite(curve).mean()))
 
-    def begin(self, replicates: float) -> None:
-        """Say that trainings began to tell how far they are when so many were trained."""
-        if self._began is None:
-            self._began = (time.monotonic(), replicates)
+    def hear(self, news: Collection[Advance], trained: int) -> None:
+        """Note when it is told how far trainings are.
+
+        Their pace counts from when all workers are at work, as far as that shows before the first
+        has ended.
+
+        Args:
+            news: How far those are that are under way.
+            trained: Replicates of those that have ended.
+        """
+        self._heard, stacked = time.monotonic(), sum(advance.stacked for advance in news)
+        if self._began is None or (not trained and stacked > self._stacked):
+            self._began = (self._heard, trained + self.replicates(news))
+        self._stacked = max(stacked, self._stacked)
 
     def replicates(self, news: Collection[Advance]) -> float:
         """Return how many replicates are trained of trials under way, parts of them counted."""
@@ -224,7 +254,7 @@ class _Pace:
         )
 
     def seconds_each(self, replicates: float) -> float | None:
-        """Return how long one takes, by the time since they began to tell; None if that is short.
+        """Return how long one takes, by the time in which they told; None if that is short.
 
         Args:
             replicates: How many are trained now, parts of them counted.
@@ -232,7 +262,7 @@ class _Pace:
         if self._began is None:
             return None
         since, before = self._began
-        seconds = time.monotonic() - since
+        seconds = self._heard - since
         if seconds < _SETTLED or replicates <= before:
             return None
         return seconds / (replicates - before)

@@ -28,6 +28,8 @@ class TrialRequest:
         strength: λ.
         seeds: One per replicate.
         settings: (field, value) of the training configuration that differ from the study's.
+        part_of: Seeds of the whole request, if this is a part of it that is trained by itself: none
+            of what is asked for or stored, but what a worker is given.
     """
 
     phase: PhaseName
@@ -35,6 +37,11 @@ class TrialRequest:
     strength: float
     seeds: tuple[int, ...]
     settings: Overrides = ()
+    part_of: tuple[int, ...] = ()
+
+    def part(self, seeds: tuple[int, ...]) -> "TrialRequest":
+        """Return a part of it, of some of its seeds."""
+        return replace(self, seeds=seeds, part_of=self.part_of or self.seeds)
 
     def training(self, config: TrainingConfig) -> TrainingConfig:
         """Return how this trial is trained in a study that trains by `config`."""
@@ -78,6 +85,15 @@ class FinishedTrial:
     def __post_init__(self) -> None:
         if (self.outcome is None) == (self.reason is None):
             raise ValueError("a finished trial has an outcome or a reason, never both or neither")
+
+
+def together(outcomes: Sequence[TrainingOutcome]) -> TrainingOutcome:
+    """Return the outcomes of parts as that of all their seeds, in the order in which they come."""
+    whole, *others = outcomes
+    for other in others:
+        seconds = whole.seconds + other.seconds
+        whole = replace(joined(whole, other), seconds=seconds)
+    return whole
 
 
 def confirmations(

@@ -6,11 +6,14 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from tuner.data import Standardizer
 from tuner.models.compute.device import prepare_process
+from tuner.models.compute.randomness import random_streams
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import EncoderPair
 from tuner.models.encoders.stacked import unstack
@@ -21,8 +24,9 @@ from tuner.models.export import portable_encoder
 from tuner.models.outcome import RULES, weights_name
 from tuner.models.rows import Rows, Scaling, TrainingData
 from tuner.models.training.loop import _StackTraining, seconds_a_step, train
-from tuner.models.training.stacks import random_streams, stack_size
+from tuner.models.training.stacks import part_size, stack_size
 from tuner.models.training.telling import Teller
+from tuner.study.trial import together
 
 CONFIG = TrainingConfig(
     encoder_a="mlp",
@@ -452,7 +456,81 @@ def test_an_encoder_has_to_be_named_before(side):
 )
 def test_the_stack_size_is_a_rule_of_shapes(device, batch, expected):
     config = TrainingConfig(encoder_a="mlp", encoder_b="mlp", batch_size=batch)
-    assert stack_size(config, rows=9999, replicates=20, device=torch.device(device)) == expected
+    how = {"shapes": ((8,), (8,)), "on_cpu": device == "cpu"}
+    assert stack_size(config, rows=4999, replicates=20, **how) == expected
+
+
+LONG = {"rows": 70_000, "shapes": ((512,), (768,)), "on_cpu": True}
+
+
+@pytest.mark.parametrize(
+    ("hidden", "replicates", "expected"),
+    [
+        (128, 4, (4, 4)),
+        (128, 12, (6, 6)),
+        (128, 16, (8, 8)),
+        (512, 12, (2, 2)),
+        (2048, 12, (2, 2)),
+    ],
+)
+def test_long_trials_are_divided_the_more_the_heavier_a_step_is(hidden, replicates, expected):
+    """At width 128 a step has, by hand, 256 · (3 · 229,376 + 3 · 8,192 - 163,840) = .14 GFLOP."""
+    config = TrainingConfig(encoder_a="mlp", encoder_b="mlp", hidden=hidden)
+    how = LONG | {"replicates": replicates}
+    assert (part_size(config, **how), stack_size(config, **how)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "config", "expected"),
+    [
+        ({"rows": 1300}, {}, 16),  # a short trial
+        ({}, {"epochs": 1, "hidden": 16}, 16),  # as well
+        ({"on_cpu": False}, {}, 16),
+        ({}, {"encoder_a": "transformer"}, 1),
+        ({"on_cpu": False}, {"encoder_a": "transformer"}, 16),
+        ({"rows": 100}, {"encoder_b": "m:N"}, 1),
+    ],
+)
+def test_what_gains_nothing_by_a_division_has_none(changed, config, expected):
+    config = TrainingConfig(**{"encoder_a": "mlp", "encoder_b": "mlp"} | config)
+    assert part_size(config, **LONG | {"replicates": 16} | changed) == expected
+
+
+@given(
+    st.integers(2, 10**6),
+    st.integers(1, 4000),
+    st.integers(1, 600),
+    st.sampled_from([2, 64, 128, 700, 5000]),
+    st.integers(1, 60),
+)
+def test_parts_are_of_whole_stacks(rows, features, replicates, batch, hidden):
+    config = TrainingConfig(encoder_a="mlp", encoder_b="mlp", batch_size=batch, hidden=16 * hidden)
+    how = {"rows": rows, "shapes": ((features,), (8,)), "replicates": replicates, "on_cpu": True}
+    part, stack = part_size(config, **how), stack_size(config, **how)
+    assert 1 <= stack <= min(part, max(1, 4096 // min(batch, rows)))
+    assert part >= replicates or part % stack == 0
+
+
+def test_parts_of_a_trial_are_trained_as_the_whole_is(monkeypatch):
+    """To the last bit, if they are the stacks that it has anyway."""
+    monkeypatch.setattr("tuner.models.training.stacks._PART_FLOPS", 1.0)
+    monkeypatch.setattr("tuner.models.training.stacks._STACK_FLOPS", 1e5)
+    data, seeds = world(), (5, 6, 7, 8)
+    how = {"rows": data.train.count, "shapes": data.shapes, "replicates": 4, "on_cpu": True}
+    size = part_size(CONFIG, **how)
+    assert size == 2
+    asked = {"strength": 0.5, "test": data.validation, "device": "cpu"}
+    whole = train(data, CONFIG, seeds=seeds, **asked)
+    parts = [
+        train(data, CONFIG, seeds=seeds[n : n + size], among=seeds, **asked)
+        for n in range(0, 4, size)
+    ]
+    told = together(parts)
+    assert told.seconds == pytest.approx(sum(part.seconds for part in parts))
+    for name in ("predictions", "test_predictions", "curves", "similarity", "similarity_null",
+                 "together", "best_epoch", "weights"):  # fmt: skip
+        np.testing.assert_equal(getattr(told, name), getattr(whole, name), err_msg=name)
+    np.testing.assert_equal(vars(told.by_accuracy), vars(whole.by_accuracy))
 
 
 def test_rows_without_negatives_are_not_aligned():

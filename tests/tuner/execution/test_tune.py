@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from importlib import import_module
 
+import numpy as np
 import psutil
 import pytest
 import ray
@@ -116,6 +117,39 @@ def test_how_far_trainings_are_is_heard_while_they_go_on(tmp_path):
     assert len(set(told)) >= 3
     assert all(trial.outcome is not None for trial in finished)
     assert job.board.read(asked) == {}  # nothing stays behind
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_seeds_of_one_trial_are_spread_over_workers_and_put_together(tmp_path, workers):
+    """Where there are two workers, the first part ends once the other has begun the second."""
+
+    def train(request, *rest):
+        (tmp_path / str(os.getpid())).touch()
+        until = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < workers and time.monotonic() < until:
+            time.sleep(0.01)
+        return TRAIN(request, *rest)
+
+    (asked,) = requests(0.5, phase="confirm")
+    asked = replace(asked, seeds=(1, 2, 3, 4, 5))
+    rows = SharedRows.of(QUESTION.data, QUESTION.test_rows)
+    job = TrainOnRows(rows=(rows,), config=QUESTION.training, train=train, part_size=lambda *_: 2)
+    finished = []
+    offered = [asked]
+    run_job(
+        job,
+        lambda running: [r for r in offered if r not in running and not finished],
+        finished.append,
+        workers=workers,
+    )
+    (trial,) = finished
+    assert trial.request == asked
+    expected = TRAIN(asked, QUESTION.data, QUESTION.training, QUESTION.test_rows)
+    for name in ("seeds", "predictions", "test_predictions", "curves", "weights"):
+        np.testing.assert_equal(getattr(trial.outcome, name), getattr(expected, name), err_msg=name)
+    assert trial.outcome.steps == expected.steps
+    assert len(list(tmp_path.iterdir())) == workers
 
 
 @pytest.mark.usefixtures("cluster")

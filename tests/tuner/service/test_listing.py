@@ -120,9 +120,18 @@ def test_how_far_a_study_is(shared_service):
     with shared_service.client("emmy") as client:
         study = client.submit("mfeat", seed=99)
         assert standing() == ("waits for its turn", None, None)
+        told = {"status": "queued", "step": "hashing it"}
+        shared_service.store.tell(study["study"], "status", told)
+        assert standing() == ("waits for its turn", None, None)
+        assert client.status(study["id"])["step"] == "hashing it"
         shared_service.store.set_status(study["study"], "running")
         assert standing() == ("starting workers", None, None)
+        told = {"status": "running", "step": "reading it: row 5 of 9"}
+        shared_service.store.tell(study["study"], "status", told)
+        assert standing() == ("starting workers", None, None)
+        assert client.status(study["id"])["step"] == "reading it: row 5 of 9"
         tell(phase="search", done=3, total=8, share=0.25, seconds_left=1000.0)
+        assert client.status(study["id"])["step"] is None
         phase, share, left = standing()
         assert (phase, share) == ("search", 0.25)
         assert 900 < left <= 1000

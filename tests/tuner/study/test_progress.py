@@ -134,6 +134,49 @@ def test_before_the_first_has_ended_the_mean_of_fewest_and_most_epochs_is_expect
     assert meter.progress(ALL, None).share == pytest.approx(2 / 1.1 / 16)
 
 
+def test_the_pace_counts_from_when_all_workers_are_at_work(clock):
+    """One begins at once, the other after six seconds: each trains a replicate in ten."""
+    meter = ProgressMeter(SPEC, SCORER)
+    meter.hear(dict([at(0, 0.0)]))
+    clock[0] = 6.0
+    meter.hear(dict([at(0, 3.0), at(1, 0.0)]))
+    clock[0] = 10.0
+    meter.hear(dict([at(0, 5.0), at(1, 2.0)]))
+    assert meter.progress(ALL, None).seconds_left is None
+    clock[0] = 16.0
+    meter.hear(dict([at(0, 8.0), at(1, 5.0)]))
+    left = 16 - 2 * 0.8 - 2 * 0.5  # five seconds each, with both
+    assert meter.progress(ALL, None).seconds_left == pytest.approx(left * 5)
+
+
+def test_what_is_told_while_nothing_is_heard_is_the_pace_of_what_was(clock):
+    meter = ProgressMeter(SPEC, SCORER)
+    meter.hear(dict([at(0, 0.0)]))
+    clock[0] = 10.0
+    meter.hear(dict([at(0, 5.0)]))
+    clock[0] = 14.0
+    assert meter.progress(ALL, None).seconds_left == pytest.approx(15 * 10)
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_the_time_left_is_that_of_two_confirmed_strengths_and_of_their_seeds_once(clock, folds):
+    """Of a third, which there is where modalities disagree, it is not."""
+    spec = SPEC.model_copy(update={"confirm_replicates": 6, "folds": folds})
+    totals = {"search": 4, "confirm": 3 * folds}
+    meter = ProgressMeter(spec, SCORER)
+    meter.hear(dict([at(0, 0.0)]))
+    clock[0] = 10.0
+    meter.hear(dict([at(0, 5.0)]))
+    told = meter.progress(totals, None)
+    assert told.seconds_left == pytest.approx((4 * 2 + 2 * 6 - 1) * 10)
+    assert told.share == pytest.approx(1 / (4 * 2 + 3 * 6))
+    for part in range(2 * folds):
+        request = TrialRequest(phase="confirm", number=part, strength=0.0, seeds=(1, 2))
+        meter.add(FinishedTrial(request=request, outcome=None, reason="planted"))
+    told = meter.progress({"search": 0, "confirm": 3 * folds}, None)
+    assert told.seconds_left == 0
+
+
 def test_many_trainings_are_not_all_named():
     told = replace(
         SeedMeter().progress(TOTALS, None),

@@ -42,7 +42,7 @@ class Board:
         internal_kv._internal_kv_del(f"{self.name}/", del_by_prefix=True, namespace=_SPACE)
 
     def _key(self, request: TrialRequest) -> str:
-        return f"{self.name}/{request.phase}-{request.number}"
+        return f"{self.name}/{request.phase}-{request.number}-{request.seeds[0]}"
 
 
 def _write(key: str, advance: Advance) -> None:

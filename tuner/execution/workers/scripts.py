@@ -1,7 +1,7 @@
 """Trainings of a user's own code on Ray Tune workers: one λ and one seed each."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -41,6 +41,10 @@ class RunScript:
     timeout: float | None = None
     spec: ScriptSpec = field(default_factory=ScriptSpec)
     resources: Resources = field(default_factory=Resources)
+
+    def parts(self, request: TrialRequest) -> Sequence[TrialRequest]:
+        """Return the request: it is of one seed."""
+        return (request,)
 
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
         """Return what trains."""

@@ -1,10 +1,12 @@
 """One trial on a Ray Tune worker: a λ, trained with every replicate's seed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fsspec.core import url_to_fs
 from ray import tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 
@@ -20,6 +22,9 @@ from tuner.models.training.telling import Advance, Listener, told_to
 from tuner.study.scoring.validation import ValidationFolds
 from tuner.study.trial import Train, TrialRequest
 
+if TYPE_CHECKING:
+    from tuner.models.training.checkpoint import Checkpoint
+
 
 def train_request(
     request: TrialRequest,
@@ -32,6 +37,8 @@ def train_request(
 ) -> TrainingOutcome:
     """Train what was asked for; only a confirmation sees test rows.
 
+    What came of a part of a request is kept with its checkpoints, until `forget_parts`.
+
     Args:
         request: What is asked for.
         data: Training and validation rows.
@@ -40,25 +47,60 @@ def train_request(
         checkpoints: Folder or URI of the study's unfinished trainings; None keeps none.
         device: `auto`, or a torch device.
     """
+    from tuner.models.compute.ranks import Ranks
     from tuner.models.training.checkpoint import Checkpoint
     from tuner.models.training.loop import train
 
+    among = request.part_of or request.seeds
     # Seeds of a trial may be trained one after the other, on other rows.
-    place = f"{checkpoints}/{request.phase}-{request.number}-{request.seeds[0]}"
+    place = f"{checkpoints}/{_folder(request)}-{among[0]}"
     checkpoint = None if checkpoints is None else Checkpoint(place)
+    first = among.index(request.seeds[0])
+    part = range(first, first + len(request.seeds)) if request.part_of else None
+    if checkpoint and part and (kept := _kept(checkpoint, part, request)) is not None:
+        return kept
     try:
-        return train(
+        outcome = train(
             data,
             request.training(config),
             strength=request.strength,
             seeds=request.seeds,
+            among=among,
             test=test if request.phase == "confirm" else None,
             device=device,
             checkpoint=checkpoint,
         )
+        if checkpoint is not None and part is not None and Ranks().own == 0:
+            checkpoint.save_outcome(part, outcome)
+        return outcome
     finally:  # a worker that was killed leaves it
         if checkpoint is not None:
-            checkpoint.remove()
+            checkpoint.remove(part)
+
+
+def _kept(checkpoint: "Checkpoint", part: range, request: TrialRequest) -> TrainingOutcome | None:
+    """What came of a part before the study was interrupted, if it was kept."""
+    outcome = checkpoint.load_outcome(part)
+    if outcome is None or outcome.strength != request.strength:
+        return None
+    return outcome if outcome.seeds.tolist() == list(request.seeds) else None
+
+
+def forget_parts(request: TrialRequest, checkpoints: str) -> None:
+    """Take away what is kept of the parts of a request, once it is written down whole.
+
+    Args:
+        request: The request.
+        checkpoints: As of `train_request`.
+    """
+    files, folder = url_to_fs(checkpoints)
+    for place in files.glob(f"{folder}/{_folder(request)}-*"):
+        with suppress(FileNotFoundError):
+            files.rm(place, recursive=True)
+
+
+def _folder(request: TrialRequest) -> str:
+    return f"{request.phase}-{request.number}"
 
 
 def train_in_worker(
@@ -120,11 +162,22 @@ class Resources:
 class Job(Protocol):
     """What a worker does, once it has what that takes."""
 
+    def parts(self, request: TrialRequest) -> Sequence[TrialRequest]:
+        """Return the parts of a request that are trained each by itself, maybe at a time.
+
+        They are alike however many workers there are. A request that has none is its own.
+        """
+
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
         """Return what trains a request; called in the worker, once."""
 
     def end(self) -> None:
         """Let go of what it took."""
+
+
+def _all_of_them(config: TrainingConfig, replicates: int) -> int:
+    del config
+    return replicates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +191,8 @@ class TrainOnRows:
         train: What does it.
         fold_of_seed: On which fold a confirming seed is tested.
         validation_folds: Those of which each seed is of one; their rows are those of `rows`.
+        part_size: Given how a request is trained and how many seeds it has, how many of them a
+            part has: see `tuner.models.training.stacks.part_size`.
         board: Where it says how far a training is.
     """
 
@@ -146,23 +201,34 @@ class TrainOnRows:
     train: Train
     fold_of_seed: Mapping[int, int] = field(default_factory=dict)
     validation_folds: ValidationFolds | None = None
+    part_size: Callable[[TrainingConfig, int], int] = _all_of_them
     board: Board = field(default_factory=Board)
+
+    def parts(self, request: TrialRequest) -> Sequence[TrialRequest]:
+        """Return the parts of a request, each of seeds that are trained on the same rows."""
+        folds, config = self.validation_folds, request.training(self.config)
+        parts = []
+        for seeds in [request.seeds] if folds is None else folds.dealt(request.seeds):
+            size = self.part_size(config, len(seeds))
+            parts += [seeds[first : first + size] for first in range(0, len(seeds), size)]
+        return [request] if len(parts) == 1 else [request.part(part) for part in parts]
 
     def begin(self) -> Callable[[TrialRequest], TrainingOutcome]:
         """Map the rows; those of a fold once they are wanted."""
         rows = cache(lambda which: self.rows[which].get())
         rows(0)
 
-        def on(which: int, request: TrialRequest, before: int = 0) -> TrainingOutcome:
-            data, test = rows(which)
-            with told_to(partial(_tell, self.board.writer(request), before)):
-                return self.train(request, data, self.config, test)
+        def train(asked: TrialRequest) -> TrainingOutcome:
+            hears, folds = self.board.writer(asked), self.validation_folds
 
-        def train(request: TrialRequest) -> TrainingOutcome:
-            folds = self.validation_folds
+            def on(request: TrialRequest, which: int, before: int) -> TrainingOutcome:
+                data, test = rows(which)
+                with told_to(partial(_tell, hears, before)):
+                    return self.train(request, data, self.config, test)
+
             if folds is None:
-                return on(self._which(request), request)
-            return folds.trained(request, lambda part, fold, before: on(fold, part, before))
+                return on(asked, self._which(asked), 0)
+            return folds.trained(asked, on)
 
         return train
 

@@ -8,10 +8,12 @@ The service that started it may end and start again meanwhile; what holds the st
 import atexit
 import gc
 import logging
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from tuner.data.memory.blocks import OnStep
 from tuner.drivers.elsewhere import answer_elsewhere
 from tuner.drivers.orchestrator import run_study
 from tuner.drivers.tuning import tune_study
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LOOK = 1.0  # seconds between looks at whether the study is still wanted
+_PAUSE = 2.0  # seconds between two things that are told of a step
 
 
 def run(study_id: str, settings: Settings) -> None:
@@ -59,7 +63,7 @@ def run(study_id: str, settings: Settings) -> None:
         threading.Thread(target=_stop_if_cancelled, args=(store, study_id), daemon=True).start()
         try:
             with _of_this_version(store, study_id):
-                answer = _answering(row, settings)
+                answer = _answering(row, settings, store)
             answer(on_progress=lambda told: _tell(store, study_id, told))
         except (StudyInUseError, PutOffError) as error:
             _log.warning("%s", error)
@@ -72,7 +76,7 @@ def run(study_id: str, settings: Settings) -> None:
             raise
 
 
-def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
+def _answering(row: "StudyRow", settings: Settings, store: StudyStore) -> Callable[..., object]:
     """Return what answers a study, given `on_progress`.
 
     Raises:
@@ -93,7 +97,8 @@ def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
         alone=True,
         reach=settings.sources,
     )
-    study = Study.of(spec, read()).stored_as(row.id, Budget.of(row.options))
+    dataset = read(on_step=_steps(store, row.id, "queued"))
+    study = Study.of(spec, dataset).stored_as(row.id, Budget.of(row.options))
     if study is None:
         raise ValueError("the data are no longer those that were submitted")
     return partial(
@@ -101,6 +106,7 @@ def _answering(row: "StudyRow", settings: Settings) -> Callable[..., object]:
         study,
         settings,
         workers=row.options.get("workers"),
+        on_step=_steps(store, row.id, "running"),
         read=read if settings.is_kept(str(row.source)) else None,
     )
 
@@ -147,6 +153,23 @@ def _of_this_version(store: StudyStore, study_id: str) -> Iterator[None]:
         )
         store.set_status(study_id, "queued", words)
         raise PutOffError(words) from error
+
+
+def _steps(store: StudyStore, study_id: str, status: str) -> OnStep:
+    """Return what adds an event of each step, and every other second of one that moves.
+
+    It is of the kind that says how a study stands: clients of version 0.1.0 know no other.
+    """
+    told, at = "", -math.inf
+
+    def on_step(words: str) -> None:
+        nonlocal told, at
+        step, now = words.split(":")[0], time.monotonic()
+        if step != told or now > at + _PAUSE:
+            told, at = step, now
+            store.tell(study_id, "status", {"status": status, "step": words})
+
+    return on_step
 
 
 def _tell(store: StudyStore, study_id: str, progress: Progress) -> None:

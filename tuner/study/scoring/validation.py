@@ -13,9 +13,9 @@ import numpy as np
 from tuner.data import PairedDataset, Split
 from tuner.data.validation.division.folds import unvalidated_class, validation_numbers
 from tuner.errors import SpecError
-from tuner.models.outcome import TrainingOutcome, joined
+from tuner.models.outcome import TrainingOutcome
 from tuner.study.spec import StudySpec
-from tuner.study.trial import TrialRequest
+from tuner.study.trial import TrialRequest, together
 from tuner.typing import Array, Indices
 
 _FEWEST_GROUPS = 2  # of the validation rows of a fold: one says nothing of others
@@ -90,16 +90,21 @@ class ValidationFolds:
         parts: list[TrainingOutcome] = []
         seeds: list[int] = []
         for fold in range(self.count):
-            of_fold = tuple(seed for seed in request.seeds if self.of_seed[seed] == fold)
+            of_fold = self._of(fold, request.seeds)
             if of_fold:
-                outcome = train(replace(request, seeds=of_fold), fold, len(seeds))
+                part_of = self._of(fold, request.part_of)
+                own = replace(request, seeds=of_fold, part_of=part_of)
+                outcome = train(own, fold, len(seeds))
                 parts.append(outcome.validated_among(self.fold == fold))
                 seeds += of_fold
-        whole, *others = parts
-        for other in others:
-            seconds = whole.seconds + other.seconds
-            whole = replace(joined(whole, other), seconds=seconds)
-        return whole.in_order([seeds.index(seed) for seed in request.seeds])
+        return together(parts).in_order([seeds.index(seed) for seed in request.seeds])
+
+    def dealt(self, seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Divide seeds by their folds, those that get any."""
+        return [part for fold in range(self.count) if (part := self._of(fold, seeds))]
+
+    def _of(self, fold: int, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(seed for seed in seeds if self.of_seed[seed] == fold)
 
 
 def _fault(dataset: PairedDataset, numbers: Array, folds: int) -> str | None:

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from tuner.service.processes.driver import _steps
 from tuner.settings import Settings
 from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
@@ -32,3 +34,21 @@ def test_a_study_of_a_newer_service_waits_for_a_newer_driver(tmp_path):
     assert row.error.startswith("waits for a newer version of tuner where studies run")
     assert "later" in row.error
     assert "training.much_later" in row.error
+
+
+def test_steps_before_the_first_training_are_told_the_moving_ones_now_and_then(monkeypatch):
+    told, now = [], [0.0]
+    store = SimpleNamespace(tell=lambda *what: told.append(what))
+    monkeypatch.setattr("tuner.service.processes.driver.time.monotonic", lambda: now[0])
+    on_step = _steps(store, "s1", "running")
+    for row in range(10):  # a second each
+        on_step(f"reading it: row {row} of 10")
+        now[0] += 1.0
+    on_step("starting Ray")
+    on_step("starting workers")
+    words = [content["step"] for _, _, content in told]
+    rows = [f"reading it: row {row} of 10" for row in (0, 3, 6, 9)]
+    assert words == [*rows, "starting Ray", "starting workers"]
+    assert {(study, kind, content["status"]) for study, kind, content in told} == {
+        ("s1", "status", "running")
+    }

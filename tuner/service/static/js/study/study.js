@@ -103,7 +103,7 @@ function progress(view) {
   const at = steps.indexOf(phase);
   const list = h("ol", { class: "phases" }, steps.map((each, n) =>
     h("li", { class: n < at ? "past" : n === at ? "now" : "", "aria-current": n === at && "step" }, each === phase ? inFull(view, each) : each)));
-  const time = left ? `about ${duration(left)} left` : phase === "starting workers" ? "time left: known after the first trials" : "";
+  const time = left ? `about ${duration(left)} left` : study.step ?? (phase === "starting workers" ? "time left: known after the first trials" : "");
   const words = [...(study.under_way ?? []).slice(0, 2).map(training), time].filter(Boolean).join(", ");
   const bar = h("progress", { max: 1, value: study.progress ?? 0, "aria-label": "Progress of the whole study" });
   view.progress.replaceChildren(list, bar, h("p", { class: "row" }, words && h("span", { class: "soft" }, words), notifying(view)));
