@@ -102,7 +102,7 @@ class Script(BaseModel, frozen=True):
         place = (folder or Path()).absolute()
         if not words:
             raise SpecError("there is no command: write it after --, as -- python train.py …")
-        named = sorted({word for word in words if _is_code(place / word)})
+        named = sorted({w for w in words if _is_code(place / w) or _is_program(place, w)})
         _check_placeholders(words, [(place / name).read_bytes() for name in named])
         files = sorted({*named, *_tracked(place)})
         contents = [hashlib.sha256((place / name).read_bytes()).hexdigest() for name in files]
@@ -194,11 +194,28 @@ def _is_code(path: Path) -> bool:
         return False
 
 
+def _is_program(folder: Path, word: str) -> bool:
+    """Whether a word names a script of the user's in the folder, whatever it is called.
+
+    Those of a virtual environment in it are installed.
+    """
+    path = folder / word
+    try:
+        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+            return False
+        if (path.parent.parent / "pyvenv.cfg").exists():
+            return False
+        with path.open("rb") as file:
+            return file.read(2) == b"#!"
+    except (OSError, ValueError):  # a word that is no name
+        return False
+
+
 def _tracked(folder: Path) -> list[str]:
     """Return the code in a folder that git keeps, as it lies there now; none without git."""
     try:
         listed = subprocess.run(
-            ["git", "ls-files", "-z"],  # noqa: S607  # git is where the user has it
+            ["git", "ls-files", "-z", "--recurse-submodules"],  # noqa: S607  # where the user has it
             cwd=folder,
             capture_output=True,
             timeout=60,

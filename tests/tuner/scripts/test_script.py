@@ -56,6 +56,43 @@ def test_code_that_git_keeps_is_that_of_a_command_committed_or_not(project):
     assert Script.of_command(words, project).digest == edited
 
 
+@pytest.mark.integration
+def test_code_of_a_submodule_is_that_of_a_command(project, tmp_path_factory):
+    words = ("make", "train", "LAM={strength}", "SEED={seed}")
+    git = ("git", "-c", "user.name=me", "-c", "user.email=me@example.org")
+    git += ("-c", "protocol.file.allow=always")
+    other = tmp_path_factory.mktemp("other")
+    (other / "losses.py").write_text("weight = 1")
+    for folder, commands in (
+        (other, (("init", "-q"), ("add", "."), ("commit", "-qm", "first"))),
+        (project, (("init", "-q"), ("submodule", "--quiet", "add", str(other), "inner"))),
+    ):
+        for command in commands:
+            subprocess.run([*git, *command], cwd=folder, check=True)
+    before = Script.of_command(words, project).digest
+    (project / "inner" / "losses.py").write_text("weight = 2")
+    assert Script.of_command(words, project).digest != before
+
+
+@pytest.mark.integration
+def test_a_script_of_any_name_is_code_but_not_one_that_is_installed(project):
+    def digest(name):
+        return Script.of_command((name, "{strength}", "{seed}"), project).digest
+
+    installed = project / ".venv" / "bin"
+    installed.mkdir(parents=True)
+    (project / ".venv" / "pyvenv.cfg").touch()
+    for name, is_code in (("train", True), ("./train.R", True), (".venv/bin/launch", False)):
+        (project / name).write_text("#!/bin/sh\n")
+        before = digest(name)
+        (project / name).write_text("#!/bin/sh\n# edited")
+        assert (digest(name) != before) == is_code
+    (project / "weights").write_text("no script")
+    before = digest("weights")
+    (project / "weights").write_text("none either")
+    assert digest("weights") == before
+
+
 def test_a_function_may_be_given_as_itself(project, monkeypatch):
     monkeypatch.syspath_prepend(project)
     import my_train
