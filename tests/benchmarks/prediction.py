@@ -1,6 +1,9 @@
 """Do predictions of λ-curves hold for data sets that are not in the corpus?
 
-Usage: python -m tests.benchmarks.prediction
+Usage: python -m tests.benchmarks.prediction [timings]
+
+With `timings` it says how long the command takes for 10,000 rows, from its start to its end, and
+how large the shipped corpus is and how fast it is read, three times each. Without:
 
 Leave one source out: every record of the shipped corpus is predicted from those of other sources.
 Truths are measurements of trainings that the prediction has not seen: mean gains on test rows. As
@@ -19,14 +22,20 @@ Writes `results/prediction.csv`, one line a curve, and `results/prediction.md`, 
 it.
 """
 
+import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
 from tuner.analysis.curves.families import NODES
-from tuner.prediction.corpus import Corpus, shipped
+from tuner.prediction.corpus import SHIPPED, Corpus, shipped
 from tuner.prediction.model.forecast import UNITS, Expected, Past
 from tuner.prediction.record import Curve, Record
 from tuner.study.scoring.scores import TARGETS
@@ -223,7 +232,40 @@ def page(corpus: Corpus, told: pd.DataFrame, hard: pd.DataFrame) -> str:
     )
 
 
+def timings() -> None:
+    """Print what a prediction costs: as its user waits, and as the process is charged."""
+    rows, often = 10_000, range(3)
+    options = ["--rows", str(rows), "--labelled", "1000", "--seed", "1"]
+    with TemporaryDirectory() as folder:
+        data = str(Path(folder, "world.npz"))
+        tuner = [sys.executable, "-m", "tuner"]
+        subprocess.run([*tuner, "synthesize", data, *options], check=True, capture_output=True)
+        waited, spent = [], []
+        for _ in often:
+            began, charged = time.perf_counter(), os.times()
+            told = subprocess.check_output([*tuner, "predict", data, "--json"])
+            waited.append(time.perf_counter() - began)
+            now = os.times()
+            spent.append(now.children_user - charged.children_user)
+            spent[-1] += now.children_system - charged.children_system
+            assert json.loads(told)["targets"], "nothing was predicted"
+    loading = []
+    for _ in often:
+        began = time.perf_counter()
+        Corpus.read(SHIPPED)
+        loading.append(time.perf_counter() - began)
+    print(f"tuner predict, {rows:,} rows: {_ends(waited)} s, {_ends(spent)} s of CPU")
+    print(f"corpus: {SHIPPED.stat().st_size:,} bytes, read in {_ends(loading)} s")
+
+
+def _ends(seconds: Sequence[float]) -> str:
+    return f"{min(seconds):.3g} to {max(seconds):.3g}"
+
+
 def main() -> None:
+    if sys.argv[1:] == ["timings"]:
+        timings()
+        return
     corpus = shipped()
     focuses = {record.name: focus(record) for record in corpus.records}
     blocks = {record.name: block_of(record, n) for n, record in enumerate(corpus.records)}
