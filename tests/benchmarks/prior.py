@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.prediction import block_of, focus, kind_of
+from tests.benchmarks.prediction import FINE, block_of, focus, kind_of, truth
 from tests.support.noisy_curves import DRIFT, OWN, ROWS, SPACE, flat, observe
 from tuner.analysis.curves.families import node_weights
 from tuner.analysis.curves.model import CurveModel, Expectation
@@ -53,8 +53,6 @@ from tuner.typing import Floats
 RESULTS = Path(__file__).with_name("results")
 SMALLEST = 0.01
 SEEDS, CONFIRMING = 4, 16
-FINE = np.linspace(0, 1, 257)
-DEGREES = 5
 DESIGNS = (
     ("none", 6),
     ("none", 4),
@@ -120,22 +118,6 @@ def of_families(told: Families, past: Past) -> CurveFamilies:
         covariances=told.covariances.tolist(),
         interval=(SPACE.to_lambda(low), SPACE.to_lambda(high)),
     )
-
-
-def truth(curve: Curve) -> Floats:
-    """The true gains at `FINE`: see the head of this program."""
-    measured = curve.measured
-    count = measured.gains.size
-    noise = measured.noise + 1e-9 * np.eye(count)
-    white = np.linalg.inv(np.linalg.cholesky(noise))
-    fits = [(float(np.sum((white @ measured.gains) ** 2)), np.zeros_like(FINE))]
-    for degree in range(1, min(DEGREES, count - 2) + 1):
-        powers = np.arange(1, degree + 1)
-        design = white @ measured.units[:, None] ** powers
-        terms = np.linalg.lstsq(design, white @ measured.gains, rcond=None)[0]
-        rest = float(np.sum((white @ measured.gains - design @ terms) ** 2))
-        fits.append((rest + 2 * degree, FINE[:, None] ** powers @ terms))
-    return min(fits, key=lambda fit: fit[0])[1]
 
 
 def error(curve: Curve) -> float:

@@ -114,9 +114,9 @@ class EarlierStudy(BaseModel):
         return None
 
     def _joined(self, study: Study) -> Prior:
-        """What is expected of a study already, and this one's curve besides."""
+        """A tenth for this one's curve, nine for what was expected of a study without it."""
         before = study.spec.prior
-        weight = WEIGHT if before is None else before.weight
+        weight = WEIGHT + (0.0 if before is None else (1 - WEIGHT) * before.weight)
         share = WEIGHT / weight
         targets = {}
         for target in TARGETS:
