@@ -9,11 +9,14 @@ from tuner.data import PairedDataset, from_arrays
 from tuner.errors import SpecError
 from tuner.prediction.answer import Prediction
 from tuner.prediction.corpus import Corpus, shipped, training_code
+from tuner.prediction.earlier import EarlierStudy
 from tuner.prediction.prediction import predict as predict_study
 from tuner.prediction.prediction import prior_of
 from tuner.prediction.record import Record
 from tuner.prediction.studies import record_of
 from tuner.settings import Settings
+from tuner.storage.database import Database
+from tuner.storage.studies import StudyStore
 from tuner.study.spec import spec_from_options
 from tuner.study.study import Study, read_dataset
 
@@ -50,7 +53,9 @@ def predict(
     return predict_study(Study.of(spec, data), known(settings))
 
 
-def expecting(study: Study, prior: str, settings: Settings) -> Study:
+def expecting(
+    study: Study, prior: str, settings: Settings, *, warm_start: str | None = None
+) -> Study:
     """Return a study that goes by what past studies lead one to expect of its data.
 
     Args:
@@ -58,17 +63,50 @@ def expecting(study: Study, prior: str, settings: Settings) -> Study:
         prior: `none`, `shipped` for what comes with the program, `own` for that with the user's
             own studies, or the path of a file that `tuner corpus export` wrote.
         settings: Where these are kept.
+        warm_start: Id of an answered study to begin with: see `EarlierStudy.begins`.
 
     Raises:
-        SpecError: If there is no such file, it is damaged, or says nothing of a study like this.
+        SpecError: If there is no such file, it is damaged, or says nothing of a study like this; or
+            there is no such study with an answer.
     """
-    if prior == "none":
-        return study
-    corpus, source = _corpus_of(prior, settings)
-    found = prior_of(study, corpus, source)
-    return Study.of(study.spec.model_copy(update={"prior": found}), study.dataset).within(
-        study.budget
-    )
+    earlier = None if warm_start is None else earlier_study(warm_start, settings)
+    return begun(study, prior, settings, earlier)
+
+
+def begun(study: Study, prior: str, settings: Settings, earlier: EarlierStudy | None) -> Study:
+    """Return a study that goes by past studies, and by an earlier one.
+
+    Args:
+        study: As of `expecting`.
+        prior: As of `expecting`.
+        settings: As of `expecting`.
+        earlier: The earlier one; None without.
+
+    Raises:
+        SpecError: As of `expecting`, or if the earlier one says nothing of such a study.
+    """
+    if prior != "none":
+        corpus, source = _corpus_of(prior, settings)
+        expected = study.spec.model_copy(update={"prior": prior_of(study, corpus, source)})
+        study = Study.of(expected, study.dataset).within(study.budget)
+    return study if earlier is None else earlier.begins(study)
+
+
+def earlier_study(study: str, settings: Settings) -> EarlierStudy:
+    """Return an answered study of encoders, for others to begin with.
+
+    Args:
+        study: Its id.
+        settings: Where it is kept.
+
+    Raises:
+        SpecError: If there is none with an answer.
+    """
+    with Database(settings.store_url) as database:
+        row = StudyStore(database).find(study)
+    if row is None or row.result is None or "script" in row.spec:
+        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
+    return EarlierStudy.of(row.id, row.name, row.fingerprint, row.result, row.sketch)
 
 
 def _corpus_of(prior: str, settings: Settings) -> tuple[Corpus, str]:

@@ -16,6 +16,10 @@ Wrong priors: `inverted` gives the families the gate's probabilities in the reve
 is made of the same families with all gains negated. What a wrong prior may do at the worst, a false
 `align`, is counted on studies in which no λ gains anything.
 
+One past study that `--warm-start` names, of other data: `like` had the record's own curve, so many
+times as high (.6 to 1.4), `opposite` its negative, `another` that of any record. What is known of
+it is what a search of six λs would have seen.
+
 Writes `results/prior.csv`, one line a study, and `results/prior.md`, which derives from it.
 """
 
@@ -28,27 +32,27 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from tests.benchmarks.prediction import block_of, focus, kind_of
+from tests.benchmarks.prediction import FINE, block_of, focus, kind_of, truth
 from tests.support.noisy_curves import DRIFT, OWN, ROWS, SPACE, flat, observe
 from tuner.analysis.curves.families import node_weights
-from tuner.analysis.curves.model import Expectation
+from tuner.analysis.curves.model import CurveModel, Expectation
 from tuner.analysis.curves.observations import Observations
 from tuner.analysis.decision import choose, decide
 from tuner.analysis.gains.gain import paired_gain
 from tuner.prediction.corpus import Corpus, shipped
+from tuner.prediction.earlier import WEIGHT, resembled
 from tuner.prediction.model.families import Families
 from tuner.prediction.model.forecast import UNITS, Expected, Past
 from tuner.prediction.record import Curve, Record
 from tuner.search.sampler import Focus, apart, first_strengths, propose_strengths
 from tuner.study.prior import CurveFamilies
+from tuner.study.result import ModelledScore
 from tuner.study.spec import StudySpec
 from tuner.typing import Floats
 
 RESULTS = Path(__file__).with_name("results")
 SMALLEST = 0.01
 SEEDS, CONFIRMING = 4, 16
-FINE = np.linspace(0, 1, 257)
-DEGREES = 5
 DESIGNS = (
     ("none", 6),
     ("none", 4),
@@ -57,8 +61,15 @@ DESIGNS = (
     ("inverted", 4),
     ("inverted", 6),
     ("flipped", 6),
+    ("like", 4),
+    ("like", 6),
+    ("opposite", 4),
+    ("opposite", 6),
+    ("another", 4),
+    ("another", 6),
 )
 KINDS = ("right", "inverted", "flipped")
+EARLIER = ("like", "opposite", "another")
 
 
 def priors(past: Past, record: Record) -> dict[str, CurveFamilies]:
@@ -77,6 +88,27 @@ def priors(past: Past, record: Record) -> dict[str, CurveFamilies]:
     return {kind: of_families(each, past) for kind, each in wrong.items()}
 
 
+def earlier(record: Record, records: Sequence[Record], seed: int) -> dict[str, CurveFamilies]:
+    """What one past study of other data leads one to expect: see the head of this program."""
+    rng = np.random.default_rng([seed, 5])
+    own, height = truth(record.curves["joint"]), rng.uniform(0.6, 1.4)
+    other = records[int(rng.integers(len(records)))]
+    curves = {"like": height * own, "opposite": -own, "another": truth(other.curves["joint"])}
+    return {kind: seen_before(curves[kind], record, rng) for kind in EARLIER}
+
+
+def seen_before(gains: Floats, record: Record, rng: np.random.Generator) -> CurveFamilies:
+    """What a study of six λs that saw true gains leads one to expect; noise as of a record."""
+    u, grid = np.linspace(0, 1, 6), SPACE.to_lambda(np.linspace(0, 1, 49))
+    noise = size(record.curves["joint"])
+    scores, resampled = observe(rng, u, SEEDS, lambda at: np.interp(at, FINE, gains), noise)
+    seen = Observations(lambdas=SPACE.to_lambda(u), scores=scores, resampled=resampled)
+    model = CurveModel.fit(seen, SPACE)
+    low, high = model.interval(grid)
+    curve = ModelledScore(mean=model.mean(grid), low=low, high=high)
+    return resembled(grid, curve, SMALLEST).told(None)
+
+
 def of_families(told: Families, past: Past) -> CurveFamilies:
     draws = told.draws(4000, np.random.default_rng(0)) @ node_weights(UNITS).T
     low, high = Expected.of(draws, SMALLEST).interval
@@ -86,22 +118,6 @@ def of_families(told: Families, past: Past) -> CurveFamilies:
         covariances=told.covariances.tolist(),
         interval=(SPACE.to_lambda(low), SPACE.to_lambda(high)),
     )
-
-
-def truth(curve: Curve) -> Floats:
-    """The true gains at `FINE`: see the head of this program."""
-    measured = curve.measured
-    count = measured.gains.size
-    noise = measured.noise + 1e-9 * np.eye(count)
-    white = np.linalg.inv(np.linalg.cholesky(noise))
-    fits = [(float(np.sum((white @ measured.gains) ** 2)), np.zeros_like(FINE))]
-    for degree in range(1, min(DEGREES, count - 2) + 1):
-        powers = np.arange(1, degree + 1)
-        design = white @ measured.units[:, None] ** powers
-        terms = np.linalg.lstsq(design, white @ measured.gains, rcond=None)[0]
-        rest = float(np.sum((white @ measured.gains - design @ terms) ** 2))
-        fits.append((rest + 2 * degree, FINE[:, None] ** powers @ terms))
-    return min(fits, key=lambda fit: fit[0])[1]
 
 
 def error(curve: Curve) -> float:
@@ -146,23 +162,28 @@ def studies(corpus: Corpus, repeats: int) -> Iterator[dict]:
         for record in (r for r in corpus.records if blocks[r.name] == block):
             known = priors(past, record)
             for repeat in range(repeats):
+                seed = crc32(f"{record.name} {repeat}".encode())  # the same luck for every prior
+                told = known | earlier(record, corpus.records, seed)
                 for prior, trials in DESIGNS:
-                    yield study(record, known, prior, trials, repeat)
+                    yield study(record, told, prior, trials, repeat, seed)
 
 
 def study(
-    record: Record, known: dict[str, CurveFamilies], prior: str, trials: int, repeat: int
+    record: Record,
+    known: dict[str, CurveFamilies],
+    prior: str,
+    trials: int,
+    repeat: int,
+    seed: int,
 ) -> dict:
     curve = record.curves["joint"]
     families = known.get(prior)
-    if families is None:
-        centre = focus(record)
-        where, expected = {0.7: (0.4, 1.0), 0.0: (0.0, 0.4), 0.475: (0.2, 0.75)}[centre], None
+    expected = expectation(prior, families)
+    if families is None or families.interval is None:
+        where = {0.7: (0.4, 1.0), 0.0: (0.0, 0.4), 0.475: (0.2, 0.75)}[focus(record)]
     else:
         low, high = (SPACE.to_unit(end) for end in families.interval)
         where = (low, high) if low < high else None
-        expected = Expectation(families=families, weight=0.5)
-    seed = crc32(f"{record.name} {repeat}".encode())  # the same luck whatever the prior
     seen = searched(curve, trials, where, np.random.default_rng(seed), seed)
     choice = choose(seen, SPACE, seed=seed, expected=expected)
     gains = truth(curve)
@@ -185,11 +206,17 @@ def study(
     }
 
 
+def expectation(prior: str, families: CurveFamilies | None) -> Expectation | None:
+    if families is None:
+        return None
+    return Expectation(families=families, weight=WEIGHT if prior in EARLIER else 0.5)
+
+
 def wrong_aligns(corpus: Corpus, kinds: Sequence[str], count: int) -> dict[str, float]:
     """Share of studies without any effect that say `align`, by what their prior is."""
     past = Past.of(corpus.records, "joint")
     hopeful = max(corpus.records, key=lambda r: _hope(past, r))
-    known = priors(past, hopeful) | {"none": None}
+    known = priors(past, hopeful) | earlier(hopeful, corpus.records, 0) | {"none": None}
     wrong = dict.fromkeys(kinds, 0)
     for number in range(count):
         for kind in kinds:
@@ -197,8 +224,7 @@ def wrong_aligns(corpus: Corpus, kinds: Sequence[str], count: int) -> dict[str, 
             u = np.array([0.0, 1 / 3, 2 / 3, 1.0])
             scores, resampled = observe(rng, u, SEEDS, flat)
             seen = Observations(lambdas=SPACE.to_lambda(u), scores=scores, resampled=resampled)
-            families = known[kind]
-            expected = None if families is None else Expectation(families=families, weight=0.5)
+            expected = expectation(kind, known[kind])
             choice = choose(seen, SPACE, seed=number, expected=expected)
             at = np.array([0.0, SPACE.to_unit(choice.candidate)])
             (baseline, treated), again = observe(rng, at, CONFIRMING, flat)
@@ -264,7 +290,7 @@ def main() -> None:
     with threadpool_limits(1):
         told = pd.DataFrame(studies(corpus, repeats))
         told.to_csv(RESULTS / "prior.csv", index=False, float_format="%.5g")
-        wrong = wrong_aligns(corpus, ("none", *KINDS), nulls)
+        wrong = wrong_aligns(corpus, ("none", *KINDS, *EARLIER), nulls)
     (RESULTS / "prior.md").write_text(page(corpus, told, wrong, nulls))
 
 

@@ -6,18 +6,30 @@ import numpy as np
 import pytest
 
 from tests.support import worlds
+from tests.support.in_process import answer_in_process
 from tests.tuner.conftest import make_study
 from tuner import past
 from tuner.analysis.curves.families import node_weights
+from tuner.analysis.curves.modelled import modelled_curve
+from tuner.drivers.orchestrator import opened
 from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
 from tuner.prediction.corpus import Corpus, shipped
+from tuner.prediction.earlier import EarlierStudy
 from tuner.prediction.prediction import predict
 from tuner.settings import Settings
+from tuner.storage.database import Database
 from tuner.storage.studies import StudyStore
 from tuner.study.space import LambdaSpace
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
+
+SMALL = StudySpec(
+    trials=4,
+    replicates=2,
+    confirm_replicates=2,
+    training=TrainingConfig(epochs=2, hidden=8),
+)
 
 
 @pytest.fixture
@@ -155,3 +167,57 @@ def test_a_prior_is_what_is_predicted_and_part_of_the_studys_identity(settings, 
         drawn = [p.mean for p in expected.targets[target].curve]
         assert mean == pytest.approx(drawn, abs=0.004)  # of 4,000 draws
         assert families.interval == pytest.approx(expected.targets[target].interval)
+
+
+@pytest.mark.integration
+def test_an_earlier_answer_is_begun_with(settings, kept, classification):
+    study, _ = kept
+    found = past.earlier_study(study.id, settings)
+    assert (found.study, found.name, found.fingerprint) == (
+        study.id,
+        study.name,
+        study.dataset.fingerprint,
+    )
+    assert found.interval == classification.result.joint.interval
+    again = past.expecting(study, "none", settings, warm_start=study.id)
+    assert again.spec.warm_start.study == study.id
+    with pytest.raises(SpecError, match="--warm-start 0123: the store has no answer"):
+        past.expecting(study, "none", settings, warm_start="0123")
+    other = Study.of(StudySpec(), worlds.null(0, rows=200))
+    with pytest.raises(SpecError, match="has no modelled curve"):  # as of before it was told
+        past.expecting(other, "none", settings, warm_start=study.id)
+    curve = modelled_curve(study, classification.finished)
+    result = classification.result.model_copy(update={"curve_model": curve})
+    with Database(settings.store_url) as database:
+        row = opened(study, StudyStore(database), None)[1]
+        StudyStore(database).update(study.id, result=result.model_dump(mode="json"))
+        assert row.sketch is not None
+        StudyStore(database).update(study.id, fingerprint="0" * 64)  # another version of its rows
+    with pytest.raises(SpecError, match=f"--warm-start {study.id}: .* it has rows of these"):
+        past.expecting(study, "none", settings, warm_start=study.id)
+    told = past.expecting(other, "none", settings, warm_start=study.id).spec.prior
+    assert told.earlier.study == study.id
+    gains = np.array(curve.joint.mean) - curve.joint.mean[0]
+    last = np.interp(1.0, LambdaSpace().to_unit(np.array(curve.strengths)), gains)
+    assert np.sign(told.targets["joint"].means[0][-1]) == np.sign(last)
+
+
+@pytest.mark.integration
+def test_a_study_is_the_same_with_an_earlier_one_that_has_gone(settings, kept, classification):
+    """What it said is in the spec with all its numbers, and its weights and all sum to the same."""
+    study, _ = kept
+    curve = modelled_curve(study, classification.finished)
+    result = classification.result.model_copy(update={"curve_model": curve})
+    earlier = EarlierStudy.of("s1", "n", "0" * 64, result.model_dump(mode="json"), None)
+    again = EarlierStudy.model_validate_json(earlier.model_dump_json(by_alias=True))
+    other = Study.of(SMALL, worlds.null(0, rows=200))
+    begun, same = earlier.begins(other), again.begins(other)
+    assert begun.id == same.id != other.id
+    with_it = answer_in_process(begun.spec, begun.dataset)
+    alone = answer_in_process(SMALL, other.dataset)
+    assert [p.strength for p in with_it.curve][:1] == [p.strength for p in alone.curve][:1]
+    weightless = begun.spec.prior.model_copy(update={"weight": 0.0})
+    spec = SMALL.model_copy(update={"prior": weightless})
+    nothing = answer_in_process(spec, other.dataset)
+    volatile = {"study", "cost", "spec"}
+    assert nothing.model_dump_json(exclude=volatile) == alone.model_dump_json(exclude=volatile)

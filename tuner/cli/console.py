@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -47,6 +47,9 @@ from tuner.study.scripts.study import ScriptStudy
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 
+if TYPE_CHECKING:
+    from tuner.prediction.earlier import EarlierStudy
+
 _STYLE = {"align": "bold green", "do not align": "bold red", "undecided": "bold yellow"}
 _SELDOM = 10.0  # seconds between two lines about the same trainings, where there is no terminal
 _UNUSED_SHOWN = 40  # arrays that are not used; a table may have thousands of columns
@@ -63,9 +66,10 @@ def run(
     workers: int | None,
     time_budget: float | None,
     prior: str = "none",
+    earlier: "EarlierStudy | None" = None,
 ) -> StudyResult:
     """Read the data and answer the question, showing how it goes."""
-    study = _read(source, spec, settings, prior).within(Budget(seconds=time_budget))
+    study = _read(source, spec, settings, prior, earlier).within(Budget(seconds=time_budget))
     return _answer(study, source, settings, workers)
 
 
@@ -90,16 +94,22 @@ def show_forecast(told: Forecast, workers: int) -> None:
         _out.print(words)
 
 
-def _read(source: str, spec: StudySpec, settings: Settings, prior: str = "none") -> Study:
+def _read(
+    source: str,
+    spec: StudySpec,
+    settings: Settings,
+    prior: str = "none",
+    earlier: "EarlierStudy | None" = None,
+) -> Study:
     with reading(source) as on_step:
         dataset = read_dataset(spec, source, max_bytes=settings.max_data, on_step=on_step)
         on_step("standardising it")
         study = Study.of(spec, dataset)
-        if prior != "none":
-            from tuner.past import expecting
+        if prior != "none" or earlier is not None:
+            from tuner.past import begun
 
             on_step("asking past studies")
-            study = expecting(study, prior, settings)
+            study = begun(study, prior, settings, earlier)
     for warning in dataset.warnings:
         _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
     for warning in study.inputs.warnings[len(dataset.warnings) :]:

@@ -140,7 +140,7 @@ def _view(row: "StudyRow", trials: int) -> dict[str, Any]:
         "error": row.error,
         "fingerprint": row.fingerprint,
         "spec": row.spec,
-        "options": row.options,
+        "options": row.run_options,
         "trials": trials,
         "lambda": answer.get("lambda"),
         "verdict": verdict_of_today(answer["verdict"]) if "verdict" in answer else None,

@@ -86,12 +86,12 @@ def run(
     with _taken_up_again():
         from tuner.cli import console
 
+        begun = None
         if earlier is not None:
-            from tuner.storage import studies
+            from tuner.past import earlier_study
 
-            start = studies.warm_start(earlier, settings.store_url)
-            spec = spec.model_copy(update={"warm_start": start})
-        result = console.run(data, spec, settings, workers, time_budget, prior)
+            begun = earlier_study(earlier, settings)
+        result = console.run(data, spec, settings, workers, time_budget, prior, begun)
     _show(result, settings, as_json=as_json)
 
 

@@ -22,6 +22,7 @@ from tuner.errors import SpecError
 from tuner.execution.cluster import default_workers
 from tuner.execution.room import Alone, Room, Takes, check_sharing
 from tuner.models.encoders.source import search_path
+from tuner.prediction.sketch import sketch
 from tuner.search.phase import trials_of
 from tuner.search.plan import Plan
 from tuner.settings import Settings
@@ -172,14 +173,17 @@ def opened(
 ) -> "tuple[list[FinishedTrial], StudyRow]":
     """Return what is finished of a study; one that is new is checked before it is written down."""
     store.check_warm_start(study.spec.warm_start, study.dataset.fingerprint)
-    if store.get(study.id) is None:
+    before = store.get(study.id)
+    if before is None:
         study.check_encoders()
+    is_sketched = before is not None and before.sketch is not None
     row = store.open(
         study.id,
         name=study.name,
         fingerprint=study.dataset.fingerprint,
         spec=study.spec.model_dump(mode="json"),
         data=None if source is None else _from_everywhere(source),
+        sketch=None if is_sketched else sketch(study.dataset),
         shorter=study.shorter,
         budget=study.budget,
     )

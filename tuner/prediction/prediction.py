@@ -108,17 +108,7 @@ def _families(study: Study, past: Past, features: Features, target: Target) -> C
     shown = _shown(study)
     draws = past.draws(told, seed=study.spec.seed)[:, shown]
     low, high = Expected.of(draws, study.smallest_gain(1.0)).interval
-    return CurveFamilies(
-        shares=tuple(mixture.shares.tolist()),  # which sum to 1
-        means=tuple(map(_digits, mixture.means)),
-        covariances=tuple(tuple(map(_digits, each)) for each in mixture.covariances),
-        interval=(_SPACE.to_lambda(low), _SPACE.to_lambda(high)),
-    )
-
-
-def _digits(numbers: Floats) -> tuple[float, ...]:
-    """Round to what JSON need not be longer for."""
-    return tuple(float(f"{each:.6g}") for each in numbers)
+    return mixture.told((_SPACE.to_lambda(low), _SPACE.to_lambda(high)))
 
 
 def _shown(study: Study) -> Mask:

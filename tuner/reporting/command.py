@@ -29,9 +29,14 @@ def _words(option: str, value: Any) -> Iterator[str]:
             yield from _words(option, each)
     elif value is True:
         yield flag(option)
+    elif isinstance(value, Prior):
+        if value.source != "none":
+            yield from (flag(option), value.source)
+        if value.earlier is not None:
+            yield from (flag("warm_start"), value.earlier.study)
     else:
         yield flag(option)
         if isinstance(value, WarmStart):
             yield value.study
         else:
-            yield value.source if isinstance(value, Prior) else str(value)
+            yield str(value)

@@ -4,7 +4,7 @@ from tuner.analysis import headline as headlines
 from tuner.analysis.gains.forecast import Forecast, TargetForecast
 from tuner.analysis.headline import metric_name, tested_words
 from tuner.models.evaluation.crossmodal import FUSED, RECALL_NAMES, ZERO_SHOT
-from tuner.study.result import InformationSummary, NuisanceSummary, StudyResult
+from tuner.study.result import InformationSummary, NuisanceSummary, PriorSummary, StudyResult
 from tuner.study.scoring.targets import Target
 
 _SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "r2")
@@ -118,18 +118,43 @@ def prior_words(result: StudyResult) -> tuple[str, ...]:
     prior = result.prior
     if prior is None:
         return ()
-    lines = [
-        f"Past studies ({prior.source}, digest {prior.corpus}) had a say in where the best λ is, "
-        "and none in the verdict."
-    ]
-    for target, told in prior.targets.items():
-        seen = "agrees with them" if prior.is_right(target) else "does not agree with them"
+    lines = []
+    if prior.source != "none":
         lines.append(
-            f"{TITLES[target]}: what was seen {seen}: their weight went from {prior.weight:.2f} "
-            f"to {told.believed:.2f}. The highest expected gain is at λ = {strength(told.best)} "
-            f"with them, at λ = {strength(told.alone)} without."
+            f"Past studies ({prior.source}, digest {prior.corpus}) had a say in where the best λ "
+            "is, and none in the verdict."
         )
+    if prior.earlier is not None:
+        lines.append(
+            f"Study {prior.earlier.study} ({prior.earlier.name}), of other data, had a small say "
+            "in where the best λ is, and none in the verdict."
+        )
+    lines += [_told_words(prior, target) for target in TITLES if target in prior.targets]
     return tuple(lines)
+
+
+def _told_words(prior: PriorSummary, target: str) -> str:
+    """What past studies had to say of one target."""
+    told, words = prior.targets[target], []
+    if prior.source != "none":
+        seen = "agrees with them" if prior.is_right(target) else "does not agree with them"
+        words.append(
+            f"what was seen {seen}: their weight went from {prior.weight:.2f} to "
+            f"{told.believed:.2f}."
+        )
+    if prior.earlier is not None and told.earlier is not None:
+        seen = "agrees" if prior.is_earlier_right(target) else "does not agree"
+        words.append(
+            f"what was seen {seen} with the curve of study {prior.earlier.study}: its weight went "
+            f"from {prior.earlier.weight:.2f} to {told.earlier:.2f}."
+        )
+    them = "it" if prior.source == "none" else "them"
+    words.append(
+        f"The highest expected gain is at λ = {strength(told.best)} with {them}, at λ = "
+        f"{strength(told.alone)} without."
+    )
+    first, *rest = words
+    return " ".join([f"{TITLES[target]}: {first}", *(f"{w[0].upper()}{w[1:]}" for w in rest)])
 
 
 def guess_words(result: StudyResult) -> tuple[str, ...]:

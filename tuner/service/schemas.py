@@ -1,6 +1,7 @@
 """What the API takes and gives, for its clients and its OpenAPI document."""
 
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -31,7 +32,10 @@ class _RunOptions(BaseModel):
 class _SubmitBase(_RunOptions):
     warm_start: Annotated[
         str | None,
-        Field(description="id of an earlier study of yours on the same data, to begin with"),
+        Field(
+            description="id of an earlier study of yours, to begin with: of the same data it says "
+            "where to look first; of others its curve is a small part of what is expected"
+        ),
     ] = None
     prior: Annotated[
         Literal["none", "shipped", "own"] | None,
@@ -196,7 +200,7 @@ class StudyView(BaseModel):
             gain=tested.get("gain"),
             gain_interval=tested.get("gain_interval"),
             metric=(result.get("metric") or {}).get("name", main if metric == "auto" else metric),
-            warm_start=(submission.spec.get("warm_start") or {}).get("study"),
+            warm_start=_earlier(submission.spec),
             longer_of=result.get("extends"),
             phase=stage.phase,
             progress=stage.progress,
@@ -207,6 +211,13 @@ class StudyView(BaseModel):
                 for each in stage.under_way
             ],
         )
+
+
+def _earlier(spec: Mapping[str, Any]) -> str | None:
+    """The study that a spec begins with, of the same data or of others."""
+    of_others = (spec.get("prior") or {}).get("earlier")
+    told: Mapping[str, str] = spec.get("warm_start") or of_others or {}
+    return told.get("study")
 
 
 def is_plain(text: str, *, but: str = "") -> bool:

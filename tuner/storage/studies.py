@@ -4,7 +4,7 @@ What Optuna's storage and MLflow show is copied from here and can be copied agai
 between two writes loses nothing.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -25,9 +25,17 @@ from sqlalchemy.orm import Session
 from tuner.errors import SpecError
 from tuner.storage.connections import CHANNEL, hears_words
 from tuner.storage.database import Database
-from tuner.storage.tables import EventRow, StudyRow, SubmissionRow, TrialRow, WeightsRow, in_utc
+from tuner.storage.tables import (
+    SKETCH,
+    EventRow,
+    StudyRow,
+    SubmissionRow,
+    TrialRow,
+    WeightsRow,
+    in_utc,
+)
 from tuner.study.budget import NO_BUDGET, Budget
-from tuner.study.result import Status, StudyResult
+from tuner.study.result import Status
 from tuner.study.spec import WarmStart
 from tuner.study.trial import FinishedTrial, TrialRequest
 
@@ -82,6 +90,7 @@ class StudyStore:
         fingerprint: str,
         spec: dict[str, Any],
         data: str | None = None,
+        sketch: Mapping[str, Sequence[int]] | None = None,
         shorter: Sequence[str] = (),
         budget: Budget = NO_BUDGET,
     ) -> StudyRow:
@@ -93,6 +102,7 @@ class StudyStore:
             fingerprint: Of its data.
             spec: What is asked.
             data: Path or URI of its data, for who wants them again; the last one is kept.
+            sketch: Of its rows, for studies of others that have some of them; the first is kept.
             shorter: Studies of the same question with fewer seeds: one that has no trial yet
                 begins with those of the first of these that there is.
             budget: What its search may cost.
@@ -108,6 +118,8 @@ class StudyStore:
             _begin_with(session, shorter, row)
             if data is not None and row.source is None:
                 row.options = {**(row.options or {}), "data": data}
+            if sketch is not None and row.sketch is None:
+                row.options = {**(row.options or {}), SKETCH: sketch}
             session.flush()
             return row
 
@@ -175,9 +187,9 @@ class StudyStore:
         earlier = None if warm_start is None else self.get(warm_start.study)
         if earlier is not None and earlier.fingerprint != fingerprint:
             raise SpecError(
-                f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}); name "
-                "an earlier study of these data, or have it say no more than what to expect of "
-                f"them: tuner corpus add {earlier.id}, then --prior own in place of --warm-start"
+                f"warm_start {earlier.id}: that was a study of other data ({earlier.name}); what "
+                f"goes by its curve is tuner.expecting(study, 'none', settings, warm_start="
+                f"'{earlier.id}')"
             )
 
     def update(self, study: str, **values: Any) -> None:
@@ -320,20 +332,6 @@ class StudyStore:
             )
 
         return self.database.run(work)
-
-
-def warm_start(study: str, url: str) -> WarmStart:
-    """Begin with the answer of an earlier study in the database at `url`.
-
-    Raises:
-        SpecError: If it has none.
-    """
-    with Database(url) as database:
-        row = StudyStore(database).find(study)
-    if row is None or row.result is None or "script" in row.spec:
-        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
-    answer = StudyResult.model_validate(row.result)
-    return WarmStart(study=row.id, interval=answer.joint.interval)
 
 
 def _add_event(session: Session, study: str, kind: str, content: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ from tuner.models.outcome import TrainingOutcome
 from tuner.study.result import ENDED
 from tuner.study.trial import FinishedTrial, KeptWeights, TrialRequest
 
+SKETCH = "sketch"  # among a study's options
+
 
 class Base(DeclarativeBase):
     """What `tuner/migrations` has to build: a test compares the two."""
@@ -46,7 +48,8 @@ class StudyRow(Base):
         run_id: Of MLflow.
         source: Path or URI of its data, where a service runs it.
         options: What a service runs it with that does not identify it: workers, budgets. Of a
-            study that no service runs: its budget, and `data`, the path or URI of its data.
+            study that no service runs: its budget, and `data`, the path or URI of its data. Of
+            either, `sketch`, which `run_options` leaves out.
         attempts: How often a driver was started.
         starting_until: Seconds since 1970 until which a runner may be starting a driver.
         cancel_requested: Its driver is to stop.
@@ -78,6 +81,16 @@ class StudyRow(Base):
     updated: Mapped[datetime] = mapped_column(default=_now, onupdate=_now)
     started: Mapped[datetime | None] = mapped_column(default=None)
     ended: Mapped[datetime | None] = mapped_column(default=None)
+
+    @property
+    def sketch(self) -> dict[str, Any] | None:
+        """Of the rows of its data, by modality: see `tuner.prediction.sketch`; None if not kept."""
+        return (self.options or {}).get(SKETCH)
+
+    @property
+    def run_options(self) -> dict[str, Any]:
+        """The options that people are shown."""
+        return {name: value for name, value in (self.options or {}).items() if name != SKETCH}
 
     @validates("status")
     def _note_time(self, _: str, status: str) -> str:

@@ -20,13 +20,14 @@ class CurveFamilies(_Part):
         shares: How likely each family is; they sum to 1. Shape (J,).
         means: Expected gains. Shape (J, m).
         covariances: Of the gains. Shape (J, m, m).
-        interval: λs that the best is expected between, with 80 %.
+        interval: λs that the best is expected between, with 80 %; None if too little is expected
+            to begin there.
     """
 
     shares: Annotated[Numbers, Field(min_length=1)]
     means: tuple[Numbers, ...]
     covariances: tuple[tuple[Numbers, ...], ...]
-    interval: tuple[Strength, Strength]
+    interval: tuple[Strength, Strength] | None
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -43,6 +44,20 @@ class CurveFamilies(_Part):
         return self
 
 
+class EarlierShare(_Part):
+    """The one past study that `--warm-start` names, of other data: the last family is of its curve.
+
+    Attributes:
+        study: Its id.
+        name: Its name.
+        weight: Of that family, as a part of the prior's.
+    """
+
+    study: str
+    name: str
+    weight: Annotated[float, Field(ge=0, lt=1)]
+
+
 class Prior(_Part):
     """What past studies lead one to expect of a study's data, by target.
 
@@ -50,13 +65,19 @@ class Prior(_Part):
     of the past studies that it was made from.
 
     Attributes:
-        source: Where they are from: `shipped`, `own`, or a file.
-        corpus: Digest of these.
+        source: Where they are from: `shipped`, `own`, or a file; `none` if there is but an earlier
+            study.
+        corpus: Digest of these; empty without any.
         weight: Of it; the rest is the vague prior's that a study has without it.
         targets: What is expected of each.
+        earlier: A study of other data that has a say, too; None without one.
     """
 
     source: str
     corpus: str
     weight: Annotated[float, Field(ge=0, lt=1)] = 0.5
     targets: dict[str, CurveFamilies]
+    earlier: Annotated[
+        EarlierShare | None,
+        Field(exclude_if=lambda earlier: earlier is None),  # as before there was any
+    ] = None

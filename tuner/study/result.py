@@ -262,32 +262,55 @@ class PriorOnTarget(Part):
         best: λ of the highest expected gain, by past studies and the search.
         alone: The same by the search alone.
         curve: The model of the curve without the prior, at the λs of `StudyResult.curve_model`.
+        earlier: Weight of the earlier study's curve once the search was seen; None without one.
     """
 
     believed: float
     best: Annotated[float, Field(alias="lambda")]
     alone: Annotated[float, Field(alias="lambda_alone")]
     curve: ModelledScore
+    earlier: Annotated[float | None, Field(exclude_if=is_none)] = None
+
+
+class EarlierSummary(Part):
+    """A study of other data that had a say in where the best λ was sought.
+
+    Attributes:
+        study: Its id.
+        name: Its name.
+        weight: Of its curve before anything was trained, as a part of the prior's.
+    """
+
+    study: str
+    name: str
+    weight: float
 
 
 class PriorSummary(Part):
     """The past studies that had a say in where the best λ was sought: see `StudySpec.prior`.
 
     Attributes:
-        source: Where they are from.
-        corpus: Their digest.
+        source: Where they are from; `none` if there is but an earlier study.
+        corpus: Their digest; empty without any.
         weight: Of the prior before anything was trained.
         targets: What it had to say of each.
+        earlier: A study of other data among them that was named; None without one.
     """
 
     source: str
     corpus: str
     weight: float
     targets: dict[str, PriorOnTarget]
+    earlier: Annotated[EarlierSummary | None, Field(exclude_if=is_none)] = None
 
     def is_right(self, target: str) -> bool:
         """Whether what was seen is likelier by past studies than by the vague prior."""
         return self.targets[target].believed >= self.weight
+
+    def is_earlier_right(self, target: str) -> bool:
+        """Whether what was seen is likelier by the earlier study than by all else."""
+        believed = self.targets[target].earlier
+        return believed is not None and believed >= (self.earlier.weight if self.earlier else 1)
 
 
 class FailedTrial(Part):

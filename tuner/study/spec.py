@@ -267,7 +267,8 @@ class StudySpec(Seeded, DataOptions):
         WarmStart | None,
         Field(
             description="id of an earlier study of these data, under other options: the first λs "
-            "tried are denser where it saw the best; none of its measurements is taken over"
+            "tried are denser where it saw the best; none of its measurements is taken over. Of "
+            "other data, its curve is a tenth of what is expected, as of prior"
         ),
     ] = None
     prior: Annotated[

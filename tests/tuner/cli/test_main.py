@@ -88,15 +88,15 @@ def answer_of(done: subprocess.CompletedProcess) -> dict:
     return result
 
 
-def test_a_study_of_other_data_is_no_warm_start(tmp_path, data, classification):
-    """Refused before anything is trained, and no study of it is left behind."""
+def test_a_study_of_other_data_that_says_nothing_is_no_warm_start(tmp_path, data, classification):
+    """Its answer has no curve: refused before a training, and no study of it is left behind."""
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     earlier = classification.study
     store = classification.store(url)
     store.update(earlier.id, status="done", result=classification.result.model_dump(mode="json"))
     done = tuner(tmp_path, "run", str(data), *SMALL, "--warm-start", earlier.id)
     assert done.returncode == 2
-    words = f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}); name an "
+    words = f"--warm-start {earlier.id}: that was a study of other data ({earlier.name}), and "
     assert words in " ".join(done.stderr.split())
     assert store.counts().studies == {"done": 1}
 

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from tests.benchmarks.corpus import path_of, trains_alike
 from tests.benchmarks.corpus_sources import recipes
+from tests.support.servers import until
 from tuner.errors import SpecError
 from tuner.prediction.corpus import SHIPPED, Corpus, shipped
 from tuner.study.space import LambdaSpace
@@ -93,3 +97,58 @@ def test_recipes_have_names_and_files_of_their_own():
     names = [recipe.name for recipe in recipes()]
     assert len(set(names)) == len(names)
     assert len({path_of(recipe) for recipe in recipes()}) == len(names)
+
+
+MADE = """
+import sys
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks import corpus
+from tests.benchmarks.corpus_sources import Recipe
+from tests.support import worlds
+
+def recipe(n):
+    make = partial(worlds.null, n, rows=120)
+    return Recipe(name=f"null {n}", source=f"s{n}", licence="own", origin="here", make=make)
+
+folder = Path(sys.argv.pop())
+corpus.recipes = lambda: [recipe(n) for n in range(2)]
+corpus.measured = partial(corpus.measured, units=corpus.UNITS[[0, 4, 8]], seeds=range(2))
+corpus.FOLDER, corpus.SHIPPED = folder / "trained", folder / "corpus.json.gz"
+corpus.main()
+"""
+
+
+@pytest.mark.system
+def test_a_corpus_that_is_killed_goes_on_and_is_what_it_would_have_been(tmp_path):
+    """Two small data sets; kill -9 while the second is trained."""
+    homes, names = [tmp_path / name for name in ("undisturbed", "killed")], ["null 0", "null 1"]
+    for home in homes:
+        home.mkdir()
+        Corpus(records=(), code="of other code").write(home / "corpus.json.gz")
+    assert make_corpus(homes[0]) == names
+    first = homes[1] / "trained" / "null-0.json"
+    assert make_corpus(homes[1], kill_after=first) == names[:1]
+    assert Corpus.read(homes[1] / "corpus.json.gz").records == ()
+    assert list(homes[1].glob("trained/*.json")) == [first]
+    written = first.stat().st_mtime_ns
+    assert make_corpus(homes[1]) == names[1:]  # nothing is trained twice
+    assert first.stat().st_mtime_ns == written
+    undisturbed, killed = (home.joinpath("corpus.json.gz").read_bytes() for home in homes)
+    assert undisturbed == killed
+    assert [record.name for record in Corpus.read(homes[1] / "corpus.json.gz").records] == names
+
+
+def make_corpus(folder, kill_after=None):
+    """Make it, or kill who does soon after a file is there; what it said that it trained."""
+    log = folder / "log"
+    with log.open("w") as said:
+        process = subprocess.Popen([sys.executable, "-c", MADE, str(folder)], stderr=said)
+        if kill_after is not None:
+            until(kill_after.exists, 120, fails_if=process.poll)
+            time.sleep(0.2)  # into the next
+            process.kill()
+        assert process.wait(timeout=120) == (0 if kill_after is None else -signal.SIGKILL)
+    lines = log.read_text().splitlines()
+    return [line.split(" s  ")[1] for line in lines if " s  " in line]

@@ -1,8 +1,13 @@
 """The command that a report prints; that it is read back is held by the tests of `tuner.cli`."""
 
+import pytest
+
+from tests.support.priors import families, prior
 from tests.support.specs import spec_of_all_options_changed
+from tuner.analysis.curves.families import NODES
 from tuner.models.config import TrainingConfig
 from tuner.reporting.command import command, flag
+from tuner.study.prior import EarlierShare
 from tuner.study.spec import OPTIONS, StudySpec, WarmStart
 
 
@@ -33,3 +38,11 @@ def test_several_values_repeat_the_flag():
 def test_a_warm_start_is_named_by_its_study():
     spec = StudySpec(warm_start=WarmStart(study="0123456789abcdef", interval=(0.1, 2.0)))
     assert command(spec) == "tuner run DATA --warm-start 0123456789abcdef"
+
+
+@pytest.mark.parametrize(("source", "flags"), [("none", ""), ("own", "--prior own ")])
+def test_so_is_one_of_other_data_beside_the_prior_that_it_is_a_part_of(source, flags):
+    share = EarlierShare(study="0123456789abcdef", name="theirs", weight=0.1)
+    told = prior(families(0.02 * NODES)).model_copy(update={"source": source, "earlier": share})
+    line = f"tuner run DATA {flags}--warm-start 0123456789abcdef"
+    assert command(StudySpec(prior=told)) == line

@@ -121,13 +121,16 @@ def test_a_prior_says_where_the_first_strengths_are_denser():
             "none": SPEC,
             "prior": expecting,
             "warm": warm,
+            "nowhere": SPEC.model_copy(
+                update={"prior": prior(families(0.02 * NODES, interval=None))}
+            ),
             "weightless": SPEC.model_copy(
                 update={"prior": told.model_copy(update={"weight": 0.0})}
             ),
         }.items()
     }
     assert asked["prior"] == asked["warm"] != asked["none"]
-    assert asked["weightless"] == asked["none"]
+    assert asked["weightless"] == asked["nowhere"] == asked["none"]
     assert expecting.study_id("f") != SPEC.study_id("f")
     other = SPEC.model_copy(update={"prior": told.model_copy(update={"corpus": "f" * 16})})
     assert other.study_id("f") != expecting.study_id("f")
@@ -148,6 +151,7 @@ def test_a_prior_says_where_the_first_strengths_are_denser():
         {"halving": 3, "trials": 9},
         {"warm_start": WarmStart(study="s", interval=(0.3, 1.0))},
         {"prior": prior(families(0.02 * NODES, interval=(0.3, 1.0)))},
+        {"prior": prior(families(0.02 * NODES, interval=None), weight=0.1)},
     ],
 )
 def test_a_study_opens_with_what_no_focus_changes(changes, focus):

@@ -8,7 +8,7 @@ from tests.support import worlds
 from tests.support.simulated import simulate
 from tuner.errors import SpecError
 from tuner.storage.database import Database
-from tuner.storage.studies import Counts, StudyStore, warm_start
+from tuner.storage.studies import Counts, StudyStore
 from tuner.study.spec import StudySpec, WarmStart
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial, TrialRequest
@@ -174,28 +174,23 @@ def test_a_data_set_is_used_while_a_study_is_about_it(store):
     assert not store.uses("e" * 64)
 
 
-def test_an_earlier_answer_warms_another_search(classification, store):
-    result = classification.result
-    store.update("s1", status="done", result=result.model_dump(mode="json"))
-    warm = warm_start("s1", store.database.url)
-    assert (warm.study, warm.interval) == ("s1", result.joint.interval)
-
-
 def test_a_search_begins_with_an_answer_about_the_same_data_alone(store):
     earlier = WarmStart(study="s1", interval=(0.1, 0.5))
     store.check_warm_start(earlier, "f" * 64)
     store.check_warm_start(None, "e" * 64)
     store.check_warm_start(earlier.model_copy(update={"study": "of elsewhere"}), "e" * 64)
-    with pytest.raises(
-        SpecError, match=r"^--warm-start s1: that was a study of other data \(.*\); "
-    ):
+    with pytest.raises(SpecError, match=r"^warm_start s1: that was a study of other data \(.*\); "):
         store.check_warm_start(earlier, "e" * 64)
 
 
-@pytest.mark.parametrize("study", ["s1", "s2"])
-def test_without_an_answer_there_is_nothing_to_begin_with(store, study):
-    with pytest.raises(SpecError, match=f"--warm-start {study}: the store has no answer"):
-        warm_start(study, store.database.url)
+def test_the_sketch_of_a_studys_rows_is_kept_once_beside_its_options(store):
+    question = {"name": "n", "fingerprint": "f" * 64, "spec": {}}
+    assert store.get("s1").sketch is None
+    store.open("s1", **question, data="/data.npz", sketch={"a": (1, 2), "b": ()})
+    store.open("s1", **question, sketch={"a": (3,), "b": ()})
+    row = store.get("s1")
+    assert row.sketch == {"a": [1, 2], "b": []}
+    assert row.run_options == {"data": "/data.npz"}
 
 
 def test_a_finished_trial_has_an_outcome_or_a_reason():

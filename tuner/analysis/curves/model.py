@@ -157,6 +157,7 @@ class CurveModel:
         weights: Their posterior probabilities, then those of the families. Shape (K + J,).
         families: What is left of the families that were expected; None if none were.
         believed: Posterior probability of these all together.
+        by_family: Of each of them. Shape (J,).
     """
 
     space: LambdaSpace
@@ -165,6 +166,7 @@ class CurveModel:
     weights: Floats
     families: FamilyProcesses | None = None
     believed: float = 0.0
+    by_family: tuple[float, ...] = ()
 
     @classmethod
     def fit(
@@ -209,6 +211,8 @@ class CurveModel:
         # The vague processes are many, and each has little: so they are not pruned by families.
         of_families = _likely(log_shares)
         weights = _normalised(np.append(log_weights[kept], log_shares[of_families]))
+        count = len(expected.families.shares)
+        by_family = np.bincount(of_families % count, weights[kept.size :], minlength=count)
         return cls(
             space=space,
             compression=compression,
@@ -216,6 +220,7 @@ class CurveModel:
             weights=weights,
             families=families.select(of_families),
             believed=float(weights[kept.size :].sum()),
+            by_family=tuple(by_family.tolist()),
         )
 
     def mean(self, lambdas: Floats) -> Floats:

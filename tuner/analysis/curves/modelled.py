@@ -7,7 +7,13 @@ import numpy as np
 from tuner.analysis.curves.model import CurveModel, Expectation
 from tuner.analysis.curves.observations import Observations, observe
 from tuner.models.outcome import TrainingOutcome
-from tuner.study.result import ModelledCurve, ModelledScore, PriorOnTarget, PriorSummary
+from tuner.study.result import (
+    EarlierSummary,
+    ModelledCurve,
+    ModelledScore,
+    PriorOnTarget,
+    PriorSummary,
+)
 from tuner.study.scoring.targets import Question, Target
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
@@ -77,8 +83,20 @@ def prior_summary(study: Question, finished: Sequence[FinishedTrial]) -> PriorSu
             best=_readable(lambdas)[int(model.mean(lambdas).argmax())],
             alone=_readable(lambdas)[int(alone.mean(lambdas).argmax())],
             curve=_score(modelled(seen, study, target, lambdas)),
+            earlier=None if prior.earlier is None else _last(model.by_family),
         )
-    return PriorSummary(source=prior.source, corpus=prior.corpus, weight=prior.weight, targets=told)
+    return PriorSummary(
+        source=prior.source,
+        corpus=prior.corpus,
+        weight=prior.weight,
+        targets=told,
+        earlier=None if prior.earlier is None else EarlierSummary(**dict(prior.earlier)),
+    )
+
+
+def _last(shares: Sequence[float]) -> float:
+    """The weight of the family of an earlier study; 0 if the prior has no weight."""
+    return shares[-1] if shares else 0.0
 
 
 def _searched(finished: Sequence[FinishedTrial]) -> list[TrainingOutcome]:

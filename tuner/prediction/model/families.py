@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner.analysis.curves.families import NODES, node_weights
+from tuner.study.prior import CurveFamilies
 from tuner.typing import Floats
 
 _LENGTH = 0.4  # over which curves bend, as far as is known beforehand
@@ -94,6 +95,19 @@ class Families:
                 rng.multivariate_normal(mean, covariance, size=each, method="cholesky")
                 for mean, covariance, each in zip(self.means, self.covariances, counts, strict=True)
             ]
+        )
+
+    def told(self, interval: tuple[float, float] | None) -> CurveFamilies:
+        """Return them as a study's spec has them, rounded to what JSON need not be longer for.
+
+        Args:
+            interval: λs that the best is expected between; None to begin as without them.
+        """
+        return CurveFamilies(
+            shares=tuple(self.shares.tolist()),
+            means=tuple(map(_rounded, self.means)),
+            covariances=tuple(tuple(map(_rounded, each)) for each in self.covariances),
+            interval=interval,
         )
 
     def joined(self, other: "Families", weight: float) -> "Families":
@@ -181,6 +195,29 @@ def vague(size: float) -> Families:
         means=np.zeros((1, NODES.size)),
         covariances=(size**2 * _smooth() / _smooth()[-1, -1])[None],
     )
+
+
+def resembling(measured: Measured, least: float) -> Families:
+    """The family of one past curve: of curves about it, half as far off as it is large.
+
+    Half its size is what families of the corpus have for a covariance before they have curves: see
+    `fit_families`.
+
+    Args:
+        measured: What was seen of it.
+        least: What it is taken to be large at least, so that a flat one is not taken for sure.
+    """
+    size = max(float(np.sqrt(np.mean(measured.gains**2 + np.diag(measured.noise)))), least)
+    curve = vague(size).conditioned(measured)
+    return Families(
+        shares=curve.shares,
+        means=curve.means,
+        covariances=curve.covariances + vague(size / 2).covariances,
+    )
+
+
+def _rounded(numbers: Floats) -> tuple[float, ...]:
+    return tuple(float(f"{each:.6g}") for each in numbers)
 
 
 def _smooth() -> Floats:

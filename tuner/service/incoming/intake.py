@@ -15,6 +15,7 @@ from tuner.data.formats.examples import EXAMPLES
 from tuner.data.formats.reach import Reach
 from tuner.data.formats.sources import is_uri
 from tuner.errors import ConflictError, SubmissionError, TooManyError
+from tuner.prediction.earlier import EarlierStudy
 from tuner.service.incoming.uploads import Checker, SentData, discard_unused, keep
 from tuner.service.schemas import RUN_OPTIONS, SubmitOptions, is_plain
 from tuner.settings import Settings
@@ -138,16 +139,13 @@ class Intake:
         """Return what the study would be."""
         options = {n: v for n, v in submission.options.items() if n != "workers"}
         earlier = await _in_thread(self._earlier, submission)
-        if earlier is not None and earlier.result is not None:
-            interval = earlier.result["joint"]["interval"]
-            options["warm_start"] = {"study": earlier.study, "interval": interval}
+        if earlier is not None:
+            del options["warm_start"]
+            options["earlier"] = earlier.model_dump(mode="json", by_alias=True)
         data = SentData(submission.source, options, submission.name, submission.user)
-        study = await self._checker.look("check", data)
-        if earlier is not None and earlier.fingerprint != study["fingerprint"]:
-            raise SubmissionError(f"warm_start: {earlier.id} was a study of other data")
-        return study
+        return await self._checker.look("check", data)
 
-    def _earlier(self, submission: NewSubmission) -> Submission | None:
+    def _earlier(self, submission: NewSubmission) -> EarlierStudy | None:
         """Find the study to begin with."""
         name = submission.options.get("warm_start")
         if not isinstance(name, str):  # none, or that of a study which this one adds seeds to
@@ -155,7 +153,10 @@ class Intake:
         earlier = self._submissions.get(submission.user, str(name)[:64].replace("\0", ""))
         if earlier is None or earlier.result is None or "script" in earlier.spec:
             raise SubmissionError(f"warm_start: you have no study {name!r} with an answer")
-        return earlier
+        row = self._studies.get(earlier.study)
+        sketch = None if row is None else row.sketch
+        of_it = (earlier.study, earlier.name, earlier.fingerprint)
+        return EarlierStudy.of(*of_it, earlier.result, sketch)
 
     def _kept(self, submission: NewSubmission, fingerprint: str) -> str:
         """Keep an uploaded file; returns where the data are to be read from."""

@@ -78,18 +78,19 @@ def check(source: str, options: dict[str, Any], name: str | None) -> dict[str, A
 
     Args:
         source: Path or URI of the data, or a shipped example.
-        options: Of the spec and of the budget.
+        options: Of the spec and of the budget; `earlier`, what `EarlierStudy` holds of a study to
+            begin with.
         name: What the data are called, if they say so.
     """
-    from tuner.past import expecting
+    from tuner.past import begun
+    from tuner.prediction.earlier import EarlierStudy
     from tuner.settings import Settings
 
-    prior = options.get("prior")
-    if isinstance(prior, str):  # of a study that this one adds seeds to it is what was expected
-        del options["prior"]
-    study = _study(source, options, name)
-    if isinstance(prior, str):
-        study = expecting(study, prior, Settings())
+    told, prior = options.pop("earlier", None), "none"
+    if isinstance(options.get("prior"), str):  # else what a study that is extended expected
+        prior = options.pop("prior")
+    earlier = None if told is None else EarlierStudy.model_validate(told)
+    study = begun(_study(source, options, name), prior, Settings(), earlier)
     return {
         "study": study.id,
         "name": study.name,

@@ -460,7 +460,7 @@ def _submission(
         answered=row.answered,
         fingerprint=study.fingerprint,
         spec=study.spec,
-        options=study.options if row.options is None else row.options,
+        options=study.run_options if row.options is None else row.options,
         trials=trials,
         result=study.result if status == "done" else None,
         webhook_error=row.webhook_error,

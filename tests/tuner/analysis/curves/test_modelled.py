@@ -11,6 +11,7 @@ from tuner.analysis.curves.model import CurveModel
 from tuner.analysis.curves.modelled import modelled_curve, prior_summary
 from tuner.analysis.curves.observations import observe
 from tuner.reporting.wording import prior_words
+from tuner.study.prior import EarlierShare
 from tuner.study.result import StudyResult
 
 
@@ -61,3 +62,29 @@ def test_what_past_studies_said_is_told_beside_what_was_seen(classification, slo
     first, *lines = prior_words(result)
     assert "none in the verdict" in first
     assert [("not agree" in line) != is_right for line in lines] == [True] * 3
+
+
+@pytest.mark.parametrize("source", ["none", "shipped"])
+def test_what_an_earlier_study_said_is_told_with_its_weight_before_and_after(
+    classification, source
+):
+    study, finished = classification.study, classification.finished
+    share = EarlierShare(study="0123456789abcdef", name="theirs", weight=0.1)
+    told = prior(families(0 * NODES, -0.9 * NODES, spread=2), weight=0.2)
+    told = told.model_copy(update={"source": source, "earlier": share})
+    expecting = replace(study, spec=study.spec.model_copy(update={"prior": told}))
+    summary = prior_summary(expecting, finished)
+    assert summary.earlier.model_dump() == share.model_dump()
+    for target, said in summary.targets.items():
+        assert said.earlier < 0.01 < said.believed  # the first family was right, the last wrong
+        assert not summary.is_earlier_right(target)
+    weightless = told.model_copy(update={"weight": 0.0})
+    nothing = replace(study, spec=study.spec.model_copy(update={"prior": weightless}))
+    assert {t.earlier for t in prior_summary(nothing, finished).targets.values()} == {0.0}
+    result = classification.result.model_copy(update={"prior": summary})
+    assert StudyResult.model_validate_json(result.model_dump_json()).prior == summary
+    lines = prior_words(result)
+    assert ("Past studies (shipped" in lines[0]) == (source == "shipped")
+    assert "Study 0123456789abcdef (theirs), of other data, had a small say" in lines[-4]
+    words = "does not agree with the curve of study 0123456789abcdef: its weight went from 0.10 to"
+    assert all(words in line for line in lines[-3:])

@@ -15,7 +15,10 @@ from tests.data.conftest import make_arrays
 from tests.data.formats.test_npz import LIES, npy, write
 from tests.data.validation.test_rows import BAD
 from tests.tuner.service.conftest import QUICK, Service, arrays, refused, uploads
+from tuner.analysis.curves.modelled import modelled_curve
+from tuner.data import read
 from tuner.errors import ServiceError
+from tuner.prediction.sketch import sketch
 from tuner.settings import Settings
 from tuner.study.answer import Needs
 
@@ -165,9 +168,40 @@ def test_an_earlier_answer_warms_a_search(service, data):
         assert warm["spec"]["warm_start"] == wanted
         other = data("other.npz", seed=5)
         told = refused(lambda: client.submit(other, trials=9, warm_start=first["id"]), 422)
-        assert "was a study of other data" in told
+        assert '"warm_start"' in told
+        assert "was a study of other data (small), and its gains are of no known metric" in told
     with service.client("grace") as grace:
         refused(lambda: grace.submit(path, trials=9, warm_start=first["id"]), 422)
+
+
+def test_of_other_data_an_earlier_answer_is_a_part_of_what_is_expected(
+    service, data, classification
+):
+    study = classification.study
+    curve = modelled_curve(study, classification.finished)
+    result = classification.result.model_copy(update={"curve_model": curve})
+    with service.client() as client:
+        first = client.submit(data(), trials=4)
+        answered(service, first, result)
+        other = data("other.npz", seed=5)
+        warm = client.submit(other, trials=9, warm_start=first["id"])
+        assert warm["spec"]["warm_start"] is None
+        assert warm["spec"]["prior"]["earlier"] == {
+            "study": first["study"],
+            "name": "small",
+            "weight": 0.1,
+        }
+        assert warm["warm_start"] == first["study"]
+        assert warm["study"] != client.submit(other, trials=9)["study"]
+        sent = {"trials": 9, "warm_start": first["id"]}
+        assert client.submit(other, **sent)["study"] == warm["study"]
+        sketched = sketch(read(other))
+        row = service.store.get(first["study"])
+        service.store.open(row.id, name="n", fingerprint="f", spec={}, sketch=sketched)
+        assert "it has rows of these" in refused(lambda: client.submit(other, **sent), 422)
+        client.delete(first["id"])
+        assert "you have no study" in refused(lambda: client.submit(other, **sent), 422)
+        assert client.status(warm["id"])["study"] == warm["study"]
 
 
 @pytest.mark.parametrize(
