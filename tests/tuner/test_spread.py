@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.system]
 OPTIONS = {
     "trials": 3,
     "replicates": 2,
-    "confirm_replicates": 3,
-    "epochs": 20,
-    "patience": 20,
+    "confirm_replicates": 2,
+    "epochs": 16,
+    "patience": 16,
     "hidden": 32,
     "batch_size": 64,
 }
