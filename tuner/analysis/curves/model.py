@@ -17,7 +17,7 @@ its weight: a robust mixture prior (Schmidli et al., Biometrics 70 (2014) 1023),
 that is like none of them loses log 2 of its fit at the most, where they weigh one half.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -197,13 +197,14 @@ class CurveModel:
         processes, log_prior = _candidates(noisy)
         log_weights = log_prior + noisy.offsets(log_prior.size) + processes.log_evidence()
         kept = _likely(log_weights)
+        vague = cls(
+            space=space,
+            compression=compression,
+            processes=processes.select(kept),
+            weights=_normalised(log_weights[kept]),
+        )
         if expected is None:
-            return cls(
-                space=space,
-                compression=compression,
-                processes=processes.select(kept),
-                weights=_normalised(log_weights[kept]),
-            )
+            return vague
         families, log_shares = _expected(noisy, space, expected, compression)
         log_shares += noisy.offsets(log_shares.size) + families.log_evidence()
         log_shares += np.log(expected.weight)
@@ -213,10 +214,8 @@ class CurveModel:
         weights = _normalised(np.append(log_weights[kept], log_shares[of_families]))
         count = len(expected.families.shares)
         by_family = np.bincount(of_families % count, weights[kept.size :], minlength=count)
-        return cls(
-            space=space,
-            compression=compression,
-            processes=processes.select(kept),
+        return replace(
+            vague,
             weights=weights,
             families=families.select(of_families),
             believed=float(weights[kept.size :].sum()),
