@@ -187,13 +187,11 @@ class CurveModel:
             raise ValueError(f"λ = {lambdas[-1]} is above the space's {space.maximum}")
         tried = lambdas > 0
         units = np.minimum(space.to_unit(lambdas[tried]), 1.0)
-        baseline = observations.scores[~tried].mean(axis=0)
-        raw = observations.scores[tried] - baseline
+        raw = observations.scores[tried] - observations.scores[~tried].mean(axis=0)
         rows = row_covariance(observations, tried)
         compression = Compression.suited_to(raw, np.diag(rows))
         slope = compression.slope(raw.mean(axis=1))
-        gains = compression.apply(raw)
-        noisy = _Noisy.of(units, gains, rows * slope[:, None] * slope)
+        noisy = _Noisy.of(units, compression.apply(raw), rows * slope[:, None] * slope)
         processes, log_prior = _candidates(noisy)
         log_weights = log_prior + noisy.offsets(log_prior.size) + processes.log_evidence()
         kept = _likely(log_weights)
