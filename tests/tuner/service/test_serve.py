@@ -89,4 +89,4 @@ def test_a_home_that_cannot_be_made_is_a_sentence(monkeypatch):
     told = CliRunner().invoke(app, ["key", "list"])
     assert told.exit_code == 1
     assert told.output.startswith("Error: ")
-    assert "make room or get the rights" in told.output
+    assert "make room, get the rights" in told.output

@@ -33,7 +33,8 @@ def test_what_is_submitted_is_kept_in_a_store_that_all_reach(s3, tmp_path, data)
             row = service.store.get(study["study"])
             again = read_dataset(spec_from_options(QUICK), row.source, row.name)
             assert again.fingerprint == study["fingerprint"]
-            reads = _answering(row, service.settings).keywords["read"]  # on any machine
+            answering = _answering(row, service.settings, service.store)
+            reads = answering.keywords["read"]  # on any machine
             assert pickle.loads(pickle.dumps(reads))().fingerprint == study["fingerprint"]
             client.delete(study["id"])
             assert keys(s3) == []

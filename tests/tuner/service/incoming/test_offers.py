@@ -144,14 +144,14 @@ def test_code_that_was_changed_or_is_offered_no_more_is_not_run(offering, file):
         study = ada.submit_script("clip")["study"]
     row = offering.store.get(study)
     assert row.source == OFFERED + "clip"
-    assert _answering(row, offering.settings).keywords["script"].command == (
+    assert _answering(row, offering.settings, offering.store).keywords["script"].command == (
         sys.executable,
         "train.py",
     )
     code = offering.settings.scripts.parent / "code" / "train.py"
     code.write_text(TRAIN + "# another")
     with pytest.raises(ValueError, match="the code was changed since"):
-        _answering(row, offering.settings)
+        _answering(row, offering.settings, offering.store)
     file(OFFER.replace("[clip]", "[other]"))
     with pytest.raises(SubmissionError, match="'clip' is no code"):
-        _answering(row, offering.settings)
+        _answering(row, offering.settings, offering.store)
