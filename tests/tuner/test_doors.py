@@ -21,7 +21,7 @@ from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
 
-pytestmark = [pytest.mark.integration, pytest.mark.system]
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 DESIGN = {"trials": 4, "replicates": 2, "confirm_replicates": 2, "seed": 3}
 TARGETS = ("joint=a+b", "a", "b")
