@@ -4,6 +4,7 @@ import atexit
 import functools
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,10 @@ from tests.support.rules import (  # noqa: F401  # pytest finds them here
 
 # Workers of pytest and what they start share the cores, for which threads would fight.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Laws are tried on thirty examples each; the parsers of hostile files, which say so, on more.
 settings.register_profile("tuner", deadline=None, max_examples=30)
