@@ -11,6 +11,7 @@ import pytest
 import ray
 
 from tests.support import worlds
+from tests.support.servers import until
 from tuner.execution.cluster import ray_cluster
 from tuner.execution.tune import run_trials
 from tuner.execution.workers.distributed import train_together
@@ -25,11 +26,12 @@ from tuner.study.trial import Train, TrialRequest
 
 pytestmark = pytest.mark.integration
 SPEC = StudySpec(training=TrainingConfig(epochs=2))
+_WORKERS = 3
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with ray_cluster(None, 3) as started:
+    with ray_cluster(None, _WORKERS) as started:
         started.wait_until_ready()
         yield
 
@@ -55,6 +57,9 @@ def what_comes(shared: SharedRows, temporary: str | None = None):
     if temporary is not None:  # a machine of its own
         tempfile.tempdir = temporary
     data, test = shared.get()
+    if temporary is not None:  # a process that is done would be given another's turn
+        Path(temporary, f"{os.getpid()}.has-them").touch()
+        until(lambda: len(list(Path(temporary).glob("*.has-them"))) == _WORKERS, 60.0)
     found = arrays(data.train, data.validation, test)
     files = {each.filename: Path(each.filename).stat().st_ino for each in found if _is_mapped(each)}
     return [np.array(each) for each in found], files, os.getpid()
@@ -81,8 +86,8 @@ def test_workers_have_the_rows_of_the_driver(asked):
 def test_another_machine_copies_every_file_once(tmp_path):
     shared = SharedRows.of(MAPPED.data, MAPPED.test_rows)
     elsewhere = replace(shared, _folder=Path("/nowhere") / shared._folder.name, _block=1000)
-    told = ray.get([what_comes.remote(elsewhere, str(tmp_path)) for _ in range(3)])
-    assert len({process for *_, process in told}) == 3
+    told = ray.get([what_comes.remote(elsewhere, str(tmp_path)) for _ in range(_WORKERS)])
+    assert len({process for *_, process in told}) == _WORKERS
     expected = arrays(HELD.data.train, HELD.data.validation, HELD.test_rows)
     for found, files, _ in told:
         for ours, theirs in zip(found, expected, strict=True):
@@ -116,8 +121,8 @@ def on_another_machine(asked: Study, folder: Path, lies: str | None):
         elsewhere = replace(elsewhere, _folder=Path("/nowhere") / shared._folder.name)
     temporary = folder / "temporary"
     temporary.mkdir()
-    told = ray.get([what_comes.remote(elsewhere, str(temporary)) for _ in range(3)])
-    assert len({process for *_, process in told}) == 3
+    told = ray.get([what_comes.remote(elsewhere, str(temporary)) for _ in range(_WORKERS)])
+    assert len({process for *_, process in told}) == _WORKERS
     return told, len((folder / "calls").read_bytes())
 
 
