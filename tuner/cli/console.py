@@ -366,10 +366,11 @@ def tune(
     totals = plan.totals(())
     whole = totals["search"]
     trainings = totals["rung"] * plan.rung_part + whole + 2 * spec.confirm_replicates
+    count = f"{trainings:.1f}".removesuffix(".0")
     halved = "" if spec.halving == 1 else f", {whole // spec.replicates} of them in full"
     _err.print(
         f"{spec.trials} λs with {spec.replicates} seeds each{halved}, then λ = 0 and the best with "
-        f"{spec.confirm_replicates} fresh ones: {trainings:.4g} trainings"
+        f"{spec.confirm_replicates} fresh ones: {count} trainings"
     )
     if price is not None:
         _err.print(

@@ -46,6 +46,12 @@ def test_an_interrupt_that_nobody_heard_is_raised_again(unheard_interrupt):
         pass
 
 
+def run(code, number):
+    """Run code that is interrupted by such a signal."""
+    script = [sys.executable, "-c", code, str(int(number))]
+    return subprocess.run(script, capture_output=True, text=True, timeout=15)
+
+
 DROPPING = """
 import os, signal, sys, weakref
 from tuner.execution.interrupts import is_interrupted, raise_on_interrupt
@@ -74,8 +80,7 @@ del faulty
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_of_what_python_drops_only_an_interrupt_is_not_printed(number):
     """It is heard later: a stranger who stops a study saw a traceback of Python's weakref."""
-    script = [sys.executable, "-c", DROPPING, str(int(number))]
-    told = subprocess.run(script, capture_output=True, text=True, timeout=15)
+    told = run(DROPPING, number)
     assert told.stdout == "interrupted\n", told.stderr
     assert "KeyboardInterrupt" not in told.stderr
     assert "ValueError: of its own" in told.stderr
@@ -100,6 +105,5 @@ except KeyboardInterrupt:
 @pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_lock_of_imports_is_given_back_before_an_interrupt(number):
-    script = [sys.executable, "-c", IMPORTING, str(int(number))]
-    told = subprocess.run(script, capture_output=True, text=True, timeout=15)
+    told = run(IMPORTING, number)
     assert told.stdout == "heard\n", told.stderr
