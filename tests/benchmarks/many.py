@@ -41,6 +41,7 @@ from tuner.storage.leases import Lease
 from tuner.storage.requests.listener import Listener
 from tuner.storage.studies import StudyStore
 from tuner.storage.tables import LeaseRow, StudyRow, SubmissionRow
+from tuner.study.spec import StudySpec
 from tuner.tracking.optuna_study import OptunaCopy
 
 USERS = 100
@@ -241,7 +242,7 @@ def _shown(study: str) -> Any:
         metric=SimpleNamespace(name="accuracy", direction="maximize"),
         dataset=SimpleNamespace(fingerprint=study * 4),
         validation=SimpleNamespace(scores=lambda *_: np.ones(2)),
-        spec=SimpleNamespace(max_lambda=4.0),
+        spec=StudySpec(),
     )
 
 
