@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from tuner.data.memory.blocks import OnStep, silent
+from tuner.drivers.faults import passing_fault
 from tuner.errors import PutOffError, StudyInUseError
 from tuner.execution.cluster import ray_cluster
 from tuner.execution.interrupts import interrupts_wait
@@ -144,8 +145,12 @@ class Driver(ABC, Generic[Result]):
             self._tracker.interrupt()
             raise
         except Exception as error:
-            self.store.set_status(study_id, "failed", str(error))
-            self._tracker.fail(str(error))
+            if (words := passing_fault(error)) is not None:
+                self.store.set_status(study_id, "queued", words)
+                self._tracker.interrupt()
+            else:
+                self.store.set_status(study_id, "failed", str(error))
+                self._tracker.fail(str(error))
             raise
         except BaseException:  # interrupted: the study waits to be taken up again
             self.store.set_status(study_id, "queued")

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, TableClause, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 from tenacity import RetryCallState, Retrying
@@ -138,7 +144,7 @@ class Database:
         return self._engine.dialect.name == "sqlite"
 
     def _may_come_back(self, fault: BaseException) -> bool:
-        return isinstance(fault, OperationalError) and not self._is_a_file
+        return is_away(fault) and not self._is_a_file
 
 
 def brief_connections(url: str) -> dict[str, Any]:
@@ -197,6 +203,12 @@ def sqlite_file(url: str) -> Path | None:
         return None
     name = make_url(url).database
     return None if name in (None, "", ":memory:") else Path(name)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a database said that it does not answer, or lost the connection: it may come back."""
+    is_cut = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_cut or isinstance(error, (OperationalError, InterfaceError))
 
 
 def fault_of_database(error: BaseException | None) -> str | None:

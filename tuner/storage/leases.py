@@ -94,20 +94,27 @@ class Lease:
             )
 
     def _acquire(self) -> None:
-        with self.database.session() as session:
-            held = session.get(LeaseRow, self._study)
-            free = LeaseRow.expires < clock(session)
-            if held is not None and _is_dead(held.owner):
-                free |= LeaseRow.owner == held.owner
-            if self._write(session, LeaseRow.study_id == self._study, free):
-                return
+        """Take the lease; a server that is away is waited for, as in the middle of a study."""
         try:
-            with self.database.session() as session:
-                expires = session.scalar(select(clock(session) + self._duration))
-                session.add(LeaseRow(study_id=self._study, owner=self._owner, expires=expires))
+            holder = self.database.run(self._taken)
         except IntegrityError:
-            who = "another process" if held is None else f"process {_words(held.owner)}"
-            raise StudyInUseError(f"{who} is working on study {self._study}") from None
+            holder = "another process"
+        if holder is not None:
+            raise StudyInUseError(f"{holder} is working on study {self._study}")
+
+    def _taken(self, session: Session) -> str | None:
+        """Make the lease ours if it is free; else return whose it is."""
+        held = session.get(LeaseRow, self._study)
+        free = (LeaseRow.expires < clock(session)) | (LeaseRow.owner == self._owner)
+        if held is not None and _is_dead(held.owner):
+            free |= LeaseRow.owner == held.owner
+        if self._write(session, LeaseRow.study_id == self._study, free):
+            return None
+        if held is not None:
+            return f"process {_words(held.owner)}"
+        expires = session.scalar(select(clock(session) + self._duration))
+        session.add(LeaseRow(study_id=self._study, owner=self._owner, expires=expires))
+        return None
 
     def _renew_until_ended(self) -> None:
         pause = self._duration / _RENEWALS

@@ -15,6 +15,7 @@ from tuner.storage.database import (
     alone,
     sqlite_file,
 )
+from tuner.storage.leases import Lease
 from tuner.storage.studies import StudyStore
 from tuner.storage.tables import StudyRow
 
@@ -23,6 +24,11 @@ NOBODY = "postgresql+psycopg://127.0.0.1:9/away"
 
 def add(session, name="s1"):
     session.add(StudyRow(id=name, name="n", fingerprint="f" * 64, spec={}))
+
+
+def hold(database):
+    with Lease(database, "s2") as lease:
+        lease.check()
 
 
 def test_what_was_done_is_there_for_the_next_process(database):
@@ -77,12 +83,14 @@ def test_a_server_that_goes_away_for_a_while_is_waited_for(postgres_server, post
             StudyStore(hasty).trials("s1")
         with pytest.raises(DatabaseAwayError):
             database.ping()
-        with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(database.run, add)
+        with ThreadPoolExecutor(2) as pool:
+            writing, holding = pool.submit(database.run, add), pool.submit(hold, database)
             with pytest.raises(TimeoutError):
                 writing.result(timeout=2)
+            assert not holding.done()
             start_postgres(postgres_server)
             writing.result(timeout=60)
+            holding.result(timeout=60)
         assert StudyStore(database).get("s1") is not None
 
 

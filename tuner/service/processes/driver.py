@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from tuner.data.memory.blocks import OnStep
 from tuner.drivers.elsewhere import answer_elsewhere
+from tuner.drivers.faults import passing_fault
 from tuner.drivers.orchestrator import run_study
 from tuner.drivers.tuning import tune_study
 from tuner.errors import PutOffError, StudyInUseError
@@ -72,8 +73,11 @@ def run(study_id: str, settings: Settings) -> None:
             if now is not None and now.cancel_requested:
                 store.update(study_id, status="cancelled")
         except Exception as error:
-            store.set_status(study_id, "failed", str(error))
-            raise
+            if (words := passing_fault(error)) is None:
+                store.set_status(study_id, "failed", str(error))
+                raise
+            _log.warning("study %s %s", study_id, words)
+            store.set_status(study_id, "queued", words)
 
 
 def _answering(row: "StudyRow", settings: Settings, store: StudyStore) -> Callable[..., object]:
