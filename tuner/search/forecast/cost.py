@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
+from tuner.models.training.stacks import part_size
 from tuner.search.plan import Plan
 from tuner.study.study import Study
 
@@ -95,25 +97,35 @@ class _Counted:
         trainings: Of all phases.
         searched: Gradient steps of all but the confirmation.
         confirmed: Gradient steps of that.
-        batch: λs at a time.
+        at_a_time: Workers that the search may keep busy at least.
+        confirming: Those that the confirmation may.
     """
 
     trainings: int
     searched: int
     confirmed: int
-    batch: int
+    at_a_time: int
+    confirming: int
 
     @classmethod
     def of(cls, study: Study) -> "_Counted":
         spec, plan = study.planned, Plan(spec=study.planned, validation=study.validation)
         totals, confirm = plan.totals, 2 * len(spec.seeds("confirm"))
+        size = partial(
+            part_size,
+            study.training,
+            rows=study.data.train.count,
+            shapes=study.data.shapes,
+            on_cpu=not spec.gpus,
+        )
         in_full = (totals["nuisance"] + totals["search"]) * spec.replicates
         steps = study.training.steps_of(study.data.train.count)
         return cls(
             trainings=in_full + totals["rung"] * spec.replicates + confirm,
             searched=(in_full * study.epochs + int(plan.rung_work) * spec.replicates) * steps,
             confirmed=confirm * study.epochs * steps,
-            batch=spec.batch,
+            at_a_time=spec.batch * math.ceil(spec.replicates / size(spec.replicates)),
+            confirming=2 * math.ceil(confirm / 2 / size(confirm // 2)),
         )
 
     @property
@@ -122,13 +134,13 @@ class _Counted:
         return self.searched + self.confirmed
 
     def seconds(self, step: float, workers: int, time_budget: float | None = None) -> float:
-        of_search = self.searched * step / min(workers, self.batch)
+        of_search = self.searched * step / min(workers, self.at_a_time)
         return (
             _BESIDES + min(of_search, time_budget or of_search) + self.after_search(step, workers)
         )
 
     def after_search(self, step: float, workers: int) -> float:
-        return self.confirmed * step / min(workers, 2)
+        return self.confirmed * step / min(workers, self.confirming)
 
 
 def _shorter(study: Study, step: float, workers: int, time_budget: float | None) -> list[Shorter]:
@@ -149,7 +161,7 @@ def _shorter(study: Study, step: float, workers: int, time_budget: float | None)
             )
         )
     if time_budget is None:
-        budget = _round(counted.searched * step / min(workers, counted.batch) / 4)
+        budget = _round(counted.searched * step / min(workers, counted.at_a_time) / 4)
         seconds = counted.seconds(step, workers, budget)
         found.append(Shorter(option="time_budget", value=budget, seconds=seconds))
     return [each for each in found if each.seconds < whole]

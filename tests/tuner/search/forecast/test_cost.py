@@ -33,6 +33,22 @@ def test_seconds_follow_from_steps_that_were_tried(classification, monkeypatch):
     assert short == pytest.approx(20 + (1 + 6) * each)
 
 
+def test_workers_share_the_seeds_of_a_trial_that_has_parts(monkeypatch):
+    """λ = 0 and a λ, 5 seeds each in parts of 2: six parts for 8 workers; whole, two trials."""
+    monkeypatch.setattr("tuner.search.forecast.cost._seconds_a_step", lambda _: 1.0)
+    study = study_of(training=TrainingConfig(epochs=20))
+    searched, confirmed = 9 * 2 * 20 * 5, 2 * 5 * 20 * 5
+    told = {}
+    for size in (5, 2):
+        monkeypatch.setattr(
+            "tuner.search.forecast.cost.part_size", lambda *_, size=size, **__: size
+        )
+        told[size] = ExpectedCost.of(study, workers=8).seconds
+    at_a_time = min(8, study.spec.batch)
+    assert told[5] == pytest.approx(20 + searched / at_a_time + confirmed / 2)
+    assert told[2] == pytest.approx(20 + searched / at_a_time + confirmed / 6)
+
+
 @pytest.mark.slow
 def test_a_step_is_tried(classification):
     cost = ExpectedCost.of(classification.study, workers=1)
