@@ -110,11 +110,14 @@ def _read(
 
             on_step("asking past studies")
             study = begun(study, prior, settings, earlier)
-    for warning in dataset.warnings:
-        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
-    for warning in study.inputs.warnings[len(dataset.warnings) :]:
-        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
+    show_warnings(study)
     return study
+
+
+def show_warnings(study: Study) -> None:
+    """Print what is doubtful in the data of a study."""
+    for warning in (*study.dataset.warnings, *study.inputs.warnings[len(study.dataset.warnings) :]):
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
 
 
 def extend(
