@@ -105,7 +105,10 @@ def earlier_study(study: str, settings: Settings) -> EarlierStudy:
     with Database(settings.store_url) as database:
         row = StudyStore(database).find(study)
     if row is None or row.result is None or "script" in row.spec:
-        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
+        raise SpecError(
+            f"--warm-start {study}: the store has no answer of such a study; `tuner list` has the "
+            "ids of those that are done"
+        )
     return EarlierStudy.of(row.id, row.name, row.fingerprint, row.result, row.sketch)
 
 
