@@ -8,7 +8,7 @@ from tuner.answered import finished_study
 from tuner.data import PairedDataset, from_arrays
 from tuner.errors import SpecError
 from tuner.prediction.answer import Prediction
-from tuner.prediction.corpus import Corpus, shipped, training_code
+from tuner.prediction.corpus import Corpus, once, shipped, training_code
 from tuner.prediction.earlier import EarlierStudy
 from tuner.prediction.prediction import predict as predict_study
 from tuner.prediction.prediction import prior_of
@@ -105,7 +105,10 @@ def earlier_study(study: str, settings: Settings) -> EarlierStudy:
     with Database(settings.store_url) as database:
         row = StudyStore(database).find(study)
     if row is None or row.result is None or "script" in row.spec:
-        raise SpecError(f"--warm-start {study}: the store has no answer of such a study")
+        raise SpecError(
+            f"--warm-start {study}: the store has no answer of such a study; `tuner list` has the "
+            "ids of those that are done"
+        )
     return EarlierStudy.of(row.id, row.name, row.fingerprint, row.result, row.sketch)
 
 
@@ -116,9 +119,9 @@ def _corpus_of(prior: str, settings: Settings) -> tuple[Corpus, str]:
         return known(settings), prior
     path = Path(prior)
     if not path.is_file():
+        what = "a folder" if path.is_dir() else "there is no such file"
         raise SpecError(
-            f"--prior {prior}: there is no such file; it is none, shipped, own, or a file of tuner "
-            "corpus export"
+            f"--prior {prior}: {what}; it is none, shipped, own, or a file of tuner corpus export"
         )
     corpus = Corpus.read(path)
     return shipped().joined(corpus.records), path.name
@@ -140,7 +143,15 @@ def own(settings: Settings) -> tuple[Record, ...]:
         SpecError: If they are damaged.
     """
     path = _place(settings)
-    return Corpus.read(path).records if path.is_file() else ()
+    if not path.exists():
+        return ()
+    try:
+        return Corpus.read(path).records
+    except SpecError as error:
+        raise SpecError(
+            f"{error}. It holds your own past studies: move it away, and `tuner corpus add` them "
+            "again; without it, those that come with the program are there"
+        ) from None
 
 
 def add(
@@ -182,8 +193,7 @@ def forget(studies: Sequence[str], settings: Settings) -> int:
 
 
 def _write(settings: Settings, records: Sequence[Record]) -> None:
-    kept = {record.study: record for record in records}  # the later one of a study
-    Corpus(records=tuple(kept.values()), code=training_code()).write(_place(settings))
+    Corpus(records=once(records), code=training_code()).write(_place(settings))
 
 
 def _place(settings: Settings) -> Path:

@@ -120,11 +120,40 @@ def test_the_commands(settings, kept, monkeypatch, capsys, tmp_path):
     told = run("predict", source, "--epochs", "7", "--json")
     assert (told.exit_code, json.loads(told.stdout)["targets"]) == (0, {})
     assert json.loads(told.stdout)["corpus"]["own"] == 1
-    assert "lies outside" in run("predict", source, "--epochs", "7").stdout
+    outside = run("predict", source, "--epochs", "7", "--plot", str(tmp_path / "curve.png"))
+    assert "lies outside" in outside.stdout
+    assert "curve.png is not drawn" in outside.stderr
+    assert f"Next: tuner run {source} --epochs 7" in outside.stderr
+    assert not (tmp_path / "curve.png").exists()
     refused = run("predict", source, "--plot", "curve.doc")
     assert (refused.exit_code, ".png" in refused.stderr) == (2, True)
     assert run("corpus", "forget", study.id).stdout == "0 of your own are left\n"
     assert run("corpus", "forget", study.id).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "mfeat-few", "--plot"),
+        ("corpus", "export", "--force"),
+        ("synthesize", "--redundant", "8", "--force"),
+        ("report", "0123", "--out"),
+        ("encoder", "0123", "a"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_first(words, monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from tuner.cli.main import app
+
+    monkeypatch.setenv("TUNER_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "curve.png"
+    folder.mkdir()
+    for path, reason in ((folder, "is a folder"), (tmp_path / "lost" / "x.png", "no folder")):
+        told = CliRunner(env={"COLUMNS": "500"}).invoke(app, [*words, str(path)])
+        assert told.exit_code == 2
+        assert reason in told.stderr
+    assert not (tmp_path / "home").exists()
 
 
 def test_no_prior_is_the_study_itself(settings):
@@ -139,7 +168,7 @@ def test_no_prior_is_the_study_itself(settings):
         (
             "shipped",
             {"training": TrainingConfig(epochs=2)},
-            "(?s)so leave it out:.*epochs: 2",
+            "(?s)so leave it out:.*--epochs 2",
         ),
         ("own", {"max_lambda": 8.0}, "(?s)--prior own: .*--max-lambda 8"),
     ],

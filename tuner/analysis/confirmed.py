@@ -13,7 +13,7 @@ from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import Choice, Decision, choose, decide
 from tuner.analysis.epochs.checkpoints import baseline_scores, best_rules
 from tuner.analysis.epochs.learning import StillLearning
-from tuner.analysis.gains.gain import Gain, measured_gain
+from tuner.analysis.gains.gain import Gain, measured_gain, signed
 from tuner.analysis.gains.looks import level
 from tuner.analysis.gains.needs import needs
 from tuner.errors import StudyFailedError
@@ -233,7 +233,7 @@ class Confirmed:
         gain = self._gain_by_rule(target, choice)["loss"]
         return (
             f" Weights{whose} are those of the best validation accuracy, which are better for "
-            f"λ = 0; by the least validation loss the gain is {gain:+.3g}."
+            f"λ = 0; by the least validation loss the gain is {signed(gain)}."
         )
 
     def tested(self, strength: float) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 from tuner.analysis.curves.model import CurveModel
 from tuner.analysis.curves.observations import observe
 from tuner.analysis.decision import USEFUL, Admitted, Choice, Decision, grid
-from tuner.analysis.gains.gain import measured_gain
+from tuner.analysis.gains.gain import measured_gain, signed
 from tuner.models.outcome import TrainingOutcome
 from tuner.study.answer import EVEN, BoundKept
 from tuner.study.scoring.constraints import Constraint
@@ -105,9 +105,9 @@ def _bound_words(bound: BoundKept) -> str:
     kept = "is kept" if bound.is_kept else "is violated"
     ends = ""
     if bound.interval is not None:
-        ends = f", 95 % interval {bound.interval[0]:+.3g} to {bound.interval[1]:+.3g}"
+        ends = f", 95 % interval {signed(bound.interval[0])} to {signed(bound.interval[1])}"
     return (
         f" Subject to {bound.bound}: it {kept}, with probability "
         f"{1 - bound.violated if bound.is_kept else bound.violated:.2f} (the score moves by "
-        f"{bound.change:+.3g}{ends})."
+        f"{signed(bound.change)}{ends})."
     )

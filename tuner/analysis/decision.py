@@ -16,7 +16,7 @@ import numpy as np
 
 from tuner.analysis.curves.model import CurveModel, Expectation
 from tuner.analysis.curves.observations import Observations
-from tuner.analysis.gains.gain import Gain
+from tuner.analysis.gains.gain import Gain, signed
 from tuner.study.answer import Reason, Verdict
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats, Indices, Mask
@@ -374,8 +374,9 @@ def _summary(draws: Floats, observations: Observations) -> Gain:
 def _words(gain: Gain) -> str:
     groups = "" if gain.groups is None else f"{gain.groups:,} group{'s' * (gain.groups != 1)}"
     if gain.interval is None:
-        return f"the gain is {gain.value:+.3g} (no interval: rows of {groups} are too few)"
+        return f"the gain is {signed(gain.value)} (no interval: rows of {groups} are too few)"
     over = f" over {groups}" if groups else ""
     return (
-        f"the gain is {gain.value:+.3g} (95 % interval{over} {gain.low:+.3g} to {gain.high:+.3g})"
+        f"the gain is {signed(gain.value)} (95 % interval{over} {signed(gain.low)} to "
+        f"{signed(gain.high)})"
     )

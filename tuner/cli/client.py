@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.cli.options import TimeBudget, Workers, spec_of, study_options
+from tuner.cli.options import TimeBudget, Workers, spec_of, study_options, writable
 from tuner.data.formats.sources import is_uri
 from tuner.settings import Settings
 from tuner.study.spec import options_of
@@ -102,7 +102,9 @@ def watch(study: Id) -> None:
 def encoder(
     study: Id,
     modality: Annotated[str, typer.Argument(help="a or b.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.zip", help="The file to write.", callback=writable)
+    ],
 ) -> None:
     """Download the best encoder of a modality: an MLflow model, zipped."""
     with service() as client:

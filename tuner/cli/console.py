@@ -110,11 +110,14 @@ def _read(
 
             on_step("asking past studies")
             study = begun(study, prior, settings, earlier)
-    for warning in dataset.warnings:
-        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
-    for warning in study.inputs.warnings[len(dataset.warnings) :]:
-        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
+    show_warnings(study)
     return study
+
+
+def show_warnings(study: Study) -> None:
+    """Print what is doubtful in the data of a study."""
+    for warning in (*study.dataset.warnings, *study.inputs.warnings[len(study.dataset.warnings) :]):
+        _err.print(f"Warning: {warning}", style="yellow", soft_wrap=True)
 
 
 def extend(
@@ -334,7 +337,7 @@ def _show_answer(target: Target, answer: Answer | TargetAnswer, needed: str | No
     _out.print(Text.assemble(f"{target:6} ", strength, "  ", (verdict, _STYLE[verdict])))
     gain, interval = answer.tested
     if gain is not None and interval is not None:
-        words = f"{gain:+.4f} {_interval(interval, '{:+.4f}')}"
+        words = f"{_number(gain, '{:+.4f}')} {_interval(interval, '{:+.4f}')}"
         _out.print(f"       gain on test rows at λ = {answer.candidate:.3g}: {words}")
     _out.print(f"       the best λ is in {_interval(answer.interval, '{:.3g}')} (95 %)")
     _out.print(Padding(" ".join(filter(None, (answer.evidence, needed))), (0, 0, 1, 7)))
@@ -528,4 +531,8 @@ def _contents(inspection: Inspection) -> Table:
 
 
 def _interval(interval: Interval, style: str) -> str:
-    return f"[{style.format(interval[0])}, {style.format(interval[1])}]"
+    return f"[{', '.join(_number(end, style) for end in interval)}]"
+
+
+def _number(value: float, style: str) -> str:
+    return style.format(value).replace("-", "\N{MINUS SIGN}")

@@ -8,13 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.cli.options import DATA_SET, AsJson, Data, spec_of, study_options
+from tuner.cli.options import (
+    DATA_SET,
+    AsJson,
+    Data,
+    new_file,
+    spec_of,
+    study_options,
+    suggest,
+    writable,
+)
 from tuner.data import PairedDataset
 from tuner.data.information.atoms import NAMES as ATOMS
 from tuner.data.inspection import Inspection
 from tuner.data.inspection import inspect as read_inspection
 from tuner.data.synthetic import WorldConfig, make_world
-from tuner.reporting.command import command
 from tuner.settings import Settings
 
 _WORLD = WorldConfig()
@@ -53,8 +61,8 @@ def _inspect(data: str, options: Mapping[str, Any], *, as_json: bool) -> Inspect
         return inspection
     console.show_inspection(inspection)
     if inspection.dataset is not None:
-        _suggest(data, options, "profile", "tells what the modalities share")
-        _suggest(data, options, "run", "finds λ*")
+        suggest(data, options, "profile", "tells what the modalities share")
+        suggest(data, options, "run", "finds λ*")
     return inspection
 
 
@@ -76,11 +84,13 @@ def profile(data: Data, as_json: AsJson = False, **options: Any) -> None:
         sys.stdout.write(information.model_dump_json(indent=2) + "\n")
         return
     console.show_information(dataset.name, information, found.groups)
-    _suggest(data, options, "run", "finds λ*")
+    suggest(data, options, "run", "finds λ*")
 
 
 def synthesize(
-    out: Annotated[Path, typer.Argument(metavar="OUT.npz", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.npz", help="The file to write.", callback=writable)
+    ],
     redundant: Annotated[
         int, typer.Option(help="Label features, of 8, that both modalities see.")
     ] = _WORLD.redundant,
@@ -127,10 +137,7 @@ def synthesize(
 
 
 def _write_world(out: Path, options: Mapping[str, Any], *, seed: int, force: bool) -> None:
-    if out.exists() and not force:
-        raise typer.BadParameter(f"{out} is there already: choose another name, or --force")
-    if not out.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {out.parent}: make it first")
+    new_file(out, force=force)
     try:
         config = WorldConfig(**options)
     except ValueError as error:
@@ -140,8 +147,8 @@ def _write_world(out: Path, options: Mapping[str, Any], *, seed: int, force: boo
     shares = ", ".join(f"{name} {getattr(world.truth, name):.3f}" for name in ATOMS)
     typer.echo(f"{out}: {config.rows} pairs; the bits behind them tell of the label: {shares} bits")
     typer.echo("R: both modalities, U_a and U_b: one alone, S: only the two together.", err=True)
-    _suggest(str(out), {}, "profile", "estimates these from the pairs")
-    _suggest(str(out), {}, "run", "finds λ*")
+    suggest(str(out), {}, "profile", "estimates these from the pairs")
+    suggest(str(out), {}, "run", "finds λ*")
 
 
 def _read(source: str, options: Mapping[str, Any]) -> PairedDataset:
@@ -151,8 +158,3 @@ def _read(source: str, options: Mapping[str, Any]) -> PairedDataset:
 
     with console.reading(source) as on_step:
         return read_dataset(spec, source, max_bytes=Settings().max_data, on_step=on_step)
-
-
-def _suggest(data: str, options: Mapping[str, Any], subcommand: str, use: str) -> None:
-    """Say what to do next with a data set, on standard error, off what scripts read."""
-    typer.echo(f"Next: {command(spec_of(options), data, subcommand)}  ({use})", err=True)

@@ -1,8 +1,10 @@
 """The options of a study as flags, made of the fields that describe them."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -13,7 +15,7 @@ from pydantic.fields import FieldInfo
 from tuner.data.options import DataOptions
 from tuner.errors import SpecError
 from tuner.models.config import TrainingConfig
-from tuner.reporting.command import flag
+from tuner.reporting.command import command, flag
 from tuner.study.scripts.spec import ScriptSpec
 from tuner.study.spec import OPTIONS, OptionError, StudySpec, option_errors, spec_from_options
 
@@ -111,6 +113,30 @@ def seconds(duration: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != duration:
         raise typer.BadParameter(f"{duration!r}: write 90s, 10m or 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def suggest(data: str, options: Mapping[str, Any], subcommand: str, use: str) -> None:
+    """Say what to do next with a data set, on standard error, off what scripts read."""
+    typer.echo(f"Next: {command(spec_of(options), data, subcommand)}  ({use})", err=True)
+
+
+def writable(path: Path | None) -> Path | None:
+    """Refuse a file that cannot be written, before anything is computed for it."""
+    if path is None:
+        return None
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}: make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise typer.BadParameter(f"you may not write into {path.parent}: name another folder")
+    return path
+
+
+def new_file(path: Path, *, force: bool) -> None:
+    """Refuse to replace a file unless that is asked for."""
+    if path.exists() and not force:
+        raise typer.BadParameter(f"{path} is there already: choose another name, or --force")
 
 
 Data = Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from tuner.cli.client import is_service, line_of, service
 from tuner.cli.local import LocalStudies
+from tuner.cli.options import writable
 from tuner.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,7 +83,12 @@ def report(
     study: Id,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", help="Where to write it.", show_default="where it lies"),
+        typer.Option(
+            metavar="FILE.html",
+            help="Where to write it.",
+            show_default="where it lies",
+            callback=writable,
+        ),
     ] = None,
     url: Url = None,
 ) -> None:

@@ -63,7 +63,7 @@ class TargetPrediction(_Part):
     strength: Annotated[float, Field(alias="lambda")]
     interval: tuple[float, float]
     probability: Probability
-    curve: list[Point]
+    curve: Annotated[list[Point], Field(repr=False)]  # long
     size: Size
 
 
@@ -81,7 +81,7 @@ class PastStudy(_Part):
     name: str
     source: str
     study: str | None
-    curves: dict[Target, list[PastPoint]]
+    curves: Annotated[dict[Target, list[PastPoint]], Field(repr=False)]
 
 
 class CorpusSummary(_Part):

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -41,9 +42,8 @@ class Corpus:
         return self.code != training_code()
 
     def joined(self, own: Iterable[Record]) -> "Corpus":
-        """Return it with a user's own records, each study once."""
-        kept = {record.study: record for record in own}
-        return replace(self, records=(*self.records, *kept.values()))
+        """Return it with others, each study once."""
+        return replace(self, records=once((*self.records, *own)))
 
     def write(self, path: Path) -> None:
         """Write it to a file, whole or not at all; the same corpus gives the same bytes."""
@@ -60,7 +60,7 @@ class Corpus:
         try:
             told = json.loads(gzip.decompress(path.read_bytes()))
             found, code, records = told["format"], str(told["code"]), list(told["records"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
             raise SpecError(f"{path}: no corpus can be read from it: {error}") from None
         if found != _FORMAT:
             raise SpecError(f"{path}: its format is {found!r}, and {_FORMAT!r} is what is read")
@@ -70,6 +70,11 @@ class Corpus:
         records = [record.as_dict() for record in self.records]
         told = {"format": _FORMAT, "code": self.code, "records": records}
         return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+def once(records: Iterable[Record]) -> tuple[Record, ...]:
+    """Return each study once, as the last of its records has it."""
+    return tuple({record.key: record for record in records}.values())
 
 
 def training_code() -> str:

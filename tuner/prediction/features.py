@@ -1,5 +1,6 @@
 """What is known of a data set before any training, as far as it may tell of its λ-curve."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ WORDS = {
     "aligned": "accuracy that such predictions from {side} gain by what it shares with the other",
     **{f"correlation {n}": f"canonical correlation {n + 1}" for n in range(_CORRELATIONS)},
 }
+_OF_A_SIDE = frozenset(name for name, words in WORDS.items() if "{side}" in words)
+_COMMON = frozenset(WORDS) - _OF_A_SIDE
 _LOGARITHMS = ("rows", "labels", "labelled", "classes", "width")
 
 
@@ -69,13 +72,14 @@ class Features:
             first, second = (first + second) / 2, np.abs(first - second)
         return np.concatenate([[self.common[n] for n in sorted(self.common)], first, second])
 
-    def outside(self, lowest: "Features", highest: "Features") -> list[str]:
-        """Say which numbers lie outside of a range, with the range, one line each."""
+    def outside(self, lowest: "Features", highest: "Features", margin: float) -> list[str]:
+        """Say which numbers lie outside of a range and that share of it beyond, one line each."""
         lines = []
         for place, side in (("common", "both"), ("a", "A"), ("b", "B")):
             for name, value in getattr(self, place).items():
                 low, high = (getattr(end, place)[name] for end in (lowest, highest))
-                if not low <= value <= high:
+                beyond = margin * (high - low)
+                if not low - beyond <= value <= high + beyond:
                     shown = [_shown(name, number) for number in (value, low, high)]
                     lines.append(
                         f"{WORDS[name].format(side=side)}: {shown[0]}, where the corpus reaches "
@@ -89,8 +93,22 @@ class Features:
 
     @classmethod
     def of(cls, told: Mapping[str, Mapping[str, float]]) -> "Features":
-        """Read what `as_dict` wrote."""
-        return cls(common=dict(told["common"]), a=dict(told["a"]), b=dict(told["b"]))
+        """Read what `as_dict` wrote.
+
+        Raises:
+            ValueError: If it has other numbers than `features_of` measures, or one is not finite.
+        """
+        parts = {}
+        for place, names in {"common": _COMMON, "a": _OF_A_SIDE, "b": _OF_A_SIDE}.items():
+            part = {name: float(value) for name, value in told[place].items()}
+            if differing := names ^ part.keys():
+                raise ValueError(
+                    f"features of {place} are of another version: {', '.join(sorted(differing))}"
+                )
+            if not all(map(math.isfinite, part.values())):
+                raise ValueError(f"features of {place} have to be finite numbers")
+            parts[place] = part
+        return cls(**parts)
 
 
 def features_of(dataset: PairedDataset, profile: Profile, *, seed: int = 0) -> Features:

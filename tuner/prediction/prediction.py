@@ -124,7 +124,7 @@ def _placed(
     if outside:
         return None, outside
     features = features_of(study.dataset, study.profile, seed=study.spec.seed)
-    outside = features.outside(*reach(used, _MARGIN))
+    outside = features.outside(*reach(used), _MARGIN)
     return (None, outside) if outside else (features, [])
 
 
@@ -149,14 +149,19 @@ def _unknown_kind(study: Study, corpus: Corpus, used: Sequence[Record]) -> list[
     lines = []
     if study.dataset.task != "classification":
         lines.append(f"task: {study.dataset.task}, where the corpus has classification alone")
-    if study.metric.name != "accuracy":
-        lines.append(f"metric: {study.metric.name}, where the corpus has accuracy alone")
+    elif study.metric.name != "accuracy":
+        lines.append(f"--metric {study.metric.name}, where the corpus has accuracy alone")
     if study.dataset.group is not None:
         lines.append("rows in groups or copies, where those of the corpus are independent")
     if study.spec.max_lambda > _SPACE.maximum:
         lines.append(
             f"--max-lambda {study.spec.max_lambda:g}, where the corpus reaches to "
             f"{_SPACE.maximum:g}"
+        )
+    elif not _shown(study)[1:].any():
+        lines.append(
+            f"--max-lambda {study.spec.max_lambda:g}, where the corpus begins at "
+            f"{_SPACE.to_lambda(float(UNITS[1])):.2g}"
         )
     if len(used) < FEWEST:
         lines += _other_settings(study, corpus, len(used))
@@ -167,7 +172,7 @@ def _other_settings(study: Study, corpus: Corpus, used: int) -> list[str]:
     """Which settings of training the records do not have, against those that have most alike."""
     training = study.training.model_dump()
     differences: list[dict[str, object]] = []
-    defaults = type(study.training)().model_dump()
+    defaults = {n: field.default for n, field in type(study.training).model_fields.items()}
     for record in corpus.records:
         theirs = defaults | dict(record.training)
         differences.append({n: theirs[n] for n, own in training.items() if theirs[n] != own})
@@ -177,10 +182,18 @@ def _other_settings(study: Study, corpus: Corpus, used: int) -> list[str]:
             f"{used} past studies are of other rows and trained like this, and {FEWEST} are needed"
         ]
     return [
-        f"{name}: {training[name]}, where past studies have {value}; {used} of other rows are like "
+        f"{_setting(study, name)}, where past studies have {value}; {used} of other rows are like "
         f"this, and {FEWEST} are needed"
         for name, value in least.items()
     ]
+
+
+def _setting(study: Study, name: str) -> str:
+    """How a setting of training is given, or what it comes of."""
+    value = getattr(study.training, name)
+    if name == "epochs" and value != study.spec.training.epochs:
+        return f"{value} epochs, as far as --max-steps {study.training.max_steps} go"
+    return f"--{name.replace('_', '-')} {value!r}"
 
 
 def _of_target(

@@ -12,9 +12,11 @@ from tuner.analysis.curves.observations import Observations
 from tuner.models.config import TrainingConfig
 from tuner.prediction.features import Features
 from tuner.prediction.model.families import Measured
+from tuner.study.scoring.scores import SIDES, TARGETS
 from tuner.study.space import LambdaSpace
 from tuner.typing import Floats
 
+_FEWEST_SEEDS = 2  # that gains vary over
 _DIGITS = 5  # of a gain: a hundredth of what one row in a thousand is
 
 
@@ -75,17 +77,36 @@ class Curve:
         """Read what `as_dict` wrote.
 
         Raises:
-            ValueError: If shapes do not go together, or a number is not finite.
+            ValueError: If it is none that a prediction can be made from: which number is why.
         """
         arrays = {n: np.asarray(told[n], dtype=np.float64) for n in ("lambdas", "gains", "rows")}
         count = arrays["lambdas"].size
-        if arrays["gains"].ndim != 2 or min(arrays["gains"].shape) < 1 or count < 1:
-            raise ValueError("gains have to be a number for each λ above 0 and each seed")
+        if arrays["gains"].ndim != 2 or arrays["gains"].shape[1] < _FEWEST_SEEDS or count < 1:
+            raise ValueError("gains have to be a number for each λ above 0 and each of two seeds")
         if len(arrays["gains"]) != count or arrays["rows"].shape != (count, count):
             raise ValueError("gains and their covariance have to be of as many λs as there are")
         if not all(np.isfinite(each).all() for each in arrays.values()):
             raise ValueError("gains, λs and covariances have to be finite numbers")
-        return cls(**arrays, baseline=float(told["baseline"]), scored=int(told["scored"]))
+        curve = cls(**arrays, baseline=float(told["baseline"]), scored=int(told["scored"]))
+        curve._check()
+        return curve
+
+    def _check(self) -> None:
+        """Refuse numbers that no curve of accuracy has.
+
+        Raises:
+            ValueError: Which.
+        """
+        if self.lambdas.min() <= 0 or self.lambdas.max() > LambdaSpace().maximum * (1 + 1e-5):
+            raise ValueError(f"λs have to be above 0 and at most {LambdaSpace().maximum:g}")
+        if abs(self.gains).max() > 1:
+            raise ValueError("gains of accuracy have to be between -1 and 1")
+        least = float(np.linalg.eigvalsh(self.rows)[0])
+        uneven = abs(self.rows - self.rows.T).max()
+        if max(-least, uneven) > 1e-2 * np.trace(self.rows) + 1e-12:
+            raise ValueError("rows has to be a covariance: symmetric, with no negative variance")
+        if self.scored < 1:
+            raise ValueError("scored has to be a number of rows")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,6 +135,11 @@ class Record:
     features: Features
     curves: Mapping[str, Curve]
 
+    @property
+    def key(self) -> str:
+        """What it is known by: records of one key are the same study, the later one counts."""
+        return self.study or f"shipped {self.name}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return what `read` takes, in JSON."""
         plain = {n: getattr(self, n) for n in ("name", "source", "licence", "origin", "study")}
@@ -138,11 +164,11 @@ class Record:
         try:
             return cls(
                 **{n: str(told[n]) for n in ("name", "source", "licence", "origin")},
-                study=told["study"],
-                sketch={side: tuple(map(int, each)) for side, each in told["sketch"].items()},
+                study=None if told["study"] is None else str(told["study"]),
+                sketch={side: tuple(map(int, told["sketch"][side])) for side in SIDES},
                 training=dict(told["training"]),
                 features=Features.of(told["features"]),
-                curves={target: Curve.read(each) for target, each in told["curves"].items()},
+                curves={target: Curve.read(told["curves"][target]) for target in TARGETS},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"a record lacks {error}, or has another kind there") from None

@@ -28,7 +28,7 @@ def prediction_words(told: Prediction) -> Iterator[str]:
         yield from _of_target(target, told.targets[target])
     yield (
         f"The smallest gain worth having is {told.smallest_gain:g} of {told.metric}. Most alike: "
-        + ", ".join(each.name for each in told.alike)
+        + "; ".join(each.name for each in told.alike)
         + "."
     )
     if corpus.left_out:
@@ -59,17 +59,21 @@ def _of_target(target: Target, of: TargetPrediction) -> Iterator[str]:
     at = min(of.curve, key=lambda point: abs(point.strength - of.strength))
     yield (
         f"{TITLES[target]:12} helps {chance.helps:4.0%}, harms {chance.harms:4.0%}, neither "
-        f"{chance.neither:4.0%}; begin with λ = {strength(of.strength)}: gain {at.mean:+.3f} "
-        f"[{at.low:+.3f}, {at.high:+.3f}] (80 %)"
+        f"{chance.neither:4.0%}; begin with λ = {strength(of.strength)}: gain {_gain(at.mean)} "
+        f"[{_gain(at.low)}, {_gain(at.high)}] (80 %)"
     )
     seeds, rows = of.size.seeds, of.size.rows
     if seeds is not None:
         enough = f"{seeds} confirming seeds are expected to decide it on these test rows"
     elif rows is not None:
-        enough = f"no number of seeds is expected to decide it; {rows:,} labelled test rows are"
+        enough = f"{rows:,} labelled test rows are expected to decide it, more seeds alone are not"
     else:
-        enough = "no study of this kind is expected to decide it"
+        enough = "neither more seeds nor more test rows alone are expected to decide it"
     yield f"{'':12} the best λ is in {strength_interval(of.interval)} (80 %); {enough}"
+
+
+def _gain(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def draw_prediction(told: Prediction) -> Figure:

@@ -288,6 +288,19 @@ class StudySpec(Seeded, DataOptions):
         TrainingConfig()
     )
 
+    @field_validator("warm_start", "prior", mode="before")
+    @classmethod
+    def _made_of_the_past(cls, told: object, info: ValidationInfo) -> object:
+        if not isinstance(told, str):
+            return told
+        said = f"{told!r}, settings"
+        if info.field_name == "warm_start":
+            said = f"'none', settings, warm_start={told!r}"
+        raise ValueError(
+            "the past joins a study of its data: "
+            f"tuner.run_study(tuner.expecting(study, {said}), settings)"
+        )
+
     @field_validator("subject_to")
     @classmethod
     def _of_encoders(cls, bounds: tuple[str, ...]) -> tuple[str, ...]:

@@ -151,7 +151,8 @@ def test_a_candidate_is_short_to_write():
 def test_verdicts(verdict, reason, choice, confirmed):
     decision = decide(choice, confirmed, smallest=0.01)
     assert (decision.verdict, decision.reason) == (verdict, reason)
-    assert f"{confirmed.value:+.3g}" in decision.evidence
+    value = f"{confirmed.value:+.3g}".replace("-", "\N{MINUS SIGN}")
+    assert f"the gain is {value} (95 % interval" in decision.evidence
     assert f"λ = {choice.candidate:.3g}" in decision.evidence
     assert "The smallest gain worth having is 0.01 (--smallest-gain)." in decision.evidence
     assert decision.harm_from == 2.0

@@ -106,7 +106,7 @@ def test_one_group_of_validation_rows_says_nothing_of_others():
     harm = Gain(value=-0.3, low=-0.4, high=-0.2, groups=8)
     decision = decide(choice, harm, smallest=0.01)
     assert decision.verdict == "undecided"
-    assert "(95 % interval over 8 groups -0.4 to -0.2)" in decision.evidence
+    assert "(95 % interval over 8 groups −0.4 to −0.2)" in decision.evidence
     assert "(no interval: rows of 1 group are too few)" in decision.evidence
     assert choice.band.highest == np.inf
     assert decision.harm_from is None

@@ -29,7 +29,7 @@ def test_the_answer_tells_each_encoder_and_both(classification, capsys):
         ["b", "λ*", "=", "0", "do", "not", "align"],
     ]
     gains = [line.split(": ")[1] for line in lines if "gain on test rows at λ = 0.4" in line]
-    assert gains[0] == "+0.0010 [-0.0200, +0.0220]"
+    assert gains[0] == "+0.0010 [−0.0200, +0.0220]"
     assert [float(gain.split()[0]) for gain in gains[1:]] == pytest.approx(
         [side.test.gain for _, side in classification.result.modalities], abs=5e-5
     )

@@ -66,6 +66,30 @@ def test_the_training_code_still_gives_what_the_corpus_holds():
     [
         (lambda told: told["records"][2]["curves"]["b"].pop("gains"), "record 3 is damaged"),
         (lambda told: told["records"][1]["curves"]["a"]["lambdas"].pop(), "as many λs as there"),
+        (lambda told: told["records"][1]["curves"].pop("joint"), "record 2 .* lacks 'joint'"),
+        (lambda told: told["records"][1]["curves"]["a"]["lambdas"].__setitem__(0, -1), "above 0"),
+        (lambda told: told["records"][1]["curves"]["a"].update(scored=0), "number of rows"),
+        (
+            lambda told: told["records"][1]["curves"]["a"]["gains"][3].__setitem__(0, 12.0),
+            "gains of accuracy",
+        ),
+        (
+            lambda told: told["records"][1]["curves"]["a"].update(
+                gains=[each[:1] for each in told["records"][1]["curves"]["a"]["gains"]]
+            ),
+            "each of two seeds",
+        ),
+        (
+            lambda told: told["records"][1]["curves"]["b"]["rows"][1].__setitem__(1, -1e-3),
+            "has to be a covariance",
+        ),
+        (lambda told: told["records"][1]["features"]["common"].pop("rows"), "version: rows"),
+        (lambda told: told["records"][1]["features"]["b"].update(age=1), "version: age"),
+        (
+            lambda told: told["records"][1]["features"]["a"].update(width=np.nan),
+            "features of a .* finite",
+        ),
+        (lambda told: told["records"][1].pop("sketch"), "lacks 'sketch'"),
         (
             lambda told: told["records"][0]["curves"]["a"]["gains"][0].__setitem__(0, np.inf),
             "finite",
@@ -84,13 +108,21 @@ def test_damage_is_named(tmp_path, damage, words):
     assert str(path) in str(refused.value)
 
 
+WHOLE = gzip.compress(b"[1]", mtime=0)
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"\x1f\x8b", b"no corpus", gzip.compress(b"[1]", mtime=0)]
+    "content", [b"", b"\x1f\x8b", b"no corpus", WHOLE, WHOLE[:10] + b"\x07" + WHOLE[11:]]
 )
 def test_what_is_no_corpus_is_refused(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(SpecError, match="no corpus can be read"):
         Corpus.read(tmp_path / "x")
+
+
+def test_a_study_counts_once_however_often_it_is_told():
+    again = shipped().joined(shipped().records[:3])
+    assert again.digest == shipped().digest
 
 
 def test_recipes_have_names_and_files_of_their_own():

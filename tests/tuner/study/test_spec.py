@@ -65,6 +65,19 @@ def test_seeds_are_added_to_those_there_are():
         longer.extended(9)
 
 
+@pytest.mark.parametrize(
+    ("options", "call"),
+    [
+        ({"prior": "shipped"}, "expecting(study, 'shipped', settings)"),
+        ({"warm_start": "0123"}, "expecting(study, 'none', settings, warm_start='0123')"),
+    ],
+)
+def test_who_names_the_past_is_told_how_a_study_goes_by_it(options, call):
+    with pytest.raises(ValidationError) as refused:
+        StudySpec(**options)
+    assert call in str(refused.value)
+
+
 @pytest.mark.parametrize("gpus", [1.5, -0.1])
 def test_gpus_are_a_part_of_one_or_whole_ones(gpus):
     with pytest.raises(ValidationError, match="gpus"):

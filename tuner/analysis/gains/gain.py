@@ -274,3 +274,8 @@ def _student(freedom: float, error: float) -> float:
     from scipy import special
 
     return float(special.stdtrit(freedom, 1 - error / 2))
+
+
+def signed(change: float) -> str:
+    """Write a change of a score with its sign, to three digits."""
+    return f"{change:+.3g}".replace("-", "\N{MINUS SIGN}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.options import AsJson, WhereData
+from tuner.cli.options import WhereData, new_file, writable
 from tuner.settings import Settings
 
 app = typer.Typer(
@@ -27,7 +27,9 @@ def add(studies: Studies, where: WhereData = None) -> None:
         typer.echo(f"added {record.study}  {record.name}")
 
 
-def show_list(as_json: AsJson = False) -> None:
+def show_list(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+) -> None:
     """List all of them, yours last."""
     from tuner import past
 
@@ -42,17 +44,16 @@ def show_list(as_json: AsJson = False) -> None:
 
 
 def export(
-    out: Annotated[Path, typer.Argument(metavar="OUT.json.gz", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.json.gz", help="The file to write.", callback=writable)
+    ],
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write your own to a file: curves and what was known before training, but no rows."""
     from tuner import past
     from tuner.prediction.corpus import Corpus, training_code
 
-    if out.exists() and not force:
-        raise typer.BadParameter(f"{out} is there already: choose another name, or --force")
-    if not out.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {out.parent}: make it first")
+    new_file(out, force=force)
     records = past.own(Settings())
     Corpus(records=records, code=training_code()).write(out)
     sys.stdout.write(f"{out}: {len(records)} of your own studies\n")

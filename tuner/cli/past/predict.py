@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from tuner.cli.options import AsJson, Data, spec_of, study_options
+from tuner.cli.options import (
+    AsJson,
+    Data,
+    spec_of,
+    study_options,
+    suggest,
+    writable,
+)
 from tuner.errors import SpecError
 from tuner.settings import Settings
 
@@ -18,7 +25,10 @@ def predict(
     data: Data,
     as_json: AsJson = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the curves: .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw the curves: .png, .svg or .pdf.", callback=writable
+        ),
     ] = None,
     **options: Any,
 ) -> None:
@@ -32,8 +42,14 @@ def predict(
         raise SpecError(f"--plot {plot}: its name has to end with one of {', '.join(_FORMS)}")
     if (options.pop("prior") or "none") != "none":
         raise typer.BadParameter("this is what it would say: leave it out", param_hint="--prior")
+    if options.pop("warm_start") is not None:
+        raise typer.BadParameter(
+            "a study of yours has its part once `tuner corpus add` has it: leave it out",
+            param_hint="--warm-start",
+        )
     spec = spec_of(options)
     from tuner.cli import console
+    from tuner.data.memory.scratch import written_whole
     from tuner.past import known
     from tuner.prediction.prediction import predict as predict_study
     from tuner.reporting.prediction import draw_prediction, prediction_words
@@ -43,11 +59,18 @@ def predict(
     with console.reading(data) as on_step:
         dataset = read_dataset(spec, data, max_bytes=settings.max_data, on_step=on_step)
         on_step("asking past studies")
-        told = predict_study(Study.of(spec, dataset), known(settings))
+        study = Study.of(spec, dataset)
+        told = predict_study(study, known(settings))
+    console.show_warnings(study)
     if plot is not None and told.targets:
-        draw_prediction(told).savefig(plot)
+        with written_whole(plot) as aside:
+            draw_prediction(told).savefig(aside, format=plot.suffix[1:].lower())
+    elif plot is not None:
+        typer.echo(f"Warning: {plot} is not drawn: there is no prediction", err=True)
     if as_json:
         sys.stdout.write(told.model_dump_json(indent=2) + "\n")
         return
     for line in prediction_words(told):
         typer.echo(line)
+    suggest(data, options, "plan", "trains three λs, and says what a study would show")
+    suggest(data, options, "run", "finds λ*")

@@ -126,8 +126,8 @@ class Expected:
         )
 
 
-def reach(records: Sequence[Record], margin: float) -> tuple[Features, Features]:
-    """Least and greatest of each number that records have, and that share of its range beyond."""
+def reach(records: Sequence[Record]) -> tuple[Features, Features]:
+    """Least and greatest of each number that records have."""
     ends: list[dict[str, dict[str, float]]] = [{}, {}]
     told = [record.features.as_dict() for record in records]
     for part in ("common", *SIDES):
@@ -135,8 +135,7 @@ def reach(records: Sequence[Record], margin: float) -> tuple[Features, Features]
             # A and B are named by whoever paired them: what one reaches, the other may.
             sides = (part,) if part == "common" else SIDES
             seen = [each[side][name] for each in told for side in sides]
-            beyond = margin * (max(seen) - min(seen))
-            for end, value in zip(ends, (min(seen) - beyond, max(seen) + beyond), strict=True):
+            for end, value in zip(ends, (min(seen), max(seen)), strict=True):
                 end.setdefault(part, {})[name] = value
     return Features.of(ends[0]), Features.of(ends[1])
 

@@ -9,7 +9,7 @@ const PLAN = ["task", "metric", "encoder_a", "encoder_b", "trials", "replicates"
 const HIDDEN = ["looks"]; // of `tuner extend`, which is a button of a study
 const GROUPS = [
   ["How the data are read", ["a_mask", "b_mask", "a_lengths", "b_lengths", "keep_copies_apart", "a_layout", "b_layout", "a_size", "b_size", "missing"]],
-  ["The search", ["max_lambda", "sampler", "batch", "smallest_gain", "halving", "warm_start", "prior", "nuisance", "nuisance_trials", "nuisance_parameters", "step_budget"]],
+  ["The search", ["max_lambda", "sampler", "batch", "smallest_gain", "subject_to", "folds", "validation_folds", "stop_early", "halving", "warm_start", "prior", "nuisance", "nuisance_trials", "nuisance_parameters", "step_budget"]],
   ["Machines", ["workers", "cpus", "gpus", "ranks", "precision"]],
 ];
 const FILES = ".npz,.safetensors,.parquet,.csv,.tsv";
