@@ -230,6 +230,13 @@ class CurveModel:
 
         From the mixture's first two moments, which is a little wide where its tails are heavy.
         """
+        _, low, high = self.mean_and_interval(lambdas, level)
+        return low, high
+
+    def mean_and_interval(
+        self, lambdas: Floats, level: float = 0.95
+    ) -> tuple[Floats, Floats, Floats]:
+        """`mean` and both ends of `interval`, of one posterior. Each of shape (m,)."""
         from scipy import special
 
         means, covariances = self._posterior(self._units(lambdas))
@@ -238,7 +245,7 @@ class CurveModel:
         variance = self.weights @ (variances + (means - center) ** 2)
         reach = special.ndtri((1 + level) / 2) * np.sqrt(np.maximum(variance, 0))
         low, high = (self.compression.undo(center + side * reach) for side in (-1, 1))
-        return low, high
+        return self.compression.undo(center), low, high
 
     def draws(self, lambdas: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Draw n whole curves from the posterior. Shape (n, m)."""

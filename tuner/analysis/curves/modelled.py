@@ -43,8 +43,9 @@ def modelled(
     model = CurveModel.fit(observations, study.spec.space, expected)
     sign = study.validation.sign(target)
     baseline = float(sign * observations.scores[observations.lambdas == 0].mean())
-    ends = np.sort([baseline + sign * end for end in model.interval(lambdas)], axis=0)
-    return baseline + sign * model.mean(lambdas), ends[0], ends[1]
+    mean, *interval = model.mean_and_interval(lambdas)
+    ends = np.sort([baseline + sign * end for end in interval], axis=0)
+    return baseline + sign * mean, ends[0], ends[1]
 
 
 def modelled_curve(study: Study, finished: Sequence[FinishedTrial]) -> ModelledCurve:

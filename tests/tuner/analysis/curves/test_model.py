@@ -173,6 +173,13 @@ def test_draws_have_the_mean_and_interval_of_the_model():
     np.testing.assert_allclose(inside, 0.9, atol=0.03)
 
 
+def test_mean_and_interval_of_one_posterior_are_those_of_two():
+    model = _fit(search(np.random.default_rng(6), 12, 4, hump(0.03, 0.6)))
+    together = model.mean_and_interval(LAMBDAS)
+    apart = (model.mean(LAMBDAS), *model.interval(LAMBDAS))
+    np.testing.assert_array_equal(together, apart)
+
+
 @settings(max_examples=20, deadline=None)
 @given(shift=st.floats(-100, 100), scale=st.floats(1e-6, 1e6), case=st.integers(0, 10**6))
 def test_shifts_leave_gains_alone_and_scales_scale_them(shift, scale, case):
