@@ -139,7 +139,7 @@ def usable(study: Study, corpus: Corpus) -> tuple[list[Record], int]:
     own = sketch(study.dataset)
     sources = {r.source for r in corpus.records if have_common_rows(own, r.sketch)}
     others = [record for record in corpus.records if record.source not in sources]
-    training = settings_of(study.training)
+    training = settings_of(study.training, study.spec.training)
     fitting = [record for record in others if record.training == training]
     return fitting, len(corpus.records) - len(others)
 
@@ -165,7 +165,7 @@ def _unknown_kind(study: Study, corpus: Corpus, used: Sequence[Record]) -> list[
 
 def _other_settings(study: Study, corpus: Corpus, used: int) -> list[str]:
     """Which settings of training the records do not have, against those that have most alike."""
-    training = study.training.model_dump()
+    training = study.training.model_dump() | {"epochs": study.spec.training.epochs}
     differences: list[dict[str, object]] = []
     defaults = type(study.training)().model_dump()
     for record in corpus.records:
