@@ -64,6 +64,7 @@ FINE = np.linspace(0, 1, 257)  # of u, at which truths are told
 DEGREES = 5
 ANEW = 100  # measurements of a true curve
 BLOCKS = 12  # of synthetic worlds, each of which is a source
+ROWS, OFTEN = 10_000, 3  # of timings
 WORST = 12  # curves that are shown as failures
 
 
@@ -330,7 +331,7 @@ def difference_table(told: pd.DataFrame) -> list[str]:
     for name in ("constant_", "focus_", "zero_"):
         pairs = [(f"{count}good", f"{count}{name}good") for count in COUNTS]
         pairs += [("gain", f"{name}gain")] if f"{name}gain" in told else []
-        cells = ["{:+.1f} ± {:.1f}".format(*(100 * x for x in difference(told, *p))) for p in pairs]
+        cells = ["{:+.2f} ± {:.2f}".format(*(100 * x for x in difference(told, *p))) for p in pairs]
         cells += [""] * (len(COUNTS) + 1 - len(cells))
         rows.append(f"| {CHOICES[name]} | {' | '.join(cells)} |")
     return [
@@ -410,28 +411,38 @@ def page(corpus: Corpus, told: pd.DataFrame, hard: pd.DataFrame) -> str:
 
 def timings() -> None:
     """Print what a prediction costs: as its user waits, and as the process is charged."""
-    rows, often = 10_000, range(3)
-    options = ["--rows", str(rows), "--labelled", "1000", "--seed", "1"]
+    for name, options in {
+        "1,000 with a label": ["--labelled", "1000"],
+        "all with a label": [],
+        "all with a label, of 8 classes": ["--classes", "8"],
+    }.items():
+        waited, spent = predicting(options)
+        print(f"tuner predict, {ROWS:,} rows, {name}: {_ends(waited)} s, {_ends(spent)} s of CPU")
+    loading = []
+    for _ in range(OFTEN):
+        began = time.perf_counter()
+        Corpus.read(SHIPPED)
+        loading.append(time.perf_counter() - began)
+    print(f"corpus: {SHIPPED.stat().st_size:,} bytes, read in {_ends(loading)} s")
+
+
+def predicting(options: Sequence[str]) -> tuple[list[float], list[float]]:
+    """Seconds that predictions of a world take, and those of CPU."""
+    waited, spent = [], []
     with TemporaryDirectory() as folder:
         data = str(Path(folder, "world.npz"))
         tuner = [sys.executable, "-m", "tuner"]
-        subprocess.run([*tuner, "synthesize", data, *options], check=True, capture_output=True)
-        waited, spent = [], []
-        for _ in often:
+        made = [*tuner, "synthesize", data, "--rows", str(ROWS), "--seed", "1", *options]
+        subprocess.run(made, check=True, capture_output=True)
+        for _ in range(OFTEN):
             began, charged = time.perf_counter(), os.times()
-            told = subprocess.check_output([*tuner, "predict", data, "--json"])
+            told = json.loads(subprocess.check_output([*tuner, "predict", data, "--json"]))
             waited.append(time.perf_counter() - began)
             now = os.times()
             spent.append(now.children_user - charged.children_user)
             spent[-1] += now.children_system - charged.children_system
-            assert json.loads(told)["targets"], "nothing was predicted"
-    loading = []
-    for _ in often:
-        began = time.perf_counter()
-        Corpus.read(SHIPPED)
-        loading.append(time.perf_counter() - began)
-    print(f"tuner predict, {rows:,} rows: {_ends(waited)} s, {_ends(spent)} s of CPU")
-    print(f"corpus: {SHIPPED.stat().st_size:,} bytes, read in {_ends(loading)} s")
+            assert told["targets"], f"nothing was predicted: {told['outside']}"
+    return waited, spent
 
 
 def _ends(seconds: Sequence[float]) -> str:
