@@ -124,7 +124,7 @@ def record_of(recipe: Recipe, told: dict) -> Record:
         origin=recipe.origin,
         study=None,
         sketch=rows,
-        training=settings_of(TrainingConfig(**told["training"])),
+        training=settings_of(TrainingConfig(**told["training"]), StudySpec().training),
         features=features,
         curves=curves,
     )

@@ -19,7 +19,7 @@ from tuner.data import PairedDataset, from_arrays
 from tuner.data.formats.examples import EXAMPLES
 from tuner.data.synthetic import LABEL_FEATURES, WorldConfig, make_world
 
-WORLDS, LARGE_WORLDS = 128, 8
+WORLDS, LARGE_WORLDS, MANY_LABELS = 128, 8, 8
 CC_BY = "CC BY 4.0, https://creativecommons.org/licenses/by/4.0/"
 VIEWS = ("fac", "fou", "kar", "mor", "pix", "zer")
 BANDS, FRAMES = 8, 8  # of the sound of a spoken digit
@@ -48,7 +48,8 @@ def recipes() -> list[Recipe]:
     """All of them, sources mixed, so that any beginning of the list is a corpus."""
     kinds = [list(kind()) for kind in (latent_worlds, digits, worlds, mfeat, others)]
     mixed = chain.from_iterable(zip_longest(*kinds))
-    return [recipe for recipe in mixed if recipe is not None] + list(large_worlds())
+    large = [*large_worlds(), *many_label_worlds()]
+    return [recipe for recipe in mixed if recipe is not None] + large
 
 
 def worlds() -> Iterator[Recipe]:
@@ -59,6 +60,11 @@ def worlds() -> Iterator[Recipe]:
 def large_worlds() -> Iterator[Recipe]:
     """A few of thousands of pairs."""
     yield from _worlds("large world", 2, (0.02, 0.5), (2000, 7500), LARGE_WORLDS)
+
+
+def many_label_worlds() -> Iterator[Recipe]:
+    """A few of thousands of pairs, of which most or all have a label."""
+    yield from _worlds("many-label world", 4, (0.6, 1.6), (4000, 15000), MANY_LABELS)
 
 
 def _worlds(

@@ -139,7 +139,7 @@ def usable(study: Study, corpus: Corpus) -> tuple[list[Record], int]:
     own = sketch(study.dataset)
     sources = {r.source for r in corpus.records if have_common_rows(own, r.sketch)}
     others = [record for record in corpus.records if record.source not in sources]
-    training = settings_of(study.training)
+    training = settings_of(study.training, study.spec.training)
     fitting = [record for record in others if record.training == training]
     return fitting, len(corpus.records) - len(others)
 
@@ -170,7 +170,7 @@ def _unknown_kind(study: Study, corpus: Corpus, used: Sequence[Record]) -> list[
 
 def _other_settings(study: Study, corpus: Corpus, used: int) -> list[str]:
     """Which settings of training the records do not have, against those that have most alike."""
-    training = study.training.model_dump()
+    training = study.training.model_dump() | {"epochs": study.spec.training.epochs}
     differences: list[dict[str, object]] = []
     defaults = {n: field.default for n, field in type(study.training).model_fields.items()}
     for record in corpus.records:
@@ -182,18 +182,10 @@ def _other_settings(study: Study, corpus: Corpus, used: int) -> list[str]:
             f"{used} past studies are of other rows and trained like this, and {FEWEST} are needed"
         ]
     return [
-        f"{_setting(study, name)}, where past studies have {value}; {used} of other rows are like "
-        f"this, and {FEWEST} are needed"
+        f"--{name.replace('_', '-')} {training[name]!r}, where past studies have {value}; "
+        f"{used} of other rows are like this, and {FEWEST} are needed"
         for name, value in least.items()
     ]
-
-
-def _setting(study: Study, name: str) -> str:
-    """How a setting of training is given, or what it comes of."""
-    value = getattr(study.training, name)
-    if name == "epochs" and value != study.spec.training.epochs:
-        return f"{value} epochs, as far as --max-steps {study.training.max_steps} go"
-    return f"--{name.replace('_', '-')} {value!r}"
 
 
 def _of_target(

@@ -174,10 +174,15 @@ class Record:
             raise ValueError(f"a record lacks {error}, or has another kind there") from None
 
 
-def settings_of(training: TrainingConfig) -> dict[str, Any]:
-    """Settings that differ from the defaults, encoders named: curves of others are other curves."""
+def settings_of(training: TrainingConfig, asked: TrainingConfig) -> dict[str, Any]:
+    """Settings that differ from the defaults, encoders named: curves of others are other curves.
+
+    Args:
+        training: How encoders are trained.
+        asked: What was asked for. Its epochs count, not those that many rows leave of them: how
+            many rows there are is a feature.
+    """
+    told = training.model_dump() | {"epochs": asked.epochs}
     return {
-        name: value
-        for name, value in training.model_dump().items()
-        if value != TrainingConfig.model_fields[name].default
+        n: value for n, value in told.items() if value != TrainingConfig.model_fields[n].default
     }

@@ -45,7 +45,7 @@ def record_of(study: Study, finished: Sequence[FinishedTrial]) -> Record:
         origin="your own",
         study=study.id,
         sketch=sketch(study.dataset),
-        training=settings_of(study.training),
+        training=settings_of(study.training, study.spec.training),
         features=features_of(study.dataset, study.profile, seed=study.spec.seed),
         curves={t: Curve.of(observe(study.validation, outcomes, t), rows) for t in TARGETS},
     )

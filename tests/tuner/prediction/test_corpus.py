@@ -14,7 +14,10 @@ from tests.benchmarks.corpus import path_of, trains_alike
 from tests.benchmarks.corpus_sources import recipes
 from tests.support.servers import until
 from tuner.errors import SpecError
+from tuner.models.config import TrainingConfig
 from tuner.prediction.corpus import SHIPPED, Corpus, shipped
+from tuner.prediction.model.forecast import reach
+from tuner.prediction.record import settings_of
 from tuner.study.space import LambdaSpace
 
 
@@ -184,3 +187,21 @@ def make_corpus(folder, kill_after=None):
         assert process.wait(timeout=120) == (0 if kill_after is None else -signal.SIGKILL)
     lines = log.read_text().splitlines()
     return [line.split(" s  ")[1] for line in lines if " s  " in line]
+
+
+@pytest.mark.parametrize("classes", range(2, 9))
+def test_ten_thousand_labelled_rows_lie_within_what_is_shipped(classes):
+    _, highest = reach(shipped().records)
+    assert highest.common["rows"] >= np.log(7000)  # those of them that are trained on
+    assert highest.common["labels"] >= np.log(7000 / classes)
+    assert highest.common["classes"] >= np.log(classes)
+
+
+def test_epochs_that_rows_leave_are_no_setting_and_those_asked_for_are():
+    rows = 30_000
+    asked = TrainingConfig()
+    left = asked.model_copy(update={"epochs": asked.epochs_of(rows)})
+    assert left.epochs < asked.epochs
+    assert settings_of(left, asked) == {}
+    fewer = TrainingConfig(epochs=7)
+    assert settings_of(fewer, fewer) == {"epochs": 7}

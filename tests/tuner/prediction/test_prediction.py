@@ -160,7 +160,10 @@ def test_the_same_question_has_the_same_answer_on_any_number_of_threads(told):
         ({"training": TrainingConfig(epochs=7)}, "--epochs 7, where past studies have 100"),
         ({"max_lambda": 9.0}, "--max-lambda 9, where the corpus reaches to 4"),
         ({"max_lambda": 0.01}, "--max-lambda 0.01, where the corpus begins at 0.012"),
-        ({"training": TrainingConfig(max_steps=20)}, "as far as --max-steps 20 go, where"),
+        (
+            {"training": TrainingConfig(max_steps=20)},
+            "--max-steps 20, where past studies have 10",
+        ),
         ({"metric": "macro_f1"}, "--metric macro_f1, where the corpus has accuracy alone"),
     ],
 )
