@@ -1,12 +1,14 @@
 """Many studies on one PostgreSQL: what their drivers and two services ask of it.
 
-Usage: python -m tests.benchmarks.many [RUNNING] [QUEUED] [SECONDS] [SECONDS-OF-A-TRIAL]
+Usage: python -m tests.benchmarks.many [RUNNING] [QUEUED] [SECONDS] [SECONDS-OF-A-TRIAL] [POOLED]
 
 Two runners, as services have them, claim studies of a hundred users; a simulated driver of each
 does to the database what a real one does: it holds its connections, its lease and its look at
 whether the study is still wanted, and every ten seconds a trial ends, which is written down, told
 to whoever watches, noted as shown in MLflow, and copied for Optuna by Optuna. None trains anything,
-or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else.
+or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else. With POOLED
+they reach PostgreSQL through a PgBouncer that has so many connections to it; the services, which
+listen, go past it, as deploy/README.md says.
 """
 
 import multiprocessing
@@ -15,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +32,7 @@ from rich.table import Table
 from sqlalchemy import Engine, create_engine, event, func, insert, select, text
 
 from tests.conftest import postgres, sqlalchemy_url
+from tests.support.pooler import pgbouncer
 from tests.tuner.storage.test_studies import trial
 from tuner.errors import StudyInUseError
 from tuner.service.processes.driver import _stop_if_cancelled
@@ -53,9 +56,9 @@ _LIMIT = 6000  # connections
 
 
 def main() -> None:
-    usual = (1000, 10_000, 60, 10)
+    usual = (1000, 10_000, 60, 10, 0)
     given = [int(each) for each in sys.argv[1:]]
-    running, queued, seconds, trial_seconds = (*given, *usual[len(given) :])
+    running, queued, seconds, trial_seconds, pooled = (*given, *usual[len(given) :])
     with postgres() as server, TemporaryDirectory() as home, ExitStack() as stack:
         server.psql(f"ALTER SYSTEM SET max_connections = {_LIMIT}")
         _restart(server)
@@ -63,7 +66,12 @@ def main() -> None:
         with Database(url) as database:
             _fill(database, running + queued)
         RDBStorage(url).engine.dispose()  # its tables are there, as of studies before
-        drivers = _Drivers(url, running, trial_seconds)
+        near = (
+            stack.enter_context(pgbouncer(server, pooled, max_client_conn=_LIMIT))
+            if pooled
+            else url
+        )
+        drivers = _Drivers(near, running, trial_seconds)
         stack.callback(drivers.end)
         services = [_Service(url, Path(home), running, drivers.start) for _ in range(2)]
         for service in services:
@@ -76,7 +84,8 @@ def main() -> None:
         time.sleep(1.5 * trial_seconds)  # all have opened their copies
         table = _measured(watched, drivers, services, seconds)
         table.title = (
-            f"{watched.leases()} run, {queued} wait, {seconds} s, a trial takes {trial_seconds} s"
+            f"{watched.leases()} run, {queued} wait, {seconds} s, a trial takes {trial_seconds} s, "
+            f"{pooled or 'not'} pooled"
         )
         table.add_row("seconds until all run", f"{starting:.0f}")
         Console(width=100).print(table)
@@ -87,29 +96,48 @@ def _measured(
 ) -> Table:
     """Look on for so many seconds."""
     held = watched.leases()
-    drivers.asked.value, services_before = 0, sum(s.asked for s in services)
-    before, connections = watched.look(), []
+    for service in services:
+        service.asked, service.seconds = 0, []
+    drivers.asked.value = drivers.trials.value = 0
+    before, cpu, connections = watched.look(), _cpu(watched), []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         connections.append(watched.connections())
         time.sleep(0.5)
-    spent, asked = watched.look() - before, drivers.asked.value
-    by_services = sum(s.asked for s in services) - services_before
-    ticks = [tick for service in services for tick in service.seconds]
+    spent, after = watched.look() - before, _cpu(watched)
+    asked, trials = drivers.asked.value, drivers.trials.value
+    by_services = sum(service.asked for service in services)
+    ticks = [1e3 * tick for service in services for tick in service.seconds]
     table = Table("studies", "")
     for words, value in (
+        ("trials a second", f"{trials / seconds:.1f}"),
         ("statements a second, of drivers", f"{asked / seconds:.0f}"),
         ("statements a second, of two services", f"{by_services / seconds:.0f}"),
         ("transactions a second", f"{spent.transactions / seconds:.0f}"),
-        ("connections made a second", f"{spent.sessions / seconds:.0f}"),
+        ("connections made a second", f"{spent.sessions / seconds:.1f}"),
         ("connections, most", f"{max(connections)}"),
         ("connections a study, mean", f"{sum(connections) / len(connections) / held:.3f}"),
-        ("PostgreSQL's CPUs", f"{spent.cpu / seconds:.3f}"),
-        ("tick of a runner, ms: mean, most", f"{1e3 * sum(ticks) / len(ticks):.0f}, "
-         f"{1e3 * max(ticks):.0f}"),
-    ):  # fmt: skip
+        ("tick of a runner, ms: mean, most", f"{sum(ticks) / len(ticks):.0f}, {max(ticks):.0f}"),
+        *((f"CPUs of {who}", f"{(now - cpu[who]) / seconds:.2f}") for who, now in after.items()),
+    ):
         table.add_row(words, value)
     return table
+
+
+def _cpu(watched: "_Server") -> dict[str, float]:
+    """Seconds of CPU of all that takes part, and of the machine, others' among them."""
+    spent = {"PostgreSQL": watched.cpu(), "PgBouncer": 0.0, "drivers": 0.0}
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            used = child.cpu_times()
+            spent["PgBouncer" if child.name() == "pgbouncer" else "drivers"] += (
+                used.user + used.system
+            )
+    own, machine = psutil.Process().cpu_times(), psutil.cpu_times()
+    return spent | {
+        "two services": own.user + own.system,
+        "the machine": sum(machine) - machine.idle - machine.iowait,
+    }
 
 
 def _restart(server: Any) -> None:
@@ -141,13 +169,12 @@ def _fill(database: Database, studies: int) -> None:
 
 
 class _Counted:
-    """Counts what this process asks of databases."""
+    """Counts in a value that processes share."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        event.listen(Engine, "before_cursor_execute", self._note)
 
-    def _note(self, *_: Any) -> None:
+    def note(self) -> None:
         with self.value.get_lock():
             self.value.value += 1
 
@@ -167,11 +194,13 @@ class _Drivers:
 
     def __init__(self, url: str, studies: int, trial_seconds: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.asked = context.Value("q", 0)
+        self.asked, self.trials = context.Value("q", 0), context.Value("q", 0)
         self._studies: Any = context.Queue()
         self._processes = [
             context.Process(
-                target=_drive, args=(url, trial_seconds, self._studies, self.asked), daemon=True
+                target=_drive,
+                args=(url, trial_seconds, self._studies, self.asked, self.trials),
+                daemon=True,
             )
             for _ in range(-(-studies // PER_PROCESS))
         ]
@@ -188,25 +217,28 @@ class _Drivers:
             process.join()
 
 
-def _drive(url: str, trial_seconds: int, studies: Any, asked: Any) -> None:
-    _Counted(asked)
+def _drive(url: str, trial_seconds: int, studies: Any, asked: Any, trials: Any) -> None:
+    asked, ended = _Counted(asked), _Counted(trials)
+    event.listen(Engine, "before_cursor_execute", lambda *_: asked.note())
     room = threading.Semaphore(PER_PROCESS)
     while True:
         room.acquire()
-        seat = (room, url, trial_seconds, studies.get())
+        seat = (room, url, trial_seconds, studies.get(), ended)
         threading.Thread(target=_seat, args=seat, daemon=True).start()
 
 
-def _seat(room: threading.Semaphore, url: str, trial_seconds: int, study: str) -> None:
+def _seat(
+    room: threading.Semaphore, url: str, trial_seconds: int, study: str, ended: "_Counted"
+) -> None:
     try:
-        _study(url, trial_seconds, study)
+        _study(url, trial_seconds, study, ended)
     except (StudyInUseError, DatabaseError) as fault:  # it is started again by a runner
         print(f"study {study}: {fault}", file=sys.stderr)
     finally:
         room.release()
 
 
-def _study(url: str, trial_seconds: int, study: str) -> None:
+def _study(url: str, trial_seconds: int, study: str, ended: "_Counted") -> None:
     """Do what `tuner.service.processes.driver` and the `Orchestrator` do to the database."""
     with Database(url) as outer:
         store = StudyStore(outer)
@@ -230,6 +262,7 @@ def _study(url: str, trial_seconds: int, study: str) -> None:
                 if number == 0:
                     copy.open()
                 copy.follow(finished)
+                ended.note()
                 number += 1
                 time.sleep(max(0.0, trial_seconds + started - time.monotonic()))
 
@@ -284,7 +317,6 @@ class _Spent:
 
     transactions: int
     sessions: int
-    cpu: float
 
     def __sub__(self, other: "_Spent") -> "_Spent":
         return _Spent(*(getattr(self, n) - getattr(other, n) for n in vars(self)))
@@ -319,9 +351,9 @@ class _Server:
             "WHERE datname = 'postgres'"
         )
         transactions, sessions = self._connection.execute(text(query)).one()
-        return _Spent(transactions, sessions, self._cpu())
+        return _Spent(transactions, sessions)
 
-    def _cpu(self) -> float:
+    def cpu(self) -> float:
         """Seconds of the server and of all its processes, those that ended, too."""
         own = self._process.cpu_times()
         spent = own.user + own.system + own.children_user + own.children_system
