@@ -6,7 +6,9 @@ Two runners, as services have them, claim studies of a hundred users; a simulate
 does to the database what a real one does: it holds its connections, its lease and its look at
 whether the study is still wanted, and every ten seconds a trial ends, which is written down, told
 to whoever watches, noted as shown in MLflow, and copied for Optuna by Optuna. None trains anything,
-or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else. With POOLED
+or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else; and four at a
+time open what they use, which takes a driver a tenth of a second of its own core and here would
+take turns for two. With POOLED
 they reach PostgreSQL through a PgBouncer that has so many connections to it; the services, which
 listen, go past it, as deploy/README.md says.
 """
@@ -49,6 +51,7 @@ from tuner.tracking.optuna_study import OptunaCopy
 
 USERS = 100
 PER_PROCESS = 100
+_OPEN = 4  # drivers that open their connections at a time
 _TICK = 2.0  # seconds between two looks of a runner: in a service .5, but here are two cores
 _BEGINS = 900.0  # seconds that the start of all may take
 _ENOUGH = 0.99  # of them run: a busy machine loses one now and then
@@ -98,14 +101,14 @@ def _measured(
     held = watched.leases()
     for service in services:
         service.asked, service.seconds = 0, []
-    drivers.asked.value = drivers.trials.value = 0
+    drivers.shared.asked.value = drivers.shared.trials.value = 0
     before, cpu, connections = watched.look(), _cpu(watched), []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         connections.append(watched.connections())
         time.sleep(0.5)
     spent, after = watched.look() - before, _cpu(watched)
-    asked, trials = drivers.asked.value, drivers.trials.value
+    asked, trials = drivers.shared.asked.value, drivers.shared.trials.value
     by_services = sum(service.asked for service in services)
     ticks = [1e3 * tick for service in services for tick in service.seconds]
     table = Table("studies", "")
@@ -168,15 +171,17 @@ def _fill(database: Database, studies: int) -> None:
         session.execute(insert(SubmissionRow), wanted)
 
 
-class _Counted:
-    """Counts in a value that processes share."""
+class _Shared:
+    """What processes of simulated drivers share."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self, context: Any) -> None:
+        self.asked, self.trials = context.Value("q", 0), context.Value("q", 0)
+        self.opening = context.Semaphore(_OPEN)
 
-    def note(self) -> None:
-        with self.value.get_lock():
-            self.value.value += 1
+    def note(self, counted: Any) -> None:
+        """Count one more statement, or trial."""
+        with counted.get_lock():
+            counted.value += 1
 
 
 class _Runs:
@@ -194,12 +199,12 @@ class _Drivers:
 
     def __init__(self, url: str, studies: int, trial_seconds: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.asked, self.trials = context.Value("q", 0), context.Value("q", 0)
+        self.shared = _Shared(context)
         self._studies: Any = context.Queue()
         self._processes = [
             context.Process(
                 target=_drive,
-                args=(url, trial_seconds, self._studies, self.asked, self.trials),
+                args=(url, trial_seconds, self._studies, self.shared),
                 daemon=True,
             )
             for _ in range(-(-studies // PER_PROCESS))
@@ -217,54 +222,55 @@ class _Drivers:
             process.join()
 
 
-def _drive(url: str, trial_seconds: int, studies: Any, asked: Any, trials: Any) -> None:
-    asked, ended = _Counted(asked), _Counted(trials)
-    event.listen(Engine, "before_cursor_execute", lambda *_: asked.note())
+def _drive(url: str, trial_seconds: int, studies: Any, shared: _Shared) -> None:
+    event.listen(Engine, "before_cursor_execute", lambda *_: shared.note(shared.asked))
     room = threading.Semaphore(PER_PROCESS)
     while True:
         room.acquire()
-        seat = (room, url, trial_seconds, studies.get(), ended)
+        seat = (room, url, trial_seconds, studies.get(), shared)
         threading.Thread(target=_seat, args=seat, daemon=True).start()
 
 
 def _seat(
-    room: threading.Semaphore, url: str, trial_seconds: int, study: str, ended: "_Counted"
+    room: threading.Semaphore, url: str, trial_seconds: int, study: str, shared: _Shared
 ) -> None:
     try:
-        _study(url, trial_seconds, study, ended)
+        _study(url, trial_seconds, study, shared)
     except (StudyInUseError, DatabaseError) as fault:  # it is started again by a runner
         print(f"study {study}: {fault}", file=sys.stderr)
     finally:
         room.release()
 
 
-def _study(url: str, trial_seconds: int, study: str, ended: "_Counted") -> None:
+def _study(url: str, trial_seconds: int, study: str, shared: _Shared) -> None:
     """Do what `tuner.service.processes.driver` and the `Orchestrator` do to the database."""
-    with Database(url) as outer:
-        store = StudyStore(outer)
-        threading.Thread(target=_stop_if_cancelled, args=(store, study), daemon=True).start()
-        with Database(url) as database, Lease(database, study) as lease:
-            store = StudyStore(database)
+    with ExitStack() as stack:
+        with shared.opening:
+            outer = StudyStore(stack.enter_context(Database(url)))
+            threading.Thread(target=_stop_if_cancelled, args=(outer, study), daemon=True).start()
+            database = stack.enter_context(Database(url))
+            lease, store = stack.enter_context(Lease(database, study)), StudyStore(database)
             store.set_status(study, "running")
-            copy, finished = OptunaCopy(_shown(study), url), []
-            time.sleep(trial_seconds * int(study[:4], 16) / 2**16)  # they do not march in step
-            number, whole = 0, trial()
-            while True:
-                started = time.monotonic()
-                lease.check()
-                done = replace(whole, request=replace(whole.request, number=number))
-                store.record(study, done, wall_seconds=1.0)
-                store.tell(study, "progress", {"done": number, "total": 40})
-                for waiting in store.untracked(study, 1):
-                    store.mark_tracked(study, waiting.trial.request, "run")
-                store.has_untracked(study)
-                finished.append(done)
-                if number == 0:
+        copy, finished = OptunaCopy(_shown(study), url), []
+        time.sleep(trial_seconds * int(study[:4], 16) / 2**16)  # they do not march in step
+        number, whole = 0, trial()
+        while True:
+            started = time.monotonic()
+            lease.check()
+            done = replace(whole, request=replace(whole.request, number=number))
+            store.record(study, done, wall_seconds=1.0)
+            store.tell(study, "progress", {"done": number, "total": 40})
+            for waiting in store.untracked(study, 1):
+                store.mark_tracked(study, waiting.trial.request, "run")
+            store.has_untracked(study)
+            finished.append(done)
+            if number == 0:
+                with shared.opening:
                     copy.open()
-                copy.follow(finished)
-                ended.note()
-                number += 1
-                time.sleep(max(0.0, trial_seconds + started - time.monotonic()))
+            copy.follow(finished)
+            shared.note(shared.trials)
+            number += 1
+            time.sleep(max(0.0, trial_seconds + started - time.monotonic()))
 
 
 def _shown(study: str) -> Any:
