@@ -1,12 +1,16 @@
 """Many studies on one PostgreSQL: what their drivers and two services ask of it.
 
-Usage: python -m tests.benchmarks.many [RUNNING] [QUEUED] [SECONDS] [SECONDS-OF-A-TRIAL]
+Usage: python -m tests.benchmarks.many [RUNNING] [QUEUED] [SECONDS] [SECONDS-OF-A-TRIAL] [POOLED]
 
 Two runners, as services have them, claim studies of a hundred users; a simulated driver of each
 does to the database what a real one does: it holds its connections, its lease and its look at
 whether the study is still wanted, and every ten seconds a trial ends, which is written down, told
 to whoever watches, noted as shown in MLflow, and copied for Optuna by Optuna. None trains anything,
-or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else.
+or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else; and four at a
+time open what they use, which takes a driver a tenth of a second of its own core and here would
+take turns for two. With POOLED
+they reach PostgreSQL through a PgBouncer that has so many connections to it; the services, which
+listen, go past it, as deploy/README.md says.
 """
 
 import multiprocessing
@@ -15,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +34,7 @@ from rich.table import Table
 from sqlalchemy import Engine, create_engine, event, func, insert, select, text
 
 from tests.conftest import postgres, sqlalchemy_url
+from tests.support.pooler import pgbouncer
 from tests.tuner.storage.test_studies import trial
 from tuner.errors import StudyInUseError
 from tuner.service.processes.driver import _stop_if_cancelled
@@ -46,6 +51,7 @@ from tuner.tracking.optuna_study import OptunaCopy
 
 USERS = 100
 PER_PROCESS = 100
+_OPEN = 4  # drivers that open their connections at a time
 _TICK = 2.0  # seconds between two looks of a runner: in a service .5, but here are two cores
 _BEGINS = 900.0  # seconds that the start of all may take
 _ENOUGH = 0.99  # of them run: a busy machine loses one now and then
@@ -53,9 +59,9 @@ _LIMIT = 6000  # connections
 
 
 def main() -> None:
-    usual = (1000, 10_000, 60, 10)
+    usual = (1000, 10_000, 60, 10, 0)
     given = [int(each) for each in sys.argv[1:]]
-    running, queued, seconds, trial_seconds = (*given, *usual[len(given) :])
+    running, queued, seconds, trial_seconds, pooled = (*given, *usual[len(given) :])
     with postgres() as server, TemporaryDirectory() as home, ExitStack() as stack:
         server.psql(f"ALTER SYSTEM SET max_connections = {_LIMIT}")
         _restart(server)
@@ -63,7 +69,12 @@ def main() -> None:
         with Database(url) as database:
             _fill(database, running + queued)
         RDBStorage(url).engine.dispose()  # its tables are there, as of studies before
-        drivers = _Drivers(url, running, trial_seconds)
+        near = (
+            stack.enter_context(pgbouncer(server, pooled, max_client_conn=_LIMIT))
+            if pooled
+            else url
+        )
+        drivers = _Drivers(near, running, trial_seconds)
         stack.callback(drivers.end)
         services = [_Service(url, Path(home), running, drivers.start) for _ in range(2)]
         for service in services:
@@ -76,7 +87,8 @@ def main() -> None:
         time.sleep(1.5 * trial_seconds)  # all have opened their copies
         table = _measured(watched, drivers, services, seconds)
         table.title = (
-            f"{watched.leases()} run, {queued} wait, {seconds} s, a trial takes {trial_seconds} s"
+            f"{watched.leases()} run, {queued} wait, {seconds} s, a trial takes {trial_seconds} s, "
+            f"{pooled or 'not'} pooled"
         )
         table.add_row("seconds until all run", f"{starting:.0f}")
         Console(width=100).print(table)
@@ -87,29 +99,48 @@ def _measured(
 ) -> Table:
     """Look on for so many seconds."""
     held = watched.leases()
-    drivers.asked.value, services_before = 0, sum(s.asked for s in services)
-    before, connections = watched.look(), []
+    for service in services:
+        service.asked, service.seconds = 0, []
+    drivers.shared.asked.value = drivers.shared.trials.value = 0
+    before, cpu, connections = watched.look(), _cpu(watched), []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         connections.append(watched.connections())
         time.sleep(0.5)
-    spent, asked = watched.look() - before, drivers.asked.value
-    by_services = sum(s.asked for s in services) - services_before
-    ticks = [tick for service in services for tick in service.seconds]
+    spent, after = watched.look() - before, _cpu(watched)
+    asked, trials = drivers.shared.asked.value, drivers.shared.trials.value
+    by_services = sum(service.asked for service in services)
+    ticks = [1e3 * tick for service in services for tick in service.seconds]
     table = Table("studies", "")
     for words, value in (
+        ("trials a second", f"{trials / seconds:.1f}"),
         ("statements a second, of drivers", f"{asked / seconds:.0f}"),
         ("statements a second, of two services", f"{by_services / seconds:.0f}"),
         ("transactions a second", f"{spent.transactions / seconds:.0f}"),
-        ("connections made a second", f"{spent.sessions / seconds:.0f}"),
+        ("connections made a second", f"{spent.sessions / seconds:.1f}"),
         ("connections, most", f"{max(connections)}"),
         ("connections a study, mean", f"{sum(connections) / len(connections) / held:.3f}"),
-        ("PostgreSQL's CPUs", f"{spent.cpu / seconds:.3f}"),
-        ("tick of a runner, ms: mean, most", f"{1e3 * sum(ticks) / len(ticks):.0f}, "
-         f"{1e3 * max(ticks):.0f}"),
-    ):  # fmt: skip
+        ("tick of a runner, ms: mean, most", f"{sum(ticks) / len(ticks):.0f}, {max(ticks):.0f}"),
+        *((f"CPUs of {who}", f"{(now - cpu[who]) / seconds:.2f}") for who, now in after.items()),
+    ):
         table.add_row(words, value)
     return table
+
+
+def _cpu(watched: "_Server") -> dict[str, float]:
+    """Seconds of CPU of all that takes part, and of the machine, others' among them."""
+    spent = {"PostgreSQL": watched.cpu(), "PgBouncer": 0.0, "drivers": 0.0}
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            used = child.cpu_times()
+            spent["PgBouncer" if child.name() == "pgbouncer" else "drivers"] += (
+                used.user + used.system
+            )
+    own, machine = psutil.Process().cpu_times(), psutil.cpu_times()
+    return spent | {
+        "two services": own.user + own.system,
+        "the machine": sum(machine) - machine.idle - machine.iowait,
+    }
 
 
 def _restart(server: Any) -> None:
@@ -140,16 +171,17 @@ def _fill(database: Database, studies: int) -> None:
         session.execute(insert(SubmissionRow), wanted)
 
 
-class _Counted:
-    """Counts what this process asks of databases."""
+class _Shared:
+    """What processes of simulated drivers share."""
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        event.listen(Engine, "before_cursor_execute", self._note)
+    def __init__(self, context: Any) -> None:
+        self.asked, self.trials = context.Value("q", 0), context.Value("q", 0)
+        self.opening = context.Semaphore(_OPEN)
 
-    def _note(self, *_: Any) -> None:
-        with self.value.get_lock():
-            self.value.value += 1
+    def note(self, counted: Any) -> None:
+        """Count one more statement, or trial."""
+        with counted.get_lock():
+            counted.value += 1
 
 
 class _Runs:
@@ -167,11 +199,13 @@ class _Drivers:
 
     def __init__(self, url: str, studies: int, trial_seconds: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.asked = context.Value("q", 0)
+        self.shared = _Shared(context)
         self._studies: Any = context.Queue()
         self._processes = [
             context.Process(
-                target=_drive, args=(url, trial_seconds, self._studies, self.asked), daemon=True
+                target=_drive,
+                args=(url, trial_seconds, self._studies, self.shared),
+                daemon=True,
             )
             for _ in range(-(-studies // PER_PROCESS))
         ]
@@ -188,50 +222,55 @@ class _Drivers:
             process.join()
 
 
-def _drive(url: str, trial_seconds: int, studies: Any, asked: Any) -> None:
-    _Counted(asked)
+def _drive(url: str, trial_seconds: int, studies: Any, shared: _Shared) -> None:
+    event.listen(Engine, "before_cursor_execute", lambda *_: shared.note(shared.asked))
     room = threading.Semaphore(PER_PROCESS)
     while True:
         room.acquire()
-        seat = (room, url, trial_seconds, studies.get())
+        seat = (room, url, trial_seconds, studies.get(), shared)
         threading.Thread(target=_seat, args=seat, daemon=True).start()
 
 
-def _seat(room: threading.Semaphore, url: str, trial_seconds: int, study: str) -> None:
+def _seat(
+    room: threading.Semaphore, url: str, trial_seconds: int, study: str, shared: _Shared
+) -> None:
     try:
-        _study(url, trial_seconds, study)
+        _study(url, trial_seconds, study, shared)
     except (StudyInUseError, DatabaseError) as fault:  # it is started again by a runner
         print(f"study {study}: {fault}", file=sys.stderr)
     finally:
         room.release()
 
 
-def _study(url: str, trial_seconds: int, study: str) -> None:
+def _study(url: str, trial_seconds: int, study: str, shared: _Shared) -> None:
     """Do what `tuner.service.processes.driver` and the `Orchestrator` do to the database."""
-    with Database(url) as outer:
-        store = StudyStore(outer)
-        threading.Thread(target=_stop_if_cancelled, args=(store, study), daemon=True).start()
-        with Database(url) as database, Lease(database, study) as lease:
-            store = StudyStore(database)
+    with ExitStack() as stack:
+        with shared.opening:
+            outer = StudyStore(stack.enter_context(Database(url)))
+            threading.Thread(target=_stop_if_cancelled, args=(outer, study), daemon=True).start()
+            database = stack.enter_context(Database(url))
+            lease, store = stack.enter_context(Lease(database, study)), StudyStore(database)
             store.set_status(study, "running")
-            copy, finished = OptunaCopy(_shown(study), url), []
-            time.sleep(trial_seconds * int(study[:4], 16) / 2**16)  # they do not march in step
-            number, whole = 0, trial()
-            while True:
-                started = time.monotonic()
-                lease.check()
-                done = replace(whole, request=replace(whole.request, number=number))
-                store.record(study, done, wall_seconds=1.0)
-                store.tell(study, "progress", {"done": number, "total": 40})
-                for waiting in store.untracked(study, 1):
-                    store.mark_tracked(study, waiting.trial.request, "run")
-                store.has_untracked(study)
-                finished.append(done)
-                if number == 0:
+        copy, finished = OptunaCopy(_shown(study), url), []
+        time.sleep(trial_seconds * int(study[:4], 16) / 2**16)  # they do not march in step
+        number, whole = 0, trial()
+        while True:
+            started = time.monotonic()
+            lease.check()
+            done = replace(whole, request=replace(whole.request, number=number))
+            store.record(study, done, wall_seconds=1.0)
+            store.tell(study, "progress", {"done": number, "total": 40})
+            for waiting in store.untracked(study, 1):
+                store.mark_tracked(study, waiting.trial.request, "run")
+            store.has_untracked(study)
+            finished.append(done)
+            if number == 0:
+                with shared.opening:
                     copy.open()
-                copy.follow(finished)
-                number += 1
-                time.sleep(max(0.0, trial_seconds + started - time.monotonic()))
+            copy.follow(finished)
+            shared.note(shared.trials)
+            number += 1
+            time.sleep(max(0.0, trial_seconds + started - time.monotonic()))
 
 
 def _shown(study: str) -> Any:
@@ -284,7 +323,6 @@ class _Spent:
 
     transactions: int
     sessions: int
-    cpu: float
 
     def __sub__(self, other: "_Spent") -> "_Spent":
         return _Spent(*(getattr(self, n) - getattr(other, n) for n in vars(self)))
@@ -319,9 +357,9 @@ class _Server:
             "WHERE datname = 'postgres'"
         )
         transactions, sessions = self._connection.execute(text(query)).one()
-        return _Spent(transactions, sessions, self._cpu())
+        return _Spent(transactions, sessions)
 
-    def _cpu(self) -> float:
+    def cpu(self) -> float:
         """Seconds of the server and of all its processes, those that ended, too."""
         own = self._process.cpu_times()
         spent = own.user + own.system + own.children_user + own.children_system
