@@ -16,14 +16,14 @@ setup: $(INSTALLED)  ## Create .venv with everything; the command is .venv/bin/t
 run: $(INSTALLED)  ## Find the alignment strength of the shipped example
 	$(BIN)/tuner run mfeat-few
 
-test: $(INSTALLED)  ## Pass all tests, three files at a time: many of them wait for servers to start
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED)  ## Pass all tests, two files at a time: many of them wait for servers to start
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(INSTALLED)  ## Pass the tests that start no process and no server and compute for a moment only
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not integration and not slow and not system and not soak"
 
 test-system: $(INSTALLED)  ## Pass those that take half a minute each: whole studies, with kills and browsers
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "system and not soak"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "system and not soak"
 
 test-soak: $(INSTALLED)  ## Pass a tenth of those of `soak` that need no servers: how often verdicts are wrong, say
 	SOAK=0.1 $(BIN)/pytest --numprocesses 2 --dist loadfile -m "soak and not integration and not system"

@@ -14,7 +14,7 @@ from tests.support.servers import ended, until
 from tuner.study.spec import spec_from_options
 from tuner.study.study import read_dataset
 
-pytestmark = [pytest.mark.integration, pytest.mark.system]
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 OPTIONS = {
     "trials": 3,
     "replicates": 2,

@@ -19,11 +19,11 @@ CHECKS = (
 )
 
 
-def test_no_request_breaks_the_service_or_its_document(tmp_path, database_url):
+def test_no_request_breaks_the_service_or_its_document(tmp_path, postgres_url):
     service = Service(
         Settings(
             home=tmp_path / "home",
-            database_url=database_url,
+            database_url=postgres_url,
             rate_limit="100000/second",
             max_queued=1_000_000,
         )

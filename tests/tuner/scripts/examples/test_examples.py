@@ -50,7 +50,14 @@ def test_few_lines_change(name):
 
 @pytest.mark.system
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", LAUNCHED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clip",
+        pytest.param("lightning_module", marks=pytest.mark.soak),
+        pytest.param("accelerate_loop", marks=pytest.mark.soak),
+    ],
+)
 def test_a_script_trains_as_before_and_is_told_its_strength(project, name):
     shutil.copy(HERE / f"{name}.py", project)
     alone = (*LAUNCHED[name], f"{name}.py", "--lam", "0.5", "--seed", "1")
