@@ -7,9 +7,9 @@ does to the database what a real one does: it holds its connections, its lease a
 whether the study is still wanted, and every ten seconds a trial ends, which is written down, told
 to whoever watches, noted as shown in MLflow, and copied for Optuna by Optuna. None trains anything,
 or speaks to MLflow or Ray. A hundred drivers share a process here, but nothing else; and four at a
-time open what they use, which takes each a tenth of a second of a core that it would have for
-itself. With POOLED they reach PostgreSQL through a PgBouncer that has so many connections to it;
-the services, which listen, go past it, as deploy/README.md says.
+time open what they use: a real driver has a core to itself for that. With POOLED they reach
+PostgreSQL through a PgBouncer that has so many connections to it; the services, which listen, go
+past it, as deploy/README.md says.
 """
 
 import multiprocessing
