@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from tuner.analysis.gains.gain import signed
 from tuner.reporting.axes import PALETTES, add_legend, dress
 from tuner.reporting.figures import draw_choice
 from tuner.reporting.note import fetch_lines
@@ -134,4 +135,4 @@ def _score(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "—" if value is None else f"{value:+.3g}".replace("-", "\N{MINUS SIGN}")
+    return "—" if value is None else signed(value)

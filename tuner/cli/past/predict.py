@@ -2,20 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.cli.options import (
-    AsJson,
-    Data,
-    spec_of,
-    study_options,
-    suggest,
-    writable,
-)
+from tuner.cli.options import AsJson, Data, spec_of, study_options, suggest, writable
 from tuner.errors import SpecError
 from tuner.settings import Settings
+
+if TYPE_CHECKING:
+    from tuner.prediction.answer import Prediction
 
 _FORMS = (".png", ".svg", ".pdf")
 
@@ -49,10 +45,9 @@ def predict(
         )
     spec = spec_of(options)
     from tuner.cli import console
-    from tuner.data.memory.scratch import written_whole
     from tuner.past import known
     from tuner.prediction.prediction import predict as predict_study
-    from tuner.reporting.prediction import draw_prediction, prediction_words
+    from tuner.reporting.prediction import prediction_words
     from tuner.study.study import Study, read_dataset
 
     settings = Settings()
@@ -62,11 +57,8 @@ def predict(
         study = Study.of(spec, dataset)
         told = predict_study(study, known(settings))
     console.show_warnings(study)
-    if plot is not None and told.targets:
-        with written_whole(plot) as aside:
-            draw_prediction(told).savefig(aside, format=plot.suffix[1:].lower())
-    elif plot is not None:
-        typer.echo(f"Warning: {plot} is not drawn: there is no prediction", err=True)
+    if plot is not None:
+        _draw(told, plot)
     if as_json:
         sys.stdout.write(told.model_dump_json(indent=2) + "\n")
         return
@@ -74,3 +66,14 @@ def predict(
         typer.echo(line)
     suggest(data, options, "plan", "trains three λs, and says what a study would show")
     suggest(data, options, "run", "finds λ*")
+
+
+def _draw(told: "Prediction", plot: Path) -> None:
+    from tuner.data.memory.scratch import written_whole
+    from tuner.reporting.prediction import draw_prediction
+
+    if not told.targets:
+        typer.echo(f"Warning: {plot} is not drawn: there is no prediction", err=True)
+        return
+    with written_whole(plot) as aside:
+        draw_prediction(told).savefig(aside, format=plot.suffix[1:].lower())
