@@ -54,9 +54,15 @@ class Rows:
         """Return the labelled rows alone."""
         if self.is_labelled.all():
             return self
-        arrays = {name: values for name, values in vars(self).items() if values is not None}
         rows = np.flatnonzero(self.is_labelled)
-        return replace(self, **{name: select(values, rows) for name, values in arrays.items()})
+        return replace(self, **{name: select(values, rows) for name, values in self._arrays()})
+
+    def none(self) -> "Rows":
+        """Return none of the rows; what there would be of each stays."""
+        return replace(self, **{name: np.array(values[:0]) for name, values in self._arrays()})
+
+    def _arrays(self) -> list[tuple[str, Array]]:
+        return [(name, values) for name, values in vars(self).items() if values is not None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -170,6 +176,10 @@ class TrainingData:
     def padded(self) -> tuple[bool, bool]:
         """Whether rows of A and of B come with a mask."""
         return self.train.a_real is not None, self.train.b_real is not None
+
+    def without_rows(self) -> "TrainingData":
+        """Return what is known of the rows alone: all that building an encoder takes."""
+        return replace(self, train=self.train.none(), validation=self.validation.none())
 
     @classmethod
     def of(

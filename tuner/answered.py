@@ -20,6 +20,7 @@ from tuner.study.spec import StudySpec
 from tuner.study.study import Study, read_dataset
 from tuner.study.trial import FinishedTrial
 from tuner.tracking.publish import publish
+from tuner.tracking.registered.exporting import EncoderProcesses
 from tuner.tracking.tracker import StudyTracker
 
 
@@ -166,7 +167,9 @@ def publish_study(
             artifact_location=settings.artifact_location,
         )
         try:
-            result = publish(study, result, store.trials(study_id), tracker, settings)
+            with EncoderProcesses() as processes:
+                trials = store.trials(study_id)
+                result = publish(study, result, trials, tracker, settings, processes)
         finally:
             tracker.close()
         store.update(study_id, result=result.model_dump(mode="json"))

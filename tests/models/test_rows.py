@@ -43,6 +43,29 @@ def test_ordinary_targets_are_scaled_by_mean_and_deviation(draw):
     assert (scaling.target_mean, scaling.target_scale) == (known.mean(), known.std())
 
 
+def test_without_rows_the_rest_stays():
+    rng = np.random.default_rng(0)
+    arrays = {
+        "a": rng.normal(size=(60, 4, 3)),
+        "b": rng.normal(size=(60, 2)),
+        "y": rng.normal(size=60),
+    }
+    arrays["a_mask"] = np.arange(4) < rng.integers(2, 5, 60)[:, None]
+    whole = TrainingData.of(data.from_arrays(arrays, task="regression"))
+    none = whole.without_rows()
+    for rows, few in ((whole.train, none.train), (whole.validation, none.validation)):
+        for name, values in vars(rows).items():
+            left = getattr(few, name)
+            assert (left is None) == (values is None)
+            assert left is None or (left.shape, left.dtype) == (
+                (0, *values.shape[1:]),
+                values.dtype,
+            )
+    assert none.padded == whole.padded == (True, False)
+    kept = ("task", "outputs", "shapes", "scaling")
+    assert [getattr(none, name) for name in kept] == [getattr(whole, name) for name in kept]
+
+
 @pytest.mark.parametrize("far", [1e3, -1e5, 1e8])
 @pytest.mark.parametrize("share", [20, 100])
 def test_outliers_do_not_make_one_number_of_the_others(far, share):

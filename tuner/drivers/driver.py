@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
+from threadpoolctl import threadpool_limits
 
 from tuner.data.memory.blocks import OnStep, silent
 from tuner.drivers.faults import passing_fault
@@ -203,7 +204,10 @@ class Driver(ABC, Generic[Result]):
             self.store.update(self.driven.id, search_closed=True)
         waiting = [r for r in self._offered if r not in self._ended and r not in running]
         # The plan looks at every finished trial: it is asked when nothing is left of its answer.
-        self._offered = waiting or self._asked(running)
+        if not waiting:  # on one thread: matrices are small, and threads would wait for each other
+            with threadpool_limits(1):
+                waiting = self._asked(running)
+        self._offered = waiting
         if self.finished:  # from here on: it takes seconds, and the first trial none
             self._begin_tracking()
         return self._offered
@@ -232,9 +236,10 @@ class Driver(ABC, Generic[Result]):
 
     def _finish(self) -> Result:
         study_id = self.driven.id
-        result = self._conclude()
-        self.store.update(study_id, result=result.model_dump(mode="json"))
-        result = self._publish(result)
+        with threadpool_limits(1):
+            result = self._conclude()
+            self.store.update(study_id, result=result.model_dump(mode="json"))
+            result = self._publish(result)
         self.store.update(
             study_id, result=result.model_dump(mode="json"), status="done", error=None
         )

@@ -39,6 +39,7 @@ from tuner.study.study import Study, read_dataset, read_rows
 from tuner.study.trial import OF_THE_MACHINE, FinishedTrial, PhaseName, Train, TrialRequest
 from tuner.tracking.optuna_study import OptunaCopy
 from tuner.tracking.publish import load_publishing, publish
+from tuner.tracking.registered.exporting import EncoderProcesses
 from tuner.tracking.tracker import StudyTracker
 
 if TYPE_CHECKING:
@@ -50,10 +51,12 @@ if TYPE_CHECKING:
     from tuner.execution.workers.worker import Job, Resources
     from tuner.models.training.telling import Advance
     from tuner.storage.tables import StudyRow
+    from tuner.study.result import CurvePoint
 
 
 # Seconds between two times that it is told how far trainings are, and part of the study so far.
 _OFTEN, _SELDOM, _PART = 2.0, 30.0, 0.005
+_SOON = 5.0  # seconds before the end: what that takes is loaded meanwhile, and held no longer
 
 
 def run(
@@ -225,6 +228,7 @@ class Orchestrator(Driver[StudyResult]):
             artifact_location=self.settings.artifact_location,
         )
         self._optuna = OptunaCopy(study, self.settings.store_url)
+        self._processes = EncoderProcesses()
         self._steps = sum(t.outcome.steps for t in self.finished if t.outcome is not None)
         self._meter = ProgressMeter(study.spec, study.validation, self.finished)
 
@@ -299,12 +303,6 @@ class Orchestrator(Driver[StudyResult]):
             self.finished, running=running, closed=self.closed
         )
 
-    def _next_trials(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
-        offered = super()._next_trials(running)
-        if not offered and any(request.phase == "confirm" for request in running):
-            self._once(load_publishing)  # a core has nothing left to do
-        return offered
-
     def _begin_tracking(self) -> None:
         super()._begin_tracking()
         self._once(self._optuna.open)
@@ -327,6 +325,7 @@ class Orchestrator(Driver[StudyResult]):
         self._meter.add(trial)
 
     def _end(self) -> None:
+        self._processes.end()
         self._optuna.close()
         super()._end()
 
@@ -351,7 +350,9 @@ class Orchestrator(Driver[StudyResult]):
         return self._cut_short(result) if self.closed else result
 
     def _publish(self, result: StudyResult) -> StudyResult:
-        return publish(self.study, result, self.finished, self._tracker, self.settings)
+        return publish(
+            self.study, result, self.finished, self._tracker, self.settings, self._processes
+        )
 
     def _cut_short(self, result: StudyResult) -> StudyResult:
         """Have the answer say how far the search came, if its budget ended it."""
@@ -368,11 +369,20 @@ class Orchestrator(Driver[StudyResult]):
         now = time.monotonic()
         if now >= self._tell_at:
             self._tell_at = now + max(_OFTEN, min(_SELDOM, _PART * (now - self._started)))
-            self.on_progress(self._meter.progress(self._totals, None))
+            self.on_progress(self._now(None))
 
     def _progress(self) -> Progress:
         point = curve_point(self.study.validation, self.finished[-1])
-        return self._meter.progress(self._totals, point)
+        return self._now(point)
+
+    def _now(self, point: "CurvePoint | None") -> Progress:
+        """How far the study is; what its end takes is loaded shortly before that."""
+        progress = self._meter.progress(self._totals, point)
+        left = progress.seconds_left
+        if progress.phase == "confirm" and left is not None and left < _SOON:
+            self._once(self._processes.start)
+            self._once(load_publishing)
+        return progress
 
     @property
     def _totals(self) -> "dict[PhaseName, int]":

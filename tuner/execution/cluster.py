@@ -8,6 +8,7 @@ import resource
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,8 +26,15 @@ _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C belongs to us: what is finished is written down
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # our store is the truth, not Tune's state
 }
-# Tune's actors bring an environment of their own, so that no worker started ahead ever runs one.
-_NO_IDLE_WORKERS = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+# Of a cluster that is started here.
+_QUICK = {
+    # Tune's actors bring an environment of their own, so that no worker started ahead runs one.
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    # Ray looks again after a second for a socket that most often is there a moment later.
+    "RAY_raylet_client_connect_timeout_milliseconds": "50",
+    "RAY_raylet_client_num_connect_attempts": "200",
+}
 # Ray asks a cluster that does not answer for 14 minutes, and hears no interrupt meanwhile.
 _FEW_QUESTIONS = {"RAY_NUM_REDIS_GET_RETRIES": "2"}
 
@@ -41,6 +49,7 @@ _LONGEST_PATH = 39  # bytes of TMPDIR: those of a socket in Ray's folder are 68 
 _LIMITS = ((resource.RLIMIT_AS, "ulimit -v"), (resource.RLIMIT_NPROC, "ulimit -u"))
 _HOST_AND_PORT = re.compile(r"(ray://)?(?P<host>.+):(?P<port>\d{1,5})/?")
 _PATIENCE = 10.0  # seconds for a host that says nothing
+_REGISTERED, _LOOKING = 30.0, 0.02  # seconds that Ray waits for a node, and between two looks
 _FEW = 2**12  # processes and threads; a limit above is no likely reason
 _log = logging.getLogger(__name__)
 _ENOUGH = 64  # more than a plan ever asks for at a time, unless its batches are huge
@@ -80,7 +89,7 @@ def ray_cluster(address: str | None, cpus: int) -> Iterator[Cluster]:
         address: A cluster, or None for a local one.
         cpus: Of a local cluster: more than the machine has means that trials share them.
     """
-    for name, value in (_QUIET | (_FEW_QUESTIONS if address else _NO_IDLE_WORKERS)).items():
+    for name, value in (_QUIET | (_FEW_QUESTIONS if address else _QUICK)).items():
         os.environ.setdefault(name, value)
     with ThreadPoolExecutor(1) as thread:
         cluster = Cluster(address, cpus, thread)
@@ -186,7 +195,7 @@ def _init(address: str | None, cpus: int) -> None:
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False, "address": "local"}
         options["_temp_dir"] = _temporary_folder()
-        with _no_helpers():
+        with _quick_start():
             ray.init(**options)
     else:
         _check_reachable(address)
@@ -205,14 +214,17 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _no_helpers() -> Iterator[None]:
-    """Have Ray start none of the processes that serve a cluster of many nodes and users.
+def _quick_start() -> Iterator[None]:
+    """Have Ray start what is needed, and notice when that runs.
 
-    They are those of its dashboard, which it starts for statistics of usage where none is wanted,
-    of its autoscaler, and of the logs that drivers print. Starting them and waiting for them is
-    half of the time that Ray takes to start. The agent of the node is that of an installation
-    without a dashboard. Ray has no option for any of this: `test_ray_internals` holds the names.
+    It starts none of the processes that serve a cluster of many nodes and users. They are those of
+    its dashboard, which it starts for statistics of usage where none is wanted, of its autoscaler,
+    and of the logs that drivers print. Starting them and waiting for them is half of the time that
+    Ray takes to start. The agent of the node is that of an installation without a dashboard. And it
+    looks for the node, which takes half a second, more often than every second. Ray has no option
+    for any of this: `test_ray_internals` holds the names.
     """
+    import ray._private.services
     import ray._private.utils
     from ray._private.node import Node
 
@@ -222,6 +234,7 @@ def _no_helpers() -> Iterator[None]:
         (Node, "start_monitor", lambda *_: None),
         (Node, "start_log_monitor", lambda *_: None),
         (ray._private.utils, "get_dashboard_dependency_error", lambda: missing),
+        (ray._private.services, "get_node", _soon(ray._private.services.get_node)),
     ]
     theirs = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
     try:
@@ -231,3 +244,19 @@ def _no_helpers() -> Iterator[None]:
     finally:
         for owner, name, value in theirs:
             setattr(owner, name, value)
+
+
+def _soon(get_node: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """Have Ray look for a node once it is there: else Ray looks again after a second."""
+    from ray import NodeID
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # it is compiled
+
+    def get_node_soon(address: str, node: str) -> Any:
+        head, until = GcsClient(address=address), time.monotonic() + _REGISTERED
+        while time.monotonic() < until:
+            if NodeID.from_hex(node) in head.get_all_node_info():
+                break
+            time.sleep(_LOOKING)
+        return get_node(address, node)
+
+    return get_node_soon

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LOADING = (20_000, 20, 10)  # in place of 700, 10, 10: see `gc.set_threshold`
+_LOADING = (100_000, 50, 10)  # in place of 700, 10, 10: see `gc.set_threshold`
 
 
 def collect_seldom() -> None:

@@ -190,9 +190,15 @@ def propose(
     seed: tuple[int, ...],
     violations: Mapping[str, Sequence[float]] = MappingProxyType({}),
 ) -> list[Params]:
-    """Propose points of any space: see `propose_strengths`."""
-    import optuna
+    """Propose points of any space: see `propose_strengths`.
 
+    On one thread: the model's matrices are small, and threads would but wait for each other.
+    """
+    import optuna
+    from threadpoolctl import threadpool_limits
+
+    if sampler == "gp":
+        import torch  # noqa: F401  # of what is loaded, threads are limited
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if sampler == "random":  # it looks at nothing, and thousands of trials take a second to add
         finished, pending = [], []
@@ -210,10 +216,11 @@ def propose(
             for n in sorted(each, key=lambda n: _by_value(finished[n]))
         ]
     )
-    for params in pending:
-        study.enqueue_trial(params)
-        study.ask(dict(space))
-    return [study.ask(dict(space)).params for _ in range(count)]
+    with threadpool_limits(1):
+        for params in pending:
+            study.enqueue_trial(params)
+            study.ask(dict(space))
+        return [study.ask(dict(space)).params for _ in range(count)]
 
 
 def _by_value(observed: tuple[Params, float]) -> tuple[tuple[float, ...], float]:

@@ -11,7 +11,8 @@ from tuner.study.answer import Modalities, ModalityAnswer, RegisteredModel
 from tuner.study.result import StudyResult
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
-from tuner.tracking.connection import pytorch_flavour, summary
+from tuner.tracking.connection import summary
+from tuner.tracking.registered.exporting import EncoderProcesses
 from tuner.tracking.tracker import StudyTracker
 
 _log = logging.getLogger(__name__)
@@ -23,13 +24,16 @@ def publish(
     finished: Sequence[FinishedTrial],
     tracker: StudyTracker,
     settings: Settings,
+    processes: EncoderProcesses,
 ) -> StudyResult:
     """Register the encoders, write the report and log both; the result returned says where.
 
     What goes wrong here costs no answer: the result returned says what is missing and why, and this
     may be called again.
     """
-    result = _attempted(result, lambda: _register(study, result, finished, tracker, settings))
+    result = _attempted(
+        result, lambda: _register(study, result, finished, tracker, settings, processes)
+    )
     registered = result
     return _attempted(result, lambda: _report(study, registered, finished, tracker, settings))
 
@@ -40,6 +44,7 @@ def _register(
     finished: Sequence[FinishedTrial],
     tracker: StudyTracker,
     settings: Settings,
+    processes: EncoderProcesses,
 ) -> StudyResult:
     from tuner.tracking.registry import register_encoders
 
@@ -50,6 +55,7 @@ def _register(
             result,
             finished,
             WeightFiles(settings.weights),
+            processes,
             tracking_uri=settings.tracking_uri,
             run_id=links.run_id,
         )
@@ -97,6 +103,5 @@ def _with_model(
 
 def load_publishing() -> None:
     """Load what the end of a study needs: seconds, better spent while a core is idle."""
-    for module in ("tuner.tracking.registry", "tuner.reporting.page", "torch._dynamo"):
+    for module in ("tuner.tracking.registry", "tuner.reporting.page"):
         import_module(module)
-    pytorch_flavour()

@@ -15,7 +15,6 @@ from tuner.data import Split
 from tuner.data.naming import names_of
 from tuner.errors import EncoderNotKeptError
 from tuner.models.config import TrainingConfig
-from tuner.models.export import PortableEncoder, portable_encoder
 from tuner.models.outcome import Rule, TrainingOutcome
 from tuner.reporting.note import load_lines
 from tuner.reporting.wording import headline, score, sentence, strength
@@ -32,8 +31,9 @@ from tuner.tracking.connection import (
     pages,
     summary,
 )
-from tuner.tracking.registered.encoder_model import export_network, save_encoder
-from tuner.tracking.registered.verification import NetworkProcess, verify_network
+from tuner.tracking.registered.encoder_model import example_rows, save_encoder
+from tuner.tracking.registered.exporting import EncoderProcesses, Export
+from tuner.tracking.registered.verification import verify_network
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ def register_encoders(
     result: StudyResult,
     finished: Sequence[FinishedTrial],
     weights: WeightFiles,
+    processes: EncoderProcesses,
     *,
     tracking_uri: str,
     run_id: str,
@@ -130,6 +131,7 @@ def register_encoders(
         result: The answer.
         finished: The trials, confirmations among them.
         weights: Where the weights of these are.
+        processes: Where they are exported and tried.
         tracking_uri: Database or tracking server of MLflow.
         run_id: The study's run.
 
@@ -137,14 +139,14 @@ def register_encoders(
         TrackingError: If MLflow could not be reached.
     """
     sides: tuple[Side, ...] = ("a", "b")
-    with as_tracking_error(tracking_uri), NetworkProcess() as process:
+    with as_tracking_error(tracking_uri):
         client = connect(tracking_uri)
         registered: dict[Side, RegisteredModel | EncoderNotKeptError] = {}
         for side in sides:
             best = BestEncoder.of(study, result, finished, side)
             try:
                 registered[side] = _Registration(
-                    client, study, result, best, weights, run_id, process
+                    client, study, result, best, weights, run_id, processes
                 ).run()
             except EncoderNotKeptError as error:
                 registered[side] = error
@@ -170,19 +172,6 @@ def _test_rows(study: Study, fold: int | None) -> str:
     return hashlib.sha256((split == Split.TEST).tobytes()).hexdigest()[:16]
 
 
-def _rebuilt(best: BestEncoder, study: Study, weights: WeightFiles) -> PortableEncoder:
-    kept = weights.load(best.trial, best.side, best.rule)
-    outcome = replace(best.outcome, weights={best.side: kept})
-    try:
-        data, _ = study.rows_of(best.fold)
-        return portable_encoder(outcome, data, best.training, modality=best.side)
-    except Exception as error:
-        raise EncoderNotKeptError(
-            f"The encoder of {best.side.upper()} is not registered: it cannot be built again from "
-            f"what was kept of it: {summary(error)}"
-        ) from error
-
-
 @dataclass(frozen=True, eq=False)
 class _Registration:
     client: Any
@@ -191,7 +180,7 @@ class _Registration:
     best: BestEncoder
     weights: WeightFiles
     run_id: str
-    process: NetworkProcess
+    processes: EncoderProcesses
 
     def run(self) -> RegisteredModel:
         known = self._known_version()
@@ -238,20 +227,33 @@ class _Registration:
         dataset = self.study.inputs_of(best.fold)
         if best.fold is not None and folds is not None:
             outcome = folds.taken(outcome, best.fold)
+        self.processes.start()
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as scratch:
-            encoder = _rebuilt(best, self.study, self.weights)
-            network = Path(scratch) / "network"
-            program = export_network(network, encoder, dataset, best.side)
-            verify_network(program, dataset, outcome, best.side, self.process)
+            export = Export(
+                outcome=self._with_weights(),
+                data=self.study.rows_of(best.fold)[0],
+                config=best.training,
+                modality=best.side,
+                example=example_rows(dataset, best.side),
+                folder=Path(scratch) / "network",
+            )
+            encoder = export.encoder()
+            program = self.processes.exports.run(export)
+            verify_network(program, dataset, outcome, best.side, self.processes.networks)
 
             def write(folder: Path, logged: Any) -> None:
                 tokenizer = self.study.tokenizers.get(best.side)
                 save_encoder(
-                    *(folder, network, encoder, self.study.dataset, best.side, logged),
+                    *(folder, export.folder, encoder, self.study.dataset, best.side, logged),
                     tokenizer=tokenizer,
                 )
 
             return self._log_version(Path(scratch) / "model", write)
+
+    def _with_weights(self) -> TrainingOutcome:
+        best = self.best
+        kept = self.weights.load(best.trial, best.side, best.rule)
+        return replace(best.outcome, weights={best.side: kept})
 
     def _log_version(self, folder: Path, write: Callable[[Path, Any], None]) -> str:
         from mlflow.entities import LoggedModelOutput

@@ -164,13 +164,13 @@ def test_the_loaded_model_takes_ids_of_any_type_and_refuses_what_is_none(tmp_pat
     import mlflow.pyfunc
     from mlflow.exceptions import MlflowException
 
-    from tuner.tracking.registered.encoder_model import export_network, save_encoder
+    from tuner.tracking.registered.encoder_model import example_rows, export_network, save_encoder
 
     dataset = world(60)
     asked = study(Bag, dataset)
     outcome = train(asked.data, asked.training, strength=0.0, seeds=[1], test=asked.test_rows)
     encoder = portable_encoder(outcome, asked.data, asked.training, modality="a")
-    export_network(tmp_path / "network", encoder, dataset, "a")
+    export_network(tmp_path / "network", encoder, example_rows(dataset, "a"), "a")
     logged = SimpleNamespace(artifact_location=str(tmp_path), source_run_id=None, model_id=None)
     save_encoder(tmp_path / "model", tmp_path / "network", encoder, dataset, "a", logged)
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))

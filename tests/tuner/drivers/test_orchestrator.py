@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import threadpoolctl
 import torch
 
 from tests.support import worlds
@@ -68,6 +69,35 @@ def test_a_study_whose_baseline_fails_trains_nothing_more(store, tmp_path):
     assert "λ = 0) could not be trained" in str(dispatcher.error)
     assert "planted" in str(dispatcher.error)
     assert len(asked) == 1 < spec.trials * spec.replicates
+
+
+def test_a_driver_computes_on_one_thread():
+    """What a plan asks for and what an answer is are the same on a machine of many cores."""
+
+    class Counting(ScriptDriver):
+        def _asked(self, running):
+            return threads()
+
+        def _conclude(self):
+            counted.append(threads())
+            return SimpleNamespace(model_dump=lambda **_: {})
+
+        def _publish(self, result):
+            counted.append(threads())
+            return result
+
+    def threads():
+        return {library["num_threads"] for library in threadpoolctl.threadpool_info()}
+
+    counted = []
+    driver = object.__new__(Counting)
+    driver.study, driver.store = SimpleNamespace(id="s"), SimpleNamespace(update=lambda *_, **__: 0)
+    driver._offered, driver._ended, driver.finished, driver.closed = [], set(), [], True
+    before = threads()
+    assert driver._next_trials(()) == {1}
+    driver._finish()
+    assert counted == [{1}, {1}]
+    assert threads() == before
 
 
 @pytest.mark.parametrize("address", [None, "auto"])

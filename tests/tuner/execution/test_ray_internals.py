@@ -21,6 +21,7 @@ USERS = {
     "start_monitor": "execution/cluster.py",
     "start_log_monitor": "execution/cluster.py",
     "get_dashboard_dependency_error": "execution/cluster.py",
+    "get_all_node_info": "execution/cluster.py",
     "gcs_client": "execution/membership.py",
 }
 
@@ -81,6 +82,14 @@ def dependency_error():
     assert callable(import_module("ray._private.utils").get_dashboard_dependency_error)
 
 
+def all_node_info():
+    """A node that starts asks the module for itself; we ask the head before."""
+    node = import_module("ray._private.node").Node
+    assert "get_node" in node.__init__.__code__.co_names
+    assert callable(import_module("ray._private.services").get_node)
+    assert "get_all_node_info" in vars(import_module("ray._raylet").InnerGcsClient)
+
+
 def gcs_client():
     """What a process that is connected asks the head with."""
     worker = import_module("ray._private.worker")
@@ -100,6 +109,7 @@ def gcs_client():
         start_monitor,
         start_log_monitor,
         dependency_error,
+        all_node_info,
         gcs_client,
     ],
     ids=USERS,

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from tuner.analysis.curves.families import NODES
 from tuner.analysis.stopping import Stopping
 from tuner.errors import StudyFailedError
 from tuner.search.plan import Plan
-from tuner.search.sampler import apart, first_strengths
+from tuner.search.sampler import apart, first_strengths, propose_strengths
 from tuner.study.spec import StudySpec, WarmStart
 from tuner.study.study import Study
 from tuner.study.trial import FinishedTrial
@@ -221,6 +222,21 @@ def test_what_is_asked_for_next_to_a_lambda_that_was_tried_goes_into_the_gap_bes
     assert moved([0.3, 0.7], laid_out) == [0.3, 0.7]
     assert moved([0.5], [0.0, 0.47, 0.5, 0.53, 1.0]) == [0.235]  # both gaps are too narrow
     assert moved([0.5], [n / 32 for n in range(33)]) == [0.5]
+
+
+def test_a_proposal_is_computed_on_one_thread(monkeypatch):
+    from optuna.samplers import GPSampler
+
+    counted, theirs = set(), GPSampler.sample_relative
+
+    def counting(*words, **named):
+        counted.update(library["num_threads"] for library in threadpoolctl.threadpool_info())
+        return theirs(*words, **named)
+
+    monkeypatch.setattr(GPSampler, "sample_relative", counting)
+    finished = [(s, -((s - 1) ** 2)) for s in (0.0, 0.3, 0.9, 2.0)]
+    propose_strengths("gp", finished, [], 1, SPEC.space, seed=(0,))
+    assert counted == {1}
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe"])

@@ -63,10 +63,15 @@ def answer_of(result):
 
 
 def fault_in_export(monkeypatch, home):
-    def refuse(*_, **__):
-        raise RuntimeError("no symbolic shape for aten.odd")
-
-    monkeypatch.setattr("torch.export.export", refuse)
+    """Python of any other process that heeds PYTHONPATH, as the one that exports, begins so."""
+    folder = home.settings.folder.parent / "patched"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        "import torch.export\n\n"
+        "def refuse(*_, **__):\n    raise RuntimeError('no symbolic shape for aten.odd')\n\n"
+        "torch.export.export = refuse\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(folder))
 
 
 def fault_of_this_program(monkeypatch, home):
@@ -89,7 +94,7 @@ def disk_is_full_for_models(monkeypatch, home):
     def fill(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("mlflow.pytorch.save_model", fill)
+    monkeypatch.setattr("tuner.tracking.registry.save_encoder", fill)
 
 
 def no_folder_for_reports(monkeypatch, home):

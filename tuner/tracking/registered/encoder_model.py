@@ -24,14 +24,14 @@ _EXAMPLE_ROWS = 2  # a single one would fix the batch size of the exported netwo
 
 
 def export_network(
-    folder: Path, encoder: PortableEncoder, dataset: PairedDataset, modality: str
+    folder: Path, encoder: PortableEncoder, example: NDArray[np.floating], modality: str
 ) -> Path:
     """Write an encoder's network as an exported program, which holds no code.
 
     Args:
         folder: Where to, as a model of MLflow's pytorch flavour; must not exist.
         encoder: What to write.
-        dataset: Where its example rows come from.
+        example: Raw rows of its inputs: see `example_rows`.
         modality: `a` or `b`.
 
     Returns:
@@ -41,7 +41,7 @@ def export_network(
         EncoderNotKeptError: If `torch.export` cannot trace the network.
     """
     try:
-        _save_network(folder, encoder, _example(dataset, modality))
+        _save_network(folder, encoder, example)
     except Exception as error:
         if isinstance(error, OSError):
             raise
@@ -83,7 +83,7 @@ def save_encoder(
 
     side = dataset.a if modality == "a" else dataset.b
     inputs = dataset if tokenizer is None else tokenizer.applied_to(dataset, modality)
-    example = _example(inputs, modality)
+    example = example_rows(inputs, modality)
     files = {"network": network} | ({} if tokenizer is None else {"tokenizer": tokenizer.file})
     with tempfile.TemporaryDirectory(prefix="tuner-about-") as scratch:
         about = Path(scratch) / "about.json"
@@ -204,7 +204,7 @@ def _tensor(array: NDArray[Any], name: str | None = None) -> Any:
     return TensorSpec(dtype, (-1, *array.shape[1:]), name)
 
 
-def _example(dataset: PairedDataset, modality: str) -> NDArray[np.floating]:
+def example_rows(dataset: PairedDataset, modality: str) -> NDArray[np.floating]:
     """Rows of validation: they show what inputs look like without giving test rows away."""
     return raw_rows(dataset, modality, dataset.indices(Split.VALIDATION)[:_EXAMPLE_ROWS])
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
-import mlflow.pytorch
 import numpy as np
 import torch
 from mlflow.exceptions import MlflowException
@@ -35,6 +34,8 @@ class Encoder(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # 
 
     def load_context(self, context: Any) -> None:
         """Load the exported network, what it takes, and what its answers mean."""
+        import mlflow.pytorch  # seconds, which MLflow need not take when it saves this file
+
         self._network = mlflow.pytorch.load_model(str(context.artifacts["network"]))
         about = json.loads(Path(context.artifacts["about"]).read_text(encoding="utf-8"))
         self._classes = about["classes"]

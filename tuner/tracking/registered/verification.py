@@ -1,13 +1,8 @@
 """Whether an exported network predicts, in a process of its own, what was measured in training."""
 
 import json
-import subprocess
-import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
-from threading import Timer
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +10,20 @@ from numpy.typing import NDArray
 from tuner.data import PairedDataset, Split
 from tuner.errors import EncoderNotKeptError
 from tuner.models.outcome import TrainingOutcome
+from tuner.tracking.registered.process import HelperProcess, ProcessDiedError
 
 _ROWS = 1000  # test rows that are tried at most
 _ALONE = 3  # of these, tried one at a time, too
 _TIE = 1e-3  # classes whose probabilities are this close may change places
 _TOLERANCE = 1e-4  # of values, in units of their spread
-_SECONDS = 600.0
 
 # Needs torch alone: what is asked is whether the file stands for itself. What a network prints goes
 # to nobody, so that the answers are all that is heard.
 _PREDICT = f"""
-import json, os, sys, traceback
+import contextlib, json, os, sys, traceback
+
+with contextlib.suppress(Exception):  # told when it is needed
+    import torch
 
 def predict(network, rows, out):
     import numpy as np
@@ -51,20 +49,11 @@ for line in sys.stdin:
 """
 
 
-class NetworkProcess:
-    """A process that sees torch alone and answers by exported networks, one after another.
-
-    It takes seconds to start, which it does when it is first asked, and again should it have died.
-    """
+class NetworkProcess(HelperProcess):
+    """A process that sees torch alone and answers by exported networks: see `HelperProcess`."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
+        super().__init__(("-I", "-c", _PREDICT))
 
     def answers(
         self, network: Path, rows: NDArray[np.floating]
@@ -77,47 +66,15 @@ class NetworkProcess:
         with tempfile.TemporaryDirectory(prefix="tuner-verify-") as scratch:
             given, out = Path(scratch) / "rows.npy", Path(scratch) / "answers.npz"
             np.save(given, rows, allow_pickle=False)
-            if fault := self._ask(str(network), str(given), str(out)):
+            question = json.dumps([str(network), str(given), str(out)]) + "\n"
+            try:
+                fault = self.ask(question.encode())
+            except ProcessDiedError as error:
+                raise NetworkFailedError(str(error)) from error
+            if fault is not None:
                 raise NetworkFailedError(fault)
             with np.load(out, allow_pickle=False) as answers:
                 return answers["together"], answers["alone"]
-
-    def _ask(self, *paths: str) -> str | None:
-        """Have it predict; return what went wrong."""
-        process = self._running()
-        watch = Timer(_SECONDS, process.kill)
-        watch.start()
-        try:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with suppress(BrokenPipeError):  # it died, as the lack of an answer says
-                process.stdin.write(json.dumps(paths) + "\n")
-                process.stdin.flush()
-            if line := process.stdout.readline():
-                fault: str | None = json.loads(line)
-                return fault
-        finally:
-            watch.cancel()
-        return f"exit code {self._end()}"
-
-    def _running(self) -> "subprocess.Popen[str]":
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PREDICT],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        return self._process
-
-    def _end(self) -> int | None:
-        """End it; return its exit code, or None if it never ran."""
-        if self._process is None:
-            return None
-        process, self._process = self._process, None
-        process.communicate()
-        return process.returncode
 
 
 class NetworkFailedError(Exception):

@@ -16,7 +16,7 @@ from tuner.models.encoders.kinds import resolve
 from tuner.models.export import portable_encoder
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
-from tuner.tracking.registered.encoder_model import export_network, save_encoder
+from tuner.tracking.registered.encoder_model import example_rows, export_network, save_encoder
 
 pytestmark = [
     pytest.mark.system,
@@ -40,7 +40,7 @@ def models(tmp_path_factory):
         encoder = portable_encoder(outcome, data, config, modality="a")
         logged = SimpleNamespace(artifact_location="x", source_run_id="1" * 32, model_id="m-1")
         network = folders[-1].with_name(f"{folders[-1].name}-network")
-        export_network(network, encoder, dataset, "a")
+        export_network(network, encoder, example_rows(dataset, "a"), "a")
         save_encoder(folders[-1], network, encoder, dataset, "a", logged)
         rows = dataset.a.values[dataset.indices(Split.TEST)].copy()
         if dataset.a.mask is not None:

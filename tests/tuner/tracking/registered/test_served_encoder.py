@@ -14,7 +14,7 @@ from tuner.models.config import TrainingConfig
 from tuner.models.encoders.pair import EncoderPair
 from tuner.models.export import PortableEncoder
 from tuner.models.rows import TrainingData
-from tuner.tracking.registered.encoder_model import export_network, save_encoder
+from tuner.tracking.registered.encoder_model import example_rows, export_network, save_encoder
 
 pytestmark = [
     pytest.mark.integration,
@@ -66,7 +66,7 @@ class Served:
         pair = EncoderPair(data.shapes, data.outputs, config, generators, padded=data.padded)
         encoder = PortableEncoder(pair.a, data, "a").eval()
         network = folder / "network"
-        export_network(network, encoder, dataset, "a")
+        export_network(network, encoder, example_rows(dataset, "a"), "a")
         logged = SimpleNamespace(artifact_location=str(folder), source_run_id=None, model_id=None)
         save_encoder(folder / "model", network, encoder, dataset, "a", logged)
         self.folder = folder / "model"

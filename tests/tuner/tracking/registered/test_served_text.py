@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from tests.models.encoders.test_tokenizer import study, world, write_folder
 from tuner.models.export import portable_encoder
 from tuner.models.training.loop import train
-from tuner.tracking.registered.encoder_model import export_network, save_encoder
+from tuner.tracking.registered.encoder_model import example_rows, export_network, save_encoder
 from tuner.tracking.registered.verification import raw_rows
 
 pytestmark = [
@@ -46,7 +46,7 @@ class Served:
             asked = study(where / "folder", world(), epochs=2, encoder_b="text")
         outcome = train(asked.data, asked.training, strength=0.0, seeds=[1], test=asked.test_rows)
         encoder = portable_encoder(outcome, asked.data, asked.training, modality="b")
-        export_network(where / "network", encoder, asked.inputs, "b")
+        export_network(where / "network", encoder, example_rows(asked.inputs, "b"), "b")
         logged = SimpleNamespace(artifact_location="", source_run_id=None, model_id="m-1")
         self.folder, self.kind = where / "model", kind
         save_encoder(

@@ -10,7 +10,7 @@ from torch import nn
 from tests.tuner.conftest import make_study
 from tuner.errors import EncoderNotKeptError
 from tuner.models.export import portable_encoder
-from tuner.tracking.registered.encoder_model import export_network
+from tuner.tracking.registered.encoder_model import example_rows, export_network
 from tuner.tracking.registered.verification import NetworkProcess, verify_network
 
 pytestmark = [
@@ -62,7 +62,7 @@ def process():
 @pytest.fixture
 def verify(process, tmp_path):
     def verify(dataset, outcome, encoder):
-        network = export_network(tmp_path / "network", encoder, dataset, "a")
+        network = export_network(tmp_path / "network", encoder, example_rows(dataset, "a"), "a")
         verify_network(network, dataset, outcome, "a", process)
 
     return verify
@@ -115,7 +115,7 @@ def test_a_row_that_is_answered_otherwise_alone_is_refused(trained, verify):
 def test_what_cannot_be_traced_is_refused(trained, tmp_path):
     dataset, _, encoder = trained
     with pytest.raises(EncoderNotKeptError, match=r"torch\.export cannot trace its network"):
-        export_network(tmp_path / "network", Branching(encoder), dataset, "a")
+        export_network(tmp_path / "network", Branching(encoder), example_rows(dataset, "a"), "a")
 
 
 def test_a_file_that_is_no_network_is_refused(trained, process, tmp_path):
@@ -127,7 +127,7 @@ def test_a_file_that_is_no_network_is_refused(trained, process, tmp_path):
 
 def test_a_process_that_died_costs_one_network_and_the_next_has_another(trained, process, tmp_path):
     dataset, outcome, encoder = trained
-    network = export_network(tmp_path / "network", encoder, dataset, "a")
+    network = export_network(tmp_path / "network", encoder, example_rows(dataset, "a"), "a")
     verify_network(network, dataset, outcome, "a", process)
     process._process.kill()
     with pytest.raises(EncoderNotKeptError, match="cannot be used in another process: exit code"):
