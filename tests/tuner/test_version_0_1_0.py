@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.exports import PROCESSES
 from tests.support.in_process import answer_in_process
 from tuner.analysis.conclusion import conclude
 from tuner.cli.main import app
@@ -191,6 +192,7 @@ def test_the_stored_encoders_can_be_registered(store, study, home, tracking_uri)
         StudyResult.model_validate(RESULT),
         store.trials(study.id),
         WeightFiles(Settings(home=home).weights),
+        PROCESSES,
         tracking_uri=tracking_uri,
         run_id=tracker.sync().run_id,
     )

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 from requests.adapters import HTTPAdapter
 
+from tests.support.exports import PROCESSES
 from tests.support.servers import mlflow_ui
 from tuner.reporting.page import write_report
 from tuner.storage.weights import WeightFiles
@@ -39,6 +40,7 @@ def home(classification, mlflow_template, tmp_path_factory):
         classification.result,
         classification.finished,
         WeightFiles(str(home / "weights")),
+        PROCESSES,
         tracking_uri=uri,
         run_id=tracker.sync().run_id,
     )

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support.elsewhere import predict_elsewhere
+from tests.support.exports import PROCESSES
 from tests.tuner.conftest import make_study
 from tuner.data import Split
 from tuner.storage.database import Database
@@ -59,6 +60,7 @@ class Registered:
             small.result,
             [self.weights.keep(study.id, trial) for trial in small.finished],
             WeightFiles(str(self.folder / "weights")),
+            PROCESSES,
             tracking_uri=self.uri,
             run_id=tracker.sync().run_id,
         )
@@ -131,6 +133,7 @@ def test_without_its_weights_an_encoder_is_not_registered(classification, tracki
         classification.result,
         finished,
         WeightFiles(str(tmp_path / "weights")),
+        PROCESSES,
         tracking_uri=tracking_uri,
         run_id=tracker.sync().run_id,
     )
