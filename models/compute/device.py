@@ -5,7 +5,7 @@ import gc
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|(CUBLAS|CUDNN|CUSOLVER)_STATUS_ALLOC_FAILED|can't allocate memory",
     re.IGNORECASE,
 )
+_CAPTURE = re.compile(r"captur", re.IGNORECASE)  # a graph that cannot be made harms nothing else
 _NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")
 
 _threads: int | None = None  # of this process, once it is prepared
@@ -106,7 +107,8 @@ def raise_if_lost(error: RuntimeError) -> None:
 
     What is in its memory is gone, and this process can use no GPU any more.
     """
-    if isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error):
+    is_one = isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    if is_one and not _CAPTURE.search(str(error)):
         raise DeviceError(
             f"the GPU was lost while it trained ({str(error).strip().splitlines()[0]}); NVIDIA "
             f"driver {_driver()}. Look at nvidia-smi and at Xid messages of the kernel's log"
@@ -195,7 +197,10 @@ def _deterministic_algorithms(used: list[str]) -> Iterator[None]:
 
 
 def described(
-    device: torch.device, precision: Precision, nondeterministic: list[str]
+    device: torch.device,
+    precision: Precision,
+    nondeterministic: Sequence[str],
+    not_replayed: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return where and how a training was computed, in words.
 
@@ -203,6 +208,7 @@ def described(
         device: Where.
         precision: What was asked for.
         nondeterministic: What `deterministic` yielded.
+        not_replayed: Why steps were not replayed, if any were not: see `replay`.
     """
     words = {
         "device": device.type,
@@ -217,6 +223,7 @@ def described(
             "gpu": torch.cuda.get_device_name(device),
             "cuda": str(torch.version.cuda or torch.version.hip),
             "tf32": "on" if torch.backends.cuda.matmul.allow_tf32 else "off",
+            "graphs": f"no: {not_replayed[0]}" if not_replayed else "yes",
         }
     return words
 

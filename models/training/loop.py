@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -19,7 +19,9 @@ from tuner.models.compute.randomness import (
     set_random_state,
 )
 from tuner.models.compute.ranks import Ranks
+from tuner.models.compute.replay import Replay, recorder
 from tuner.models.config import TrainingConfig
+from tuner.models.encoders.kinds import is_module
 from tuner.models.encoders.pair import Branch, EncoderPair
 from tuner.models.errors import TrainingDivergedError
 from tuner.models.evaluation.similarity import (
@@ -99,7 +101,7 @@ def train(
     stacks = _Stacks(data, config, strength, seeds, among or seeds, place, test, checkpoint)
     with deterministic(place) as nondeterministic:
         outcome = stacks.train(stack)
-    how = described(place, config.precision, nondeterministic)
+    how = described(place, config.precision, nondeterministic, stacks.not_replayed)
     return replace(outcome, seconds=time.perf_counter() - started, environment=how)
 
 
@@ -115,6 +117,7 @@ class _Stacks:
     device: torch.device
     test: Rows | None
     checkpoint: Checkpoint | None
+    not_replayed: list[str] = field(default_factory=list)
 
     def train(self, most: int | None) -> TrainingOutcome:
         """Train stacks of `most` replicates, or of as many as are fast and fit in memory."""
@@ -151,6 +154,7 @@ class _Stacks:
             self.test,
             null_seed=self.among[0],
             rows=rows,
+            not_replayed=self.not_replayed,
         )
 
 
@@ -201,6 +205,7 @@ class _StackTraining:
         *,
         null_seed: int = 0,
         rows: int | None = None,
+        not_replayed: list[str] | None = None,
     ) -> None:
         self._config, self._strength, self._seeds, self._device = config, strength, seeds, device
         self._null_seed = null_seed
@@ -222,6 +227,8 @@ class _StackTraining:
         )
         self._branches: dict[str, Branch] = {"a": self._pair.a, "b": self._pair.b}
         self._active = torch.arange(len(seeds))
+        self._not_replayed = [] if not_replayed is None else not_replayed
+        self._replayed = self._replay()
         self._classifies = data.task == "classification"
         self._objective = self._objective_of(rows)
         self._both = self._classifies and test is not None
@@ -278,9 +285,11 @@ class _StackTraining:
         order = torch.arange(batch).expand(len(self._seeds), batch).to(self._train.place)
         self._pair.train()
         self._step(order)  # the first makes what the others use
+        while not self._replayed.is_settled:
+            self._replayed(order)
         times = [time.perf_counter()]
         while times[-1] < times[0] + budget * (1 if len(times) > _FEWEST_TRIED else _PATIENCE):
-            float(self._step(order).sum())  # waits for the device
+            float(self._replayed(order).sum())  # waits for the device
             times.append(time.perf_counter())
         return float(np.median(np.diff(times)))
 
@@ -352,7 +361,7 @@ class _StackTraining:
             teller.at(epoch + done / steps)
             if following is not None:
                 self._train.will_take(self._own(following))
-            sums += self._step(order)
+            sums += self._replayed(order)
         self._steps += steps * replicates
         means = (sums / steps).cpu()
         return dict(zip(CURVES[:3], means, strict=True))
@@ -362,15 +371,41 @@ class _StackTraining:
         replicates, size = order.shape
         labelled = self._train.labelled[order].sum(-1).to(self._device)
         batch = self._train.take(self._own(order), replicates)
-        losses = self._objective.backward(
-            batch,
-            labelled,
-            size=size,
-            same=None if self._same is None else self._same[order].to(self._device),
-        )
+        same = None if self._same is None else self._same[order].to(self._device)
+        try:
+            losses = self._objective.backward(batch, labelled, size=size, same=same)
+        except RuntimeError:
+            self._optimizer.forget()  # of a part of the step
+            raise
         self._ranks.sum_gradients(self._pair.parameters())
         self._optimizer.step()
         return torch.cat([self._ranks.sum(losses[:2]), losses[2:]])
+
+    def _replay(self) -> Replay:
+        """What takes the steps of the replicates that are active."""
+        why = self._why_anew()
+        if why and self._device.type == "cuda":
+            self._not_replayed.append(why)
+        able = None if why else recorder(self._device)
+        return Replay(self._step, self._changed, able, self._not_replayed.append)
+
+    def _why_anew(self) -> str | None:
+        """Say why no step can be replayed, if that is known beforehand."""
+        if is_module(self._config.encoder_a) or is_module(self._config.encoder_b):
+            return "what an encoder of one's own does may change"
+        if self._rows is not None:
+            return "memory is short"
+        if self._train.place.type != self._device.type:
+            return "rows lie in memory"
+        return "several processes train together" if self._ranks.count > 1 else None
+
+    def _changed(self) -> list[Tensor]:
+        """Every tensor that a step changes."""
+        return [
+            *(parameter.data for parameter in self._pair.parameters()),
+            *self._pair.buffers(),
+            *(value for values in self._optimizer.state_dict().values() for value in values),
+        ]
 
     def rehearse(self) -> int:
         """Do what training does once; return the bytes of the rows, for all replicates the same."""
@@ -455,6 +490,7 @@ class _StackTraining:
         others = [one for one in self._pair.parameters() if not one.requires_grad]
         for value in (*others, *self._pair.buffers()):
             value.data = value.data[select]
+        self._replayed = self._replay()  # other shapes
 
     @torch.no_grad()
     def _outcome(self) -> TrainingOutcome:

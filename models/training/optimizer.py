@@ -56,6 +56,10 @@ class StackedAdamW:
                 eps=_EPSILON,
                 maximize=False,
             )
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the gradients."""
         for parameter in self._parameters:
             parameter.grad = None
 

@@ -354,6 +354,30 @@ def launches() -> str:
     return words
 
 
+def replayed(kind: str) -> Callable[[], str]:
+    """Steps that are replayed train the same; whether they are, and what it gains."""
+
+    def check() -> str:
+        needs_gpu()
+        data, config = of_kind(kind)
+        each, rates = [], []
+        for able in (loop.recorder, lambda _: None):
+            with mock.patch.object(loop, "recorder", able):
+                each.append(trained(data, config, 2, stack=2))
+                rates.append(_rate(data, config, 2))
+        words = f"{rates[0]:.0f} model-steps/s replayed, {rates[1]:.0f} launched one by one"
+        if not same_bits(*each):
+            words += f"; {close(*each, 5e-3 if config.precision == 'float32' else 0.05)}"
+        said = each[0].environment["graphs"]
+        if said != "yes":
+            raise Unmet("SLOW", f"not replayed, {said}; {words}")
+        if rates[0] < rates[1]:
+            raise Unmet("SLOW", words)
+        return words
+
+    return check
+
+
 def no_waits_in_a_step() -> str:
     needs_gpu()
     stack = loop._StackTraining(world(), SMALL, 1.0, (1, 2), device())
@@ -592,6 +616,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "speed: steps": step_time,
     "speed: launches": launches,
     "speed: waits": no_waits_in_a_step,
+    **{f"replayed: {kind}": replayed(kind) for kind in KINDS},
     **{f"stacks: {kind}": stacks(kind) for kind in KINDS},
     "memory: a stack that fits": stack_fits,
     "memory: a stack that does not": out_of_memory,

@@ -166,7 +166,9 @@ def test_an_outcome_says_where_and_how_it_was_computed(card):
         "gpu": "NVIDIA T4",
         "cuda": "13.0",
         "tf32": "off",
+        "graphs": "yes",
     }
+    assert described(GPU, "auto", [], ["why", "why not"])["graphs"] == "no: why"
     assert "gpu" not in described(CPU, "auto", [])
     assert described(GPU, "auto", ["put_"])["deterministic"] == "no: put_ cannot be"
 
