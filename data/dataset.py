@@ -1,6 +1,6 @@
 """What a data set is to the rest of the program: a frozen, validated value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
 
@@ -116,6 +116,26 @@ class PairedDataset:
         """Return the row numbers of one split, ascending."""
         chosen = self.split == split
         return np.flatnonzero(chosen & self.labelled if labelled_only else chosen)
+
+    def taken(self, rows: Ints) -> "PairedDataset":
+        """Return these rows alone, in memory; the fingerprint and warnings are those of all."""
+        a, b = (
+            replace(side, values=side.values[rows], mask=_of_rows(side.mask, rows))
+            for side in (self.a, self.b)
+        )
+        return replace(
+            self,
+            a=a,
+            b=b,
+            y=self.y[rows],
+            split=self.split[rows],
+            group=_of_rows(self.group, rows),
+            copies=_of_rows(self.copies, rows),
+        )
+
+
+def _of_rows(array: Array | None, rows: Ints) -> Array | None:
+    return None if array is None else array[rows]
 
 
 def _freeze(*arrays: Array | None) -> None:

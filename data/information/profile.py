@@ -141,7 +141,7 @@ def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
     """
     from threadpoolctl import threadpool_limits
 
-    rows = _usable_rows(dataset)
+    rows = profiled_rows(dataset)
     y = _label_codes(dataset, rows)
     groups, group = _groups(dataset, rows)
     with threadpool_limits(1):
@@ -166,7 +166,8 @@ def information_profile(dataset: PairedDataset, *, seed: int = 0) -> Profile:
     )
 
 
-def _usable_rows(dataset: PairedDataset) -> Ints:
+def profiled_rows(dataset: PairedDataset) -> Ints:
+    """Return which rows a profile is of: that of these alone is the same."""
     rows = np.flatnonzero(dataset.labelled & (dataset.split != Split.TEST))
     spread = np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).round().astype(np.int64)
     return rows[spread]

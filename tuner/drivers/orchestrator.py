@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from tuner.data.formats.shards import is_pattern
 from tuner.data.formats.sources import is_uri
 from tuner.data.memory.blocks import OnStep, silent
 from tuner.drivers.driver import Driver
+from tuner.drivers.profiling import Profiling
 from tuner.errors import SpecError
 from tuner.execution.cluster import default_workers
 from tuner.execution.room import Alone, Room, Takes, check_sharing
@@ -299,9 +301,17 @@ class Orchestrator(Driver[StudyResult]):
         return self.study.budget.is_spent(seconds=self._wall_seconds(), steps=self._steps)
 
     def _asked(self, running: "Collection[TrialRequest]") -> list[TrialRequest]:
-        return self._opening(running) or self._plan.next(
-            self.finished, running=running, closed=self.closed
-        )
+        if opening := self._opening(running):
+            return opening
+        if not self.study.is_profiled:
+            self._profile()
+        return self._plan.next(self.finished, running=running, closed=self.closed)
+
+    def _profile(self) -> None:
+        """Have the study know its profile, and load meanwhile what proposals take."""
+        with Profiling(self.study):
+            if self.study.spec.sampler == "gp":
+                import_module("torch")
 
     def _begin_tracking(self) -> None:
         super()._begin_tracking()

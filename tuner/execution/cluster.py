@@ -64,8 +64,9 @@ class Cluster:
         self._ended: Future[None] | None = None
 
     def wait_until_ready(self) -> None:
-        """Return when it is ready."""
+        """Return when it is ready; of what is loaded by then `end` looks through nothing."""
         self._started.result()
+        gc.freeze()
 
     def end(self) -> None:
         """Begin to end it, or the connection to it.
@@ -77,6 +78,7 @@ class Cluster:
         self._is_unwanted.set()
         if self._ended is None:
             gc.collect()
+            gc.unfreeze()
             gc.disable()
             self._ended = self._thread.submit(_end)
 

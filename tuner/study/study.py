@@ -208,6 +208,15 @@ class Study:
         return information_profile(self.dataset, seed=self.spec.seed)
 
     @property
+    def is_profiled(self) -> bool:
+        """Whether the profile is known."""
+        return "profile" in vars(self)
+
+    def remember(self, profile: "Profile") -> None:
+        """Take a profile of these data that was computed elsewhere."""
+        vars(self)["profile"] = profile
+
+    @property
     def epochs(self) -> int:
         """Of every training that is not cut short."""
         return self.training.epochs

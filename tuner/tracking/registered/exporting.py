@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import EncoderNotKeptError
+from tuner.execution.helper import HelperProcess, ProcessDiedError
 from tuner.models.config import TrainingConfig
 from tuner.models.encoders.source import search_path
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import TrainingData
 from tuner.tracking.connection import pytorch_flavour, summary
-from tuner.tracking.registered.process import HelperProcess, ProcessDiedError
 from tuner.tracking.registered.verification import NetworkProcess
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tuner.data import PairedDataset, Split
 from tuner.errors import EncoderNotKeptError
+from tuner.execution.helper import HelperProcess, ProcessDiedError
 from tuner.models.outcome import TrainingOutcome
-from tuner.tracking.registered.process import HelperProcess, ProcessDiedError
 
 _ROWS = 1000  # test rows that are tried at most
 _ALONE = 3  # of these, tried one at a time, too

@@ -12,12 +12,12 @@ from torch import nn
 from tests.models.encoders.test_pair import TINY
 from tuner.data import from_arrays
 from tuner.errors import EncoderNotKeptError
+from tuner.execution.helper import HelperProcess, ProcessDiedError
 from tuner.models.encoders.kinds import resolve
 from tuner.models.rows import TrainingData
 from tuner.models.training.loop import train
 from tuner.tracking.registered.encoder_model import example_rows
 from tuner.tracking.registered.exporting import EncoderProcesses, Export, ExportProcess
-from tuner.tracking.registered.process import HelperProcess, ProcessDiedError
 
 pytestmark = pytest.mark.integration
 
