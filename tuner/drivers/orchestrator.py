@@ -6,6 +6,7 @@ those what is still to be trained, and all that Optuna and MLflow show is copied
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
@@ -390,7 +391,8 @@ class Orchestrator(Driver[StudyResult]):
         progress = self._meter.progress(self._totals, point)
         left = progress.seconds_left
         if progress.phase == "confirm" and left is not None and left < _SOON:
-            self._once(self._processes.start)
+            with suppress(OSError):  # told when they are needed
+                self._processes.start()
             self._once(load_publishing)
         return progress
 

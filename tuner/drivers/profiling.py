@@ -56,11 +56,11 @@ def _elsewhere(dataset: PairedDataset, seed: int) -> "Profile | None":
     each = sum(side.values[:1].nbytes for side in (dataset.a, dataset.b))
     if len(index) * each > _MOST:
         return None
-    with HelperProcess(("-P", "-c", _SERVE, *search_path())) as process:
-        try:
+    try:
+        with HelperProcess(("-P", "-c", _SERVE, *search_path())) as process:
             answer = process.ask(pickle.dumps((dataset.taken(index), seed)))
-        except ProcessDiedError:
-            return None
+    except (ProcessDiedError, OSError):  # the last is of a machine that has no process left
+        return None
     profile: Profile = pickle.loads(base64.b64decode(answer))  # noqa: S301  # of our own process
     return profile
 

@@ -74,7 +74,14 @@ def too_many_rows(monkeypatch):
     monkeypatch.setattr(profiling, "_MOST", 1000)
 
 
-@pytest.mark.parametrize("fault", [nobody_answers, too_many_rows])
+def no_process_starts(monkeypatch):
+    def refuse(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+
+
+@pytest.mark.parametrize("fault", [nobody_answers, too_many_rows, no_process_starts])
 def test_where_that_is_in_vain_the_study_makes_its_own(monkeypatch, fault):
     fault(monkeypatch)
     study = Study.of(StudySpec(), worlds.null(0, rows=200))
