@@ -33,6 +33,7 @@ class Simulated:
             assert hasattr(self, name)
             setattr(self, name, value)
         self.trained = []
+        self.luck = np.random.default_rng(0)  # another in each run, as noise is
 
     def __call__(self, strength, seed, *, confirming=False):
         self.trained.append((strength, seed))
@@ -46,7 +47,7 @@ class Simulated:
         rng = np.random.default_rng(key)
         effect = 0.4 * strength if self.strength_counts else 0.0
         skill = rng.normal(0.5, 0.05) + effect + rng.normal(scale=0.7, size=ROWS)
-        skill += np.random.default_rng().normal(scale=self.noise, size=ROWS)
+        skill += self.luck.normal(scale=self.noise, size=ROWS)
         correct = (skill > HARD).astype(float)
         if self.saturated:
             told = {"validation_loss": skill[:5]} if self.curves else {}
