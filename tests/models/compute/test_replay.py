@@ -241,8 +241,10 @@ def test_a_step_of_each_encoder_looks_at_no_value(monkeypatch, kind):
     config = with_kind(kind, encoder_b="mlp")
     training = _StackTraining(data, config, 1.0, (1, 2), META)
     training._pair.train()
-    measured = training._step(torch.zeros(2, 16, dtype=torch.int64, device=META))
-    assert measured.shape == (3, 2)
+    rows = torch.zeros(2, 16, dtype=torch.int64, device=META)
+    assert training._step(rows).shape == (3, 2)
+    training._same = torch.zeros(data.train.count, dtype=torch.int64, device=META)
+    assert training._step(rows).shape == (3, 2)
 
 
 def test_a_cpu_records_nothing():
