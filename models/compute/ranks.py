@@ -16,6 +16,7 @@ from torch import Tensor, distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # it only hands it on
 
 _TIMEOUT = timedelta(seconds=600)  # that a rank waits for the others
+_BUCKET = 25 * 2**20  # bytes of gradients that are added up at a time, as those of torch's DDP
 
 
 def open_meeting(host: str) -> TCPStore:
@@ -117,14 +118,32 @@ class Ranks:
         return each.logsumexp(0)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Add up gradients over the ranks: all use the same parameters."""
-        if self.count > 1:
-            for parameter in parameters:
-                if parameter.grad is not None:
-                    distributed.all_reduce(parameter.grad)
+        """Add up gradients over the ranks, many at a time: all use the same parameters."""
+        if self.count == 1:
+            return
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        for bucket in _buckets(gradients):
+            whole = torch.cat([each.reshape(-1) for each in bucket])
+            distributed.all_reduce(whole)
+            parts = torch.split(whole, [each.numel() for each in bucket])
+            for each, part in zip(bucket, parts, strict=True):
+                each.copy_(part.view_as(each))
 
     def agree(self, values: Tensor) -> Tensor:
         """Take the first rank's values, so that all stop at the same epoch."""
         if self.count > 1:
             distributed.broadcast(values, src=0)
         return values
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Divide tensors, in their order, into lists of one type and of so many bytes, or of one."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        held = sum(each.nbytes for each in bucket)
+        if bucket and (tensor.dtype != bucket[0].dtype or held + tensor.nbytes > _BUCKET):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket

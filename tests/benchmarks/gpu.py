@@ -41,6 +41,7 @@ from tuner.models.rows import TrainingData
 from tuner.models.training import loop, tensors
 from tuner.models.training.checkpoint import Checkpoint
 from tuner.models.training.loop import train
+from tuner.models.training.telling import Teller
 
 SECONDS = 570.0  # after which no check begins
 BATCH = 128
@@ -470,7 +471,7 @@ def parts_of_a_batch() -> str:
     with deterministic(device()):
         parts = loop._StackTraining(
             data, SMALL, 1.0, (1,), device(), data.validation, null_seed=1, rows=24
-        ).run()
+        ).run(Teller(ended=0, stacked=1, epochs=SMALL.epochs, patience=SMALL.patience))
     return close(whole, parts, 5e-3)
 
 

@@ -10,6 +10,7 @@ import torch
 from tests.support.servers import free_port
 from tuner.data import from_arrays
 from tuner.models import alignment
+from tuner.models.compute import ranks
 from tuner.models.compute.device import prepare_process
 from tuner.models.compute.ranks import Ranks
 from tuner.models.config import TrainingConfig
@@ -128,3 +129,35 @@ def test_shares_are_a_partition(count):
             each.count, each.own = count, own
         rows = [row for each in ranks for row in range(batch)[each.share(batch)]]
         assert rows == list(range(batch))
+
+
+def test_gradients_are_added_up_in_buckets_of_one_type(monkeypatch):
+    """In their order, each in one bucket; one that is larger than a bucket has one of its own."""
+    monkeypatch.setattr(ranks, "_BUCKET", 100)
+    kinds = [(5, "f4"), (15, "f4"), (10, "f4"), (3, "f8"), (40, "f8"), (1, "f4")]
+    tensors = [torch.from_numpy(np.arange(n).astype(kind)) for n, kind in kinds]
+    buckets = list(ranks._buckets(tensors))
+    assert [len(bucket) for bucket in buckets] == [2, 1, 1, 1, 1]
+    assert [id(each) for bucket in buckets for each in bucket] == [id(each) for each in tensors]
+    assert list(ranks._buckets([])) == []
+
+
+def test_the_sum_of_each_gradient_is_its_own(monkeypatch):
+    """A group of three in which all have the same gradients."""
+    asked = []
+
+    def all_reduce(values):
+        asked.append(values.numel())
+        values *= 3
+
+    monkeypatch.setattr(ranks.distributed, "all_reduce", all_reduce)
+    group = Ranks.alone()
+    group.count = 3
+    shapes = ((2, 3), (4,), (2, 1, 2))
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in (*shapes, (7,))]
+    for number, parameter in enumerate(parameters[:-1]):
+        parameter.grad = torch.full(parameter.shape, number + 1.0)
+    group.sum_gradients(parameters)
+    assert asked == [14]
+    assert [each.grad.unique().tolist() for each in parameters[:-1]] == [[3.0], [6.0], [9.0]]
+    assert parameters[-1].grad is None
