@@ -40,7 +40,7 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's
         self._graph = torch.cuda.CUDAGraph()
 
     def warm(self, step: Step) -> tuple[Tensor, float]:

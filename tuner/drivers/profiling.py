@@ -4,26 +4,17 @@ It takes seconds, in which the process that works on a study does other things; 
 let go of afterwards.
 """
 
-import base64
-import json
-import os
-import pickle
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tuner.data import PairedDataset
-from tuner.execution.helper import HelperProcess, ProcessDiedError
-from tuner.models.encoders.source import search_path
+from tuner.execution.helper import OwnProcess, ProcessDiedError, answering
 from tuner.study.study import Study
 
 if TYPE_CHECKING:
     from tuner.data.information.profile import Profile
 
 _MOST = 2**26  # bytes of rows that are given to another process; more are looked at here
-_SERVE = (
-    "import sys; sys.path[:] = sys.argv[1:]; from tuner.drivers.profiling import serve; serve()"
-)
 
 
 class Profiling:
@@ -57,20 +48,15 @@ def _elsewhere(dataset: PairedDataset, seed: int) -> "Profile | None":
     if len(index) * each > _MOST:
         return None
     try:
-        with HelperProcess(("-P", "-c", _SERVE, *search_path())) as process:
-            answer = process.ask(pickle.dumps((dataset.taken(index), seed)))
+        with OwnProcess(__name__) as process:
+            profile: Profile = process.tell((dataset.taken(index), seed))
     except (ProcessDiedError, OSError):  # the last is of a machine that has no process left
         return None
-    profile: Profile = pickle.loads(base64.b64decode(answer))  # noqa: S301  # of our own process
     return profile
 
 
 def serve() -> None:
-    """Answer what comes in by standard input."""
-    heard = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    """Compute what is asked for."""
     from tuner.data.information.profile import information_profile
 
-    dataset, seed = pickle.load(sys.stdin.buffer)  # noqa: S301  # of the process that started this
-    answer = pickle.dumps(information_profile(dataset, seed=seed))
-    print(json.dumps(base64.b64encode(answer).decode()), file=heard, flush=True)
+    answering(lambda asked: information_profile(asked[0], seed=asked[1]))

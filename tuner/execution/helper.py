@@ -1,14 +1,21 @@
 """A process beside this one that answers one question after another."""
 
+import base64
 import json
+import os
+import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Timer
 from typing import Any, Self
 
+from tuner.models.encoders.source import search_path
+
 _SECONDS = 600.0  # that an answer may take
+# It looks where this process does, and nowhere before: a file of the user's may have any name.
+_SERVE = "import sys; sys.path[:] = sys.argv[1:]; from {} import serve; serve()"
 
 
 class HelperProcess:
@@ -74,6 +81,44 @@ class HelperProcess:
                 stderr=subprocess.DEVNULL,
             )
         return self._process
+
+
+class OwnProcess(HelperProcess):
+    """A process of this program, whose questions and answers are any objects: see `answering`.
+
+    Args:
+        module: Its `serve` is run.
+    """
+
+    def __init__(self, module: str) -> None:
+        super().__init__(("-P", "-c", _SERVE.format(module), *search_path()))
+
+    def tell(self, question: object) -> Any:
+        """Return its answer.
+
+        Raises:
+            ProcessDiedError: If it gives none.
+        """
+        return pickle.loads(base64.b64decode(self.ask(pickle.dumps(question))))  # noqa: S301  # ours
+
+
+def answering(answer: Callable[[Any], object], *, load: Callable[[], None] = lambda: None) -> None:
+    """Answer an `OwnProcess` until it asks no more; what else is printed goes to nobody.
+
+    Args:
+        answer: Answers a question.
+        load: Loads what that takes, before anything is asked.
+    """
+    heard = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    load()
+    while True:
+        try:
+            question = pickle.load(sys.stdin.buffer)  # noqa: S301  # of the process that started this
+        except EOFError:
+            return
+        said = base64.b64encode(pickle.dumps(answer(question))).decode()
+        print(json.dumps(said), file=heard, flush=True)
 
 
 class ProcessDiedError(Exception):

@@ -144,10 +144,9 @@ def register_encoders(
         registered: dict[Side, RegisteredModel | EncoderNotKeptError] = {}
         for side in sides:
             best = BestEncoder.of(study, result, finished, side)
+            asked = _Registration(client, study, result, best, weights, run_id, processes)
             try:
-                registered[side] = _Registration(
-                    client, study, result, best, weights, run_id, processes
-                ).run()
+                registered[side] = asked.run()
             except EncoderNotKeptError as error:
                 registered[side] = error
             except Exception as error:

@@ -9,6 +9,7 @@ from tuner.data.information import profile as profiles
 from tuner.data.information.profile import information_profile, profiled_rows
 from tuner.drivers import profiling
 from tuner.drivers.profiling import Profiling
+from tuner.execution import helper
 from tuner.study.spec import StudySpec
 from tuner.study.study import Study
 
@@ -67,7 +68,7 @@ def test_the_rows_that_a_profile_is_of_have_it_alone(monkeypatch, make):
 
 
 def nobody_answers(monkeypatch):
-    monkeypatch.setattr(profiling, "_SERVE", "raise SystemExit(3)")
+    monkeypatch.setattr(helper, "_SERVE", "raise SystemExit(3)")
 
 
 def too_many_rows(monkeypatch):

@@ -4,10 +4,6 @@ What `torch.export` loads takes seconds, which pass while others work; and no ne
 follow holds up or ends the process that has the answer.
 """
 
-import json
-import os
-import pickle
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import EncoderNotKeptError
-from tuner.execution.helper import HelperProcess, ProcessDiedError
+from tuner.execution.helper import OwnProcess, ProcessDiedError, answering
 from tuner.models.config import TrainingConfig
-from tuner.models.encoders.source import search_path
 from tuner.models.outcome import TrainingOutcome
 from tuner.models.rows import TrainingData
 from tuner.tracking.connection import pytorch_flavour, summary
@@ -26,12 +21,6 @@ from tuner.tracking.registered.verification import NetworkProcess
 
 if TYPE_CHECKING:
     from tuner.models.export import PortableEncoder
-
-# It looks where this process does, and nowhere before: a file of the user's may have any name.
-_SERVE = (
-    "import sys; sys.path[:] = sys.argv[1:]; "
-    "from tuner.tracking.registered.exporting import serve; serve()"
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,11 +71,11 @@ class Export:
         export_network(self.folder, self.encoder(), self.example, self.modality)
 
 
-class ExportProcess(HelperProcess):
-    """A process that exports encoders, one after another: see `HelperProcess`."""
+class ExportProcess(OwnProcess):
+    """A process that exports encoders, one after another."""
 
     def __init__(self) -> None:
-        super().__init__(("-P", "-c", _SERVE, *search_path()))
+        super().__init__(__name__)
 
     def run(self, export: Export) -> Path:
         """Export an encoder.
@@ -98,9 +87,8 @@ class ExportProcess(HelperProcess):
             EncoderNotKeptError: If that cannot be done.
             OSError: If it cannot be written.
         """
-        question = pickle.dumps(replace(export, data=export.data.without_rows()))
         try:
-            fault = self.ask(question)
+            fault = self.tell(replace(export, data=export.data.without_rows()))
         except ProcessDiedError as error:
             raise EncoderNotKeptError(
                 f"The encoder of {export.modality.upper()} is not registered: the process that "
@@ -140,16 +128,8 @@ class EncoderProcesses:
 
 
 def serve() -> None:
-    """Export what comes in by standard input; what networks print goes to nobody."""
-    heard = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    _load()
-    while True:
-        try:
-            export = pickle.load(sys.stdin.buffer)  # noqa: S301  # of the process that started this
-        except EOFError:
-            return
-        print(json.dumps(_fault_of(export)), file=heard, flush=True)
+    """Export what is asked for."""
+    answering(_fault_of, load=_load)
 
 
 def _load() -> None:
